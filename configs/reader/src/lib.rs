@@ -1,0 +1,1 @@
+//! YAML files read with file, line and key in every error.

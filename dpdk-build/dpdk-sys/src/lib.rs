@@ -1,0 +1,1 @@
+//! Bindings to DPDK, generated at build time from the installed headers.

@@ -1,0 +1,1 @@
+//! The thin owning layer over DPDK and ipsec-mb: Eal, Port, Burst, Mbuf, Ring, Hash, Fib, MultiBuffer.

@@ -1,0 +1,1 @@
+//! Bindings to intel-ipsec-mb, generated at build time from the installed headers.

@@ -1,0 +1,1 @@
+//! The mobile node: bootstraps over TLS, registers, tunnels, hands over (RFC 6618, RFC 6275 s.11).

@@ -1,0 +1,1 @@
+//! The performance lab: every figure a ratio taken in one run.

@@ -1,0 +1,1 @@
+//! End-to-end tests in network namespaces, with programs of others as peers.

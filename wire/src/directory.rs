@@ -1,0 +1,105 @@
+//! The SA directory between HAC and HA: what crosses the Unix socket.
+//!
+//! The HA connects, sends [`Request::Watch`] for its own name and gets every live record, then
+//! [`Update::Synced`], then each change as it happens. It asks by SPI ([`Request::Lookup`]) for a
+//! record that it misses. Frames are a 4-octet length in network order and that many octets.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::ids::{MobileNodeId, Spi};
+use crate::suite::{Scope, Suite};
+
+/// Key material of one direction. No `Debug`, no `Clone`; wiped on drop.
+#[derive(Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
+pub struct DirectionKeys {
+    integrity: Box<[u8]>,
+    encryption: Box<[u8]>,
+}
+
+impl DirectionKeys {
+    /// Takes the two keys; `None` where a length is not the suite's.
+    #[must_use]
+    pub fn new(suite: Suite, integrity: Box<[u8]>, encryption: Box<[u8]>) -> Option<Self> {
+        let keys = Self { integrity, encryption };
+        (keys.integrity.len() == suite.ikey_len() && keys.encryption.len() == suite.ekey_len())
+            .then_some(keys)
+    }
+
+    /// The integrity key (`ikey`).
+    #[must_use]
+    pub fn integrity(&self) -> &[u8] {
+        &self.integrity
+    }
+
+    /// The encryption key (`ekey`); empty under NULL.
+    #[must_use]
+    pub fn encryption(&self) -> &[u8] {
+        &self.encryption
+    }
+}
+
+impl core::fmt::Debug for DirectionKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("DirectionKeys(..)")
+    }
+}
+
+/// One SA as the HAC issued it (RFC 6618 s.4.3, 5.6).
+#[derive(Debug, PartialEq, Eq)]
+pub struct SaRecord {
+    /// Unique over all HACs of the deployment.
+    pub spi: Spi,
+    /// Whose SA it is.
+    pub mn_id: MobileNodeId,
+    /// The name of the home agent that the MN was sent to.
+    pub home_agent: Box<str>,
+    /// The ciphersuite.
+    pub suite: Suite,
+    /// The scope (`mip6-sas`).
+    pub scope: Scope,
+    /// Keys for packets from MN to HA.
+    pub mn_to_ha: DirectionKeys,
+    /// Keys for packets from HA to MN.
+    pub ha_to_mn: DirectionKeys,
+    /// End of validity, seconds since 1970-01-01 UTC.
+    pub validity_end: u64,
+    /// The IPv6 home address of the SA.
+    pub home_address: Ipv6Addr,
+    /// The IPv4 home address, where one was assigned.
+    pub ipv4_home_address: Option<Ipv4Addr>,
+    /// The HA's IPv6 address that was handed out; one end of the checksum of R-30.
+    pub ha_address: Ipv6Addr,
+    /// Number of this issue for this mn-id, growing: a higher one is newer.
+    pub generation: u64,
+}
+
+/// HA to HAC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Send every record of this home agent, then changes.
+    Watch {
+        /// Name of the home agent.
+        home_agent: Box<str>,
+    },
+    /// Send the record of this SPI, or [`Update::Unknown`].
+    Lookup {
+        /// The SPI asked for.
+        spi: Spi,
+    },
+}
+
+/// HAC to HA.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Update {
+    /// A record that is new, or that the watch's start replays.
+    Issued(Box<SaRecord>),
+    /// The SA is no longer to be accepted.
+    Revoked(Spi),
+    /// Everything that existed when the watch began has been sent. Records that the HA holds and
+    /// that were not replayed are to be dropped.
+    Synced,
+    /// Answer to a lookup that found nothing.
+    Unknown(Spi),
+}

@@ -1,0 +1,280 @@
+//! Framing between mobile node and home agent inside UDP.
+//!
+//! Read first: RFC 6618 s.6.1 to 6.4; RFC 4303 s.2.4 to 2.8; readings R-20 to R-26.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+ ---
+//! | PType |                        SPI                            |  ^
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+  |
+//! |                      Sequence Number                          |  |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+  ICV
+//! |          IV (0, 8 or 16), payload, padding ...                |  |
+//! +               +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+  |
+//! |               |  ... padding  |  Pad Length   | Next Header   |  v
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+ ---
+//! |                  Integrity Check Value (12)                   |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
+
+use zerocopy::byteorder::network_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::ids::{SeqNo, Spi};
+use crate::suite::{ICV_LEN, Suite};
+
+/// Packet Type (RFC 6618 s.8.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PType {
+    /// 0: a plain tunnelled IP packet.
+    PlainData,
+    /// 1: a protected tunnelled IP packet.
+    ProtectedData,
+    /// 8: a protected Mobility Header.
+    MobilityHeader,
+}
+
+impl PType {
+    /// The four bits on the wire.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::PlainData => 0,
+            Self::ProtectedData => 1,
+            Self::MobilityHeader => 8,
+        }
+    }
+
+    /// The type of these four bits, if it is registered.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::PlainData),
+            1 => Some(Self::ProtectedData),
+            8 => Some(Self::MobilityHeader),
+            _ => None,
+        }
+    }
+}
+
+/// The eight octets behind the UDP header, as they stand on the wire.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct FrameHeader {
+    /// PType in the upper 4 bits, SPI in the lower 28.
+    ptype_spi: U32,
+    /// Sequence number; 0 in unprotected packets.
+    seq: U32,
+}
+
+const _: () = assert!(size_of::<FrameHeader>() == FrameHeader::LEN);
+
+impl FrameHeader {
+    /// Octets on the wire.
+    pub const LEN: usize = 8;
+
+    /// Header of a protected packet.
+    #[must_use]
+    pub const fn protected(ptype: PType, spi: Spi, seq: SeqNo) -> Self {
+        Self { ptype_spi: U32::new((ptype.bits() as u32) << 28 | spi.get()), seq: U32::new(seq.0) }
+    }
+
+    /// Header of an unprotected data packet: all zero (RFC 6618 s.6.4).
+    #[must_use]
+    pub const fn plain() -> Self {
+        Self { ptype_spi: U32::ZERO, seq: U32::ZERO }
+    }
+
+    /// The four bits of the packet type, registered or not.
+    #[must_use]
+    pub const fn ptype_bits(self) -> u8 {
+        (self.ptype_spi.get() >> 28) as u8
+    }
+
+    /// The 28 bits of the SPI, 0 included.
+    #[must_use]
+    pub const fn spi_bits(self) -> u32 {
+        self.ptype_spi.get() & 0x0fff_ffff
+    }
+
+    /// The sequence number.
+    #[must_use]
+    pub const fn seq(self) -> SeqNo {
+        SeqNo(self.seq.get())
+    }
+}
+
+/// Octets of padding for a payload of `payload_len` octets (R-22): payload, padding, Pad Length
+/// and Next Header together fill whole blocks.
+#[must_use]
+pub const fn padding_len(suite: Suite, payload_len: usize) -> usize {
+    let block = suite.pad_block();
+    (block - (payload_len + 2) % block) % block
+}
+
+/// Octets of the whole protected frame (header, IV, ciphertext, ICV) for this payload.
+#[must_use]
+pub const fn protected_len(suite: Suite, payload_len: usize) -> usize {
+    FrameHeader::LEN + suite.iv_len() + payload_len + padding_len(suite, payload_len) + 2 + ICV_LEN
+}
+
+/// The largest payload whose protected frame fits in `frame_len` octets; the inner MTU of a tunnel
+/// whose UDP payload is limited to `frame_len`. 0 where nothing fits.
+#[must_use]
+pub const fn max_payload(suite: Suite, frame_len: usize) -> usize {
+    let fixed = FrameHeader::LEN + suite.iv_len() + ICV_LEN;
+    if frame_len < fixed {
+        return 0;
+    }
+    let blocks = (frame_len - fixed) / suite.pad_block() * suite.pad_block();
+    blocks.saturating_sub(2)
+}
+
+/// Why a frame or its trailer is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameError {
+    /// Too short for the header, or for IV, one block and ICV of the suite.
+    Short,
+    /// The ciphertext is not a whole number of blocks.
+    NotWholeBlocks,
+    /// Pad Length is larger than what is left of the payload.
+    PadLength,
+    /// The padding octets are not 1, 2, 3, ... (RFC 4303 s.2.4).
+    Padding,
+}
+
+/// Where the parts of a protected frame stand, counted from its first octet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtectedLayout {
+    /// First octet of the ciphertext (behind the IV).
+    pub cipher_offset: usize,
+    /// Octets of ciphertext, trailer included.
+    pub cipher_len: usize,
+    /// First octet of the ICV; also the number of octets it covers.
+    pub icv_offset: usize,
+}
+
+/// Checks the length of a protected frame against its suite and says where its parts stand.
+///
+/// # Errors
+/// [`FrameError::Short`], [`FrameError::NotWholeBlocks`].
+pub const fn protected_layout(suite: Suite, len: usize) -> Result<ProtectedLayout, FrameError> {
+    let cipher_offset = FrameHeader::LEN + suite.iv_len();
+    let block = suite.pad_block();
+    if len < cipher_offset + block + ICV_LEN {
+        return Err(FrameError::Short);
+    }
+    let cipher_len = len - cipher_offset - ICV_LEN;
+    if !cipher_len.is_multiple_of(block) {
+        return Err(FrameError::NotWholeBlocks);
+    }
+    Ok(ProtectedLayout { cipher_offset, cipher_len, icv_offset: len - ICV_LEN })
+}
+
+/// Writes padding 1, 2, 3, ..., Pad Length and Next Header into `trailer`, whose length is the
+/// padding plus 2 (at most 257; more writes nothing).
+pub fn write_trailer(trailer: &mut [u8], next_header: u8) {
+    let Some((padding, [pad_length, next])) = trailer.split_last_chunk_mut::<2>() else {
+        return;
+    };
+    let Ok(count) = u8::try_from(padding.len()) else {
+        return;
+    };
+    for (octet, value) in padding.iter_mut().zip(1..=u8::MAX) {
+        *octet = value;
+    }
+    *pad_length = count;
+    *next = next_header;
+}
+
+/// Reads the trailer of a decrypted payload: the payload's length without it, and Next Header.
+///
+/// # Errors
+/// [`FrameError::Short`], [`FrameError::PadLength`], [`FrameError::Padding`].
+pub fn read_trailer(plaintext: &[u8]) -> Result<(usize, u8), FrameError> {
+    let Some((rest, &[pad_length, next_header])) = plaintext.split_last_chunk::<2>() else {
+        return Err(FrameError::Short);
+    };
+    let Some(payload_len) = rest.len().checked_sub(usize::from(pad_length)) else {
+        return Err(FrameError::PadLength);
+    };
+    let padding = rest.get(payload_len..).unwrap_or_default();
+    if padding.iter().zip(1..=u8::MAX).all(|(octet, value)| *octet == value) {
+        Ok((payload_len, next_header))
+    } else {
+        Err(FrameError::Padding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_puts_ptype_above_28_bits_of_spi() {
+        let header = FrameHeader::protected(PType::MobilityHeader, Spi::MAX, SeqNo(0x0102_0304));
+        assert_eq!(header.as_bytes(), [0x8f, 0xff, 0xff, 0xff, 1, 2, 3, 4]);
+        let (parsed, rest) =
+            FrameHeader::read_from_prefix(&[0x10, 0, 0, 7, 0, 0, 0, 9, 0xaa]).unwrap();
+        assert_eq!((parsed.ptype_bits(), parsed.spi_bits(), parsed.seq()), (1, 7, SeqNo(9)));
+        assert_eq!(rest, [0xaa]);
+        assert_eq!(FrameHeader::plain().as_bytes(), [0; 8]);
+    }
+
+    #[test]
+    fn only_registered_packet_types_exist() {
+        for bits in 0..16 {
+            let known = PType::from_bits(bits);
+            assert_eq!(known.map(PType::bits), matches!(bits, 0 | 1 | 8).then_some(bits));
+        }
+    }
+
+    #[test]
+    fn payload_padding_and_trailer_fill_whole_blocks() {
+        for suite in Suite::ALL {
+            for payload_len in 0..200 {
+                let padding = padding_len(suite, payload_len);
+                assert!(padding < suite.pad_block());
+                assert!((payload_len + padding + 2).is_multiple_of(suite.pad_block()));
+                let frame = protected_len(suite, payload_len);
+                let layout = protected_layout(suite, frame).unwrap();
+                assert_eq!(layout.cipher_len, payload_len + padding + 2);
+                assert!(max_payload(suite, frame) >= payload_len);
+                assert!(protected_len(suite, max_payload(suite, frame)) <= frame);
+            }
+        }
+    }
+
+    #[test]
+    fn short_and_ragged_frames_are_refused() {
+        let suite = Suite::Aes128CbcSha;
+        assert_eq!(protected_layout(suite, 8 + 16 + 15 + 12), Err(FrameError::Short));
+        assert_eq!(protected_layout(suite, 8 + 16 + 17 + 12), Err(FrameError::NotWholeBlocks));
+        assert!(protected_layout(suite, 8 + 16 + 16 + 12).is_ok());
+    }
+
+    #[test]
+    fn trailer_round_trip() {
+        let mut plaintext = [0x55; 3 + 5];
+        write_trailer(&mut plaintext[3..], 41);
+        assert_eq!(plaintext, [0x55, 0x55, 0x55, 1, 2, 3, 3, 41]);
+        assert_eq!(read_trailer(&plaintext), Ok((3, 41)));
+    }
+
+    #[test]
+    fn trailer_with_255_octets_of_padding() {
+        let mut plaintext = [0; 1 + 257];
+        write_trailer(&mut plaintext[1..], 4);
+        assert_eq!(read_trailer(&plaintext), Ok((1, 4)));
+    }
+
+    #[test]
+    fn bad_trailers_are_refused() {
+        assert_eq!(read_trailer(&[4]), Err(FrameError::Short));
+        assert_eq!(read_trailer(&[9, 2, 41]), Err(FrameError::PadLength));
+        assert_eq!(read_trailer(&[1, 3, 2, 41]), Err(FrameError::Padding));
+    }
+}

@@ -1,0 +1,33 @@
+//! Every format that crosses a wire in Hearth.
+//!
+//! No I/O, no clock, no unsafe code, and no allocation in the modules that the packet path uses
+//! ([`frame`], [`ip`], [`exthdr`], [`mh`]). Each module follows the same shape: the RFC's diagram,
+//! then a checked view or a plain representation with `parse` and `emit`, then a bytes/value pair
+//! used in both directions as the test.
+//!
+//! | module | format | clause |
+//! |---|---|---|
+//! | [`frame`] | PType, SPI, sequence number, padding and next header in UDP | RFC 6618 s.6 |
+//! | [`suite`] | the ciphersuites and their sizes | RFC 6618 s.5.6.5 |
+//! | [`exthdr`] | Home Address option, type 2 routing header | RFC 6275 s.6.3, 6.4 |
+//! | [`mh`] | Mobility Header messages and options | RFC 6275 s.6.1, 6.2; RFC 5555 s.3 |
+//! | [`ip`] | IPv4, IPv6, UDP headers and checksums | RFC 791, 8200, 768 |
+//! | [`hac`] | container, TV-headers, MHAuth messages | RFC 6618 s.5 |
+//! | [`directory`] | the SA directory between HAC and HA | R-50 |
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+pub mod directory;
+pub mod exthdr;
+pub mod frame;
+pub mod hac;
+pub mod ids;
+pub mod ip;
+pub mod mh;
+pub mod suite;
+
+pub use ids::{IdError, MobileNodeId, SeqNo, Spi};
+pub use suite::{Cipher, Integrity, Scope, Suite};
+
+/// UDP port of the Mobile IPv6 service, `mipv6tls` (RFC 6618 s.8.3).
+pub const MIPV6TLS_PORT: u16 = 7872;

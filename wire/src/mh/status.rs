@@ -1,0 +1,75 @@
+//! Status codes of Binding Acknowledgements and of the IPv4 address acknowledgement option.
+
+use core::fmt;
+
+/// Status of a Binding Acknowledgement. Below 128 the BU was accepted (RFC 6275 s.6.1.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Status(pub u8);
+
+impl Status {
+    /// Binding Update accepted.
+    pub const ACCEPTED: Self = Self(0);
+    /// Accepted but prefix discovery necessary.
+    pub const ACCEPTED_PREFIX_DISCOVERY: Self = Self(1);
+    /// Reason unspecified.
+    pub const REASON_UNSPECIFIED: Self = Self(128);
+    /// Administratively prohibited.
+    pub const ADMINISTRATIVELY_PROHIBITED: Self = Self(129);
+    /// Insufficient resources.
+    pub const INSUFFICIENT_RESOURCES: Self = Self(130);
+    /// Home registration not supported.
+    pub const HOME_REGISTRATION_NOT_SUPPORTED: Self = Self(131);
+    /// Not home subnet.
+    pub const NOT_HOME_SUBNET: Self = Self(132);
+    /// Not home agent for this mobile node.
+    pub const NOT_HOME_AGENT: Self = Self(133);
+    /// Duplicate Address Detection failed.
+    pub const DAD_FAILED: Self = Self(134);
+    /// Sequence number out of window.
+    pub const SEQUENCE_OUT_OF_WINDOW: Self = Self(135);
+    /// Registration type change disallowed.
+    pub const REGISTRATION_TYPE_CHANGE: Self = Self(139);
+    /// Invalid care-of address (RFC 6275 s.6.1.8).
+    pub const INVALID_COA: Self = Self(174);
+    /// `REINIT_SA_WITH_HAC` (RFC 6618 s.8.2): refused by its number, so the BU changes nothing.
+    pub const REINIT_SA_WITH_HAC: Self = Self(176);
+
+    /// Whether the BU was accepted.
+    #[must_use]
+    pub const fn is_accepted(self) -> bool {
+        self.0 < 128
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Status of the IPv4 address acknowledgement option (RFC 5555 s.3.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ipv4AckStatus(pub u8);
+
+impl Ipv4AckStatus {
+    /// Success.
+    pub const SUCCESS: Self = Self(0);
+    /// Failure, reason unspecified.
+    pub const REASON_UNSPECIFIED: Self = Self(128);
+    /// Administratively prohibited.
+    pub const ADMINISTRATIVELY_PROHIBITED: Self = Self(129);
+    /// Incorrect IPv4 home address.
+    pub const INCORRECT_HOME_ADDRESS: Self = Self(130);
+    /// Invalid IPv4 address.
+    pub const INVALID_ADDRESS: Self = Self(131);
+    /// Dynamic IPv4 home address assignment not available.
+    pub const DYNAMIC_NOT_AVAILABLE: Self = Self(132);
+    /// Prefix allocation unauthorized.
+    pub const PREFIX_UNAUTHORIZED: Self = Self(133);
+
+    /// Whether the IPv4 home address is bound.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        self.0 < 128
+    }
+}
