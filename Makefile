@@ -1,0 +1,56 @@
+# Hearth: what a person types. `make` alone lists it.
+#
+# The daemons that the lab, the demo and the end-to-end tests run are release
+# builds in $(BIN_DIR); HEARTH_BIN_DIR names another folder.
+
+CARGO      ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BIN_DIR    := $(TARGET_DIR)/release
+# Binaries that run in the lab.
+DAEMONS    := -p hearthd -p hearth-hac -p hearth-mn -p hearth-cli
+# Namespaces and raw sockets need root.
+SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env "PATH=$$PATH")
+ifneq ($(SUDO),)
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo lab lab-down test bench-quick lint
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+deps: ## install what is missing of Debian's packages (asks nothing)
+	@scripts/deps.sh
+
+build: deps ## build every daemon and tool, optimised
+	$(CARGO) build --release $(DAEMONS) -p hearth-lab
+
+demo: build ## move a mobile node between two networks during a TCP transfer, and report
+	$(SUDO) $(BIN_DIR)/hearth-lab demo
+
+lab: build ## bring up the lab of network namespaces and leave it there
+	$(SUDO) $(BIN_DIR)/hearth-lab up
+
+lab-down: ## remove every trace of the lab
+	@$(SUDO) scripts/lab-down.sh $(BIN_DIR)/hearth-lab
+
+test: build ## unit, vector and end-to-end tests
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    set -x; $(CARGO) nextest run --workspace && $(CARGO) test --workspace --doc; \
+	else \
+	    set -x; $(CARGO) test --workspace; \
+	fi
+
+bench-quick: deps ## the main performance rows in about a minute
+	$(CARGO) build --release -p hearth-perf
+	$(SUDO) $(BIN_DIR)/hearth-perf quick
+
+lint: deps ## formatting, clippy with warnings as errors, licences and sources of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	    $(CARGO) deny --offline check bans licenses sources; \
+	else \
+	    echo "cargo-deny is not installed: licences and sources were not checked" >&2; \
+	fi

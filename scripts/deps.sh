@@ -1,0 +1,37 @@
+#!/bin/bash
+# Installs what building and testing Hearth needs from Debian. Asks nothing, and
+# does nothing (without root, without the network) where everything is there.
+set -euo pipefail
+
+build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
+run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography)
+
+missing=()
+for package in "${build[@]}" "${run[@]}"; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing+=("$package")
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "deps: this is no Debian (apt-get is missing); install the equivalents of: ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "deps: missing ${missing[*]}; run this as root, or install sudo" >&2
+            exit 1
+        fi
+        as_root=(sudo)
+    fi
+    echo "deps: installing ${missing[*]}"
+    apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 "$@"; }
+    apt update
+    apt install -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! command -v "${CARGO:-cargo}" >/dev/null; then
+    echo "deps: Rust is missing; install the version that Cargo.toml names as rust-version" >&2
+    exit 1
+fi
