@@ -1,0 +1,127 @@
+//! The window of received sequence numbers.
+//!
+//! Read first: RFC 4303 s.3.4.3; RFC 6618 s.6.1; readings R-23, R-24.
+//!
+//! ```text
+//!            oldest                                newest
+//!   dropped  |<------------ 1024 numbers ------------>|  new: moves the window
+//! ```
+
+use hearth_wire::SeqNo;
+
+const WORD: u32 = 64;
+const WORDS: usize = 16;
+/// Numbers that the window covers.
+pub const WINDOW: u32 = WORD * WORDS as u32;
+
+/// Which of the last [`WINDOW`] sequence numbers were received. The first packet may carry any
+/// number, 0 included (R-23).
+#[derive(Debug, Default)]
+pub struct ReplayWindow {
+    /// Newest number plus one; 0 before the first packet.
+    next: u64,
+    /// Bit `n % WINDOW` tells whether `n` was received, for the numbers in the window.
+    seen: [u64; WORDS],
+}
+
+impl ReplayWindow {
+    /// Whether `seq` could be new: the look before the ICV is checked (R-24).
+    #[must_use]
+    pub fn may_accept(&self, seq: SeqNo) -> bool {
+        let number = u64::from(seq.0);
+        if number >= self.next {
+            return true;
+        }
+        number + u64::from(WINDOW) >= self.next && !self.is_seen(number)
+    }
+
+    /// Takes `seq` if it is new: the commit after the ICV has passed (R-24).
+    pub fn accept(&mut self, seq: SeqNo) -> bool {
+        if !self.may_accept(seq) {
+            return false;
+        }
+        let number = u64::from(seq.0);
+        if number >= self.next {
+            self.advance_to(number);
+        }
+        let (word, bit) = position(number);
+        if let Some(word) = self.seen.get_mut(word) {
+            *word |= bit;
+        }
+        true
+    }
+
+    /// Forgets the numbers that the window leaves behind when `number` becomes the newest.
+    fn advance_to(&mut self, number: u64) {
+        let step = number + 1 - self.next;
+        if step >= u64::from(WINDOW) {
+            self.seen = [0; WORDS];
+        } else {
+            for forgotten in self.next..=number {
+                let (word, bit) = position(forgotten);
+                if let Some(word) = self.seen.get_mut(word) {
+                    *word &= !bit;
+                }
+            }
+        }
+        self.next = number + 1;
+    }
+
+    fn is_seen(&self, number: u64) -> bool {
+        let (word, bit) = position(number);
+        self.seen.get(word).is_some_and(|word| word & bit != 0)
+    }
+}
+
+/// Word and bit of a number in the ring.
+#[expect(clippy::cast_possible_truncation, reason = "the remainder is below WORDS")]
+fn position(number: u64) -> (usize, u64) {
+    let slot = number % u64::from(WINDOW);
+    ((slot / u64::from(WORD)) as usize, 1 << (slot % u64::from(WORD)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn zero_is_a_valid_first_number_and_only_once() {
+        let mut window = ReplayWindow::default();
+        assert!(window.accept(SeqNo(0)));
+        assert!(!window.accept(SeqNo(0)));
+        assert!(window.accept(SeqNo(1)));
+    }
+
+    #[test]
+    fn numbers_behind_the_window_are_refused() {
+        let mut window = ReplayWindow::default();
+        assert!(window.accept(SeqNo(5000)));
+        assert!(window.accept(SeqNo(5000 - (WINDOW - 1))));
+        assert!(!window.accept(SeqNo(5000 - WINDOW)));
+        assert!(window.accept(SeqNo(u32::MAX)));
+        assert!(!window.accept(SeqNo(u32::MAX)));
+        assert!(!window.accept(SeqNo(0)));
+    }
+
+    proptest! {
+        /// Against a set that remembers everything.
+        #[test]
+        fn window_agrees_with_a_plain_set(numbers in prop::collection::vec(0u32..4000, 0..400)) {
+            let mut window = ReplayWindow::default();
+            let mut taken = BTreeSet::new();
+            for number in numbers {
+                let newest = taken.last().copied();
+                let inside = newest.is_none_or(|newest: u32| number + WINDOW > newest);
+                let expected = inside && !taken.contains(&number);
+                prop_assert_eq!(window.accept(SeqNo(number)), expected);
+                if expected {
+                    taken.insert(number);
+                }
+            }
+        }
+    }
+}

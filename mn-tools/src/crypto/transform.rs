@@ -1,0 +1,195 @@
+//! One direction of a security association: seals and opens frames in place.
+//!
+//! Read first: RFC 6618 s.6.2 to 6.4; RFC 4303 s.2.4 to 2.8; readings.
+
+use core::ops::Range;
+
+use aes::{Aes128Dec, Aes128Enc};
+use cbc::{Decryptor, Encryptor};
+use cipher::{
+    Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit,
+    KeyInit,
+};
+use des::TdesEde3;
+use hearth_wire::frame::{self, FrameError, FrameHeader, PType};
+use hearth_wire::suite::ICV_LEN;
+use hearth_wire::{Cipher, Integrity, SeqNo, Spi, Suite};
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
+use subtle::ConstantTimeEq;
+use zerocopy::IntoBytes;
+
+use super::xcbc::XcbcMac;
+
+/// Why a received frame is not what its sender wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OpenError {
+    /// Too short or not whole blocks.
+    Length(FrameError),
+    /// The ICV is wrong.
+    Icv,
+    /// The ICV is right and the trailer is not.
+    Trailer(FrameError),
+}
+
+/// Cipher with its key schedules expanded. No `Debug`: it is a key.
+enum CipherKey {
+    Null,
+    TripleDes(Box<TdesEde3>),
+    Aes128(Box<(Aes128Enc, Aes128Dec)>),
+}
+
+enum IntegrityKey {
+    HmacSha1(Box<Hmac<Sha1>>),
+    Xcbc(Box<XcbcMac>),
+}
+
+/// Keys of one direction under one suite, ready for use. Wiped on drop.
+pub struct Transform {
+    suite: Suite,
+    cipher: CipherKey,
+    integrity: IntegrityKey,
+}
+
+impl core::fmt::Debug for Transform {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Transform").field("suite", &self.suite).finish_non_exhaustive()
+    }
+}
+
+impl Transform {
+    /// Expands the keys; `None` where a length is not the suite's.
+    #[must_use]
+    pub fn new(suite: Suite, ikey: &[u8], ekey: &[u8]) -> Option<Self> {
+        if ikey.len() != suite.ikey_len() || ekey.len() != suite.ekey_len() {
+            return None;
+        }
+        let cipher = match suite.cipher() {
+            Cipher::Null => CipherKey::Null,
+            Cipher::TripleDesCbc => {
+                CipherKey::TripleDes(Box::new(TdesEde3::new_from_slice(ekey).ok()?))
+            }
+            Cipher::Aes128Cbc => CipherKey::Aes128(Box::new((
+                Aes128Enc::new_from_slice(ekey).ok()?,
+                Aes128Dec::new_from_slice(ekey).ok()?,
+            ))),
+        };
+        let integrity = match suite.integrity() {
+            Integrity::HmacSha1_96 => IntegrityKey::HmacSha1(Box::new(
+                <Hmac<Sha1> as KeyInit>::new_from_slice(ikey).ok()?,
+            )),
+            Integrity::AesXcbcMac96 => {
+                IntegrityKey::Xcbc(Box::new(XcbcMac::new(ikey.try_into().ok()?)))
+            }
+        };
+        Some(Self { suite, cipher, integrity })
+    }
+
+    /// The suite.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Where the payload stands in a frame: behind header and IV.
+    #[must_use]
+    pub fn payload_offset(&self) -> usize {
+        FrameHeader::LEN + self.suite.iv_len()
+    }
+
+    /// Makes a protected frame around the `payload_len` octets that stand at
+    /// [`Self::payload_offset`] in `buf`; the frame's length, or `None` where `buf` is too small.
+    /// `iv` is unpredictable; as many octets of it are used as the suite needs.
+    #[must_use]
+    pub fn seal(
+        &self,
+        buf: &mut [u8],
+        payload_len: usize,
+        (ptype, spi, seq): (PType, Spi, SeqNo),
+        next_header: u8,
+        iv: &[u8; 16],
+    ) -> Option<usize> {
+        let len = frame::protected_len(self.suite, payload_len);
+        let frame = buf.get_mut(..len)?;
+        let layout = frame::protected_layout(self.suite, len).ok()?;
+        let header = FrameHeader::protected(ptype, spi, seq);
+        frame.get_mut(..FrameHeader::LEN)?.copy_from_slice(header.as_bytes());
+        let iv = iv.get(..self.suite.iv_len())?;
+        frame.get_mut(FrameHeader::LEN..layout.cipher_offset)?.copy_from_slice(iv);
+        let trailer = layout.cipher_offset + payload_len..layout.icv_offset;
+        frame::write_trailer(frame.get_mut(trailer)?, next_header);
+        let text = frame.get_mut(layout.cipher_offset..layout.icv_offset)?;
+        self.encrypt(iv, text)?;
+        let icv = self.icv(frame.get(..layout.icv_offset)?);
+        frame.get_mut(layout.icv_offset..)?.copy_from_slice(&icv);
+        Some(len)
+    }
+
+    /// Checks the ICV of a protected frame, decrypts it in place and reads its trailer: where the
+    /// payload stands, and Next Header. The replay window is the caller's.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&self, frame: &mut [u8]) -> Result<(Range<usize>, u8), OpenError> {
+        let short = OpenError::Length(FrameError::Short);
+        let layout = frame::protected_layout(self.suite, frame.len()).map_err(OpenError::Length)?;
+        let (covered, icv) = frame.split_at_mut_checked(layout.icv_offset).ok_or(short)?;
+        if !bool::from(self.icv(covered).ct_eq(icv)) {
+            return Err(OpenError::Icv);
+        }
+        let (head, text) = covered.split_at_mut_checked(layout.cipher_offset).ok_or(short)?;
+        self.decrypt(head.get(FrameHeader::LEN..).ok_or(short)?, text).ok_or(short)?;
+        let (len, next_header) = frame::read_trailer(text).map_err(OpenError::Trailer)?;
+        Ok((layout.cipher_offset..layout.cipher_offset + len, next_header))
+    }
+
+    fn icv(&self, covered: &[u8]) -> [u8; ICV_LEN] {
+        match &self.integrity {
+            IntegrityKey::Xcbc(key) => key.mac96(covered),
+            IntegrityKey::HmacSha1(key) => {
+                let mut mac = Hmac::clone(key);
+                mac.update(covered);
+                let full = mac.finalize().into_bytes();
+                let mut icv = [0; ICV_LEN];
+                for (to, from) in icv.iter_mut().zip(full) {
+                    *to = from;
+                }
+                icv
+            }
+        }
+    }
+
+    fn encrypt(&self, iv: &[u8], text: &mut [u8]) -> Option<()> {
+        match &self.cipher {
+            CipherKey::Null => Some(()),
+            CipherKey::TripleDes(key) => cbc_encrypt(key.as_ref(), iv, text),
+            CipherKey::Aes128(keys) => cbc_encrypt(&keys.0, iv, text),
+        }
+    }
+
+    fn decrypt(&self, iv: &[u8], text: &mut [u8]) -> Option<()> {
+        match &self.cipher {
+            CipherKey::Null => Some(()),
+            CipherKey::TripleDes(key) => cbc_decrypt(key.as_ref(), iv, text),
+            CipherKey::Aes128(keys) => cbc_decrypt(&keys.1, iv, text),
+        }
+    }
+}
+
+/// CBC over whole blocks; `None` where `text` is not or `iv` is no block.
+fn cbc_encrypt<C: BlockCipherEncrypt>(key: &C, iv: &[u8], text: &mut [u8]) -> Option<()> {
+    let (blocks, rest) = Array::slice_as_chunks_mut(text);
+    let mut mode = Encryptor::inner_iv_slice_init(key, iv).ok()?;
+    mode.encrypt_blocks(blocks);
+    rest.is_empty().then_some(())
+}
+
+fn cbc_decrypt<C: BlockCipherDecrypt>(key: &C, iv: &[u8], text: &mut [u8]) -> Option<()> {
+    let (blocks, rest) = Array::slice_as_chunks_mut(text);
+    let mut mode = Decryptor::inner_iv_slice_init(key, iv).ok()?;
+    mode.decrypt_blocks(blocks);
+    rest.is_empty().then_some(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+//! `hearth-mn`.
+fn main() {}
