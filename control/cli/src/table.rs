@@ -1,0 +1,149 @@
+//! Rows as a table for people.
+
+use std::fmt;
+
+use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow};
+
+/// What stands in a line of a table.
+pub trait Row {
+    /// Column heads.
+    const HEADS: &'static [&'static str];
+
+    /// One text per column.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// A table: heads, then rows, columns as wide as their widest cell.
+#[derive(Debug)]
+pub struct Table {
+    lines: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Lays out `rows`.
+    #[must_use]
+    pub fn of<R: Row>(rows: &[R]) -> Self {
+        let heads = R::HEADS.iter().map(ToString::to_string).collect();
+        Self { lines: std::iter::once(heads).chain(rows.iter().map(Row::cells)).collect() }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.lines.first().map_or(0, Vec::len);
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| {
+                let cells = self.lines.iter().filter_map(|line| line.get(column));
+                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        for line in &self.lines {
+            let padded: Vec<String> =
+                line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            writeln!(f, "{}", padded.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+impl Row for BindingRow {
+    const HEADS: &'static [&'static str] =
+        &["MN-ID", "HOME ADDRESS", "IPV4", "CARE-OF ADDRESS", "PORT", "NAT", "SPI", "SEQ", "LEFT"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.mn_id.clone(),
+            self.home_address.to_string(),
+            or_dash(self.ipv4_home_address),
+            self.care_of_address.to_string(),
+            self.care_of_port.to_string(),
+            if self.nat { "yes" } else { "no" }.into(),
+            self.spi.to_string(),
+            self.sequence.to_string(),
+            format!("{}/{} s", self.remaining, self.lifetime),
+        ]
+    }
+}
+
+impl Row for SaRow {
+    const HEADS: &'static [&'static str] =
+        &["SPI", "MN-ID", "SUITE", "SAS", "STATE", "VALID UNTIL", "IN", "OUT", "NEXT SEQ"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.spi.to_string(),
+            self.mn_id.clone(),
+            self.suite.clone(),
+            self.scope.to_string(),
+            self.state.clone(),
+            self.validity_end.to_string(),
+            self.packets_in.to_string(),
+            self.packets_out.to_string(),
+            self.next_sequence.to_string(),
+        ]
+    }
+}
+
+impl Row for PortRow {
+    const HEADS: &'static [&'static str] =
+        &["PORT", "DEVICE", "MAC", "MTU", "RX PACKETS", "RX OCTETS", "TX PACKETS", "TX OCTETS"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.device.clone(),
+            self.mac.clone(),
+            self.mtu.to_string(),
+            self.rx_packets.to_string(),
+            self.rx_octets.to_string(),
+            self.tx_packets.to_string(),
+            self.tx_octets.to_string(),
+        ]
+    }
+}
+
+impl Row for WorkerRow {
+    const HEADS: &'static [&'static str] =
+        &["WORKER", "CORE", "BUSY", "BUSY TURNS", "IDLE TURNS", "TUNNEL IN", "TUNNEL OUT"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.worker.to_string(),
+            self.core.to_string(),
+            format!("{:.1} %", self.utilisation * 100.0),
+            self.busy_turns.to_string(),
+            self.idle_turns.to_string(),
+            self.tunnel_in_packets.to_string(),
+            self.tunnel_out_packets.to_string(),
+        ]
+    }
+}
+
+impl Row for DropRow {
+    const HEADS: &'static [&'static str] = &["REASON", "PACKETS", "MEANING"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.reason.clone(), self.packets.to_string(), self.description.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [
+            DropRow { reason: "replay".into(), packets: 12_345_678, description: "late".into() },
+            DropRow { reason: "bad_icv".into(), packets: 1, description: String::new() },
+        ];
+        let expected = "REASON   PACKETS   MEANING\n\
+                        replay   12345678  late\n\
+                        bad_icv  1\n";
+        assert_eq!(Table::of(&rows).to_string(), expected);
+    }
+}

@@ -1,0 +1,490 @@
+//! The daemon's YAML: types with unit, default and consequence, and the checks that only the
+//! daemon can make.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use hearth_config::{ConfigError, Document, Location, Spanned};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// `hearthd.yaml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// DPDK's environment.
+    #[serde(default)]
+    pub eal: Eal,
+    /// One worker per core; the first port's packets go to the first worker.
+    pub workers: Vec<WorkerCore>,
+    /// Workers never sleep when idle: lowest latency, a whole core each. Default: off.
+    #[serde(default)]
+    pub busy_poll: bool,
+    /// Where packets come from and go to.
+    pub ports: Vec<Port>,
+    /// The home agent's own addresses and policy.
+    pub home_agent: HomeAgent,
+    /// The HAC's directory of security associations.
+    #[serde(default)]
+    pub sa_directory: SaDirectory,
+    /// Sizes of the tables.
+    #[serde(default)]
+    pub tables: Tables,
+    /// The socket that `hearth` talks to.
+    #[serde(default)]
+    pub api: Api,
+    /// Folder for what has to survive a restart.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+}
+
+/// DPDK's environment abstraction layer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Eal {
+    /// Take packet memory from hugepages. Off: ordinary memory, for laptops, tests and the lab.
+    pub huge_pages: bool,
+    /// Packet memory in MiB. It is reserved at once with hugepages, touched lazily without.
+    pub memory_mb: Spanned<u32>,
+    /// Prefix of DPDK's runtime files; one per process on a machine.
+    pub file_prefix: String,
+    /// The core of the control thread.
+    pub control_core: u32,
+}
+
+impl Default for Eal {
+    fn default() -> Self {
+        let at = Location::UNKNOWN;
+        Self {
+            huge_pages: true,
+            memory_mb: Spanned::new(512, at, at),
+            file_prefix: "hearth".into(),
+            control_core: 0,
+        }
+    }
+}
+
+/// A worker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerCore {
+    /// The core that the worker is pinned to.
+    pub core: Spanned<u32>,
+}
+
+/// A port: a DPDK device, and the TAP through which the kernel sees it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Name in the CLI and metrics, and of the TAP: at most 15 octets.
+    pub name: Spanned<String>,
+    /// PCI address (`0000:01:00.0`) or DPDK virtual device (`net_af_packet,iface=eth1`).
+    pub device: Spanned<String>,
+    /// Largest IP packet in octets. Default: 1500.
+    #[serde(default = "default_mtu")]
+    pub mtu: Spanned<u16>,
+    /// Addresses with prefix length; they are set on the TAP.
+    #[serde(default)]
+    pub addresses: Vec<Spanned<IpNet>>,
+}
+
+/// The home agent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HomeAgent {
+    /// The name under which the HAC's YAML knows this home agent.
+    pub name: String,
+    /// The IPv6 home agent address: the one that the HAC hands out.
+    pub address_ip6: Spanned<Ipv6Addr>,
+    /// The IPv4 home agent address, for mobile nodes in IPv4 networks.
+    #[serde(default)]
+    pub address_ip4: Option<Spanned<Ipv4Addr>>,
+    /// The Mobile IPv6 service port (UDP). Default: 7872, `mipv6tls`.
+    #[serde(default = "default_service_port")]
+    pub port: Spanned<u16>,
+    /// Prefixes that home addresses come from.
+    pub home_prefixes: Vec<Spanned<IpNet>>,
+    /// First and last SPI that the HAC deals out for this home agent.
+    pub spi_range: Spanned<(u32, u32)>,
+    /// Longest binding lifetime in seconds. Default: 3600.
+    #[serde(default = "default_max_lifetime")]
+    pub max_lifetime: Spanned<u32>,
+    /// Refresh time in seconds that mobile nodes behind a NAT are told. Default: 110.
+    #[serde(default = "default_nat_refresh")]
+    pub nat_refresh: u32,
+    /// How long an older SA carries data after the first BU under a newer one, in seconds (R-15).
+    /// Default: 10.
+    #[serde(default = "default_sa_grace")]
+    pub sa_grace: u32,
+    /// Follow the outer source of IPv6 Binding Updates too (NAT66), instead of the authenticated
+    /// Alternate Care-of Address option (R-36). Default: off.
+    #[serde(default)]
+    pub nat66_follow_source: bool,
+}
+
+/// The SA directory.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SaDirectory {
+    /// The HAC's Unix socket.
+    pub socket: PathBuf,
+    /// User that the HAC must run as, by number; nobody else's directory is believed. Default:
+    /// root or this daemon's own user.
+    pub uid: Option<u32>,
+}
+
+impl Default for SaDirectory {
+    fn default() -> Self {
+        Self { socket: "/run/hearth/directory.sock".into(), uid: None }
+    }
+}
+
+/// Sizes of the tables; memory is touched as they fill.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tables {
+    /// Most bindings.
+    pub max_bindings: Spanned<u32>,
+    /// Most routes, IPv4 and IPv6 each.
+    pub max_routes: Spanned<u32>,
+    /// Packets per SA that the replay window spans: a power of two, 64 to 4096.
+    pub replay_window: Spanned<u32>,
+    /// Packet buffers.
+    pub mbufs: Spanned<u32>,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        let at = Location::UNKNOWN;
+        Self {
+            max_bindings: Spanned::new(16_384, at, at),
+            max_routes: Spanned::new(4096, at, at),
+            replay_window: Spanned::new(1024, at, at),
+            mbufs: Spanned::new(16_384, at, at),
+        }
+    }
+}
+
+/// The API socket.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// Unix socket; its file mode (0660) says who may use it.
+    pub socket: PathBuf,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { socket: "/run/hearth/hearthd.sock".into() }
+    }
+}
+
+fn default_state_dir() -> PathBuf {
+    "/var/lib/hearth".into()
+}
+
+fn default_mtu() -> Spanned<u16> {
+    Spanned::new(1500, Location::UNKNOWN, Location::UNKNOWN)
+}
+
+fn default_service_port() -> Spanned<u16> {
+    let port = hearth_wire::MIPV6TLS_PORT;
+    Spanned::new(port, Location::UNKNOWN, Location::UNKNOWN)
+}
+
+fn default_max_lifetime() -> Spanned<u32> {
+    Spanned::new(3600, Location::UNKNOWN, Location::UNKNOWN)
+}
+
+const fn default_nat_refresh() -> u32 {
+    110
+}
+
+const fn default_sa_grace() -> u32 {
+    10
+}
+
+/// Reads and checks the file at `path`.
+///
+/// # Errors
+/// The first thing that is wrong, with file, line and key.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    check(hearth_config::load(path)?)
+}
+
+/// Checks what the types alone can't.
+fn check(document: Document<Config>) -> Result<Config, ConfigError> {
+    let config = &document.value;
+    check_ports(&document, config)?;
+    check_workers(&document, config)?;
+    check_home_agent(&document, config)?;
+    check_tables(&document, config)?;
+    Ok(document.value)
+}
+
+fn check_ports(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
+    let mut names = HashMap::new();
+    let mut devices = HashMap::new();
+    let mut addresses = HashMap::new();
+    for (index, port) in config.ports.iter().enumerate() {
+        let error = |at: Location, key: &str, message: String| {
+            document.error(at, format!("ports[{index}].{key}"), message)
+        };
+        let name = &port.name;
+        if !is_interface_name(&name.value) {
+            let message = "not an interface name; 1 to 15 letters, digits, '-', '_' or '.'";
+            return Err(error(name.referenced, "name", message.into()));
+        }
+        if let Some(line) = names.insert(name.value.clone(), name.referenced.line()) {
+            let message = format!("'{}' is the port of line {line} already", name.value);
+            return Err(error(name.referenced, "name", message));
+        }
+        let device = Device::parse(&port.device.value)
+            .ok_or_else(|| error(port.device.referenced, "device", DEVICE_FORMS.into()))?;
+        if let Some(line) = devices.insert(device.identity(), port.device.referenced.line()) {
+            let message = format!(
+                "{} is the device of the port in line {line} already; a port needs a device of \
+                 its own",
+                device.identity()
+            );
+            return Err(error(port.device.referenced, "device", message));
+        }
+        if !(1280..=9600).contains(&port.mtu.value) {
+            let message = format!("{} is out of range; 1280 to 9600 octets", port.mtu.value);
+            return Err(error(port.mtu.referenced, "mtu", message));
+        }
+        for (position, address) in port.addresses.iter().enumerate() {
+            let key = format!("addresses[{position}]");
+            if let Some(message) = unusable_as_host(address.value) {
+                return Err(error(address.referenced, &key, message));
+            }
+            let line = address.referenced.line();
+            if let Some(line) = addresses.insert(address.value.addr(), line) {
+                let message = format!("{} stands in line {line} already", address.value.addr());
+                return Err(error(address.referenced, &key, message));
+            }
+        }
+    }
+    if config.ports.is_empty() {
+        let message = "empty; a home agent needs at least one port";
+        return Err(document.error(Location::UNKNOWN, "ports", message));
+    }
+    Ok(())
+}
+
+const DEVICE_FORMS: &str = "neither a PCI address (0000:01:00.0) nor a DPDK virtual device \
+                            (net_af_packet,iface=eth1)";
+
+fn check_workers(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
+    let mut cores = HashMap::new();
+    for (index, worker) in config.workers.iter().enumerate() {
+        let key = format!("workers[{index}].core");
+        let at = worker.core.referenced;
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        if usize::try_from(worker.core.value).unwrap_or(usize::MAX) >= available {
+            let message =
+                format!("core {} does not exist; 0 to {}", worker.core.value, available - 1);
+            return Err(document.error(at, key, message));
+        }
+        if let Some(line) = cores.insert(worker.core.value, at.line()) {
+            let message = format!("core {} is the worker's of line {line}", worker.core.value);
+            return Err(document.error(at, key, message));
+        }
+    }
+    if config.workers.is_empty() {
+        let message = "empty; at least one worker is needed";
+        return Err(document.error(Location::UNKNOWN, "workers", message));
+    }
+    Ok(())
+}
+
+fn check_home_agent(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
+    let home_agent = &config.home_agent;
+    let own: Vec<IpAddr> =
+        config.ports.iter().flat_map(|port| &port.addresses).map(|a| a.value.addr()).collect();
+    let on_a_port = |address: IpAddr, at: Location, key: &str| {
+        if own.contains(&address) {
+            return Ok(());
+        }
+        let message = format!("{address} is on no port; give it to one under ports[].addresses");
+        Err(document.error(at, format!("home_agent.{key}"), message))
+    };
+    let ip6 = &home_agent.address_ip6;
+    on_a_port(ip6.value.into(), ip6.referenced, "address_ip6")?;
+    if let Some(ip4) = &home_agent.address_ip4 {
+        on_a_port(ip4.value.into(), ip4.referenced, "address_ip4")?;
+    }
+    if home_agent.port.value == 0 {
+        let message = "0 is no port; 1 to 65535";
+        return Err(document.error(home_agent.port.referenced, "home_agent.port", message));
+    }
+    let (first, last) = home_agent.spi_range.value;
+    if first == 0 || last > hearth_wire::Spi::MAX.get() || first > last {
+        let message = "not a range of SPIs; [first, last] within 1 and 268435455";
+        let at = home_agent.spi_range.referenced;
+        return Err(document.error(at, "home_agent.spi_range", message));
+    }
+    let lifetime = &home_agent.max_lifetime;
+    if !(4..=262_140).contains(&lifetime.value) {
+        let message = format!("{} is out of range; 4 to 262140 seconds", lifetime.value);
+        return Err(document.error(lifetime.referenced, "home_agent.max_lifetime", message));
+    }
+    check_home_prefixes(document, home_agent)
+}
+
+fn check_home_prefixes(
+    document: &Document<Config>,
+    home_agent: &HomeAgent,
+) -> Result<(), ConfigError> {
+    for (index, prefix) in home_agent.home_prefixes.iter().enumerate() {
+        let key = format!("home_agent.home_prefixes[{index}]");
+        if prefix.value.trunc() != prefix.value {
+            let right = prefix.value.trunc();
+            let message = format!("{} has host bits set; {right} would be right", prefix.value);
+            return Err(document.error(prefix.referenced, key, message));
+        }
+        if let Some(other) = home_agent.home_prefixes[..index].iter().find(|other| {
+            other.value.contains(&prefix.value) || prefix.value.contains(&other.value)
+        }) {
+            let line = other.referenced.line();
+            let message = format!("{} overlaps {} of line {line}", prefix.value, other.value);
+            return Err(document.error(prefix.referenced, key, message));
+        }
+    }
+    if home_agent.home_prefixes.is_empty() {
+        let message = "empty; at least one prefix for home addresses is needed";
+        return Err(document.error(Location::UNKNOWN, "home_agent.home_prefixes", message));
+    }
+    Ok(())
+}
+
+fn check_tables(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
+    let tables = &config.tables;
+    let window = tables.replay_window.value;
+    if !window.is_power_of_two() || !(64..=4096).contains(&window) {
+        let message = format!("{window} does not fit; a power of two from 64 to 4096");
+        return Err(document.error(
+            tables.replay_window.referenced,
+            "tables.replay_window",
+            message,
+        ));
+    }
+    let ranges = [
+        (&tables.max_bindings, "tables.max_bindings", 1, 4_000_000),
+        (&tables.max_routes, "tables.max_routes", 16, 4_000_000),
+        (&tables.mbufs, "tables.mbufs", 2048, 4_000_000),
+        (&config.eal.memory_mb, "eal.memory_mb", 64, 1_048_576),
+    ];
+    for (value, key, least, most) in ranges {
+        if !(least..=most).contains(&value.value) {
+            let message = format!("{} is out of range; {least} to {most}", value.value);
+            return Err(document.error(value.referenced, key, message));
+        }
+    }
+    Ok(())
+}
+
+/// Why an address can't be a host's, and what would be right.
+fn unusable_as_host(net: IpNet) -> Option<String> {
+    let address = net.addr();
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+        return Some(format!("{address} is no address of a host; give a unicast address"));
+    }
+    match net {
+        IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.network() => {
+            Some(format!("{address} is the network itself; give an address in it"))
+        }
+        IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.broadcast() => {
+            Some(format!("{address} is the broadcast address; give an address before it"))
+        }
+        _ => None,
+    }
+}
+
+fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && !name.starts_with('.')
+}
+
+/// What a port's `device` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// A NIC by its PCI address.
+    Pci(String),
+    /// A virtual device: driver and arguments.
+    Virtual {
+        /// Driver, as in `net_af_packet`; a number may stand behind it.
+        driver: String,
+        /// What follows the first comma.
+        arguments: String,
+    },
+}
+
+impl Device {
+    /// Reads the text of YAML.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if is_pci_address(text) {
+            return Some(Self::Pci(text.to_ascii_lowercase()));
+        }
+        let (driver, arguments) = text.split_once(',').unwrap_or((text, ""));
+        let is_driver = driver.starts_with("net_")
+            && driver.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        is_driver.then(|| Self::Virtual { driver: driver.into(), arguments: arguments.into() })
+    }
+
+    /// What must not be used twice: the PCI address, the kernel interface, or the whole text.
+    fn identity(&self) -> String {
+        match self {
+            Self::Pci(address) => address.clone(),
+            Self::Virtual { driver, arguments } => arguments
+                .split(',')
+                .find_map(|argument| argument.strip_prefix("iface="))
+                .map_or_else(|| format!("{driver},{arguments}"), Into::into),
+        }
+    }
+
+    /// The name DPDK knows the device by, for the port with this number.
+    #[must_use]
+    pub fn eal_name(&self, index: usize) -> String {
+        match self {
+            Self::Pci(address) => address.clone(),
+            Self::Virtual { driver, .. } if driver.ends_with(|c: char| c.is_ascii_digit()) => {
+                driver.clone()
+            }
+            Self::Virtual { driver, .. } => format!("{driver}{index}"),
+        }
+    }
+
+    /// The argument of `--vdev`, where the device is virtual.
+    #[must_use]
+    pub fn vdev(&self, index: usize) -> Option<String> {
+        match self {
+            Self::Pci(_) => None,
+            Self::Virtual { arguments, .. } if arguments.is_empty() => Some(self.eal_name(index)),
+            Self::Virtual { arguments, .. } => {
+                Some(format!("{},{arguments}", self.eal_name(index)))
+            }
+        }
+    }
+}
+
+/// `dddd:bb:dd.f`.
+fn is_pci_address(text: &str) -> bool {
+    let hex =
+        |part: &str, len: usize| part.len() == len && part.chars().all(|c| c.is_ascii_hexdigit());
+    let Some((slot, function)) = text.rsplit_once('.') else { return false };
+    let mut parts = slot.split(':');
+    let (domain, bus, device) = (parts.next(), parts.next(), parts.next());
+    parts.next().is_none()
+        && domain.is_some_and(|part| hex(part, 4))
+        && bus.is_some_and(|part| hex(part, 2))
+        && device.is_some_and(|part| hex(part, 2))
+        && matches!(function.as_bytes(), [b'0'..=b'7'])
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,110 @@
+//! What wrong input gets: one row a mistake, with the line and key that must be named.
+
+use std::path::Path;
+
+use super::*;
+
+const GOOD: &str = include_str!("../../../configs/hearthd.yaml");
+
+fn check_text(text: &str) -> Result<Config, ConfigError> {
+    check(hearth_config::parse(Path::new("hearthd.yaml"), text)?)
+}
+
+/// The example with `from` replaced by `to`, and what the daemon says of it.
+fn complaint(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "the example lost {from:?}");
+    check_text(&GOOD.replace(from, to)).unwrap_err().to_string()
+}
+
+fn line_of(needle: &str) -> usize {
+    GOOD.lines().position(|line| line.contains(needle)).unwrap() + 1
+}
+
+#[test]
+fn the_example_is_good() {
+    let config = check_text(GOOD).unwrap();
+    assert_eq!(config.ports.len(), 2);
+    assert_eq!(config.home_agent.port.value, 7872);
+}
+
+#[test]
+fn every_mistake_names_line_key_and_remedy() {
+    let device = "\"0000:01:00.1\"";
+    let rows = [
+        ("mtu: 1500", "speed: 9", "mtu: 1500", "ports[0]", "speed"),
+        ("busy_poll: false", "busy_poll: 7", "busy_poll", "busy_poll", "bool"),
+        (device, "\"0000:01:00.0\"", device, "ports[1].device", "device of its own"),
+        (device, "\"eth0\"", device, "ports[1].device", "PCI address"),
+        ("name: home ", "name: access ", "name: home ", "ports[1].name", "already"),
+        ("203.0.113.1/26", "198.51.100.1/27", "203.0.113.1/26", "ports[1].addresses[1]", "already"),
+        ("203.0.113.1/26", "203.0.113.0/26", "203.0.113.1/26", "ports[1].addresses[1]", "network"),
+        ("203.0.113.1/26", "203.0.113.1/33", "203.0.113.1/26", "ports[1].addresses[1]", "invalid"),
+        ("mtu: 1500", "mtu: 900", "mtu: 1500", "ports[0].mtu", "1280 to 9600"),
+        ("core: 1", "core: 4711", "- core: 1", "workers[0].core", "does not exist"),
+        (
+            "2001:db8:100::/64",
+            "2001:db8:100::1/64",
+            "home_prefixes",
+            "home_agent.home_prefixes[0]",
+            "2001:db8:100::/64 would be right",
+        ),
+        (
+            "\"203.0.113.128/25\"",
+            "\"2001:db8::/32\"",
+            "home_prefixes",
+            "home_agent.home_prefixes[1]",
+            "overlaps",
+        ),
+        (
+            "address_ip6: \"2001:db8:a::1\"",
+            "address_ip6: \"2001:db8:a::9\"",
+            "address_ip6",
+            "home_agent.address_ip6",
+            "on no port",
+        ),
+        ("[1, 1048576]", "[0, 5]", "spi_range", "home_agent.spi_range", "268435455"),
+        (
+            "max_lifetime: 3600",
+            "max_lifetime: 3",
+            "max_lifetime",
+            "home_agent.max_lifetime",
+            "4 to 262140",
+        ),
+        (
+            "replay_window: 1024",
+            "replay_window: 1000",
+            "replay_window",
+            "tables.replay_window",
+            "power of two",
+        ),
+    ];
+    for (from, to, line, key, remedy) in rows {
+        let complaint = complaint(from, to);
+        let place = format!("hearthd.yaml:{}: {key}", line_of(line));
+        assert!(complaint.starts_with(&place), "{to}: {complaint}, not at {place}");
+        assert!(complaint.contains(remedy), "{to}: {complaint} lacks {remedy:?}");
+    }
+}
+
+#[test]
+fn two_ports_on_one_kernel_interface_are_one_device() {
+    let text = GOOD
+        .replace("\"0000:01:00.0\"", "\"net_af_packet,iface=eth1\"")
+        .replace("\"0000:01:00.1\"", "\"net_af_packet,iface=eth1,blocksz=4096\"");
+    let complaint = check_text(&text).unwrap_err().to_string();
+    assert!(complaint.contains("eth1 is the device of the port in line"), "{complaint}");
+}
+
+#[test]
+fn devices_become_arguments_of_the_eal() {
+    let device = Device::parse("net_af_packet,iface=eth1").unwrap();
+    assert_eq!(device.vdev(1).as_deref(), Some("net_af_packet1,iface=eth1"));
+    assert_eq!(device.eal_name(1), "net_af_packet1");
+    let device = Device::parse("net_ring7").unwrap();
+    assert_eq!(device.vdev(0).as_deref(), Some("net_ring7"));
+    let device = Device::parse("0000:AF:00.1").unwrap();
+    assert_eq!((device.vdev(0), device.eal_name(0)), (None, "0000:af:00.1".into()));
+    for wrong in ["", "0000:01:00", "0000:01:00.8", "00:01:00.0", "eth0", "crypto_null"] {
+        assert_eq!(Device::parse(wrong), None, "{wrong}");
+    }
+}
