@@ -1,0 +1,265 @@
+//! Mobility options: what RFC 6275 s.6.2, RFC 4283 and RFC 5555 s.3 put behind a message.
+//!
+//! ```text
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |  Option Type  | Option Length |   Option Data...
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
+//!
+//! | type | option | length | aligned to |
+//! |---|---|---|---|
+//! | 0 | Pad1 | none | |
+//! | 1 | PadN | any | |
+//! | 2 | Binding Refresh Advice | 2 | 2n |
+//! | 3 | Alternate Care-of Address | 16 | 8n+6 |
+//! | 4 | Nonce Indices | 4 | 2n |
+//! | 8 | Mobile Node Identifier | 1 to 255 | |
+//! | 29 | IPv4 home address | 6 | 4n |
+//! | 30 | IPv4 address acknowledgement | 6 | 4n |
+//! | 31 | NAT detection | 6 | 4n |
+//! | 32 | IPv4 care-of address | 6 | 4n |
+//!
+//! A receiver does not insist on alignment: a misplaced option is as clear as one in its place.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{BaOptions, BuOptions, Ipv4Ack, Ipv4AckStatus, Ipv4HomeAddress, MhError, NatDetection};
+
+/// Option Types (the DSMIPv6 ones by R-37).
+pub mod option_type {
+    /// Pad1.
+    pub const PAD1: u8 = 0;
+    /// PadN.
+    pub const PAD_N: u8 = 1;
+    /// Binding Refresh Advice.
+    pub const REFRESH_ADVICE: u8 = 2;
+    /// Alternate Care-of Address.
+    pub const ALTERNATE_COA: u8 = 3;
+    /// Nonce Indices.
+    pub const NONCE_INDICES: u8 = 4;
+    /// Mobile Node Identifier.
+    pub const MN_ID: u8 = 8;
+    /// IPv4 home address.
+    pub const IPV4_HOA: u8 = 29;
+    /// IPv4 address acknowledgement.
+    pub const IPV4_ACK: u8 = 30;
+    /// NAT detection.
+    pub const NAT_DETECTION: u8 = 31;
+    /// IPv4 care-of address.
+    pub const IPV4_COA: u8 = 32;
+}
+
+/// Subtype of a Mobile Node Identifier that is a network access identifier (RFC 4283 s.3.1).
+pub const MN_ID_NAI: u8 = 1;
+
+/// P of the IPv4 home address option, behind six bits of prefix length.
+const PREFIX_REQUEST: u8 = 0x02;
+/// F of the NAT detection option.
+const FORCE_UDP: u8 = 0x80;
+
+/// Splits one option off `options`: type and data. `None` at the end.
+fn next_option<'a>(options: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, MhError> {
+    let [option_type, rest @ ..] = *options else {
+        return Ok(None);
+    };
+    if *option_type == option_type::PAD1 {
+        *options = rest;
+        return Ok(Some((*option_type, &[])));
+    }
+    let (len, rest) = rest.split_first().ok_or(MhError::Option)?;
+    let (data, rest) = rest.split_at_checked(usize::from(*len)).ok_or(MhError::Option)?;
+    *options = rest;
+    Ok(Some((*option_type, data)))
+}
+
+/// The data of an option that has one length only.
+fn fixed<const N: usize>(data: &[u8]) -> Result<[u8; N], MhError> {
+    data.try_into().map_err(|_| MhError::Option)
+}
+
+fn parse_mn_id(data: &[u8]) -> Result<(u8, &[u8]), MhError> {
+    data.split_first().map(|(subtype, id)| (*subtype, id)).ok_or(MhError::Option)
+}
+
+impl<'a> BuOptions<'a> {
+    /// Reads the options of a Binding Update; those of other messages and unknown ones are skipped
+    /// (RFC 6275 s.6.2.1), and of a repeated one the first counts (MHP-09).
+    ///
+    /// # Errors
+    /// [`MhError::Option`].
+    pub fn parse(mut options: &'a [u8]) -> Result<Self, MhError> {
+        let mut read = Self::default();
+        while let Some((option_type, data)) = next_option(&mut options)? {
+            match option_type {
+                option_type::ALTERNATE_COA => {
+                    let address = Ipv6Addr::from(fixed::<16>(data)?);
+                    read.alternate_coa.get_or_insert(address);
+                }
+                option_type::NONCE_INDICES => {
+                    fixed::<4>(data)?;
+                    read.nonce_indices = true;
+                }
+                option_type::MN_ID => {
+                    let mn_id = parse_mn_id(data)?;
+                    read.mn_id.get_or_insert(mn_id);
+                }
+                option_type::IPV4_HOA => {
+                    let [flags, _, address @ ..] = fixed::<6>(data)?;
+                    read.ipv4_hoa.get_or_insert(Ipv4HomeAddress {
+                        prefix_len: flags >> 2,
+                        prefix_request: flags & PREFIX_REQUEST != 0,
+                        address: address.into(),
+                    });
+                }
+                option_type::IPV4_COA => {
+                    let [_, _, address @ ..] = fixed::<6>(data)?;
+                    read.ipv4_coa.get_or_insert(Ipv4Addr::from(address));
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+
+    pub(super) fn emit(&self, writer: &mut Writer<'_>) -> Option<()> {
+        if let Some(address) = self.alternate_coa {
+            writer.align(8, 6)?;
+            writer.option(option_type::ALTERNATE_COA, &address.octets())?;
+        }
+        if let Some(hoa) = self.ipv4_hoa {
+            if hoa.prefix_len > 63 {
+                return None;
+            }
+            let flags = hoa.prefix_len << 2 | if hoa.prefix_request { PREFIX_REQUEST } else { 0 };
+            let [a, b, c, d] = hoa.address.octets();
+            writer.align(4, 0)?;
+            writer.option(option_type::IPV4_HOA, &[flags, 0, a, b, c, d])?;
+        }
+        if let Some(address) = self.ipv4_coa {
+            let [a, b, c, d] = address.octets();
+            writer.align(4, 0)?;
+            writer.option(option_type::IPV4_COA, &[0, 0, a, b, c, d])?;
+        }
+        if self.nonce_indices {
+            writer.align(2, 0)?;
+            writer.option(option_type::NONCE_INDICES, &[0; 4])?;
+        }
+        emit_mn_id(self.mn_id, writer)
+    }
+}
+
+impl<'a> BaOptions<'a> {
+    /// Reads the options of a Binding Acknowledgement; those of other messages and unknown ones
+    /// are skipped (RFC 6275 s.6.2.1), and of a repeated one the first counts (MHP-09).
+    ///
+    /// # Errors
+    /// [`MhError::Option`].
+    pub fn parse(mut options: &'a [u8]) -> Result<Self, MhError> {
+        let mut read = Self::default();
+        while let Some((option_type, data)) = next_option(&mut options)? {
+            match option_type {
+                option_type::REFRESH_ADVICE => {
+                    let interval = u16::from_be_bytes(fixed(data)?);
+                    read.refresh_advice.get_or_insert(interval);
+                }
+                option_type::MN_ID => {
+                    let mn_id = parse_mn_id(data)?;
+                    read.mn_id.get_or_insert(mn_id);
+                }
+                option_type::IPV4_ACK => {
+                    let [status, prefix_len, address @ ..] = fixed::<6>(data)?;
+                    read.ipv4_ack.get_or_insert(Ipv4Ack {
+                        status: Ipv4AckStatus(status),
+                        prefix_len: prefix_len >> 2,
+                        address: address.into(),
+                    });
+                }
+                option_type::NAT_DETECTION => {
+                    let [flags, _, refresh_time @ ..] = fixed::<6>(data)?;
+                    read.nat_detection.get_or_insert(NatDetection {
+                        force_udp: flags & FORCE_UDP != 0,
+                        refresh_time: u32::from_be_bytes(refresh_time),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+
+    pub(super) fn emit(&self, writer: &mut Writer<'_>) -> Option<()> {
+        if let Some(interval) = self.refresh_advice {
+            writer.align(2, 0)?;
+            writer.option(option_type::REFRESH_ADVICE, &interval.to_be_bytes())?;
+        }
+        if let Some(ack) = self.ipv4_ack {
+            if ack.prefix_len > 63 {
+                return None;
+            }
+            let [a, b, c, d] = ack.address.octets();
+            writer.align(4, 0)?;
+            writer
+                .option(option_type::IPV4_ACK, &[ack.status.0, ack.prefix_len << 2, a, b, c, d])?;
+        }
+        if let Some(nat) = self.nat_detection {
+            let [a, b, c, d] = nat.refresh_time.to_be_bytes();
+            let flags = if nat.force_udp { FORCE_UDP } else { 0 };
+            writer.align(4, 0)?;
+            writer.option(option_type::NAT_DETECTION, &[flags, 0, a, b, c, d])?;
+        }
+        emit_mn_id(self.mn_id, writer)
+    }
+}
+
+fn emit_mn_id(mn_id: Option<(u8, &[u8])>, writer: &mut Writer<'_>) -> Option<()> {
+    let Some((subtype, id)) = mn_id else {
+        return Some(());
+    };
+    let len = u8::try_from(id.len() + 1).ok()?;
+    writer.put(&[option_type::MN_ID, len, subtype])?;
+    writer.put(id)
+}
+
+/// Writes octets one behind the other; `None` where they do not fit.
+pub(super) struct Writer<'a> {
+    out: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) const fn new(out: &'a mut [u8]) -> Self {
+        Self { out, len: 0 }
+    }
+
+    /// Octets written.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.len + bytes.len();
+        self.out.get_mut(self.len..end)?.copy_from_slice(bytes);
+        self.len = end;
+        Some(())
+    }
+
+    /// One option of a fixed length.
+    fn option<const N: usize>(&mut self, option_type: u8, data: &[u8; N]) -> Option<()> {
+        self.put(&[option_type, u8::try_from(N).ok()?])?;
+        self.put(data)
+    }
+
+    /// Pads to an offset of `modulus`n+`offset` from the start of the message, `modulus` being 8
+    /// at most, with Pad1 or one PadN (RFC 6275 s.6.2.2, 6.2.3).
+    pub(super) fn align(&mut self, modulus: usize, offset: usize) -> Option<()> {
+        let count = (modulus + offset - self.len % modulus) % modulus;
+        match u8::try_from(count).ok()? {
+            0 => Some(()),
+            1 => self.put(&[option_type::PAD1]),
+            octets => {
+                self.put(&[option_type::PAD_N, octets - 2])?;
+                self.put([0; 6].get(..count - 2)?)
+            }
+        }
+    }
+}
