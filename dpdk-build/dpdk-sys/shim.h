@@ -1,0 +1,157 @@
+/* What Rust cannot call or see directly: DPDK's static inline functions, structs whose layout
+ * changed between releases, and the places of the few mbuf fields that the owning layer reads.
+ * bindgen reads this file; shim.c holds the bodies and every difference between releases
+ * (22.11 to 24.11). */
+#ifndef HEARTH_DPDK_SHIM_H
+#define HEARTH_DPDK_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_eth_ring.h>
+#include <rte_ethdev.h>
+#include <rte_fib.h>
+#include <rte_fib6.h>
+#include <rte_hash.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+#include <rte_rcu_qsbr.h>
+#include <rte_ring.h>
+#include <rte_version.h>
+
+/* Where the fields of struct rte_mbuf stand; shim.c asserts their widths. */
+enum hearth_mbuf_layout {
+	HEARTH_MBUF_SIZE = sizeof(struct rte_mbuf),
+	HEARTH_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr),
+	HEARTH_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len),
+	HEARTH_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off),
+	HEARTH_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len),
+	HEARTH_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
+	HEARTH_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
+	HEARTH_MBUF_PORT = offsetof(struct rte_mbuf, port),
+	HEARTH_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
+	HEARTH_MBUF_TX_OFFLOAD = offsetof(struct rte_mbuf, tx_offload),
+	HEARTH_MBUF_NEXT = offsetof(struct rte_mbuf, next),
+	HEARTH_MBUF_HASH_RSS = offsetof(struct rte_mbuf, hash.rss),
+	HEARTH_MBUF_HEADROOM = RTE_PKTMBUF_HEADROOM,
+};
+
+static const uint64_t HEARTH_RX_IP_CKSUM_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
+static const uint64_t HEARTH_RX_IP_CKSUM_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+static const uint64_t HEARTH_RX_IP_CKSUM_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;
+static const uint64_t HEARTH_RX_L4_CKSUM_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
+static const uint64_t HEARTH_RX_L4_CKSUM_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+static const uint64_t HEARTH_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
+static const uint64_t HEARTH_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
+static const uint64_t HEARTH_TX_IPV6 = RTE_MBUF_F_TX_IPV6;
+static const uint64_t HEARTH_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
+static const uint64_t HEARTH_TX_UDP_CKSUM = RTE_MBUF_F_TX_UDP_CKSUM;
+
+static const uint64_t HEARTH_OFFLOAD_RX_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+static const uint64_t HEARTH_OFFLOAD_RX_UDP_CKSUM = RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+static const uint64_t HEARTH_OFFLOAD_RX_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
+static const uint64_t HEARTH_OFFLOAD_RX_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+static const uint64_t HEARTH_OFFLOAD_TX_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+static const uint64_t HEARTH_OFFLOAD_TX_UDP_CKSUM = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+static const uint64_t HEARTH_OFFLOAD_TX_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+
+/* rte_errno of this thread. */
+int hearth_errno(void);
+
+/* mbufs and pools */
+struct rte_mbuf *hearth_mbuf_alloc(struct rte_mempool *pool);
+int hearth_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int n);
+void hearth_mbuf_free(struct rte_mbuf *mbuf);
+
+/* rings of mbufs */
+enum hearth_ring_kind { HEARTH_RING_SPSC, HEARTH_RING_MPSC };
+struct rte_ring *hearth_ring_create(const char *name, unsigned int count,
+				    enum hearth_ring_kind kind);
+unsigned int hearth_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf *const *mbufs,
+				       unsigned int n);
+unsigned int hearth_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs,
+				       unsigned int n);
+unsigned int hearth_ring_count(const struct rte_ring *ring);
+unsigned int hearth_ring_free_count(const struct rte_ring *ring);
+
+/* ports */
+struct hearth_eth_info {
+	const char *driver;
+	struct rte_device *device;
+	uint64_t rx_offloads;
+	uint64_t tx_offloads;
+	uint64_t rss_types;
+	uint32_t max_rx_queues;
+	uint32_t max_tx_queues;
+	uint32_t min_mtu;
+	uint32_t max_mtu;
+};
+
+struct hearth_eth_conf {
+	uint64_t rx_offloads;
+	uint64_t tx_offloads;
+	uint64_t rss_types;
+	uint32_t mtu; /* 0: leave as the driver has it */
+	uint16_t rx_queues;
+	uint16_t tx_queues;
+	uint16_t rx_descriptors; /* in: wanted, out: what the driver allows */
+	uint16_t tx_descriptors;
+};
+
+struct hearth_eth_stats {
+	uint64_t rx_packets;
+	uint64_t rx_bytes;
+	uint64_t rx_missed;
+	uint64_t rx_errors;
+	uint64_t rx_no_mbuf;
+	uint64_t tx_packets;
+	uint64_t tx_bytes;
+	uint64_t tx_errors;
+};
+
+struct hearth_eth_link {
+	uint32_t mbps;
+	uint8_t up;
+	uint8_t full_duplex;
+};
+
+int hearth_eth_info(uint16_t port, struct hearth_eth_info *info);
+int hearth_eth_setup(uint16_t port, struct hearth_eth_conf *conf, struct rte_mempool *pool);
+int hearth_eth_mac(uint16_t port, uint8_t mac[6]);
+int hearth_eth_link(uint16_t port, struct hearth_eth_link *link);
+int hearth_eth_stats(uint16_t port, struct hearth_eth_stats *stats);
+int hearth_eth_promiscuous(uint16_t port);
+int hearth_eth_mtu(uint16_t port, uint16_t *mtu);
+uint16_t hearth_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
+uint16_t hearth_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
+
+/* RCU by quiescent states */
+struct rte_rcu_qsbr *hearth_qsbr_create(uint32_t max_threads);
+void hearth_qsbr_free(struct rte_rcu_qsbr *qsbr);
+void hearth_qsbr_online(struct rte_rcu_qsbr *qsbr, unsigned int thread);
+void hearth_qsbr_offline(struct rte_rcu_qsbr *qsbr, unsigned int thread);
+void hearth_qsbr_quiescent(struct rte_rcu_qsbr *qsbr, unsigned int thread);
+uint64_t hearth_qsbr_epoch(const struct rte_rcu_qsbr *qsbr);
+void hearth_qsbr_quiescent_at(struct rte_rcu_qsbr *qsbr, unsigned int thread, uint64_t epoch);
+uint64_t hearth_qsbr_start(struct rte_rcu_qsbr *qsbr);
+int hearth_qsbr_check(struct rte_rcu_qsbr *qsbr, uint64_t token);
+
+/* hash tables, lock-free for readers, slots freed by RCU */
+struct rte_hash *hearth_hash_create(const char *name, uint32_t entries, uint32_t key_len,
+				    struct rte_rcu_qsbr *qsbr);
+
+/* routes; next_hop_octets is 2, 4 or 8 for IPv6 and 1, 2, 4 or 8 for IPv4 */
+struct rte_fib *hearth_fib_create(const char *name, int max_routes, uint32_t tbl8_groups,
+				  unsigned int next_hop_octets, uint64_t default_next_hop);
+struct rte_fib6 *hearth_fib6_create(const char *name, int max_routes, uint32_t tbl8_groups,
+				    unsigned int next_hop_octets, uint64_t default_next_hop);
+int hearth_fib6_add(struct rte_fib6 *fib, const uint8_t prefix[16], uint8_t len,
+		    uint64_t next_hop);
+int hearth_fib6_delete(struct rte_fib6 *fib, const uint8_t prefix[16], uint8_t len);
+int hearth_fib6_lookup_bulk(struct rte_fib6 *fib, uint8_t (*ips)[16], uint64_t *next_hops, int n);
+
+#endif
