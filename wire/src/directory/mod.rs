@@ -11,6 +11,13 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::ids::{MobileNodeId, Spi};
 use crate::suite::{Scope, Suite};
 
+pub mod codec;
+
+pub use codec::{
+    DirectoryError, MAX_FRAME, decode_request, decode_update, deframe, encode_request,
+    encode_update,
+};
+
 /// Key material of one direction. No `Debug`, no `Clone`; wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
 pub struct DirectionKeys {
@@ -53,7 +60,7 @@ pub struct SaRecord {
     pub spi: Spi,
     /// Whose SA it is.
     pub mn_id: MobileNodeId,
-    /// The name of the home agent that the MN was sent to.
+    /// The name of the home agent that the MN was sent to; 255 octets at most.
     pub home_agent: Box<str>,
     /// The ciphersuite.
     pub suite: Suite,
@@ -80,7 +87,7 @@ pub struct SaRecord {
 pub enum Request {
     /// Send every record of this home agent, then changes.
     Watch {
-        /// Name of the home agent.
+        /// Name of the home agent; 255 octets at most.
         home_agent: Box<str>,
     },
     /// Send the record of this SPI, or [`Update::Unknown`].
