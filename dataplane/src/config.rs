@@ -1,0 +1,218 @@
+//! What the dataplane is told: its sizes at start, then SAs, bindings, routes.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hearth_wire::directory::DirectionKeys;
+use hearth_wire::{MIPV6TLS_PORT, Scope, SeqNo, Spi, Suite};
+
+/// A port, by its place in the list given to [`crate::Dataplane::new`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u16);
+
+/// Where mobile nodes reach the home agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// The home agent's IPv6 address, also the one that signalling names.
+    pub ip6: Option<Ipv6Addr>,
+    /// The home agent's IPv4 address.
+    pub ip4: Option<Ipv4Addr>,
+    /// UDP port, `mip6-port`; 7872 unless the deployment names another (RFC 6618 s.6.1).
+    pub port: u16,
+}
+
+/// Sizes and limits, fixed while the dataplane lives.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Number of workers; each is one core. An SA belongs to worker SPI mod `workers`.
+    pub workers: usize,
+    /// The lowest SPI that the HAC deals out to this home agent.
+    pub spi_base: u32,
+    /// SPIs from `spi_base` on. Address space is reserved for all, memory is used per live SA.
+    pub max_sas: u32,
+    /// Bindings at one time.
+    pub max_bindings: u32,
+    /// Routes at one time, of IPv4 and of IPv6 each, local addresses included.
+    pub max_routes: u32,
+    /// Neighbours at one time.
+    pub max_neighbours: u32,
+    /// Width of the replay window in packets: a power of two, 64 to 4096; at least 1024 unless
+    /// memory is very short.
+    pub replay_window: u32,
+    /// Where mobile nodes reach the home agent.
+    pub service: Service,
+    /// Largest outer packet that is sent to a care-of address, in octets of IP; tunnel MTUs follow
+    /// from it.
+    pub path_mtu: u16,
+    /// Keep polling at full speed when nothing happens, instead of sleeping for microseconds.
+    pub busy_poll: bool,
+    /// How long a packet may wait in a half-filled crypto batch under load, in microseconds of TSC.
+    pub max_job_age_us: u32,
+    /// 3DES packets that one worker takes per turn; more are dropped, so that they do not hold up
+    /// everybody else.
+    pub triple_des_budget: u16,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            spi_base: 1,
+            max_sas: 65_536,
+            max_bindings: 65_536,
+            max_routes: 4096,
+            max_neighbours: 4096,
+            replay_window: 1024,
+            service: Service { ip6: None, ip4: None, port: MIPV6TLS_PORT },
+            path_mtu: 1500,
+            busy_poll: false,
+            max_job_age_us: 20,
+            triple_des_budget: 32,
+        }
+    }
+}
+
+/// Why the dataplane can't be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildError {
+    /// A number in [`Config`] is 0 or out of its stated range; the field's name.
+    Config(&'static str),
+    /// There are no ports.
+    NoPorts,
+    /// A port has fewer transmit queues than there are workers; its place in the list.
+    TxQueues(PortId),
+    /// A port has no receive queue; its place in the list.
+    RxQueues(PortId),
+    /// Memory for the tables could not be reserved; which.
+    Memory(&'static str),
+    /// DPDK refused to make an object; which.
+    Dpdk(&'static str),
+    /// The crypto library can't run on this machine.
+    Crypto,
+    /// The operating system gives no random numbers.
+    Random,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(field) => write!(f, "{field} is out of range"),
+            Self::NoPorts => f.write_str("there are no ports"),
+            Self::TxQueues(port) => {
+                write!(f, "port {} has fewer transmit queues than there are workers", port.0)
+            }
+            Self::RxQueues(port) => write!(f, "port {} has no receive queue", port.0),
+            Self::Memory(what) => write!(f, "no memory for {what}"),
+            Self::Dpdk(what) => write!(f, "DPDK refused to make {what}"),
+            Self::Crypto => f.write_str("ipsec-mb can't run on this machine"),
+            Self::Random => f.write_str("the operating system gives no random numbers"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Why a change to the tables was refused. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableError {
+    /// The SPI is outside `spi_base .. spi_base + max_sas`.
+    SpiOutOfRange,
+    /// There is an SA with this SPI already.
+    SpiInUse,
+    /// The SA that had this SPI is still being cleared: try again after a few reclaims.
+    SpiDraining,
+    /// A key's length is not the suite's.
+    KeyLength,
+    /// No SA has this SPI.
+    SpiUnknown,
+    /// The table is full.
+    Full,
+    /// Local and remote address are not of one family, or not usable as such.
+    Address,
+    /// The IPv4 home address is bound under another IPv6 home address.
+    Ipv4HomeAddressInUse,
+    /// A prefix length is beyond its family's, or the port does not exist.
+    Route,
+    /// DPDK refused the change.
+    Dpdk,
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SpiOutOfRange => "the SPI is outside this home agent's range",
+            Self::SpiInUse => "the SPI is in use",
+            Self::SpiDraining => "the SA that had this SPI is still being cleared",
+            Self::KeyLength => "a key's length is not the suite's",
+            Self::SpiUnknown => "no SA has this SPI",
+            Self::Full => "the table is full",
+            Self::Address => "local and remote address do not make a tunnel",
+            Self::Ipv4HomeAddressInUse => "the IPv4 home address is bound elsewhere",
+            Self::Route => "the prefix or the port of a route does not exist",
+            Self::Dpdk => "DPDK refused the change",
+        })
+    }
+}
+
+impl std::error::Error for TableError {}
+
+/// An SA as the HAC issued it.
+#[derive(Debug, Clone, Copy)]
+pub struct SaParameters<'a> {
+    /// Its SPI.
+    pub spi: Spi,
+    /// The ciphersuite.
+    pub suite: Suite,
+    /// What it protects (`mip6-sas`).
+    pub scope: Scope,
+    /// Keys for packets from MN to HA.
+    pub mn_to_ha: &'a DirectionKeys,
+    /// Keys for packets from HA to MN.
+    pub ha_to_mn: &'a DirectionKeys,
+    /// The first outbound sequence number: 0 for a new SA, ahead of anything sent after a restart
+    ///
+    pub next_outbound: SeqNo,
+}
+
+/// Where a mobile node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The IPv6 home address: the binding's name.
+    pub home_address: Ipv6Addr,
+    /// The IPv4 home address, if one is bound too.
+    pub ipv4_home_address: Option<Ipv4Addr>,
+    /// The SA under which data is sent.
+    pub spi: Spi,
+    /// Home agent address and service port that the mobile node uses.
+    pub local: SocketAddr,
+    /// Care-of address and observed source port.
+    pub remote: SocketAddr,
+}
+
+/// A route of the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Network and prefix length; host bits are ignored.
+    pub prefix: (IpAddr, u8),
+    /// The port it leaves by.
+    pub port: PortId,
+    /// The next hop; `None` where destinations are on the link.
+    pub gateway: Option<IpAddr>,
+}
+
+/// What an SA has carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SaUsage {
+    /// Inbound packets that passed the ICV and the replay window.
+    pub in_packets: u64,
+    /// Their octets, counted as UDP payload.
+    pub in_octets: u64,
+    /// Outbound packets.
+    pub out_packets: u64,
+    /// Their octets, counted as UDP payload.
+    pub out_octets: u64,
+    /// The next outbound sequence number; 2^32 when all are used.
+    pub next_outbound: u64,
+    /// The highest sequence number accepted.
+    pub highest_inbound: Option<SeqNo>,
+}

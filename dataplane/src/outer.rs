@@ -1,0 +1,239 @@
+//! The outer headers of a packet to a mobile node: IPv6 or IPv4, and UDP.
+//!
+//! Read first: RFC 8200 s.3, 8.1; RFC 791 s.3.1; RFC 6864; RFC 6040 s.4; readings R-32, R-40, R-41.
+
+use core::net::{IpAddr, SocketAddr};
+
+use hearth_wire::ip::{Sum, checksum};
+
+use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, ethertype, proto};
+
+/// Hop limit and TTL of outer packets.
+const HOP_LIMIT: u8 = 64;
+/// Room for the longer of the two: IPv6 and UDP.
+const ROOM: usize = IPV6_LEN + UDP_LEN;
+
+/// Outer headers with everything filled in that does not change from packet to packet.
+///
+/// IPv4 leaves with DF clear: nobody here learns path MTUs from strangers' ICMP, so a router in
+/// between has to be able to fragment (R-42), and the identification counts up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OuterHeaders {
+    octets: [u8; ROOM],
+    len: u8,
+}
+
+/// What changes from packet to packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OuterFields {
+    /// UDP header and payload, in octets.
+    pub(crate) udp_len: u16,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// IPv4 identification.
+    pub(crate) identification: u16,
+}
+
+impl OuterHeaders {
+    /// Headers from the home agent's address and service port to the mobile node's; `None` where
+    /// the two are not of one family.
+    pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> Option<Self> {
+        let mut octets = [0; ROOM];
+        let ip_len = match (local.ip().to_canonical(), remote.ip().to_canonical()) {
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                octets[0] = 0x60;
+                octets[6] = proto::UDP;
+                octets[7] = HOP_LIMIT;
+                octets[8..24].copy_from_slice(&from.octets());
+                octets[24..40].copy_from_slice(&to.octets());
+                IPV6_LEN
+            }
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                octets[0] = 0x45;
+                octets[8] = HOP_LIMIT;
+                octets[9] = proto::UDP;
+                octets[12..16].copy_from_slice(&from.octets());
+                octets[16..20].copy_from_slice(&to.octets());
+                IPV4_LEN
+            }
+            _ => return None,
+        };
+        octets[ip_len..ip_len + 2].copy_from_slice(&local.port().to_be_bytes());
+        octets[ip_len + 2..ip_len + 4].copy_from_slice(&remote.port().to_be_bytes());
+        #[expect(clippy::cast_possible_truncation, reason = "at most 48")]
+        let len = (ip_len + UDP_LEN) as u8;
+        Some(Self { octets, len })
+    }
+
+    /// Octets of both headers.
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Octets of the IP header.
+    fn ip_len(&self) -> usize {
+        self.len() - UDP_LEN
+    }
+
+    fn is_v6(&self) -> bool {
+        self.ip_len() == IPV6_LEN
+    }
+
+    /// The EtherType that carries the packet.
+    pub(crate) fn ethertype(&self) -> [u8; 2] {
+        if self.is_v6() { ethertype::IPV6 } else { ethertype::IPV4 }
+    }
+
+    /// Writes the headers into `space`, which has room for [`Self::len`] octets. The UDP checksum
+    /// stays 0 until [`Self::seal`].
+    pub(crate) fn write(&self, space: &mut [u8], fields: OuterFields) {
+        let (Some(space), Some(octets)) =
+            (space.get_mut(..self.len()), self.octets.get(..self.len()))
+        else {
+            return;
+        };
+        space.copy_from_slice(octets);
+        let udp_len = fields.udp_len.to_be_bytes();
+        if let Some(header) = space.first_chunk_mut::<ROOM>() {
+            header[0] |= fields.traffic_class >> 4;
+            header[1] |= fields.traffic_class << 4;
+            header[4..6].copy_from_slice(&udp_len);
+            header[44..46].copy_from_slice(&udp_len);
+        } else if let Some(header) = space.first_chunk_mut::<{ IPV4_LEN + UDP_LEN }>() {
+            let total_len = fields.udp_len.saturating_add(20).to_be_bytes();
+            header[1] = fields.traffic_class;
+            header[2..4].copy_from_slice(&total_len);
+            header[4..6].copy_from_slice(&fields.identification.to_be_bytes());
+            let sum = checksum(&header[..IPV4_LEN]).to_be_bytes();
+            header[10..12].copy_from_slice(&sum);
+            header[24..26].copy_from_slice(&udp_len);
+        }
+    }
+}
+
+/// Writes the UDP checksum of a whole packet that starts with headers of [`OuterHeaders::write`]:
+/// always valid over IPv6, and over IPv4 too (R-40).
+pub(crate) fn seal(packet: &mut [u8]) {
+    let Some(ip_len) = udp_offset(packet) else { return };
+    let sum = udp_sum(packet, ip_len);
+    if let Some(field) = packet.get_mut(ip_len + 6..ip_len + 8) {
+        // A sum of 0 is sent as all ones: 0 would say that there is none (RFC 768).
+        let sum = if sum == 0 { 0xffff } else { sum };
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
+/// Whether the UDP checksum of a packet without extension headers is right, `udp_len` octets of
+/// UDP behind `header_len` octets of IP.
+pub(crate) fn udp_checksum_ok(packet: &[u8], header_len: usize, udp_len: usize) -> bool {
+    packet.get(..header_len + udp_len).is_some_and(|packet| udp_sum(packet, header_len) == 0)
+}
+
+fn udp_offset(packet: &[u8]) -> Option<usize> {
+    match packet.first()? >> 4 {
+        6 => Some(IPV6_LEN),
+        4 => Some(IPV4_LEN),
+        _ => None,
+    }
+}
+
+/// The sum over the addresses as they stand in the header, the rest of the pseudo-header, and UDP.
+fn udp_sum(packet: &[u8], ip_len: usize) -> u16 {
+    let addresses =
+        if packet.first().is_some_and(|first| first >> 4 == 6) { 8..40 } else { 12..20 };
+    let udp = packet.get(ip_len..).unwrap_or_default();
+    #[expect(clippy::cast_possible_truncation, reason = "an IP packet has at most 65575 octets")]
+    let udp_len = (udp.len() as u32).to_be_bytes();
+    Sum::new()
+        .plus(packet.get(addresses).unwrap_or_default())
+        .plus(&udp_len)
+        .plus(&[0, 0, 0, proto::UDP])
+        .plus(udp)
+        .finish()
+}
+
+/// The ECN field of the inner packet after decapsulation, RFC 6040 s.4.2 (normal mode); `None`
+/// where the packet has to be dropped.
+///
+/// ```text
+/// inner \ outer | Not-ECT   ECT(0)    ECT(1)    CE
+/// --------------+---------------------------------
+/// Not-ECT  00   | Not-ECT   Not-ECT   Not-ECT   drop
+/// ECT(0)   10   | ECT(0)    ECT(0)    ECT(1)    CE
+/// ECT(1)   01   | ECT(1)    ECT(1)    ECT(1)    CE
+/// CE       11   | CE        CE        CE        CE
+/// ```
+pub(crate) const fn combine_ecn(inner: u8, outer: u8) -> Option<u8> {
+    match (inner & 3, outer & 3) {
+        (0b00, 0b11) => None,
+        (0b00, _) => Some(0b00),
+        (0b11, _) | (_, 0b11) => Some(0b11),
+        (_, 0b01) => Some(0b01),
+        (inner, _) => Some(inner),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Ip;
+    use proptest::prelude::*;
+
+    fn headers(v6: bool) -> OuterHeaders {
+        let (local, remote) = if v6 {
+            ("[2001:db8::1]:7872", "[2001:db8:1::2]:40000")
+        } else {
+            ("198.51.100.1:7872", "203.0.113.2:40000")
+        };
+        OuterHeaders::new(local.parse().unwrap(), remote.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn families_do_not_mix() {
+        let v6 = "[2001:db8::1]:7872".parse().unwrap();
+        let v4 = "198.51.100.1:7872".parse().unwrap();
+        assert!(OuterHeaders::new(v6, v4).is_none());
+        assert!(OuterHeaders::new(v4, v6).is_none());
+    }
+
+    #[test]
+    fn decapsulated_ecn_is_the_table_of_rfc6040() {
+        let table = [
+            (0b00, [Some(0b00), Some(0b00), Some(0b00), None]),
+            (0b10, [Some(0b10), Some(0b10), Some(0b01), Some(0b11)]),
+            (0b01, [Some(0b01), Some(0b01), Some(0b01), Some(0b11)]),
+            (0b11, [Some(0b11), Some(0b11), Some(0b11), Some(0b11)]),
+        ];
+        for (inner, row) in table {
+            for (outer, expected) in [0b00, 0b10, 0b01, 0b11].into_iter().zip(row) {
+                assert_eq!(combine_ecn(inner, outer), expected, "{inner:02b} {outer:02b}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sent_is_valid(
+            v6 in any::<bool>(),
+            traffic_class in any::<u8>(),
+            identification in any::<u16>(),
+            payload in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let headers = headers(v6);
+            let mut packet = vec![0; headers.len()];
+            packet.extend(&payload);
+            let udp_len = u16::try_from(payload.len() + UDP_LEN).unwrap();
+            headers.write(&mut packet, OuterFields { udp_len, traffic_class, identification });
+            seal(&mut packet);
+            let ip = Ip::parse(&packet).unwrap();
+            prop_assert_eq!(usize::from(ip.total_len), packet.len());
+            prop_assert_eq!((ip.traffic_class, ip.hop_limit, ip.proto), (traffic_class, 64, 17));
+            let offset = usize::from(ip.header_len);
+            prop_assert_eq!(&packet[offset..offset + 6][..4], &[0x1e, 0xc0, 0x9c, 0x40]);
+            prop_assert_ne!(&packet[offset + 6..offset + 8], &[0, 0]);
+            prop_assert!(udp_checksum_ok(&packet, offset, usize::from(udp_len)));
+            packet[offset + 7] ^= 1;
+            prop_assert!(!udp_checksum_ok(&packet, offset, usize::from(udp_len)));
+        }
+    }
+}

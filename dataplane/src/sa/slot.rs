@@ -1,0 +1,208 @@
+//! One SA in the table.
+//!
+//! ```text
+//! line 0      spi, binding, suite and scope          control: rw   workers: ro
+//! line 1      inbound: replay top, counters          owner: rw     control: ro
+//! line 2      outbound: next number, counters        owner: rw     control: ro
+//! lines 3..   key schedules, inbound then outbound   control: wo while empty   workers: ro
+//! ```
+//!
+//! The owner is one worker (SPI mod workers), so its lines need no locked instruction; they are
+//! atomic because control reads them. The replay bits stand in an array of their own, because their
+//! number is configured.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use hearth_wire::{Scope, SeqNo, Spi, Suite};
+
+use crate::sa::keys::KeySchedule;
+use crate::table::reserve::Zeroed;
+
+/// What workers have to know of an SA besides its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SaFacts {
+    pub(crate) suite: Suite,
+    pub(crate) scope: Scope,
+}
+
+impl SaFacts {
+    fn pack(self) -> u32 {
+        let [high, low] = self.suite.code();
+        u32::from_be_bytes([0, high, low, self.scope.digit()])
+    }
+
+    fn unpack(packed: u32) -> Option<Self> {
+        let [_, high, low, scope] = packed.to_be_bytes();
+        Some(Self {
+            suite: Suite::from_code([high, low])?,
+            scope: if scope == 0 { Scope::Signalling } else { Scope::SignallingAndData },
+        })
+    }
+}
+
+/// Index of a binding in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BindingIndex(pub(crate) u32);
+
+/// Counter state of one direction, on a line of its own.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct DirectionState {
+    /// Inbound: highest accepted number plus 1. Outbound: the next number, 2^32 when used up.
+    pub(crate) sequence: AtomicU64,
+    packets: AtomicU64,
+    octets: AtomicU64,
+}
+
+impl DirectionState {
+    /// Counts one packet. Only the owner calls this.
+    pub(crate) fn count(&self, octets: usize) {
+        let packets = self.packets.load(Ordering::Relaxed).wrapping_add(1);
+        self.packets.store(packets, Ordering::Relaxed);
+        let octets = self.octets.load(Ordering::Relaxed).wrapping_add(octets as u64);
+        self.octets.store(octets, Ordering::Relaxed);
+    }
+
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn octets(&self) -> u64 {
+        self.octets.load(Ordering::Relaxed)
+    }
+
+    fn reset(&self, sequence: u64) {
+        self.sequence.store(sequence, Ordering::Relaxed);
+        self.packets.store(0, Ordering::Relaxed);
+        self.octets.store(0, Ordering::Relaxed);
+    }
+}
+
+/// One SA; all zero is an empty slot.
+#[repr(C, align(64))]
+pub(crate) struct SaSlot {
+    /// 0: empty. Stored last when an SA is published, first when it is withdrawn.
+    spi: AtomicU32,
+    /// Index of the binding whose data this SA may carry, plus 1 (R-27).
+    binding: AtomicU32,
+    facts: AtomicU32,
+    pub(crate) inbound: DirectionState,
+    pub(crate) outbound: DirectionState,
+    keys: [UnsafeCell<KeySchedule>; 2],
+}
+
+// SAFETY: `keys` is written only through `fill`, whose caller promises that nobody reads; the other
+// fields are atomic.
+unsafe impl Sync for SaSlot {}
+// SAFETY: all fields are integers or arrays of octets.
+unsafe impl Zeroed for SaSlot {}
+
+impl SaSlot {
+    /// The SPI of the SA in this slot.
+    pub(crate) fn spi(&self) -> Option<Spi> {
+        Spi::new(self.spi.load(Ordering::Acquire)).ok()
+    }
+
+    /// Suite and scope. A worker that read [`Self::spi`] before may trust them until it reports
+    /// quiescent.
+    pub(crate) fn facts(&self) -> Option<SaFacts> {
+        SaFacts::unpack(self.facts.load(Ordering::Relaxed))
+    }
+
+    /// The binding whose data this SA may carry.
+    pub(crate) fn binding(&self) -> Option<BindingIndex> {
+        self.binding.load(Ordering::Acquire).checked_sub(1).map(BindingIndex)
+    }
+
+    /// Sets or clears that binding. Control only.
+    pub(crate) fn set_binding(&self, binding: Option<BindingIndex>) {
+        let value = binding.map_or(0, |index| index.0.wrapping_add(1));
+        self.binding.store(value, Ordering::Release);
+    }
+
+    /// Keys of packets from MN to HA; stable while the SA is published and not reclaimed.
+    pub(crate) const fn keys_in(&self) -> *const KeySchedule {
+        self.keys[0].get()
+    }
+
+    /// Keys of packets from HA to MN; stable while the SA is published and not reclaimed.
+    pub(crate) const fn keys_out(&self) -> *const KeySchedule {
+        self.keys[1].get()
+    }
+
+    /// Draws the next outbound number; `None` when all are used (R-23). Only the owner calls this.
+    pub(crate) fn draw(&self) -> Option<SeqNo> {
+        let next = self.outbound.sequence.load(Ordering::Relaxed);
+        let seq = u32::try_from(next).ok()?;
+        self.outbound.sequence.store(next + 1, Ordering::Relaxed);
+        Some(SeqNo(seq))
+    }
+
+    /// Writes an SA into an empty slot, keys through `fill`; nothing is published yet.
+    ///
+    /// # Safety
+    /// No worker may hold or use the slot's keys: the slot has never been published, or every
+    /// worker has been quiescent since it was withdrawn. Control is the only caller.
+    pub(crate) unsafe fn fill(
+        &self,
+        facts: SaFacts,
+        next_outbound: SeqNo,
+        fill: impl FnOnce(&mut KeySchedule, &mut KeySchedule),
+    ) {
+        // SAFETY: the caller promises that nobody else refers to the keys.
+        let (inbound, outbound) = unsafe { (&mut *self.keys[0].get(), &mut *self.keys[1].get()) };
+        fill(inbound, outbound);
+        self.inbound.reset(0);
+        self.outbound.reset(u64::from(next_outbound.0));
+        self.set_binding(None);
+        self.facts.store(facts.pack(), Ordering::Relaxed);
+    }
+
+    /// Lets workers find the SA.
+    pub(crate) fn publish(&self, spi: Spi) {
+        self.spi.store(spi.get(), Ordering::Release);
+    }
+
+    /// Hides the SA from workers; those that found it before may still use it.
+    pub(crate) fn withdraw(&self) {
+        self.spi.store(0, Ordering::Release);
+        self.set_binding(None);
+    }
+
+    /// Wipes the keys.
+    ///
+    /// # Safety
+    /// As for [`Self::fill`].
+    pub(crate) unsafe fn wipe(&self) {
+        for keys in &self.keys {
+            // SAFETY: the caller promises that nobody else refers to the keys.
+            unsafe { (*keys.get()).wipe() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_survive_packing() {
+        for suite in Suite::ALL {
+            for scope in [Scope::Signalling, Scope::SignallingAndData] {
+                let facts = SaFacts { suite, scope };
+                assert_eq!(SaFacts::unpack(facts.pack()), Some(facts));
+            }
+        }
+        assert_eq!(SaFacts::unpack(0), None);
+    }
+
+    #[test]
+    fn lines_of_different_writers_are_apart() {
+        assert_eq!(core::mem::offset_of!(SaSlot, inbound), 64);
+        assert_eq!(core::mem::offset_of!(SaSlot, outbound), 128);
+        assert_eq!(core::mem::offset_of!(SaSlot, keys), 192);
+        // With a window of 1024 bits an SA costs 1.2 KiB; 2 KiB is the limit with its binding.
+        assert!(size_of::<SaSlot>() <= 1088);
+    }
+}

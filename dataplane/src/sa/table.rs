@@ -1,0 +1,168 @@
+//! The SA table: SPI minus base is the index.
+//!
+//! Memory is reserved for the highest SPI of the range and touched as SAs are dealt out. A packet
+//! with an SPI of nobody costs one comparison, or the look at one slot.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use hearth_wire::{SeqNo, Spi};
+
+use crate::sa::keys::KeySchedule;
+use crate::sa::replay::ReplayWindow;
+use crate::sa::slot::{SaFacts, SaSlot};
+use crate::table::reserve::Reserve;
+
+/// A published SA, found by its SPI.
+#[derive(Clone, Copy)]
+pub(crate) struct SaRef<'a> {
+    pub(crate) slot: &'a SaSlot,
+    pub(crate) index: u32,
+    pub(crate) facts: SaFacts,
+}
+
+/// All SAs.
+pub(crate) struct SaTable {
+    base: u32,
+    slots: Reserve<SaSlot>,
+    /// `words` per slot. owner of the SA: rw, control: wo while the slot is empty
+    replay_bits: Reserve<AtomicU64>,
+    words: usize,
+    /// One more than the highest index ever filled: what has to be wiped at the end.
+    used: AtomicU64,
+}
+
+impl SaTable {
+    /// Room for the SPIs `base .. base + max_sas`, with replay windows of `window` numbers (a
+    /// power of two from 64 on). `None` where memory or arguments forbid it.
+    pub(crate) fn new(base: u32, max_sas: u32, window: u32) -> Option<Self> {
+        if !window.is_power_of_two() || window < 64 {
+            return None;
+        }
+        let slots = usize::try_from(max_sas).ok()?;
+        let words = usize::try_from(window / 64).ok()?;
+        Some(Self {
+            base,
+            slots: Reserve::new(slots)?,
+            replay_bits: Reserve::new(slots.checked_mul(words)?)?,
+            words,
+            used: AtomicU64::new(0),
+        })
+    }
+
+    /// The index of `spi`, if it lies in the range.
+    pub(crate) fn index_of(&self, spi: u32) -> Option<u32> {
+        let index = spi.checked_sub(self.base)?;
+        (index as usize).checked_sub(self.slots.as_slice().len()).is_none().then_some(index)
+    }
+
+    /// The slot at `index`, published or not.
+    pub(crate) fn slot(&self, index: u32) -> Option<&SaSlot> {
+        self.slots.get(index as usize)
+    }
+
+    /// The published SA of these 28 bits.
+    pub(crate) fn find(&self, spi: u32) -> Option<SaRef<'_>> {
+        let index = self.index_of(spi)?;
+        let slot = self.slot(index)?;
+        if slot.spi()?.get() != spi {
+            return None;
+        }
+        Some(SaRef { slot, index, facts: slot.facts()? })
+    }
+
+    /// The replay window of the SA at `index`.
+    pub(crate) fn window<'a>(&'a self, index: u32, slot: &'a SaSlot) -> ReplayWindow<'a> {
+        ReplayWindow::new(&slot.inbound.sequence, self.bits(index))
+    }
+
+    fn bits(&self, index: u32) -> &[AtomicU64] {
+        let start = index as usize * self.words;
+        self.replay_bits.as_slice().get(start..start + self.words).unwrap_or_default()
+    }
+
+    /// Fills an empty slot and publishes it.
+    ///
+    /// # Safety
+    /// As for [`SaSlot::fill`].
+    pub(crate) unsafe fn insert(
+        &self,
+        spi: Spi,
+        facts: SaFacts,
+        next_outbound: SeqNo,
+        fill: impl FnOnce(&mut KeySchedule, &mut KeySchedule),
+    ) -> Option<()> {
+        let index = self.index_of(spi.get())?;
+        let slot = self.slot(index)?;
+        self.bits(index).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.used.fetch_max(u64::from(index) + 1, Ordering::Relaxed);
+        // SAFETY: promised by the caller.
+        unsafe { slot.fill(facts, next_outbound, fill) };
+        slot.publish(spi);
+        Some(())
+    }
+}
+
+impl Drop for SaTable {
+    fn drop(&mut self) {
+        let used = usize::try_from(self.used.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        for slot in self.slots.as_slice().iter().take(used) {
+            slot.withdraw();
+            // SAFETY: `&mut self`: no worker has the table any more.
+            unsafe { slot.wipe() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sa::replay::Replay;
+    use hearth_wire::{Scope, Suite};
+
+    const FACTS: SaFacts = SaFacts { suite: Suite::Aes128CbcSha, scope: Scope::SignallingAndData };
+
+    fn insert(table: &SaTable, spi: u32, next: u32) -> Option<()> {
+        // SAFETY: single-threaded, nobody uses the slot.
+        unsafe { table.insert(Spi::new(spi).unwrap(), FACTS, SeqNo(next), |_, _| ()) }
+    }
+
+    #[test]
+    fn a_slot_answers_only_to_its_own_spi() {
+        let table = SaTable::new(1000, 10, 1024).unwrap();
+        insert(&table, 1003, 0).unwrap();
+        assert!(table.find(1003).is_some_and(|sa| sa.facts == FACTS));
+        for unknown in [0, 3, 999, 1002, 1004, 1010, 0x0fff_ffff] {
+            assert!(table.find(unknown).is_none(), "{unknown}");
+        }
+        assert_eq!(insert(&table, 1010, 0), None);
+        assert_eq!(insert(&table, 999, 0), None);
+        table.slot(3).unwrap().withdraw();
+        assert!(table.find(1003).is_none());
+    }
+
+    #[test]
+    fn the_outbound_number_is_never_used_twice() {
+        let table = SaTable::new(1, 1, 1024).unwrap();
+        insert(&table, 1, u32::MAX - 1).unwrap();
+        let slot = table.slot(0).unwrap();
+        assert_eq!(slot.draw(), Some(SeqNo(u32::MAX - 1)));
+        assert_eq!(slot.draw(), Some(SeqNo(u32::MAX)));
+        assert_eq!(slot.draw(), None);
+        assert_eq!(slot.draw(), None);
+    }
+
+    #[test]
+    fn windows_of_neighbours_are_apart_and_a_new_sa_starts_clean() {
+        let table = SaTable::new(1, 2, 64).unwrap();
+        insert(&table, 1, 0).unwrap();
+        insert(&table, 2, 0).unwrap();
+        let window = |index| table.window(index, table.slot(index).unwrap());
+        for seq in 0..64 {
+            assert_eq!(window(0).commit(SeqNo(seq)), Replay::Fresh);
+        }
+        assert_eq!(window(1).look(SeqNo(0)), Replay::Fresh);
+        insert(&table, 1, 0).unwrap();
+        assert_eq!(window(0).look(SeqNo(63)), Replay::Fresh);
+        assert_eq!(window(0).highest(), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! What workers read and control writes.
+
+pub(crate) mod reserve;
