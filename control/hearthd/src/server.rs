@@ -1,0 +1,128 @@
+//! The API: HTTP with JSON over a Unix socket.
+//!
+//! A thread of its own with a small runtime; each request becomes a question to the control
+//! thread, which owns the state and answers when it next looks.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow, paths};
+use serde::Serialize;
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+
+use crate::wake::Waker;
+
+/// A question to the control thread; the answer goes back through the sender inside.
+#[derive(Debug)]
+pub enum Question {
+    /// All bindings.
+    Bindings(oneshot::Sender<Vec<BindingRow>>),
+    /// All SAs.
+    Sas(oneshot::Sender<Vec<SaRow>>),
+    /// All ports.
+    Ports(oneshot::Sender<Vec<PortRow>>),
+    /// All workers.
+    Workers(oneshot::Sender<Vec<WorkerRow>>),
+    /// All drop reasons.
+    Drops(oneshot::Sender<Vec<DropRow>>),
+}
+
+/// Questions that wait; a client beyond them gets 503.
+const BACKLOG: usize = 64;
+
+/// How long the control thread may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+struct Desk {
+    questions: Sender<Question>,
+    waker: Waker,
+}
+
+/// Starts to listen on `socket`; questions come out of the receiver, and each wakes `waker`.
+///
+/// # Errors
+/// The socket can't be made: another daemon listens on it, or its folder can't be written.
+pub fn serve(socket: &Path, waker: Waker) -> io::Result<Receiver<Question>> {
+    let (questions, receiver) = bounded(BACKLOG);
+    let listener = bind(socket)?;
+    let desk = Desk { questions, waker };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("api".into()).spawn(move || {
+        let ended = runtime.block_on(async move {
+            axum::serve(UnixListener::from_std(listener)?, router(desk)).await
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "the API ended");
+        }
+    })?;
+    Ok(receiver)
+}
+
+fn router(desk: Desk) -> axum::Router {
+    axum::Router::new()
+        .route(paths::BINDINGS, get(|State(desk): State<Desk>| ask(desk, Question::Bindings)))
+        .route(paths::SAS, get(|State(desk): State<Desk>| ask(desk, Question::Sas)))
+        .route(paths::PORTS, get(|State(desk): State<Desk>| ask(desk, Question::Ports)))
+        .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
+        .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
+        .with_state(desk)
+}
+
+async fn ask<T: Serialize>(
+    desk: Desk,
+    question: impl FnOnce(oneshot::Sender<T>) -> Question,
+) -> Result<Json<T>, StatusCode> {
+    let (sender, answer) = oneshot::channel();
+    desk.questions.try_send(question(sender)).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    desk.waker.wake();
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(rows)) => Ok(Json(rows)),
+        _ => Err(StatusCode::GATEWAY_TIMEOUT),
+    }
+}
+
+/// Makes the socket, mode 0660. One that a daemon left behind is replaced; one that a living
+/// daemon listens on is not.
+fn bind(socket: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", socket.display()));
+    if let Some(folder) = socket.parent() {
+        fs::create_dir_all(folder).map_err(named)?;
+    }
+    if UnixStream::connect(socket).is_ok() {
+        return Err(named(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another hearthd listens here; give this one an api.socket of its own",
+        )));
+    }
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(named)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o660)).map_err(named)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Removes the socket file when the daemon ends.
+#[derive(Debug)]
+pub struct SocketFile(pub PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
