@@ -1,0 +1,129 @@
+//! A PType 8 packet, as far as the message in it; Binding Error.
+//!
+//! Read first: RFC 6275 s.9.2, 9.3.1, 9.3.3; readings R-29, R-30, R-33.
+
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use hearth_wire::exthdr;
+use hearth_wire::mh::{self, BindingError, Message, MhError};
+
+use crate::HomeAgent;
+use crate::answer::{self, Whereabouts};
+use crate::dsmipv6;
+use crate::event::{Action, SignallingPacket};
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+use crate::view::SaState;
+
+/// Status of a Binding Error: unrecognised MH Type (RFC 6275 s.6.1.9).
+const UNRECOGNIZED_MH_TYPE: u8 = 2;
+
+impl HomeAgent {
+    /// Takes in an authentic PType 8 packet.
+    pub(crate) fn signalling(
+        &mut self,
+        now: Timestamp,
+        packet: &SignallingPacket<'_>,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Refusal> {
+        let sa = self.sas.get(packet.spi).ok_or(Refusal::UnknownSpi)?;
+        // R-15: behind a newer one, an SA carries data only.
+        if sa.state == SaState::Superseded {
+            return Err(Refusal::SupersededSa);
+        }
+        // RFC 6275 s.9.3.3, 9.5.4: nothing is sent to a source that is not unicast.
+        if !is_answerable(packet.remote) {
+            return Err(Refusal::OuterSource);
+        }
+        let chain = exthdr::parse_chain(packet.next_header, packet.payload)?;
+        if chain.routing_home_address.is_some() {
+            return Err(Refusal::ChainRoutingHeader);
+        }
+        // RFC 6275 s.9.3.1: "Packets containing a Home Address option MUST be dropped if the given
+        // home address is not a unicast routable address."
+        if chain.home_address.is_some_and(|home| !dsmipv6::is_routable_v6(home)) {
+            return Err(Refusal::HomeAddressNotRoutable);
+        }
+        // R-30: the checksum's source is the home address, named by the option or by the SA.
+        let source = chain.home_address.unwrap_or(sa.home_address);
+        match mh::parse(chain.mobility_header, source, sa.ha_address) {
+            Ok(Message::BindingUpdate(update)) => {
+                self.binding_update(now, packet, chain.home_address, &update, out)
+            }
+            // RFC 6618 s.6.3: return routability travels as data.
+            Ok(Message::ReturnRoutability(_)) => Err(Refusal::MhReturnRoutability),
+            Ok(
+                Message::BindingRefreshRequest | Message::BindingAck(_) | Message::BindingError(_),
+            ) => Err(Refusal::MhUnexpected),
+            Err(MhError::UnknownType(_)) => {
+                Err(self.binding_error(now, packet, chain.home_address, out))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// RFC 6275 s.9.2: an unknown MH Type is answered by a Binding Error, binding or not (R-33),
+    /// as far as the mobile node's allowance goes (RFC 6275 s.9.3.3).
+    fn binding_error(
+        &mut self,
+        now: Timestamp,
+        packet: &SignallingPacket<'_>,
+        named: Option<Ipv6Addr>,
+        out: &mut Vec<Action>,
+    ) -> Refusal {
+        let Some(sa) = self.sas.get(packet.spi) else { return Refusal::UnknownSpi };
+        let (home_address, ha_address) = (sa.home_address, sa.ha_address);
+        let mn_id = std::sync::Arc::clone(&sa.mn_id);
+        let granted = self
+            .sas
+            .node_mut(&mn_id)
+            .is_some_and(|node| node.errors.take(now, self.policy.errors_per_second));
+        if !granted {
+            return Refusal::MhUnknownTypeLimited;
+        }
+        // "copied from the Home Address field in the Home Address destination option of the
+        // offending packet, or set to the unspecified address if no such option appeared"
+        let message = Message::BindingError(BindingError {
+            status: UNRECOGNIZED_MH_TYPE,
+            home_address: named.unwrap_or(Ipv6Addr::UNSPECIFIED),
+        });
+        let whereabouts = whereabouts(packet.remote, named, home_address);
+        if let Some((next_header, payload)) =
+            answer::payload(&message, home_address, ha_address, whereabouts)
+        {
+            self.counters.binding_errors += 1;
+            out.push(reply(packet, next_header, payload));
+        }
+        Refusal::MhUnknownType
+    }
+}
+
+/// R-32: an answer goes from the address and port that the packet was sent to, to the one that it
+/// came from.
+pub(crate) fn reply(packet: &SignallingPacket<'_>, next_header: u8, payload: Vec<u8>) -> Action {
+    Action::SendSignalling {
+        spi: packet.spi,
+        local: packet.local,
+        remote: packet.remote,
+        next_header,
+        payload,
+    }
+}
+
+/// R-35: a mobile node whose packet comes from its home address, without Home Address option, is
+/// at home.
+pub(crate) fn whereabouts(
+    remote: SocketAddr,
+    named: Option<Ipv6Addr>,
+    home_address: Ipv6Addr,
+) -> Whereabouts {
+    if named.is_none() && remote.ip() == IpAddr::V6(home_address) {
+        Whereabouts::Home
+    } else {
+        Whereabouts::Away
+    }
+}
+
+fn is_answerable(remote: SocketAddr) -> bool {
+    remote.port() != 0 && dsmipv6::is_routable(remote.ip())
+}

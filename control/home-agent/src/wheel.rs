@@ -1,0 +1,361 @@
+//! A hierarchical timing wheel: a million timers, each set, moved, cancelled and fired in constant
+//! time.
+//!
+//! Time is counted in milliseconds; level `l` has 64 slots of `64^l` ms each. A timer lies on the
+//! level of the highest 6-bit digit in which its deadline differs from the wheel's time, in the
+//! slot of that digit; reaching a slot above level 0 spreads its timers over the levels below.
+//!
+//! ```text
+//! level 2  | 0 | 1 | .. 63 |     4096 ms a slot
+//! level 1  | 0 | 1 | .. 63 |       64 ms a slot
+//! level 0  | 0 | 1 | .. 63 |        1 ms a slot, and what is due
+//! ```
+
+use crate::time::Timestamp;
+
+const DIGIT: u32 = 6;
+const SLOTS: usize = 1 << DIGIT;
+/// Enough digits for every 64-bit deadline.
+const LEVELS: usize = 11;
+/// The list of timers whose deadline has come, behind those of the slots.
+const DUE: usize = LEVELS * SLOTS;
+const NONE: u32 = u32::MAX;
+
+/// A timer that was set; it names nothing any more once the timer has fired or was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimerId {
+    index: u32,
+    issue: u32,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    deadline: u64,
+    item: T,
+    /// Counts the uses of this entry, so that an old [`TimerId`] is known as such.
+    issue: u32,
+    prev: u32,
+    next: u32,
+    /// Which list it is in; `None` while it is free.
+    list: Option<u16>,
+}
+
+/// Timers with an item each.
+#[derive(Debug)]
+pub(crate) struct Wheel<T> {
+    now: u64,
+    entries: Vec<Entry<T>>,
+    free: u32,
+    heads: Box<[u32; DUE + 1]>,
+    /// One bit per slot that holds a timer.
+    occupied: [u64; LEVELS],
+}
+
+impl<T: Copy> Wheel<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            now: 0,
+            entries: Vec::new(),
+            free: NONE,
+            heads: Box::new([NONE; DUE + 1]),
+            occupied: [0; LEVELS],
+        }
+    }
+
+    /// Sets a timer. A deadline that has passed is due at once.
+    pub(crate) fn set(&mut self, deadline: Timestamp, item: T) -> TimerId {
+        let deadline = deadline.as_millis();
+        let index = match self.entries.get(self.free as usize) {
+            Some(entry) => {
+                let index = self.free;
+                self.free = entry.next;
+                index
+            }
+            None => self.grow(deadline, item),
+        };
+        let list = self.list_of(deadline);
+        let issue = match self.entries.get_mut(index as usize) {
+            Some(entry) => {
+                entry.deadline = deadline;
+                entry.item = item;
+                entry.issue
+            }
+            None => 0,
+        };
+        self.link(index, list);
+        TimerId { index, issue }
+    }
+
+    /// Moves a timer to another deadline; sets it anew with `item` where it has fired.
+    pub(crate) fn reset(&mut self, id: TimerId, deadline: Timestamp, item: T) -> TimerId {
+        if self.is_set(id) {
+            self.unlink(id.index);
+            if let Some(entry) = self.entries.get_mut(id.index as usize) {
+                entry.deadline = deadline.as_millis();
+                entry.item = item;
+            }
+            let list = self.list_of(deadline.as_millis());
+            self.link(id.index, list);
+            id
+        } else {
+            self.set(deadline, item)
+        }
+    }
+
+    /// Takes a timer back; nothing where it has fired.
+    pub(crate) fn cancel(&mut self, id: TimerId) {
+        if self.is_set(id) {
+            self.unlink(id.index);
+            self.release(id.index);
+        }
+    }
+
+    /// The item of one timer whose deadline is not after `now`; `None` when there is no more.
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<T> {
+        let target = now.as_millis().max(self.now);
+        loop {
+            let due = self.heads[DUE];
+            if due != NONE {
+                self.unlink(due);
+                let item = self.entries.get(due as usize).map(|entry| entry.item);
+                self.release(due);
+                return item;
+            }
+            match self.next_slot() {
+                Some((start, list)) if start <= target => {
+                    self.now = start;
+                    self.spread(list);
+                }
+                _ => {
+                    self.now = target;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// When [`Self::pop`] is to be called next: never after the earliest deadline, and before it
+    /// only as far as a slot reaches.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        if self.heads[DUE] != NONE {
+            return Some(Timestamp::from_millis(self.now));
+        }
+        self.next_slot().map(|(start, _)| Timestamp::from_millis(start))
+    }
+
+    /// Start and list of the first slot that holds a timer. Slots at and before the wheel's time
+    /// are empty, so the lowest level that holds anything comes first.
+    fn next_slot(&self) -> Option<(u64, usize)> {
+        let (level, occupied) = self.occupied.iter().enumerate().find(|(_, bits)| **bits != 0)?;
+        let slot = occupied.trailing_zeros() as usize;
+        let shift = shift_of(level);
+        let above = self.now.checked_shr(shift + DIGIT).unwrap_or(0);
+        let start = above.checked_shl(shift + DIGIT).unwrap_or(0) | ((slot as u64) << shift);
+        Some((start, level * SLOTS + slot))
+    }
+
+    /// Moves every timer of a slot that the wheel's time has reached to where it now belongs.
+    fn spread(&mut self, list: usize) {
+        while self.heads[list] != NONE {
+            let index = self.heads[list];
+            self.unlink(index);
+            let deadline = self.entries.get(index as usize).map_or(0, |entry| entry.deadline);
+            let list = self.list_of(deadline);
+            self.link(index, list);
+        }
+    }
+
+    fn list_of(&self, deadline: u64) -> usize {
+        if deadline <= self.now {
+            return DUE;
+        }
+        let level = ((deadline ^ self.now).ilog2() / DIGIT) as usize;
+        let slot = ((deadline >> shift_of(level)) & 0x3f) as usize;
+        level * SLOTS + slot
+    }
+
+    fn is_set(&self, id: TimerId) -> bool {
+        self.entries
+            .get(id.index as usize)
+            .is_some_and(|entry| entry.issue == id.issue && entry.list.is_some())
+    }
+
+    fn grow(&mut self, deadline: u64, item: T) -> u32 {
+        let index = u32::try_from(self.entries.len()).unwrap_or(NONE);
+        self.entries.push(Entry { deadline, item, issue: 0, prev: NONE, next: NONE, list: None });
+        index
+    }
+
+    fn release(&mut self, index: u32) {
+        let free = self.free;
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            entry.issue = entry.issue.wrapping_add(1);
+            entry.next = free;
+            self.free = index;
+        }
+    }
+
+    fn link(&mut self, index: u32, list: usize) {
+        let head = self.heads[list];
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            entry.prev = NONE;
+            entry.next = head;
+            entry.list = u16::try_from(list).ok();
+        }
+        if let Some(next) = self.entries.get_mut(head as usize) {
+            next.prev = index;
+        }
+        self.heads[list] = index;
+        if let Some(bits) = self.occupied.get_mut(list / SLOTS) {
+            *bits |= 1 << (list % SLOTS);
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let (prev, next) = (entry.prev, entry.next);
+        let Some(list) = entry.list.take() else { return };
+        let list = usize::from(list);
+        if let Some(next) = self.entries.get_mut(next as usize) {
+            next.prev = prev;
+        }
+        match self.entries.get_mut(prev as usize) {
+            Some(prev) => prev.next = next,
+            None => self.heads[list] = next,
+        }
+        if self.heads[list] == NONE
+            && let Some(bits) = self.occupied.get_mut(list / SLOTS)
+        {
+            *bits &= !(1 << (list % SLOTS));
+        }
+    }
+}
+
+const fn shift_of(level: usize) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "there are 11 levels")]
+    let level = level as u32;
+    level * DIGIT
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    #[test]
+    fn fires_at_its_millisecond_and_not_before() {
+        for deadline in [1, 63, 64, 65, 4_095, 4_096, 262_140_000, u64::MAX] {
+            let mut wheel = Wheel::new();
+            wheel.set(at(deadline), 'x');
+            assert_eq!(wheel.pop(at(deadline - 1)), None, "{deadline}");
+            assert_eq!(wheel.next_deadline(), Some(at(deadline)), "{deadline}");
+            assert_eq!(wheel.pop(at(deadline)), Some('x'), "{deadline}");
+            assert_eq!((wheel.pop(at(u64::MAX)), wheel.next_deadline()), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_due_at_once() {
+        let mut wheel = Wheel::new();
+        assert_eq!(wheel.pop(at(1_000)), None);
+        wheel.set(at(10), 'x');
+        assert_eq!(wheel.next_deadline(), Some(at(1_000)));
+        assert_eq!(wheel.pop(at(1_000)), Some('x'));
+    }
+
+    #[test]
+    fn an_old_id_touches_nothing() {
+        let mut wheel = Wheel::new();
+        let old = wheel.set(at(10), 'a');
+        assert_eq!(wheel.pop(at(10)), Some('a'));
+        let new = wheel.set(at(20), 'b');
+        wheel.cancel(old);
+        assert_eq!(wheel.pop(at(20)), Some('b'));
+        let newer = wheel.reset(new, at(30), 'c');
+        assert_ne!(new, newer);
+        assert_eq!(wheel.pop(at(30)), Some('c'));
+    }
+
+    #[test]
+    fn a_million_timers_fit() {
+        let mut wheel = Wheel::new();
+        let ids: Vec<_> =
+            (0..1_000_000u64).map(|n| wheel.set(at(1 + n * 7 % 3_600_000), n)).collect();
+        for id in ids.iter().step_by(2) {
+            wheel.cancel(*id);
+        }
+        let mut fired = 0;
+        while wheel.pop(at(3_600_001)).is_some() {
+            fired += 1;
+        }
+        assert_eq!(fired, 500_000);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Set(u64),
+        Reset(usize, u64),
+        Cancel(usize),
+        Advance(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let far = prop_oneof![0..100u64, 0..10_000u64, 0..100_000_000u64];
+        prop_oneof![
+            far.clone().prop_map(Step::Set),
+            (any::<usize>(), far.clone()).prop_map(|(n, ms)| Step::Reset(n, ms)),
+            any::<usize>().prop_map(Step::Cancel),
+            far.prop_map(Step::Advance),
+        ]
+    }
+
+    proptest! {
+        /// The wheel against a sorted map.
+        #[test]
+        fn fires_what_a_sorted_map_fires(steps in proptest::collection::vec(step(), 1..200)) {
+            let mut wheel = Wheel::new();
+            let mut twin: BTreeMap<usize, u64> = BTreeMap::new();
+            let mut ids = Vec::new();
+            let mut now = 0u64;
+            for step in steps {
+                match step {
+                    Step::Set(ms) => {
+                        twin.insert(ids.len(), now + ms);
+                        ids.push(wheel.set(at(now + ms), ids.len()));
+                    }
+                    Step::Reset(n, ms) if !ids.is_empty() => {
+                        let n = n % ids.len();
+                        twin.insert(n, now + ms);
+                        ids[n] = wheel.reset(ids[n], at(now + ms), n);
+                    }
+                    Step::Cancel(n) if !ids.is_empty() => {
+                        let n = n % ids.len();
+                        twin.remove(&n);
+                        wheel.cancel(ids[n]);
+                    }
+                    Step::Advance(ms) => now += ms,
+                    Step::Reset(..) | Step::Cancel(_) => {}
+                }
+                let earliest = twin.values().min().map(|ms| at((*ms).max(now)));
+                if let Some(next) = wheel.next_deadline() {
+                    prop_assert!(Some(next) <= earliest);
+                } else {
+                    prop_assert_eq!(earliest, None);
+                }
+                let mut fired: Vec<_> = std::iter::from_fn(|| wheel.pop(at(now))).collect();
+                fired.sort_unstable();
+                let expected: Vec<_> =
+                    twin.iter().filter(|(_, ms)| **ms <= now).map(|(n, _)| *n).collect();
+                prop_assert_eq!(fired, expected);
+                twin.retain(|_, ms| *ms > now);
+            }
+        }
+    }
+}
