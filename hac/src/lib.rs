@@ -1,1 +1,22 @@
-//! The Home Agent Controller: authenticates mobile nodes over TLS, issues security associations (RFC 6618 s.5).
+//! The Home Agent Controller: authenticates mobile nodes over TLS, issues security associations
+//! (RFC 6618 s.5).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`config`] | the YAML file, checked as a whole before anything starts |
+//! | [`cert`], [`tls`] | the server certificate's lint and channel binding, the TLS server |
+//! | [`auth`] | how mobile nodes prove who they are |
+//! | [`policy`], [`keys`] | what an SA gets: suite, scope, validity, keys |
+//! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+pub mod auth;
+pub mod cert;
+pub mod config;
+pub mod directory;
+pub mod keys;
+pub mod policy;
+#[cfg(test)]
+mod testing;
+pub mod tls;

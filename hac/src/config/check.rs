@@ -1,0 +1,225 @@
+//! Judges what was read: the file as a whole, TLS, policy and limits.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_config::{ConfigError, Document, Location, Spanned};
+use hearth_wire::{Scope, Suite};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::raw::{self, Root};
+use super::{Config, DirectoryConfig, Limits, Realm, TlsConfig, home_agents, subscribers};
+use crate::cert::{self, ChannelBinding};
+use crate::policy::{Policy, ScopePolicy};
+use crate::tls;
+
+/// Checks everything; `now` in unix seconds.
+pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigError> {
+    let root = &file.value;
+    let mut seen = HashSet::new();
+    for (index, listen) in root.listen.iter().enumerate() {
+        if !seen.insert(listen.value) {
+            let key = format!("listen[{index}]");
+            return Err(file.error(listen.referenced, key, "stands twice; remove one"));
+        }
+    }
+    if root.listen.is_empty() {
+        return Err(file.error(start(), "listen", "is empty; name at least one ADDRESS:PORT"));
+    }
+    let policy = policy(file, &root.policy, "policy")?;
+    let home_agents = home_agents::check(file)?;
+    let subscribers = subscribers::check(file, &home_agents, &policy)?;
+    let (mut dns_ip6, mut dns_ip4) = (Vec::new(), Vec::new());
+    for server in &root.dns {
+        match server {
+            IpAddr::V6(server) => dns_ip6.push(*server),
+            IpAddr::V4(server) => dns_ip4.push(*server),
+        }
+    }
+    Ok(Config {
+        listen: root.listen.iter().map(|listen| listen.value).collect(),
+        tls: tls_config(file, now)?,
+        directory: DirectoryConfig {
+            store: file.resolve(&root.directory.store),
+            socket: file.resolve(&root.directory.socket),
+            allow_uids: root.directory.allow_uids.clone(),
+        },
+        realm: Arc::new(Realm { home_agents, subscribers, policy, dns_ip6, dns_ip4 }),
+        limits: limits(file)?,
+    })
+}
+
+/// A place without a line: the error is about something that is not there.
+pub(super) fn start() -> Location {
+    Location::UNKNOWN
+}
+
+fn tls_config(file: &Document<Root>, now: u64) -> Result<TlsConfig, ConfigError> {
+    let raw = &file.value.tls;
+    let (path, pem) = read(file, &raw.certificate, "tls.certificate")?;
+    let wrong = |message: String| {
+        let message = format!("{}: {message}", path.display());
+        file.error(raw.certificate.referenced, "tls.certificate", message)
+    };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(format!("no PEM certificate chain: {error}")))?;
+    let end_entity = chain.first().ok_or_else(|| wrong("holds no PEM certificate".to_owned()))?;
+    cert::lint(end_entity, now).map_err(|error| wrong(error.to_string()))?;
+    let binding =
+        ChannelBinding::of_certificate(end_entity).map_err(|error| wrong(error.to_string()))?;
+
+    let (path, pem) = read(file, &raw.key, "tls.key")?;
+    let wrong = |message: String| {
+        file.error(raw.key.referenced, "tls.key", format!("{}: {message}", path.display()))
+    };
+    let key = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| wrong(format!("no PEM private key: {error}")))?;
+    let server = tls::server_config(chain, key, raw.tls13)
+        .map_err(|error| wrong(format!("does not serve with this certificate: {error}")))?;
+    Ok(TlsConfig { server, binding })
+}
+
+/// Reads a file that the configuration names.
+pub(super) fn read(
+    file: &Document<Root>,
+    path: &Spanned<PathBuf>,
+    key: &str,
+) -> Result<(PathBuf, zeroize::Zeroizing<Vec<u8>>), ConfigError> {
+    let resolved = file.resolve(&path.value);
+    match std::fs::read(&resolved) {
+        Ok(octets) => Ok((resolved, zeroize::Zeroizing::new(octets))),
+        Err(error) => Err(file.error(path.referenced, key, unreadable(&resolved, &error))),
+    }
+}
+
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("{} can't be read: {error}", path.display())
+}
+
+/// The policy of the deployment.
+fn policy(file: &Document<Root>, raw: &raw::Policy, key: &str) -> Result<Policy, ConfigError> {
+    let default = Policy {
+        suites: Policy::DEFAULT_SUITES.to_vec(),
+        scope: ScopePolicy::Mandated(Scope::SignallingAndData),
+        sa_validity: 86_400,
+    };
+    PolicyKeys { suites: &raw.suites, scope: &raw.scope, sa_validity: &raw.sa_validity }
+        .over(file, default, key)
+}
+
+/// The keys that make a policy, of the deployment or of a subscriber.
+pub(super) struct PolicyKeys<'a> {
+    pub(super) suites: &'a Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) scope: &'a Option<Spanned<String>>,
+    pub(super) sa_validity: &'a Option<Spanned<u64>>,
+}
+
+impl PolicyKeys<'_> {
+    /// The policy that these keys make where `base` holds for what is absent.
+    pub(super) fn over(
+        &self,
+        file: &Document<Root>,
+        base: Policy,
+        key: &str,
+    ) -> Result<Policy, ConfigError> {
+        let mut policy = base;
+        if let Some(names) = self.suites {
+            policy.suites = suites(file, names, &format!("{key}.suites"))?;
+        }
+        if let Some(scope) = self.scope {
+            policy.scope = match scope.value.as_str() {
+                "0" => ScopePolicy::Mandated(Scope::Signalling),
+                "1" => ScopePolicy::Mandated(Scope::SignallingAndData),
+                "proposed" => ScopePolicy::Proposed,
+                other => {
+                    let message = format!("{other} is no scope; 0, 1 or proposed");
+                    return Err(file.error(scope.referenced, format!("{key}.scope"), message));
+                }
+            };
+        }
+        if let Some(seconds) = self.sa_validity {
+            let key = format!("{key}.sa_validity");
+            policy.sa_validity = in_range(file, seconds, &key, 60..=31_536_000)?;
+        }
+        Ok(policy)
+    }
+}
+
+fn suites(
+    file: &Document<Root>,
+    names: &Spanned<Vec<Spanned<String>>>,
+    key: &str,
+) -> Result<Vec<Suite>, ConfigError> {
+    let mut suites = Vec::new();
+    for (index, name) in names.value.iter().enumerate() {
+        let wrong =
+            |message: String| Err(file.error(name.referenced, format!("{key}[{index}]"), message));
+        match Suite::from_name(&name.value) {
+            Some(suite) if suites.contains(&suite) => {
+                return wrong(format!("{} stands twice", name.value));
+            }
+            Some(suite) => suites.push(suite),
+            None => {
+                let known = Suite::ALL.map(Suite::name).join(", ");
+                return wrong(format!("{} is no ciphersuite; one of {known}", name.value));
+            }
+        }
+    }
+    if suites.is_empty() {
+        let message = "is empty; name at least one ciphersuite";
+        return Err(file.error(names.referenced, key, message));
+    }
+    Ok(suites)
+}
+
+fn limits(file: &Document<Root>) -> Result<Limits, ConfigError> {
+    let raw = &file.value.limits;
+    let value = |given: &Option<Spanned<u64>>, name: &str, default: u64, max: u64| match given {
+        Some(given) => in_range(file, given, &format!("limits.{name}"), 1..=max),
+        None => Ok(default),
+    };
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let per_source = &raw.connections_per_source;
+    Ok(Limits {
+        connections: count(value(&raw.connections, "connections", 4096, 1_000_000)?),
+        connections_per_source: count(value(per_source, "connections_per_source", 64, 1_000_000)?),
+        handshake_timeout: Duration::from_secs(value(
+            &raw.handshake_timeout,
+            "handshake_timeout",
+            10,
+            3600,
+        )?),
+        request_timeout: Duration::from_secs(value(
+            &raw.request_timeout,
+            "request_timeout",
+            10,
+            3600,
+        )?),
+        session_timeout: Duration::from_secs(value(
+            &raw.session_timeout,
+            "session_timeout",
+            30,
+            3600,
+        )?),
+        retry_after: value(&raw.retry_after, "retry_after", 30, 86_400)?,
+    })
+}
+
+fn in_range(
+    file: &Document<Root>,
+    number: &Spanned<u64>,
+    key: &str,
+    range: RangeInclusive<u64>,
+) -> Result<u64, ConfigError> {
+    if range.contains(&number.value) {
+        return Ok(number.value);
+    }
+    let message = format!("{} is out of range; {} to {}", number.value, range.start(), range.end());
+    Err(file.error(number.referenced, key, message))
+}

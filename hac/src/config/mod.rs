@@ -1,0 +1,183 @@
+//! The configuration: read from YAML, checked as a whole before anything starts.
+//!
+//! Read first: configs/hac.yaml.
+
+mod check;
+mod home_agents;
+mod raw;
+mod subscribers;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_config::ConfigError;
+use hearth_wire::MobileNodeId;
+use ipnet::{Ipv4Net, Ipv6Net};
+use rustls::ServerConfig;
+
+use crate::auth::psk::Psk;
+use crate::cert::ChannelBinding;
+use crate::policy::Policy;
+
+/// Everything that a HAC needs to run.
+#[derive(Debug)]
+pub struct Config {
+    /// Addresses and TCP ports to serve.
+    pub listen: Vec<SocketAddr>,
+    /// The TLS server.
+    pub tls: TlsConfig,
+    /// The SA directory.
+    pub directory: DirectoryConfig,
+    /// Home agents, subscribers and policy.
+    pub realm: Arc<Realm>,
+    /// What one client, and all of them together, may take.
+    pub limits: Limits,
+}
+
+/// The TLS server: its settings, and the channel binding of its certificate.
+#[derive(Debug)]
+pub struct TlsConfig {
+    /// Settings for rustls.
+    pub server: Arc<ServerConfig>,
+    /// CB-octets.
+    pub binding: ChannelBinding,
+}
+
+/// Where the SA directory lies and who may read it.
+#[derive(Debug, Clone)]
+pub struct DirectoryConfig {
+    /// The durable store.
+    pub store: PathBuf,
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Users, beside root and this process's own, that may connect.
+    pub allow_uids: Vec<u32>,
+}
+
+/// Home agents and subscribers of one deployment.
+#[derive(Debug)]
+pub struct Realm {
+    /// In the order of the file.
+    pub home_agents: Vec<HomeAgent>,
+    /// Everybody who can get an SA.
+    pub subscribers: HashMap<MobileNodeId, Subscriber>,
+    /// For an mn-id that nobody has, and for subscribers without a policy of their own.
+    pub policy: Policy,
+    /// IPv6 DNS servers reachable through the home agents.
+    pub dns_ip6: Vec<Ipv6Addr>,
+    /// IPv4 DNS servers.
+    pub dns_ip4: Vec<Ipv4Addr>,
+}
+
+impl Realm {
+    /// The home agent that `subscriber` is sent to.
+    #[must_use]
+    pub fn home_agent(&self, subscriber: &Subscriber) -> Option<&HomeAgent> {
+        self.home_agents.get(subscriber.home_agent)
+    }
+
+    /// Addresses that no pool may deal out: those of home agents, DNS servers and subscribers.
+    pub fn reserved_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let home_agents = self
+            .home_agents
+            .iter()
+            .flat_map(|agent| [Some(IpAddr::from(agent.ip6)), agent.ip4.map(IpAddr::from)]);
+        let fixed = self.subscribers.values().flat_map(|subscriber| {
+            [subscriber.ip6.fixed().map(IpAddr::from), subscriber.ip4.fixed().map(IpAddr::from)]
+        });
+        let dns_ip6 = self.dns_ip6.iter().copied().map(IpAddr::from);
+        let dns_ip4 = self.dns_ip4.iter().copied().map(IpAddr::from);
+        home_agents.chain(fixed).flatten().chain(dns_ip6).chain(dns_ip4)
+    }
+}
+
+/// One home agent, as its mobile nodes are told about it (RFC 6618 s.5.7).
+#[derive(Debug, Clone)]
+pub struct HomeAgent {
+    /// Its name in the SA directory.
+    pub name: Box<str>,
+    /// `mip6-haa-ip6`.
+    pub ip6: Ipv6Addr,
+    /// `mip6-haa-ip4`.
+    pub ip4: Option<Ipv4Addr>,
+    /// `mip6-port`.
+    pub port: u16,
+    /// SPIs of its SAs.
+    pub spis: RangeInclusive<u32>,
+    /// `mip6-ip6-hnp`.
+    pub prefix_ip6: Ipv6Net,
+    /// `mip6-ip4-hnp`.
+    pub prefix_ip4: Option<Ipv4Net>,
+    /// IPv6 home addresses to lease.
+    pub pool_ip6: Option<RangeInclusive<Ipv6Addr>>,
+    /// IPv4 home addresses to lease.
+    pub pool_ip4: Option<RangeInclusive<Ipv4Addr>>,
+}
+
+/// How a subscriber gets a home address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HomeAddress<A> {
+    /// None of this family.
+    None,
+    /// Always this one.
+    Fixed(A),
+    /// A lease from the home agent's pool.
+    Pool,
+}
+
+impl<A: Copy> HomeAddress<A> {
+    /// The fixed address.
+    #[must_use]
+    pub const fn fixed(&self) -> Option<A> {
+        match self {
+            Self::Fixed(address) => Some(*address),
+            Self::None | Self::Pool => None,
+        }
+    }
+}
+
+/// Somebody who can get an SA.
+#[derive(Debug)]
+pub struct Subscriber {
+    /// The pre-shared key.
+    pub psk: Psk,
+    /// Index of the home agent in [`Realm::home_agents`].
+    pub home_agent: usize,
+    /// The IPv6 home address; never [`HomeAddress::None`].
+    pub ip6: HomeAddress<Ipv6Addr>,
+    /// The IPv4 home address.
+    pub ip4: HomeAddress<Ipv4Addr>,
+    /// Policy for this subscriber's SAs.
+    pub policy: Policy,
+}
+
+/// What one client, and all of them together, may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Sessions at a time.
+    pub connections: usize,
+    /// Connections at a time from one IPv4 address or IPv6 /64.
+    pub connections_per_source: usize,
+    /// Longest TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Longest wait for one request.
+    pub request_timeout: Duration,
+    /// Longest session.
+    pub session_timeout: Duration,
+    /// What a 503 asks the mobile node to wait, in seconds.
+    pub retry_after: u64,
+}
+
+impl Config {
+    /// Reads and checks the file at `path` and every file it names; `now` in unix seconds.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with file, line, key and what would be right.
+    pub fn load(path: &Path, now: u64) -> Result<Self, ConfigError> {
+        check::config(&hearth_config::load(path)?, now)
+    }
+}

@@ -1,0 +1,126 @@
+//! The YAML file as serde reads it: structure and types, nothing judged yet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use hearth_config::Spanned;
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Root {
+    pub(super) listen: Vec<Spanned<SocketAddr>>,
+    pub(super) tls: Tls,
+    #[serde(default)]
+    pub(super) directory: Directory,
+    pub(super) home_agents: Vec<HomeAgent>,
+    #[serde(default)]
+    pub(super) policy: Policy,
+    #[serde(default)]
+    pub(super) dns: Vec<IpAddr>,
+    pub(super) subscribers: Vec<Subscriber>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) key: Spanned<PathBuf>,
+    #[serde(default = "yes")]
+    pub(super) tls13: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Directory {
+    pub(super) store: PathBuf,
+    pub(super) socket: PathBuf,
+    pub(super) allow_uids: Vec<u32>,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            store: "/var/lib/hearth/hac.redb".into(),
+            socket: "/run/hearth/directory.sock".into(),
+            allow_uids: Vec::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HomeAgent {
+    pub(super) name: Spanned<String>,
+    pub(super) ip6: Spanned<Ipv6Addr>,
+    pub(super) ip4: Option<Spanned<Ipv4Addr>>,
+    pub(super) port: Option<Spanned<u16>>,
+    pub(super) spi_range: Spanned<[u32; 2]>,
+    pub(super) home_prefix_ip6: Spanned<String>,
+    pub(super) home_prefix_ip4: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) pools: Pools,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pools {
+    pub(super) ip6: Option<Spanned<[Ipv6Addr; 2]>>,
+    pub(super) ip4: Option<Spanned<[Ipv4Addr; 2]>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) scope: Option<Spanned<String>>,
+    pub(super) sa_validity: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Subscriber {
+    pub(super) mn_id: Spanned<String>,
+    pub(super) psk: Spanned<Psk>,
+    pub(super) home_agent: Option<Spanned<String>>,
+    pub(super) home_address_ip6: Option<Spanned<String>>,
+    pub(super) home_address_ip4: Option<Spanned<String>>,
+    pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) scope: Option<Spanned<String>>,
+    pub(super) sa_validity: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub(super) struct Psk {
+    pub(super) hex: Option<Secret>,
+    pub(super) text: Option<Secret>,
+    pub(super) file: Option<PathBuf>,
+}
+
+/// Text that is wiped on drop and has no `Debug`.
+pub(super) struct Secret(pub(super) Zeroizing<String>);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) connections: Option<Spanned<u64>>,
+    pub(super) connections_per_source: Option<Spanned<u64>>,
+    pub(super) handshake_timeout: Option<Spanned<u64>>,
+    pub(super) request_timeout: Option<Spanned<u64>>,
+    pub(super) session_timeout: Option<Spanned<u64>>,
+    pub(super) retry_after: Option<Spanned<u64>>,
+}

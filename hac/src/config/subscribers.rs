@@ -1,0 +1,207 @@
+//! Judges the subscribers: identity, key, home agent, home addresses.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use hearth_config::{ConfigError, Document, Spanned};
+use hearth_wire::MobileNodeId;
+use zeroize::Zeroizing;
+
+use super::check::{PolicyKeys, start, unreadable};
+use super::home_agents::{is_host_ip4, is_host_ip6};
+use super::raw::{self, Root};
+use super::{HomeAddress, HomeAgent, Subscriber};
+use crate::auth::psk::Psk;
+use crate::policy::Policy;
+
+pub(super) fn check(
+    file: &Document<Root>,
+    agents: &[HomeAgent],
+    policy: &Policy,
+) -> Result<HashMap<MobileNodeId, Subscriber>, ConfigError> {
+    let mut taken: HashSet<IpAddr> = agents
+        .iter()
+        .flat_map(|agent| [Some(IpAddr::from(agent.ip6)), agent.ip4.map(IpAddr::from)])
+        .flatten()
+        .collect();
+    let mut subscribers = HashMap::new();
+    for (index, raw) in file.value.subscribers.iter().enumerate() {
+        let key = format!("subscribers[{index}]");
+        let mn_id = MobileNodeId::new(&raw.mn_id.value).map_err(|error| {
+            file.error(raw.mn_id.referenced, format!("{key}.mn_id"), error.to_string())
+        })?;
+        let checked = subscriber(file, raw, agents, policy, &key)?;
+        let fixed = [
+            (checked.ip6.fixed().map(IpAddr::from), &raw.home_address_ip6, "home_address_ip6"),
+            (checked.ip4.fixed().map(IpAddr::from), &raw.home_address_ip4, "home_address_ip4"),
+        ];
+        for (address, given, name) in fixed {
+            if let Some(address) = address.filter(|address| !taken.insert(*address)) {
+                let location = given.as_ref().map_or_else(start, |given| given.referenced);
+                let message = format!("{address} is taken by another subscriber or a home agent");
+                return Err(file.error(location, format!("{key}.{name}"), message));
+            }
+        }
+        if subscribers.insert(mn_id, checked).is_some() {
+            let message = format!("{} stands twice", raw.mn_id.value);
+            return Err(file.error(raw.mn_id.referenced, format!("{key}.mn_id"), message));
+        }
+    }
+    Ok(subscribers)
+}
+
+fn subscriber(
+    file: &Document<Root>,
+    raw: &raw::Subscriber,
+    agents: &[HomeAgent],
+    policy: &Policy,
+    key: &str,
+) -> Result<Subscriber, ConfigError> {
+    let home_agent = home_agent_of(file, raw, agents, key)?;
+    let (ip6, ip4) = match agents.get(home_agent) {
+        Some(agent) => (home_ip6(file, raw, agent, key)?, home_ip4(file, raw, agent, key)?),
+        None => (HomeAddress::None, HomeAddress::None),
+    };
+    let own = PolicyKeys { suites: &raw.suites, scope: &raw.scope, sa_validity: &raw.sa_validity };
+    let policy = own.over(file, policy.clone(), key)?;
+    Ok(Subscriber {
+        psk: psk(file, &raw.psk, &format!("{key}.psk"))?,
+        home_agent,
+        ip6,
+        ip4,
+        policy,
+    })
+}
+
+fn home_agent_of(
+    file: &Document<Root>,
+    raw: &raw::Subscriber,
+    agents: &[HomeAgent],
+    key: &str,
+) -> Result<usize, ConfigError> {
+    let key = format!("{key}.home_agent");
+    match &raw.home_agent {
+        None if agents.len() == 1 => Ok(0),
+        None => {
+            let message = "is missing; there are several home agents, so name one";
+            Err(file.error(raw.mn_id.referenced, key, message))
+        }
+        Some(name) => agents.iter().position(|agent| *agent.name == *name.value).ok_or_else(|| {
+            let message = format!("{} is none of home_agents", name.value);
+            file.error(name.referenced, key, message)
+        }),
+    }
+}
+
+fn home_ip6(
+    file: &Document<Root>,
+    raw: &raw::Subscriber,
+    agent: &HomeAgent,
+    key: &str,
+) -> Result<HomeAddress<Ipv6Addr>, ConfigError> {
+    let key = format!("{key}.home_address_ip6");
+    match raw.home_address_ip6.as_ref().filter(|given| given.value != "pool") {
+        None if agent.pool_ip6.is_some() => Ok(HomeAddress::Pool),
+        None => {
+            // the HAC always hands out an IPv6 home address.
+            let message =
+                format!("is missing; {} has no pools.ip6, so give an address", agent.name);
+            Err(file.error(raw.mn_id.referenced, key, message))
+        }
+        Some(given) => {
+            let address = fixed(file, given, &key, "an IPv6 address or pool")?;
+            if is_host_ip6(agent.prefix_ip6, address) {
+                return Ok(HomeAddress::Fixed(address));
+            }
+            Err(outside(file, given, &key, &agent.prefix_ip6.to_string()))
+        }
+    }
+}
+
+fn home_ip4(
+    file: &Document<Root>,
+    raw: &raw::Subscriber,
+    agent: &HomeAgent,
+    key: &str,
+) -> Result<HomeAddress<Ipv4Addr>, ConfigError> {
+    let key = format!("{key}.home_address_ip4");
+    let Some(given) = &raw.home_address_ip4 else {
+        return Ok(match agent.pool_ip4 {
+            Some(_) => HomeAddress::Pool,
+            None => HomeAddress::None,
+        });
+    };
+    match (given.value.as_str(), agent.prefix_ip4) {
+        ("none", _) => Ok(HomeAddress::None),
+        ("pool", _) if agent.pool_ip4.is_some() => Ok(HomeAddress::Pool),
+        ("pool", _) => {
+            let message = format!("{} has no pools.ip4; give an address or none", agent.name);
+            Err(file.error(given.referenced, key, message))
+        }
+        (_, None) => {
+            let message = format!("{} has no home_prefix_ip4; none", agent.name);
+            Err(file.error(given.referenced, key, message))
+        }
+        (_, Some(prefix)) => {
+            let address = fixed(file, given, &key, "an IPv4 address, pool or none")?;
+            if is_host_ip4(prefix, address) {
+                return Ok(HomeAddress::Fixed(address));
+            }
+            Err(outside(file, given, &key, &prefix.to_string()))
+        }
+    }
+}
+
+fn fixed<A: std::str::FromStr>(
+    file: &Document<Root>,
+    given: &Spanned<String>,
+    key: &str,
+    expected: &str,
+) -> Result<A, ConfigError> {
+    given.value.parse().map_err(|_| {
+        file.error(given.referenced, key, format!("{} is wrong; {expected}", given.value))
+    })
+}
+
+fn outside(file: &Document<Root>, given: &Spanned<String>, key: &str, prefix: &str) -> ConfigError {
+    let message = format!("{} is no host address inside the home prefix {prefix}", given.value);
+    file.error(given.referenced, key, message)
+}
+
+/// The key, from exactly one of its three forms.
+fn psk(file: &Document<Root>, raw: &Spanned<raw::Psk>, key: &str) -> Result<Psk, ConfigError> {
+    let wrong = |message: String| file.error(raw.referenced, key, message);
+    let octets = match (&raw.value.hex, &raw.value.text, &raw.value.file) {
+        (Some(hex), None, None) => decode_hex(&hex.0),
+        (None, Some(text), None) => Some(Zeroizing::new(text.0.as_bytes().to_vec())),
+        (None, None, Some(path)) => decode_hex(&read_key(&file.resolve(path)).map_err(wrong)?),
+        _ => return Err(wrong("give exactly one of hex, text and file".to_owned())),
+    };
+    let mut octets = octets.ok_or_else(|| {
+        wrong("is not hexadecimal; an even number of digits, as `openssl rand -hex 32`".to_owned())
+    })?;
+    Psk::new(std::mem::take(&mut *octets)).map_err(|error| wrong(error.to_string()))
+}
+
+fn read_key(path: &Path) -> Result<Zeroizing<String>, String> {
+    let octets = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    match String::from_utf8(octets) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(format!("{} is no text; hexadecimal digits", path.display()))
+        }
+    }
+}
+
+/// Octets of hexadecimal text; white space around it is ignored.
+fn decode_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, rest) = text.trim().as_bytes().as_chunks::<2>();
+    let mut octets = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for &[high, low] in pairs {
+        let (high, low) = (char::from(high).to_digit(16)?, char::from(low).to_digit(16)?);
+        octets.push(u8::try_from(high << 4 | low).ok()?);
+    }
+    rest.is_empty().then_some(octets)
+}

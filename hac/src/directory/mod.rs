@@ -1,0 +1,17 @@
+//! The SA directory: what the HAC issued, durable, and told to home agents.
+//!
+//! One thread owns all writing ([`writer`]): it takes what sessions want issued, writes a whole
+//! batch of them in one transaction, and only when that is on disk tells watchers and answers the
+//! sessions. So a record is durable and on its way to its home agent before Response/Done leaves,
+//! and all watchers see changes in the order in which they were written.
+
+pub mod issue;
+mod leases;
+pub mod server;
+mod spis;
+mod store;
+pub mod writer;
+
+pub use issue::{IssueError, IssueRequest};
+pub use store::{OpenError, Store};
+pub use writer::{Clock, Directory, Frame, Watch};

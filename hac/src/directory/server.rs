@@ -1,0 +1,254 @@
+//! The directory's Unix socket: watch and lookup for home agents.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_wire::Spi;
+use hearth_wire::directory::{MAX_FRAME, Request, Update, decode_request, deframe, encode_update};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{debug, info, warn};
+
+use super::store;
+use super::writer::{Directory, Frame, Watch};
+
+/// Home agents, and whoever else looks in, at a time.
+const CONNECTIONS: usize = 64;
+/// Longest wait for a peer to take one write; a peer that does not read is cut.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Records read from the store at a time while a watch replays them.
+const PAGE: usize = 256;
+/// Requests of one peer that may wait while something is written to it.
+const REQUESTS: usize = 64;
+
+/// The socket, removed from the file system on drop.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    allow_uids: Arc<[u32]>,
+}
+
+impl Server {
+    /// Binds `path`; a socket that a dead process left is replaced. Peers whose uid is neither
+    /// root's, nor this process's, nor in `allow_uids` are refused.
+    ///
+    /// # Errors
+    /// The socket can't be made, or somebody listens there.
+    pub fn bind(path: &Path, allow_uids: &[u32]) -> io::Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        }
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(0o660))?;
+        let own = rustix::process::geteuid().as_raw();
+        let allow_uids = [0, own].into_iter().chain(allow_uids.iter().copied()).collect();
+        Ok(Self { listener, path: path.to_owned(), allow_uids })
+    }
+
+    /// Serves until the process ends.
+    pub async fn serve(&self, directory: Arc<Directory>) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "accept on the directory socket");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let uid = stream.peer_cred().map(|peer| peer.uid());
+            if !uid.as_ref().is_ok_and(|uid| self.allow_uids.contains(uid)) {
+                warn!(?uid, "refused on the directory socket");
+                continue;
+            }
+            let Ok(permit) = connections.clone().try_acquire_owned() else {
+                warn!("too many connections to the directory socket");
+                continue;
+            };
+            let directory = directory.clone();
+            tokio::spawn(async move {
+                let ended = Peer::new(stream, directory).run().await;
+                debug!(?ended, "a directory connection ended");
+                drop(permit);
+            });
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes a socket on which nobody listens.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {
+            if StdUnixStream::connect(path).is_ok() {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
+            }
+            fs::remove_file(path)
+        }
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "exists and is no socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The peer closed it.
+    ByPeer,
+    /// What the peer sent is no request.
+    BadRequest,
+    /// The peer does not read.
+    Stuck,
+    /// The peer's watch lagged too far behind.
+    Lagged,
+    /// The store failed.
+    Store,
+}
+
+/// One connection. A single task writes to it, so that the answer to a lookup never overtakes a
+/// later change of the same record.
+struct Peer {
+    requests: mpsc::Receiver<Result<Request, Ended>>,
+    writer: OwnedWriteHalf,
+    directory: Arc<Directory>,
+}
+
+impl Peer {
+    fn new(stream: UnixStream, directory: Arc<Directory>) -> Self {
+        let (reader, writer) = stream.into_split();
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        tokio::spawn(read_requests(reader, sender));
+        Self { requests, writer, directory }
+    }
+
+    async fn run(mut self) -> Ended {
+        let mut changes: Option<mpsc::Receiver<Frame>> = None;
+        loop {
+            let step = tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(Ok(request)) => self.answer(request, &mut changes).await,
+                    Some(Err(ended)) => Err(ended),
+                    None => Err(Ended::ByPeer),
+                },
+                change = next(&mut changes) => match change {
+                    Some(change) => self.write(&change).await,
+                    None => Err(Ended::Lagged),
+                },
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        request: Request,
+        changes: &mut Option<mpsc::Receiver<Frame>>,
+    ) -> Result<(), Ended> {
+        match request {
+            Request::Lookup { spi } => self.lookup(spi).await,
+            Request::Watch { home_agent } => {
+                let watch = self.directory.watch(&home_agent).await.ok_or(Ended::Store)?;
+                info!(%home_agent, "a home agent watches its SAs");
+                *changes = Some(self.replay(&home_agent, watch).await?);
+                Ok(())
+            }
+        }
+    }
+
+    async fn lookup(&mut self, spi: Spi) -> Result<(), Ended> {
+        let answer = self.directory.lookup(spi).ok_or(Ended::Store)?;
+        self.write(&answer).await
+    }
+
+    /// Every record of the snapshot, then [`Update::Synced`].
+    async fn replay(
+        &mut self,
+        home_agent: &str,
+        watch: Watch,
+    ) -> Result<mpsc::Receiver<Frame>, Ended> {
+        let mut after = 0;
+        loop {
+            let (page, last) =
+                store::page(&watch.snapshot, home_agent, after, PAGE).map_err(|_| Ended::Store)?;
+            for record in &page {
+                self.write(record).await?;
+            }
+            match last {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        self.write(&encode_update(&Update::Synced).ok_or(Ended::Store)?).await?;
+        Ok(watch.changes)
+    }
+
+    async fn write(&mut self, frame: &[u8]) -> Result<(), Ended> {
+        match tokio::time::timeout(WRITE_TIMEOUT, self.writer.write_all(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::ByPeer),
+            Err(_) => Err(Ended::Stuck),
+        }
+    }
+}
+
+/// The next change of a watch; never, where there is none.
+async fn next(changes: &mut Option<mpsc::Receiver<Frame>>) -> Option<Frame> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Cuts what the peer sends into requests.
+async fn read_requests(mut reader: OwnedReadHalf, requests: mpsc::Sender<Result<Request, Ended>>) {
+    let mut buffer = Vec::with_capacity(MAX_FRAME);
+    loop {
+        match next_request(&buffer) {
+            Ok(Some((request, used))) => {
+                buffer.drain(..used);
+                if requests.send(Ok(request)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(ended) => {
+                let _ = requests.send(Err(ended)).await;
+                return;
+            }
+        }
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+fn next_request(buffer: &[u8]) -> Result<Option<(Request, usize)>, Ended> {
+    match deframe(buffer) {
+        Ok(Some((message, used))) => match decode_request(message) {
+            Ok(request) => Ok(Some((request, used))),
+            Err(_) => Err(Ended::BadRequest),
+        },
+        Ok(None) => Ok(None),
+        Err(_) => Err(Ended::BadRequest),
+    }
+}

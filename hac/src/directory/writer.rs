@@ -1,0 +1,248 @@
+//! The one thread that writes the store and tells watchers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hearth_wire::Spi;
+use hearth_wire::directory::{SaRecord, Update, encode_update};
+use redb::{Database, ReadTransaction, ReadableDatabase};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+use zeroize::Zeroizing;
+
+use super::issue::{IssueError, IssueRequest};
+use super::store::{self, Change, Store};
+
+/// One update as it goes over the socket, encoded once for all watchers.
+pub type Frame = Arc<Zeroizing<Vec<u8>>>;
+
+/// The time in unix seconds.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Sessions that may wait for the store; one more is told to come back (503).
+const QUEUE: usize = 4096;
+/// Issues that go to disk together.
+const BATCH: usize = 256;
+/// Updates that a watcher may lag behind before it is cut and has to start anew.
+const LAG: usize = 8192;
+/// How often ended SAs are looked for.
+const PURGE_INTERVAL: Duration = Duration::from_secs(1);
+
+type Answer = Result<Box<SaRecord>, IssueError>;
+
+enum Job {
+    Issue(IssueRequest, oneshot::Sender<Answer>),
+    Watch(Box<str>, oneshot::Sender<Watch>),
+    Stop,
+}
+
+/// A watch of one home agent's records: all that existed at one instant, then every change.
+pub struct Watch {
+    /// The store at that instant.
+    pub(super) snapshot: ReadTransaction,
+    /// Changes since, in order. Ends when the watcher lags too far behind.
+    pub(super) changes: mpsc::Receiver<Frame>,
+}
+
+/// A handle to the directory; dropping it ends its thread.
+pub struct Directory {
+    jobs: SyncSender<Job>,
+    database: Arc<Database>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Directory {
+    /// Starts the thread that owns `store`.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn start(store: Store, clock: Clock) -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel(QUEUE);
+        let database = store.database();
+        let mut writer = Writer { store, clock, watchers: Vec::new() };
+        let thread = std::thread::Builder::new()
+            .name("directory".to_owned())
+            .spawn(move || writer.run(&queue))?;
+        Ok(Self { jobs, database, thread: Some(thread) })
+    }
+
+    /// Issues an SA. When this returns its record is on disk and on its way to its watchers
+    ///
+    ///
+    /// # Errors
+    /// [`IssueError`].
+    pub async fn issue(&self, request: IssueRequest) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.try_send(Job::Issue(request, answer)).map_err(|error| match error {
+            TrySendError::Full(_) => IssueError::Busy,
+            TrySendError::Disconnected(_) => IssueError::Store,
+        })?;
+        answered.await.unwrap_or(Err(IssueError::Store))
+    }
+
+    /// Begins a watch of the records of `home_agent`. `None`: the directory is not available.
+    pub async fn watch(&self, home_agent: &str) -> Option<Watch> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.try_send(Job::Watch(home_agent.into(), answer)).ok()?;
+        answered.await.ok()
+    }
+
+    /// The answer to a lookup of `spi`, as it goes over the socket. `None`: the store failed.
+    #[must_use]
+    pub fn lookup(&self, spi: Spi) -> Option<Zeroizing<Vec<u8>>> {
+        match store::lookup(&self.database, spi) {
+            Ok(Some(encoded)) => Some(encoded),
+            Ok(None) => encode_update(&Update::Unknown(spi)),
+            Err(error) => {
+                error!(%error, "lookup failed");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A full queue is being worked off by the thread, so this waits and does not hang.
+        let _ = self.jobs.send(Job::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Watcher {
+    home_agent: Box<str>,
+    changes: mpsc::Sender<Frame>,
+}
+
+struct Writer {
+    store: Store,
+    clock: Clock,
+    watchers: Vec<Watcher>,
+}
+
+/// Whether the thread goes on.
+#[derive(PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Stop,
+}
+
+impl Writer {
+    fn run(&mut self, queue: &Receiver<Job>) {
+        loop {
+            self.purge();
+            match queue.recv_timeout(PURGE_INTERVAL) {
+                Ok(first) => {
+                    if self.work(first, queue) == Then::Stop {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Takes what waits: consecutive issues go to disk together.
+    fn work(&mut self, first: Job, queue: &Receiver<Job>) -> Then {
+        let (mut requests, mut answers) = (Vec::new(), Vec::new());
+        let mut job = Some(first);
+        while let Some(next) = job.take() {
+            match next {
+                Job::Issue(request, answer) => {
+                    requests.push(request);
+                    answers.push(answer);
+                    if requests.len() < BATCH {
+                        job = queue.try_recv().ok();
+                    }
+                }
+                Job::Watch(home_agent, answer) => {
+                    self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
+                    self.watch(home_agent, answer);
+                    job = queue.try_recv().ok();
+                }
+                Job::Stop => {
+                    self.issue(requests, answers);
+                    return Then::Stop;
+                }
+            }
+        }
+        self.issue(requests, answers);
+        Then::GoOn
+    }
+
+    fn issue(&mut self, requests: Vec<IssueRequest>, answers: Vec<oneshot::Sender<Answer>>) {
+        if requests.is_empty() {
+            return;
+        }
+        let mut changes = Vec::new();
+        let now = (self.clock)();
+        match self.store.issue(requests, now, &mut changes) {
+            Ok(results) => {
+                self.publish(changes);
+                for (answer, result) in answers.into_iter().zip(results) {
+                    // A session that ended meanwhile leaves an SA that nobody uses; it ends by
+                    // itself, or by the limit of R-15.
+                    let _ = answer.send(result);
+                }
+            }
+            Err(error) => {
+                error!(%error, "the store failed, nothing was issued");
+                for answer in answers {
+                    let _ = answer.send(Err(IssueError::Store));
+                }
+            }
+        }
+    }
+
+    fn purge(&mut self) {
+        let mut changes = Vec::new();
+        match self.store.purge((self.clock)(), &mut changes) {
+            Ok(()) => self.publish(changes),
+            Err(error) => error!(%error, "ended SAs can't be removed from the store"),
+        }
+    }
+
+    /// Registers a watcher between two transactions: what the snapshot lacks, the channel brings.
+    fn watch(&mut self, home_agent: Box<str>, answer: oneshot::Sender<Watch>) {
+        match self.store.database().begin_read() {
+            Ok(snapshot) => {
+                let (sender, changes) = mpsc::channel(LAG);
+                if answer.send(Watch { snapshot, changes }).is_ok() {
+                    self.watchers.push(Watcher { home_agent, changes: sender });
+                }
+            }
+            Err(error) => error!(%error, "the store can't be read for a watch"),
+        }
+    }
+
+    /// Tells watchers, and never waits for one: who lags too far behind is cut and resyncs.
+    fn publish(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let (home_agent, frame) = match change {
+                Change::Issued { home_agent, encoded } => (home_agent, encoded),
+                Change::Revoked { home_agent, spi } => {
+                    let Some(frame) = encode_update(&Update::Revoked(spi)) else { continue };
+                    (home_agent, Arc::new(frame))
+                }
+            };
+            self.watchers.retain(|watcher| {
+                if watcher.home_agent != home_agent {
+                    return !watcher.changes.is_closed();
+                }
+                match watcher.changes.try_send(frame.clone()) {
+                    Ok(()) => true,
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        warn!(%home_agent, "a watcher lags too far behind and is cut");
+                        false
+                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => false,
+                }
+            });
+        }
+    }
+}
