@@ -1,0 +1,290 @@
+//! The YAML files of one lab; every key is explained in `configs/`.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{Result, file},
+    plan::{
+        HA_HOME4, HA_HOME6, HA_PORT, HA4, HA6, HAC_NAME, HAC_PORT, HOME_PREFIX4, HOME_PREFIX6,
+        SPI_RANGE, Subscriber,
+    },
+};
+
+/// The files of one lab.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Certificates, YAML, logs and `lab.json`.
+    pub dir: PathBuf,
+    /// Sockets and stores. Short, for a Unix socket's path ends at 107 octets.
+    pub run: PathBuf,
+}
+
+impl Files {
+    /// Makes both folders anew.
+    ///
+    /// # Errors
+    /// Where that is not allowed.
+    pub fn create(&self) -> Result<()> {
+        self.remove()?;
+        for folder in [&self.pki(), &self.yaml(), &self.log(), &self.run] {
+            fs::create_dir_all(folder).map_err(file(folder))?;
+        }
+        Ok(())
+    }
+
+    /// Removes both folders; does nothing where they do not exist.
+    ///
+    /// # Errors
+    /// Where that is not allowed.
+    pub fn remove(&self) -> Result<()> {
+        for folder in [&self.dir, &self.run] {
+            match fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(file(folder)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn pki(&self) -> PathBuf {
+        self.dir.join("pki")
+    }
+
+    fn yaml(&self) -> PathBuf {
+        self.dir.join("config")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Certificate of the lab's authority.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.pki().join("ca.pem")
+    }
+
+    /// The HAC's certificate.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.pki().join("hac.pem")
+    }
+
+    /// The HAC's private key.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.pki().join("hac.key")
+    }
+
+    /// YAML of one role: `hac`, `hearthd` or `mn-` and a subscriber's label.
+    #[must_use]
+    pub fn config(&self, role: &str) -> PathBuf {
+        self.yaml().join(format!("{role}.yaml"))
+    }
+
+    /// Log of one role.
+    #[must_use]
+    pub fn log_of(&self, role: &str) -> PathBuf {
+        self.log().join(format!("{role}.log"))
+    }
+
+    /// The SA directory's socket.
+    #[must_use]
+    pub fn directory_socket(&self) -> PathBuf {
+        self.run.join("directory.sock")
+    }
+
+    /// The socket that the CLI talks to.
+    #[must_use]
+    pub fn api_socket(&self) -> PathBuf {
+        self.run.join("hearthd.sock")
+    }
+
+    /// The description for other programs.
+    #[must_use]
+    pub fn description(&self) -> PathBuf {
+        self.dir.join("lab.json")
+    }
+}
+
+/// What a test may want otherwise.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// Seconds that an SA is valid.
+    pub sa_validity: u32,
+    /// Longest binding in seconds.
+    pub max_lifetime: u32,
+    /// Whether the HAC speaks TLS 1.3 beside 1.2.
+    pub tls13: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { sa_validity: 3600, max_lifetime: 600, tls13: true }
+    }
+}
+
+/// Writes a YAML file of the lab.
+///
+/// # Errors
+/// Where that is not allowed.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(file(path))
+}
+
+/// `hac.yaml` with every subscriber of the lab.
+#[must_use]
+pub fn hac(files: &Files, tuning: &Tuning, subscribers: &[Subscriber]) -> String {
+    let (first, last) = SPI_RANGE;
+    let mut text = format!(
+        r#"listen: ["[::]:{HAC_PORT}", "0.0.0.0:{HAC_PORT}"]
+tls:
+  certificate: {certificate}
+  key: {key}
+  tls13: {tls13}
+directory:
+  store: {store}
+  socket: {socket}
+home_agents:
+  - name: lab
+    ip6: "{HA6}"
+    ip4: {HA4}
+    port: {HA_PORT}
+    spi_range: [{first}, {last}]
+    home_prefix_ip6: "{HOME_PREFIX6}"
+    home_prefix_ip4: {HOME_PREFIX4}
+policy:
+  sa_validity: {validity}
+subscribers:
+"#,
+        certificate = files.certificate().display(),
+        key = files.key().display(),
+        tls13 = tuning.tls13,
+        store = files.run.join("hac.redb").display(),
+        socket = files.directory_socket().display(),
+        validity = tuning.sa_validity,
+    );
+    for subscriber in subscribers {
+        let Subscriber { mn_id, psk, home6, home4, suite, scope } = subscriber;
+        let suite = suite.name();
+        let _infallible = write!(
+            text,
+            r#"  - mn_id: {mn_id}
+    psk: {{ hex: "{psk}" }}
+    home_address_ip6: "{home6}"
+    home_address_ip4: {home4}
+    suites: ["{suite}"]
+    scope: {scope}
+"#
+        );
+    }
+    text
+}
+
+/// `hearthd.yaml`. `name` tells several DPDK processes of one machine apart.
+#[must_use]
+pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (first, last) = SPI_RANGE;
+    format!(
+        r#"eal:
+  huge_pages: false
+  memory_mb: 256
+  file_prefix: {name}
+  control_core: 0
+workers:
+  - core: {worker}
+ports:
+  - name: access
+    device: "net_af_packet,iface=acc0"
+    mtu: 1500
+    addresses: ["{HA6}/64", "{HA4}/27"]
+  - name: home
+    device: "net_af_packet,iface=home0"
+    mtu: 1500
+    addresses: ["{HA_HOME6}/64", "{HA_HOME4}/27"]
+home_agent:
+  name: lab
+  address_ip6: "{HA6}"
+  address_ip4: "{HA4}"
+  port: {HA_PORT}
+  home_prefixes: ["{HOME_PREFIX6}", "{HOME_PREFIX4}"]
+  spi_range: [{first}, {last}]
+  max_lifetime: {lifetime}
+sa_directory:
+  socket: {directory}
+tables:
+  max_bindings: 1024
+  mbufs: 8192
+api:
+  socket: {api}
+state_dir: {state}
+"#,
+        worker = usize::from(cores > 1),
+        lifetime = tuning.max_lifetime,
+        directory = files.directory_socket().display(),
+        api = files.api_socket().display(),
+        state = files.run.join("state").display(),
+    )
+}
+
+/// What a mobile node may be told otherwise, mostly by tests of what goes wrong.
+#[derive(Debug, Clone)]
+pub struct NodeTuning {
+    /// Certificate authority to trust; the lab's by default.
+    pub ca: Option<PathBuf>,
+    /// Name to look for in the HAC's certificate.
+    pub hac_name: String,
+    /// Pre-shared key in hexadecimal, where not the subscriber's.
+    pub psk: Option<String>,
+    /// Seconds of binding lifetime to ask for.
+    pub lifetime: u32,
+    /// Networks that it uses, the most wanted first.
+    pub interfaces: Vec<&'static str>,
+}
+
+impl Default for NodeTuning {
+    fn default() -> Self {
+        Self {
+            ca: None,
+            hac_name: HAC_NAME.to_owned(),
+            psk: None,
+            lifetime: 600,
+            interfaces: vec!["visit6", "visit4"],
+        }
+    }
+}
+
+/// `mn.yaml` of one subscriber.
+#[must_use]
+pub fn mobile_node(files: &Files, subscriber: &Subscriber, tuning: &NodeTuning) -> String {
+    format!(
+        r#"mn_id: {mn_id}
+psk: {{ hex: "{psk}" }}
+hac:
+  name: {name}
+  port: {HAC_PORT}
+  ca: {ca}
+  addresses: ["{HA6}", "{HA4}"]
+suites: ["{suite}"]
+scope: {scope}
+interfaces: [{interfaces}]
+timers:
+  lifetime: {lifetime}
+"#,
+        mn_id = subscriber.mn_id,
+        psk = tuning.psk.as_ref().unwrap_or(&subscriber.psk),
+        name = tuning.hac_name,
+        ca = tuning.ca.clone().unwrap_or_else(|| files.ca()).display(),
+        suite = subscriber.suite.name(),
+        scope = subscriber.scope,
+        interfaces = tuning.interfaces.join(", "),
+        lifetime = tuning.lifetime,
+    )
+}
