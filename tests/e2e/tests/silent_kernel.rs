@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!  hearth-net6 [access] ------ [acc0] hearth-ha [home0] ------ [home] hearth-cn
-//!                                no hearthd, no TAPs
+//!                                no hearthd, no TAPs; their addresses on lo
 //! ```
+//!
+//! Linux answers for an address of any interface on any other, so the addresses on lo stand for
+//! those that a living hearthd puts on its TAPs.
 //!
 //! With the dataplane dead nobody may answer: else every other test here could pass without it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -34,20 +37,15 @@ fn questions(lab: &TestLab) -> [(Netns, &'static str, IpAddr); 4] {
 #[test]
 fn nobody_answers_for_a_dead_dataplane() {
     let lab = TestLab::prepare("silent-kernel");
-    // Addresses on the veths' own MACs, so that the questions leave without ARP or ND...
-    for (from, link, address) in questions(&lab) {
-        let mac = mac(&lab.network.ha, if link == "access" { "acc0" } else { "home0" });
-        // ...after one that is asked by them.
-        let ping = output(from.command("ping").args(["-c1", "-w1", &address.to_string()])).unwrap();
-        assert!(!ping.status.success(), "{address} answered ARP or ND, and ping");
-        from.ip(&format!("neigh replace {address} lladdr {mac} dev {link} nud permanent")).unwrap();
-
-        let ping = output(from.command("ping").args(["-c1", "-w1", &address.to_string()])).unwrap();
-        assert!(!ping.status.success(), "{address} answered ping");
-        assert!(!udp_is_refused(&from, (address, HA_PORT).into()), "{address}: port unreachable");
-        let error = connect(&from, (address, HAC_PORT).into()).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{address}: {error}");
+    for address in [HA6.into(), HA_HOME6.into(), IpAddr::from(HA4), HA_HOME4.into()] {
+        lab.network.ha.ip(&format!("address add {address} dev lo")).unwrap();
     }
+    std::thread::scope(|scope| {
+        for (from, link, address) in questions(&lab) {
+            let ha = &lab.network.ha;
+            scope.spawn(move || ask(&from, link, address, ha));
+        }
+    });
     for (group, counter) in [("Udp", "NoPorts"), ("Tcp", "OutRsts"), ("Icmp", "OutMsgs")] {
         assert_eq!(lab.network.ha.snmp(group, counter).unwrap(), 0, "{group} {counter}");
     }
@@ -56,6 +54,19 @@ fn nobody_answers_for_a_dead_dataplane() {
         assert_eq!(sent, 0, "the kernel sent {sent} packets on {link}, ARP replies among them?");
         assert!(link_counter(&lab.network.ha, link, "rx_packets") > 0, "{link} heard no question");
     }
+}
+
+/// Asks by ARP or ND, then, as if that had been answered, by ping, UDP and TCP.
+fn ask(from: &Netns, link: &str, address: IpAddr, ha: &Netns) {
+    let text = address.to_string();
+    let ping = || output(from.command("ping").args(["-c1", "-w1", &text])).unwrap().status;
+    assert!(!ping().success(), "{address} answered ARP or ND, and ping");
+    let mac = mac(ha, if link == "access" { "acc0" } else { "home0" });
+    from.ip(&format!("neigh replace {address} lladdr {mac} dev {link} nud permanent")).unwrap();
+    assert!(!ping().success(), "{address} answered ping");
+    assert!(!udp_is_refused(from, (address, HA_PORT).into()), "{address}: port unreachable");
+    let error = connect(from, (address, HAC_PORT).into()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{address}: {error}");
 }
 
 fn udp_is_refused(from: &Netns, to: SocketAddr) -> bool {
