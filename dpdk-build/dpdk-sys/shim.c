@@ -286,7 +286,10 @@ uint64_t hearth_qsbr_epoch(const struct rte_rcu_qsbr *qsbr)
 
 void hearth_qsbr_quiescent_at(struct rte_rcu_qsbr *qsbr, unsigned int thread, uint64_t epoch)
 {
-	if (epoch > LOAD_RELAXED(&qsbr->qsbr_cnt[thread].cnt))
+	uint64_t seen = LOAD_RELAXED(&qsbr->qsbr_cnt[thread].cnt);
+
+	/* 0: the thread is offline and stays so. */
+	if (seen != 0 && epoch > seen)
 		STORE_RELEASE(&qsbr->qsbr_cnt[thread].cnt, epoch);
 }
 

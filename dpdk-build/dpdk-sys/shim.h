@@ -59,6 +59,9 @@ static const uint64_t HEARTH_OFFLOAD_TX_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKS
 static const uint64_t HEARTH_OFFLOAD_TX_UDP_CKSUM = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 static const uint64_t HEARTH_OFFLOAD_TX_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 
+/* What a NIC may spread received packets by, where it offers it. */
+static const uint64_t HEARTH_RSS_WANTED = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
+
 /* rte_errno of this thread. */
 int hearth_errno(void);
 

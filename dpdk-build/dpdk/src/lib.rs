@@ -1,1 +1,42 @@
-//! The thin owning layer over DPDK and ipsec-mb: Eal, Port, Burst, Mbuf, Ring, Hash, Fib, MultiBuffer.
+//! The thin owning layer over DPDK and ipsec-mb.
+//!
+//! It says who owns what, and nothing else: an [`Mbuf`] is freed when it is dropped, a [`Burst`]
+//! keeps what the NIC or a ring did not take, a queue has one owner, a table that workers read
+//! frees its slots after they have passed a quiescent point ([`Qsbr`]), and a packet that lies in
+//! a crypto lane belongs to the [`MultiBuffer`] until it comes back.
+//!
+//! Order of life: [`Eal`] first and last. Every object holds it; the EAL is cleaned up when the
+//! last of them is gone and no mbuf is left outside its pool.
+
+// DPDK and ipsec-mb are C: every call into them is unsafe, and each says why it is sound.
+#![allow(unsafe_code)]
+
+pub mod eal;
+pub mod mb;
+
+mod burst;
+mod errno;
+mod fib;
+mod hash;
+mod mbuf;
+mod mempool;
+mod port;
+mod qsbr;
+mod queue;
+mod ring;
+
+pub use burst::{BURST, Burst};
+pub use eal::{Eal, EalError, EalOptions, LogLevel, ThreadRegistration};
+pub use errno::Errno;
+pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};
+pub use hash::{HASH_BULK, HashError, HashReader, HashWriter};
+pub use mb::{
+    Aes128DecryptKey, Aes128EncryptKey, Arch, Auth, Cipher, Completed, HmacSha1Key, MultiBuffer,
+    MultiBufferError, Op, OpError, Rejected, Tag, TripleDesKey, XcbcKey,
+};
+pub use mbuf::{HEADROOM, META_SIZE, Mbuf, RxChecksum};
+pub use mempool::Mempool;
+pub use port::{Link, Offloads, Port, PortConfig, PortError, PortStats, Queues};
+pub use qsbr::{Epoch, Qsbr, QsbrReader, Token};
+pub use queue::{RxQueue, TxQueue};
+pub use ring::{RingConsumer, RingProducer, SharedRingProducer, mpsc_ring, spsc_ring};

@@ -1,0 +1,315 @@
+//! The manager of the lanes: one per worker.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+
+use hearth_ipsec_mb_sys as sys;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::job::{Job, TripleDesPointers};
+use super::keys::{Aes128DecryptKey, Aes128EncryptKey, HmacSha1Key, TripleDesKey, XcbcKey};
+use super::op::{Op, OpError};
+use crate::mbuf::Mbuf;
+
+/// Jobs that a manager holds at most.
+const MAX_JOBS: usize = sys::HEARTH_MAX_JOBS as usize;
+
+/// The instruction set that a manager uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arch {
+    /// SSE4.2 with AES-NI.
+    Sse,
+    /// AVX.
+    Avx,
+    /// AVX2.
+    Avx2,
+    /// AVX-512.
+    Avx512,
+    /// Another, such as the emulation without AES-NI.
+    Other,
+}
+
+/// Why a manager could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MultiBufferError {
+    /// No memory.
+    #[error("no memory for a crypto manager")]
+    Memory,
+    /// The processor lacks the instruction set, or the library's self-test failed.
+    #[error("ipsec-mb does not run on this processor (its error {0})")]
+    Unsupported(i32),
+}
+
+/// A packet that came out of the lanes.
+#[derive(Debug)]
+pub struct Completed {
+    /// The packet, encrypted or decrypted in place.
+    pub mbuf: Mbuf,
+    /// The number given at submission.
+    pub user: u64,
+    /// Whether the operation was carried out. False is a fault of the library: drop the packet.
+    pub ok: bool,
+}
+
+/// A packet that was not taken, and why.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The packet, unchanged.
+    pub mbuf: Mbuf,
+    /// What was wrong with the operation.
+    pub error: OpError,
+}
+
+/// The lanes of one thread, for jobs of all suites and both directions mixed. `'k` is how long
+/// the keys of its jobs live; packets that are in it when it is dropped are finished and freed.
+///
+/// A worker whose keys are in shared tables uses `MultiBuffer<'static>` and answers for their
+/// life itself: it reports a quiescent state only for epochs whose jobs have come back.
+pub struct MultiBuffer<'k> {
+    raw: NonNull<sys::IMB_MGR>,
+    /// Key pointer arrays of the TripleDES jobs in the lanes. Jobs come back in order, so that
+    /// the array used [`MAX_JOBS`] jobs ago is free.
+    des_pointers: Box<[TripleDesPointers; MAX_JOBS]>,
+    next_des: usize,
+    _keys: PhantomData<&'k ()>,
+    _one_thread: PhantomData<Cell<()>>,
+}
+
+// SAFETY: a manager is plain memory without ties to a thread; the packets in it are Send, and
+// keys may be read from any thread.
+unsafe impl Send for MultiBuffer<'_> {}
+
+impl<'k> MultiBuffer<'k> {
+    /// A manager for the best instruction set of this processor.
+    ///
+    /// # Errors
+    /// [`MultiBufferError`].
+    pub fn new() -> Result<Self, MultiBufferError> {
+        Self::init(sys::HEARTH_ARCH_AUTO)
+    }
+
+    /// A manager for a given instruction set: to compare, or to leave AVX-512 alone.
+    ///
+    /// # Errors
+    /// [`MultiBufferError::Unsupported`] where the processor lacks it.
+    pub fn with_arch(arch: Arch) -> Result<Self, MultiBufferError> {
+        let wanted = match arch {
+            Arch::Sse => sys::HEARTH_ARCH_SSE,
+            Arch::Avx => sys::HEARTH_ARCH_AVX,
+            Arch::Avx2 => sys::HEARTH_ARCH_AVX2,
+            Arch::Avx512 => sys::HEARTH_ARCH_AVX512,
+            Arch::Other => return Err(MultiBufferError::Unsupported(0)),
+        };
+        Self::init(wanted)
+    }
+
+    fn init(arch: sys::hearth_imb_arch) -> Result<Self, MultiBufferError> {
+        // SAFETY: no flags; null is checked.
+        let raw = NonNull::new(unsafe { sys::alloc_mb_mgr(0) }).ok_or(MultiBufferError::Memory)?;
+        // From here on dropping `this` frees the manager; it has no jobs.
+        let this = Self {
+            raw,
+            des_pointers: Box::new([[ptr::null(); 3]; MAX_JOBS]),
+            next_des: 0,
+            _keys: PhantomData,
+            _one_thread: PhantomData,
+        };
+        // SAFETY: a fresh manager.
+        match unsafe { sys::hearth_imb_init(raw.as_ptr(), arch) } {
+            0 => Ok(this),
+            error => {
+                let this = core::mem::ManuallyDrop::new(this);
+                // SAFETY: not set up, so not to be asked for jobs: only freed.
+                unsafe { sys::free_mb_mgr(this.raw.as_ptr()) };
+                Err(MultiBufferError::Unsupported(error))
+            }
+        }
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn arch(&self) -> Arch {
+        // SAFETY: alive as long as `self`.
+        match unsafe { sys::hearth_imb_arch_of(self.raw.as_ptr()) } {
+            sys::HEARTH_ARCH_SSE => Arch::Sse,
+            sys::HEARTH_ARCH_AVX => Arch::Avx,
+            sys::HEARTH_ARCH_AVX2 => Arch::Avx2,
+            sys::HEARTH_ARCH_AVX512 => Arch::Avx512,
+            _ => Arch::Other,
+        }
+    }
+
+    /// Whether it uses AVX-512, without which TripleDES in lanes is a bad bargain.
+    #[must_use]
+    pub fn has_avx512(&self) -> bool {
+        self.arch() == Arch::Avx512
+    }
+
+    /// Submits one packet. Returns a packet that is done, the oldest; there may be more
+    /// ([`MultiBuffer::completed`]). `user` comes back with the packet.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the operation does not fit the packet.
+    pub fn submit(
+        &mut self,
+        mbuf: Mbuf,
+        op: &Op<'k>,
+        user: u64,
+    ) -> Result<Option<Completed>, Rejected> {
+        if let Err(error) = op.check(&mbuf) {
+            return Err(Rejected { mbuf, error });
+        }
+        let mgr = self.raw.as_ptr();
+        // SAFETY: the manager always has a free slot here: submitting the last one makes it
+        // finish and return its oldest job.
+        let Some(job) = Job::new(unsafe { sys::hearth_imb_next_job(mgr) }) else {
+            return Err(Rejected { mbuf, error: OpError::Range });
+        };
+        let des = self.des_slot();
+        // SAFETY: the slot is ours until it is submitted; `op` was checked; its keys live for
+        // 'k, which outlives `self`; the pointer array is not used again before this job is back.
+        unsafe { job.fill(mbuf, op, user, &mut *des) };
+        // SAFETY: the slot that was just filled is submitted.
+        Ok(unsafe { Self::done(sys::hearth_imb_submit_job(mgr)) })
+    }
+
+    /// A packet that is done already, the oldest. Finishes nothing that is not.
+    pub fn completed(&mut self) -> Option<Completed> {
+        // SAFETY: alive; a returned job was submitted by us and is returned once.
+        unsafe { Self::done(sys::hearth_imb_completed_job(self.raw.as_ptr())) }
+    }
+
+    /// Finishes the oldest packet, however empty the lanes beside it; None when there is none.
+    pub fn flush(&mut self) -> Option<Completed> {
+        // SAFETY: as in `completed`.
+        unsafe { Self::done(sys::hearth_imb_flush_job(self.raw.as_ptr())) }
+    }
+
+    /// Packets in the lanes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        // SAFETY: alive as long as `self`.
+        unsafe { sys::hearth_imb_queue_size(self.raw.as_ptr()) as usize }
+    }
+
+    /// Whether no packet is in the lanes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn des_slot(&mut self) -> *mut TripleDesPointers {
+        self.next_des = (self.next_des + 1) % MAX_JOBS;
+        &raw mut self.des_pointers[self.next_des]
+    }
+
+    /// # Safety
+    /// `raw` is null, or a job that was filled by us and has just been returned.
+    unsafe fn done(raw: *mut sys::IMB_JOB) -> Option<Completed> {
+        let job = Job::new(raw)?;
+        // SAFETY: by the contract above.
+        let (mbuf, user, ok) = unsafe { job.take() };
+        Some(Completed { mbuf, user, ok })
+    }
+
+    /// Expands an AES-128 key for encryption.
+    #[must_use]
+    pub fn aes128_encrypt_key(&self, key: &[u8; 16]) -> Aes128EncryptKey {
+        let mut enc = Aes128EncryptKey([0; 176]);
+        let mut dec = Aes128DecryptKey([0; 176]);
+        self.aes128(key, &mut enc, &mut dec);
+        enc
+    }
+
+    /// Expands an AES-128 key for decryption.
+    #[must_use]
+    pub fn aes128_decrypt_key(&self, key: &[u8; 16]) -> Aes128DecryptKey {
+        let mut enc = Aes128EncryptKey([0; 176]);
+        let mut dec = Aes128DecryptKey([0; 176]);
+        self.aes128(key, &mut enc, &mut dec);
+        dec
+    }
+
+    fn aes128(&self, key: &[u8; 16], enc: &mut Aes128EncryptKey, dec: &mut Aes128DecryptKey) {
+        // SAFETY: the key is 16 octets, the schedules are 176 and aligned to 16.
+        unsafe {
+            sys::hearth_imb_aes128_keyexp(
+                self.raw.as_ptr(),
+                key.as_ptr(),
+                enc.0.as_mut_ptr(),
+                dec.0.as_mut_ptr(),
+            );
+        }
+    }
+
+    /// Expands the three keys of TripleDES, K1 | K2 | K3. Parity is ignored.
+    #[must_use]
+    pub fn triple_des_key(&self, key: &[u8; 24]) -> TripleDesKey {
+        let mut expanded = TripleDesKey([[0; 16]; 3]);
+        for (schedule, key) in expanded.0.iter_mut().zip(key.chunks_exact(8)) {
+            // SAFETY: the key is 8 octets, the schedule 16 words.
+            unsafe {
+                sys::hearth_imb_des_keysched(
+                    self.raw.as_ptr(),
+                    schedule.as_mut_ptr(),
+                    key.as_ptr(),
+                );
+            }
+        }
+        expanded
+    }
+
+    /// Prepares an HMAC-SHA1 key of 20 octets (R-13; RFC 2104 s.2).
+    #[must_use]
+    pub fn hmac_sha1_key(&self, key: &[u8; 20]) -> HmacSha1Key {
+        let mut expanded = HmacSha1Key { inner: [0; 20], outer: [0; 20] };
+        for (state, pad) in [(&mut expanded.inner, 0x36), (&mut expanded.outer, 0x5c)] {
+            let mut block = Zeroizing::new([pad; 64]);
+            for (octet, key) in block.iter_mut().zip(key) {
+                *octet ^= key;
+            }
+            // SAFETY: the block is 64 octets, the state 20.
+            unsafe {
+                sys::hearth_imb_sha1_one_block(
+                    self.raw.as_ptr(),
+                    block.as_ptr(),
+                    state.as_mut_ptr(),
+                );
+            }
+        }
+        expanded
+    }
+
+    /// Derives and expands the keys of AES-XCBC-MAC (RFC 3566 s.4).
+    #[must_use]
+    pub fn xcbc_key(&self, key: &[u8; 16]) -> XcbcKey {
+        let mut expanded = XcbcKey { k1: [0; 176], k2: [0; 16], k3: [0; 16] };
+        // SAFETY: the sizes are those of the shim's signature, aligned to 16.
+        unsafe {
+            sys::hearth_imb_xcbc_keyexp(
+                self.raw.as_ptr(),
+                key.as_ptr(),
+                expanded.k1.as_mut_ptr(),
+                expanded.k2.as_mut_ptr(),
+                expanded.k3.as_mut_ptr(),
+            );
+        }
+        expanded
+    }
+}
+
+impl Drop for MultiBuffer<'_> {
+    fn drop(&mut self) {
+        while self.completed().or_else(|| self.flush()).is_some() {}
+        // SAFETY: no job is left in it.
+        unsafe { sys::free_mb_mgr(self.raw.as_ptr()) };
+    }
+}
+
+impl core::fmt::Debug for MultiBuffer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("MultiBuffer").field("arch", &self.arch()).field("len", &self.len()).finish()
+    }
+}

@@ -1,0 +1,131 @@
+//! What is to be done with one packet.
+
+use thiserror::Error;
+
+use super::keys::{Aes128DecryptKey, Aes128EncryptKey, HmacSha1Key, TripleDesKey, XcbcKey};
+use crate::mbuf::{META_SIZE, Mbuf};
+
+/// Octets of the truncated tag: both integrity algorithms give 96 bits.
+pub(super) const TAG_LEN: usize = 12;
+
+/// The cipher's part of an operation, with its direction. Encryption is done before, decryption
+/// after the tag is computed.
+#[derive(Clone, Copy)]
+pub enum Cipher<'k> {
+    /// None; `cipher_len` is 0 and the IV's place is not read.
+    Null,
+    /// AES-128-CBC encryption.
+    Aes128Encrypt(&'k Aes128EncryptKey),
+    /// AES-128-CBC decryption.
+    Aes128Decrypt(&'k Aes128DecryptKey),
+    /// TripleDES-CBC encryption.
+    TripleDesEncrypt(&'k TripleDesKey),
+    /// TripleDES-CBC decryption.
+    TripleDesDecrypt(&'k TripleDesKey),
+}
+
+impl Cipher<'_> {
+    /// Octets of a block, and of the IV; 0 for [`Cipher::Null`].
+    #[must_use]
+    pub const fn block(&self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::Aes128Encrypt(_) | Self::Aes128Decrypt(_) => 16,
+            Self::TripleDesEncrypt(_) | Self::TripleDesDecrypt(_) => 8,
+        }
+    }
+}
+
+/// The integrity algorithm's part of an operation.
+#[derive(Clone, Copy)]
+pub enum Auth<'k> {
+    /// HMAC-SHA1-96 (RFC 2404).
+    HmacSha1(&'k HmacSha1Key),
+    /// AES-XCBC-MAC-96 (RFC 3566).
+    Xcbc(&'k XcbcKey),
+}
+
+/// Where the 12 octets of the tag go. They are never compared here: the caller does that, in
+/// constant time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    /// Into the packet, at this offset in its data: to be sent.
+    Packet(u32),
+    /// Into the mbuf's private area ([`Mbuf::meta`]), at this offset: to be compared.
+    Meta(u32),
+}
+
+/// One cipher and one tag over one packet in place. Offsets count from the first octet of
+/// [`Mbuf::data`].
+#[derive(Clone, Copy)]
+pub struct Op<'k> {
+    /// Cipher, direction and key.
+    pub cipher: Cipher<'k>,
+    /// Integrity algorithm and key.
+    pub auth: Auth<'k>,
+    /// Where the IV stands; it is as long as a block.
+    pub iv_offset: u32,
+    /// Where the octets to encrypt or decrypt start.
+    pub cipher_offset: u32,
+    /// How many there are: a multiple of the block, not 0 (but 0 for [`Cipher::Null`]).
+    pub cipher_len: u32,
+    /// Where the octets under the tag start.
+    pub auth_offset: u32,
+    /// How many there are, not 0.
+    pub auth_len: u32,
+    /// Where the tag goes.
+    pub tag: Tag,
+}
+
+/// Why an operation was not taken: it does not fit the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum OpError {
+    /// The packet is in several segments.
+    #[error("the packet is in several segments")]
+    Segments,
+    /// The length to encrypt or decrypt is no multiple of the block, or 0, or not 0 under NULL.
+    #[error("the length to encrypt or decrypt does not fit the cipher's block")]
+    CipherLength,
+    /// The IV, the octets to encrypt or to authenticate, or the tag reach beyond the packet.
+    #[error("a part of the operation reaches beyond the packet")]
+    Range,
+}
+
+impl Op<'_> {
+    /// Whether every part of the operation lies within the packet.
+    pub(super) fn check(&self, mbuf: &Mbuf) -> Result<(), OpError> {
+        if !mbuf.is_contiguous() {
+            return Err(OpError::Segments);
+        }
+        let len = mbuf.len();
+        let block = self.cipher.block();
+        let cipher_len = self.cipher_len as usize;
+        if block == 0 {
+            if cipher_len != 0 {
+                return Err(OpError::CipherLength);
+            }
+        } else {
+            // Block sizes are powers of two.
+            if cipher_len == 0 || cipher_len & (block - 1) != 0 {
+                return Err(OpError::CipherLength);
+            }
+            if !within(self.iv_offset, block, len) || !within(self.cipher_offset, cipher_len, len) {
+                return Err(OpError::Range);
+            }
+        }
+        let tag_fits = match self.tag {
+            Tag::Packet(offset) => within(offset, TAG_LEN, len),
+            Tag::Meta(offset) => within(offset, TAG_LEN, META_SIZE),
+        };
+        if !tag_fits || self.auth_len == 0 || !within(self.auth_offset, self.auth_len as usize, len)
+        {
+            return Err(OpError::Range);
+        }
+        Ok(())
+    }
+}
+
+const fn within(offset: u32, n: usize, len: usize) -> bool {
+    // No overflow: `offset` is 32 bits wide and `n` at most that.
+    offset as usize + n <= len
+}

@@ -1,0 +1,347 @@
+//! One packet buffer, and who owns it.
+
+use core::mem::{align_of, size_of};
+use core::ptr::{self, NonNull};
+
+use hearth_dpdk_sys as sys;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::mempool::Mempool;
+
+/// Octets in front of the data of a fresh mbuf.
+pub const HEADROOM: usize = sys::HEARTH_MBUF_HEADROOM as usize;
+
+/// Octets of an mbuf's private area ([`Mbuf::meta`]), the same for every pool.
+pub const META_SIZE: usize = 128;
+
+/// What a NIC found out about a received packet's checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RxChecksum {
+    /// It did not look, or could not tell: verify in software.
+    Unknown,
+    /// Right.
+    Good,
+    /// Wrong.
+    Bad,
+}
+
+/// A packet in a DPDK buffer. It belongs to whoever holds this value and is freed when that is
+/// dropped, except through [`Mbuf::into_raw`].
+///
+/// Received packets may be in several segments; [`Mbuf::data`] is the first, and only
+/// [`Mbuf::linearize`] looks at the others.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Mbuf(NonNull<sys::rte_mbuf>);
+
+// SAFETY: an mbuf is memory that one owner at a time uses; its pool takes it back from any
+// thread.
+unsafe impl Send for Mbuf {}
+
+impl Mbuf {
+    /// Takes over an mbuf.
+    ///
+    /// # Safety
+    /// `raw` is a direct mbuf (or a chain of them) of a pool made by [`Mempool::new`], with
+    /// reference count 1, and the caller gives up owning it.
+    #[must_use]
+    pub unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        Self(raw.cast())
+    }
+
+    /// Gives the mbuf up without freeing it; [`Mbuf::from_raw`] takes it over again.
+    #[must_use]
+    pub fn into_raw(self) -> NonNull<u8> {
+        let raw = self.0.cast();
+        core::mem::forget(self);
+        raw
+    }
+
+    /// # Safety
+    /// As for [`Mbuf::from_raw`], or null.
+    pub(crate) unsafe fn from_nullable(raw: *mut sys::rte_mbuf) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
+
+    /// A field of the mbuf's header, named by its offset in `shim.h`.
+    const fn field<T: Copy>(&self, offset: u32) -> *mut T {
+        // SAFETY: the offsets come from offsetof() and are within the struct.
+        unsafe { self.0.as_ptr().byte_add(offset as usize).cast() }
+    }
+
+    fn get<T: Copy>(&self, offset: u32) -> T {
+        // SAFETY: shim.c asserts that the field at this offset has this width, and it is
+        // initialised in every mbuf that a pool hands out. `self` owns the mbuf.
+        unsafe { self.field::<T>(offset).read() }
+    }
+
+    fn set<T: Copy>(&mut self, offset: u32, value: T) {
+        // SAFETY: as in `get`; `&mut self` makes this the only access.
+        unsafe { self.field::<T>(offset).write(value) }
+    }
+
+    fn data_len(&self) -> u16 {
+        self.get(sys::HEARTH_MBUF_DATA_LEN)
+    }
+
+    fn data_off(&self) -> u16 {
+        self.get(sys::HEARTH_MBUF_DATA_OFF)
+    }
+
+    fn buffer(&self) -> *mut u8 {
+        self.get(sys::HEARTH_MBUF_BUF_ADDR)
+    }
+
+    pub(crate) fn data_ptr(&self) -> *mut u8 {
+        // SAFETY: data_off is within the buffer, by DPDK and by the methods below.
+        unsafe { self.buffer().add(self.data_off().into()) }
+    }
+
+    /// Octets of the whole packet, all segments.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.get::<u32>(sys::HEARTH_MBUF_PKT_LEN) as usize
+    }
+
+    /// Whether there is no octet in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Segments of the packet, 1 or more.
+    #[must_use]
+    pub fn segments(&self) -> u16 {
+        self.get(sys::HEARTH_MBUF_NB_SEGS)
+    }
+
+    /// Whether the packet is in one segment, so that [`Mbuf::data`] is all of it.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        self.segments() == 1
+    }
+
+    /// The octets of the first segment.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        // SAFETY: data_len octets from data_off are within the buffer, which the pool zeroed or
+        // somebody wrote, and which only the owner of this mbuf touches.
+        unsafe { core::slice::from_raw_parts(self.data_ptr(), self.data_len().into()) }
+    }
+
+    /// The octets of the first segment, to change.
+    #[must_use]
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `data`; `&mut self` makes this the only access.
+        unsafe { core::slice::from_raw_parts_mut(self.data_ptr(), self.data_len().into()) }
+    }
+
+    /// Free octets in front of the data.
+    #[must_use]
+    pub fn headroom(&self) -> usize {
+        self.data_off().into()
+    }
+
+    /// Free octets behind the data; 0 for a packet of several segments.
+    #[must_use]
+    pub fn tailroom(&self) -> usize {
+        if !self.is_contiguous() {
+            return 0;
+        }
+        let end = usize::from(self.data_off()) + usize::from(self.data_len());
+        usize::from(self.get::<u16>(sys::HEARTH_MBUF_BUF_LEN)).saturating_sub(end)
+    }
+
+    /// Grows the packet by `n` octets in front, whose content is whatever was there, and returns
+    /// them; None when the headroom is smaller.
+    pub fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
+        let off = usize::from(self.data_off()).checked_sub(n)?;
+        self.resize_first(off, usize::from(self.data_len()) + n)?;
+        self.data_mut().get_mut(..n)
+    }
+
+    /// Grows the packet by `n` octets at the end, whose content is whatever was there, and
+    /// returns them; None when the tailroom is smaller.
+    pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
+        let len = usize::from(self.data_len());
+        if n > self.tailroom() {
+            return None;
+        }
+        self.resize_first(self.data_off().into(), len + n)?;
+        self.data_mut().get_mut(len..)
+    }
+
+    /// Cuts `n` octets off the front; None when the first segment has fewer.
+    pub fn adj(&mut self, n: usize) -> Option<()> {
+        let len = usize::from(self.data_len()).checked_sub(n)?;
+        self.resize_first(usize::from(self.data_off()) + n, len)
+    }
+
+    /// Cuts `n` octets off the end; None when there are fewer, or several segments.
+    pub fn trim(&mut self, n: usize) -> Option<()> {
+        let len = usize::from(self.data_len()).checked_sub(n)?;
+        if !self.is_contiguous() {
+            return None;
+        }
+        self.resize_first(self.data_off().into(), len)
+    }
+
+    /// Sets where the first segment's data lies. The callers have checked that it is within the
+    /// buffer.
+    fn resize_first(&mut self, off: usize, len: usize) -> Option<()> {
+        let off = u16::try_from(off).ok()?;
+        let len = u16::try_from(len).ok()?;
+        let others = self.get::<u32>(sys::HEARTH_MBUF_PKT_LEN) - u32::from(self.data_len());
+        self.set(sys::HEARTH_MBUF_DATA_OFF, off);
+        self.set(sys::HEARTH_MBUF_DATA_LEN, len);
+        self.set(sys::HEARTH_MBUF_PKT_LEN, others + u32::from(len));
+        Some(())
+    }
+
+    /// The packet in one segment: itself if it is, else a copy from `pool`, whose mbufs have to
+    /// be large enough, with the private area, the port and the NIC's findings copied along.
+    ///
+    /// # Errors
+    /// The packet as it was, when the pool is empty or its mbufs are too small.
+    pub fn linearize(self, pool: &Mempool) -> Result<Self, Self> {
+        if self.is_contiguous() {
+            return Ok(self);
+        }
+        let Some(mut copy) = pool.alloc() else { return Err(self) };
+        let Some(mut place) = copy.append(self.len()) else { return Err(self) };
+        let mut segment = Some(self.0);
+        while let Some(raw) = segment {
+            // Not to be freed here: `self` owns the whole chain.
+            let view = core::mem::ManuallyDrop::new(Self(raw));
+            let data = view.data();
+            let Some((head, rest)) = place.split_at_mut_checked(data.len()) else {
+                return Err(self);
+            };
+            head.copy_from_slice(data);
+            place = rest;
+            segment = NonNull::new(view.get(sys::HEARTH_MBUF_NEXT));
+        }
+        copy.copy_attributes(&self);
+        Ok(copy)
+    }
+
+    fn copy_attributes(&mut self, from: &Self) {
+        self.set(sys::HEARTH_MBUF_PORT, from.port());
+        self.set(sys::HEARTH_MBUF_OL_FLAGS, from.flags());
+        self.set(sys::HEARTH_MBUF_HASH_RSS, from.rss_hash());
+        // SAFETY: both private areas are META_SIZE octets and belong to different mbufs.
+        unsafe { ptr::copy_nonoverlapping(from.meta_ptr(), self.meta_ptr(), META_SIZE) };
+    }
+
+    /// The DPDK port that it came from.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.get(sys::HEARTH_MBUF_PORT)
+    }
+
+    /// The hash by which the NIC chose the queue; 0 where it has none.
+    #[must_use]
+    pub fn rss_hash(&self) -> u32 {
+        self.get(sys::HEARTH_MBUF_HASH_RSS)
+    }
+
+    fn flags(&self) -> u64 {
+        self.get(sys::HEARTH_MBUF_OL_FLAGS)
+    }
+
+    /// What the NIC says of the IPv4 header's checksum.
+    #[must_use]
+    pub fn rx_ip_checksum(&self) -> RxChecksum {
+        match self.flags() & sys::HEARTH_RX_IP_CKSUM_MASK {
+            sys::HEARTH_RX_IP_CKSUM_GOOD => RxChecksum::Good,
+            sys::HEARTH_RX_IP_CKSUM_BAD => RxChecksum::Bad,
+            _ => RxChecksum::Unknown,
+        }
+    }
+
+    /// What the NIC says of the UDP or TCP checksum.
+    #[must_use]
+    pub fn rx_l4_checksum(&self) -> RxChecksum {
+        match self.flags() & sys::HEARTH_RX_L4_CKSUM_MASK {
+            sys::HEARTH_RX_L4_CKSUM_GOOD => RxChecksum::Good,
+            sys::HEARTH_RX_L4_CKSUM_BAD => RxChecksum::Bad,
+            _ => RxChecksum::Unknown,
+        }
+    }
+
+    /// Asks the NIC to fill in the UDP checksum, and the header's under IPv4. Only for ports that
+    /// have [`crate::Offloads::tx_udp_checksum`]; the UDP field holds the pseudo-header's sum,
+    /// the IPv4 field 0. Lengths are those of the Ethernet and IP headers in octets (at most 127
+    /// and 511).
+    pub fn request_tx_checksums(&mut self, l2_len: u8, l3_len: u16, ipv6: bool) {
+        let l2 = u64::from(l2_len) & 0x7f;
+        let l3 = u64::from(l3_len) & 0x1ff;
+        let family =
+            if ipv6 { sys::HEARTH_TX_IPV6 } else { sys::HEARTH_TX_IPV4 | sys::HEARTH_TX_IP_CKSUM };
+        self.set(sys::HEARTH_MBUF_TX_OFFLOAD, l2 | l3 << 7);
+        self.set(sys::HEARTH_MBUF_OL_FLAGS, family | sys::HEARTH_TX_UDP_CKSUM);
+    }
+
+    /// Takes back what a NIC said or was asked to do: for a received packet that goes out again.
+    pub fn clear_offloads(&mut self) {
+        self.set(sys::HEARTH_MBUF_OL_FLAGS, 0_u64);
+        self.set(sys::HEARTH_MBUF_TX_OFFLOAD, 0_u64);
+    }
+
+    pub(crate) fn meta_ptr(&self) -> *mut u8 {
+        // SAFETY: the private area follows the header in the same pool element.
+        unsafe { self.0.as_ptr().byte_add(sys::HEARTH_MBUF_SIZE as usize).cast() }
+    }
+
+    /// The private area as a `T`. A fresh or received mbuf holds what its last user left there,
+    /// or zeros.
+    #[must_use]
+    pub fn meta<T: FromBytes + Immutable>(&self) -> &T {
+        const { assert!(size_of::<T>() <= META_SIZE && align_of::<T>() <= 64) };
+        // SAFETY: the pool zeroed the area, so every octet is initialised, and any octets are a
+        // `T`; it is 64-octet aligned as the mbuf is, and META_SIZE long.
+        unsafe { &*self.meta_ptr().cast::<T>() }
+    }
+
+    /// The private area as a `T`, to change.
+    #[must_use]
+    pub fn meta_mut<T: FromBytes + IntoBytes>(&mut self) -> &mut T {
+        const { assert!(size_of::<T>() <= META_SIZE && align_of::<T>() <= 64) };
+        // SAFETY: as in `meta`; IntoBytes keeps every octet initialised, `&mut self` makes this
+        // the only access.
+        unsafe { &mut *self.meta_ptr().cast::<T>() }
+    }
+
+    /// Asks for the mbuf's header and the start of its private area.
+    #[inline]
+    pub fn prefetch_header(&self) {
+        prefetch(self.0.as_ptr().cast());
+        prefetch(self.meta_ptr());
+    }
+
+    /// Asks for the first octets of the data. Reads the header.
+    #[inline]
+    pub fn prefetch_data(&self) {
+        prefetch(self.data_ptr());
+    }
+}
+
+impl Drop for Mbuf {
+    fn drop(&mut self) {
+        // SAFETY: `self` owns the mbuf and is gone after this.
+        unsafe { sys::hearth_mbuf_free(self.0.as_ptr()) };
+    }
+}
+
+/// Asks for the cache line at `address`, which may be anything.
+#[inline]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch never faults; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

@@ -1,0 +1,114 @@
+//! Pools of mbufs.
+
+use core::ptr::NonNull;
+
+use hearth_dpdk_sys as sys;
+
+use crate::burst::Burst;
+use crate::eal::{Eal, c_name};
+use crate::errno::Errno;
+use crate::mbuf::{META_SIZE, Mbuf};
+
+/// A pool of packet buffers. Clones are handles on the same pool, which lives until the EAL goes.
+#[derive(Debug, Clone)]
+pub struct Mempool {
+    raw: NonNull<sys::rte_mempool>,
+    data_room: u16,
+    _eal: Eal,
+}
+
+// SAFETY: DPDK's mempools are multi-producer and multi-consumer; the pointer never changes.
+unsafe impl Send for Mempool {}
+// SAFETY: as above.
+unsafe impl Sync for Mempool {}
+
+impl Mempool {
+    /// Makes a pool of `count` mbufs (2^n - 1 wastes no memory), each with `data_room` octets
+    /// including the headroom, and a private area of [`META_SIZE`] octets. Every registered
+    /// thread caches up to `cache` of them, which count as available.
+    ///
+    /// # Errors
+    /// DPDK's error number: `ENOMEM`, `EEXIST` for a name in use, `ENAMETOOLONG`, `EINVAL` for a
+    /// cache that is too large.
+    pub fn new(
+        eal: &Eal,
+        name: &str,
+        count: u32,
+        cache: u32,
+        data_room: u16,
+    ) -> Result<Self, Errno> {
+        const ANY_SOCKET: i32 = -1;
+        const PRIVATE: u16 = 128;
+        const { assert!(PRIVATE as usize == META_SIZE) };
+        let c_name = c_name(name)?;
+        // SAFETY: the EAL runs; the name outlives the call, which copies it.
+        let raw = unsafe {
+            sys::rte_pktmbuf_pool_create(
+                c_name.as_ptr(),
+                count,
+                cache,
+                PRIVATE,
+                data_room,
+                ANY_SOCKET,
+            )
+        };
+        let raw = NonNull::new(raw).ok_or_else(Errno::last)?;
+        eal.keep_pool(raw);
+        Ok(Self { raw, data_room, _eal: eal.clone() })
+    }
+
+    /// Mbufs in the pool and in the threads' caches.
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        // SAFETY: the pool lives as long as the EAL that `self` holds.
+        unsafe { sys::rte_mempool_avail_count(self.raw.as_ptr()) }
+    }
+
+    /// Mbufs that somebody holds: this program, a ring, a NIC's descriptors, a crypto lane.
+    #[must_use]
+    pub fn in_use(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { sys::rte_mempool_in_use_count(self.raw.as_ptr()) }
+    }
+
+    /// Octets of an mbuf's buffer, headroom included.
+    #[must_use]
+    pub const fn data_room(&self) -> u16 {
+        self.data_room
+    }
+
+    /// An empty mbuf, or None when the pool is empty.
+    #[must_use]
+    pub fn alloc(&self) -> Option<Mbuf> {
+        // SAFETY: the pool is alive; a non-null result is an mbuf that nobody else owns.
+        unsafe { Mbuf::from_nullable(sys::hearth_mbuf_alloc(self.raw.as_ptr())) }
+    }
+
+    /// An mbuf that holds these octets; None when the pool is empty or they do not fit.
+    #[must_use]
+    pub fn alloc_with(&self, data: &[u8]) -> Option<Mbuf> {
+        let mut mbuf = self.alloc()?;
+        mbuf.append(data.len())?.copy_from_slice(data);
+        Some(mbuf)
+    }
+
+    /// Fills the rest of the burst with empty mbufs, all of them or none; false when the pool
+    /// has too few.
+    pub fn alloc_burst<const N: usize>(&self, burst: &mut Burst<N>) -> bool {
+        if burst.is_full() {
+            return true;
+        }
+        let filled = burst.fill_with(|slots, room| {
+            // SAFETY: `slots` has place for `room` pointers; on success all are fresh mbufs.
+            match unsafe { sys::hearth_mbuf_alloc_bulk(self.raw.as_ptr(), slots, room.into()) } {
+                0 => room,
+                _ => 0,
+            }
+        });
+        filled > 0
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {
+        self.raw.as_ptr()
+    }
+}
