@@ -7,6 +7,8 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::header::PROTO_UDP;
+
 /// A one's complement sum that is not finished.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum(u64);
@@ -67,4 +69,170 @@ pub fn pseudo_v6(source: Ipv6Addr, destination: Ipv6Addr, upper_len: u32, proto:
 pub fn pseudo_v4(source: Ipv4Addr, destination: Ipv4Addr, upper_len: u16, proto: u8) -> Sum {
     let [high, low] = upper_len.to_be_bytes();
     Sum::new().plus(&source.octets()).plus(&destination.octets()).plus(&[0, proto, high, low])
+}
+
+/// The checksum of a datagram to be sent over IPv6, whose own checksum field holds 0. Never 0,
+/// which over IPv6 no datagram may carry (RFC 8200 s.8.1).
+#[must_use]
+pub fn udp_checksum_v6(source: Ipv6Addr, destination: Ipv6Addr, datagram: &[u8]) -> u16 {
+    let len = u32::try_from(datagram.len()).unwrap_or_default();
+    never_0(pseudo_v6(source, destination, len, PROTO_UDP).plus(datagram).finish())
+}
+
+/// The checksum of a datagram to be sent over IPv4, whose own checksum field holds 0. Never 0,
+/// which says that there is none (RFC 768).
+#[must_use]
+pub fn udp_checksum_v4(source: Ipv4Addr, destination: Ipv4Addr, datagram: &[u8]) -> u16 {
+    let len = u16::try_from(datagram.len()).unwrap_or_default();
+    never_0(pseudo_v4(source, destination, len, PROTO_UDP).plus(datagram).finish())
+}
+
+const fn never_0(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
+/// Whether a datagram that was received over IPv6 has a right checksum; 0 is none.
+#[must_use]
+pub fn udp_valid_v6(source: Ipv6Addr, destination: Ipv6Addr, datagram: &[u8]) -> bool {
+    let Ok(len) = u32::try_from(datagram.len()) else {
+        return false;
+    };
+    match udp_checksum_field(datagram) {
+        None | Some([0, 0]) => false,
+        Some(_) => pseudo_v6(source, destination, len, PROTO_UDP).plus(datagram).finish() == 0,
+    }
+}
+
+/// Whether a datagram that was received over IPv4 has a right checksum, or 0, which says that
+/// there is none (RFC 768, R-40).
+#[must_use]
+pub fn udp_valid_v4(source: Ipv4Addr, destination: Ipv4Addr, datagram: &[u8]) -> bool {
+    let Ok(len) = u16::try_from(datagram.len()) else {
+        return false;
+    };
+    match udp_checksum_field(datagram) {
+        None => false,
+        Some([0, 0]) => true,
+        Some(_) => pseudo_v4(source, destination, len, PROTO_UDP).plus(datagram).finish() == 0,
+    }
+}
+
+fn udp_checksum_field(datagram: &[u8]) -> Option<[u8; 2]> {
+    datagram.get(6..8)?.try_into().ok()
+}
+
+/// `checksum` after one 16-bit word of the data changed from `old` to `new` (RFC 1624 s.3, eqn. 3).
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "three words of 16 bits are folded to one")]
+pub const fn updated(checksum: u16, old: u16, new: u16) -> u16 {
+    let sum = !checksum as u32 + !old as u32 + new as u32;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 1071 as it is written: 16-bit words in network order, one at a time.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut sum = 0_u32;
+        for pair in bytes.chunks(2) {
+            let low = pair.get(1).copied().unwrap_or(0);
+            sum += u32::from(u16::from_be_bytes([pair[0], low]));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn example_of_rfc1071() {
+        // s.3: the sum of 0001 f203 f4f5 f6f7 is ddf2
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+        assert_eq!(checksum(&[]), 0xffff);
+    }
+
+    #[test]
+    fn example_of_rfc1624() {
+        // s.4: checksum DD2F, a word changes from 5555 to 3285, and the new checksum is 0000
+        assert_eq!(updated(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn udp_over_both_families() {
+        // Worked out by hand: "hi" from 2001:db8::1 port 1 to 2001:db8::2 port 2.
+        let (source, destination) = (
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+        );
+        let mut datagram = [0, 1, 0, 2, 0, 10, 0, 0, b'h', b'i'];
+        // 2001+0db8+1 + 2001+0db8+2 + 000a + 0011 + 1+2+a + 6869 = c406
+        let six = udp_checksum_v6(source, destination, &datagram);
+        assert_eq!(six, !0xc406);
+        datagram[6..8].copy_from_slice(&six.to_be_bytes());
+        assert!(udp_valid_v6(source, destination, &datagram));
+        assert!(!udp_valid_v6(source, source, &datagram));
+        // c633+6401 + c633+6402 + 0011 + 000a + 1+2+a + 6869 = 2bcfa, folded bcfc
+        let (source, destination) =
+            (Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 2));
+        datagram[6..8].fill(0);
+        let four = udp_checksum_v4(source, destination, &datagram);
+        datagram[6..8].copy_from_slice(&four.to_be_bytes());
+        assert!(udp_valid_v4(source, destination, &datagram));
+        assert!(!udp_valid_v4(source, source, &datagram));
+        assert_eq!(four, !0xbcfc);
+    }
+
+    #[test]
+    fn udp_without_checksum() {
+        //
+        let datagram = [0, 1, 0, 2, 0, 10, 0, 0, b'h', b'i'];
+        assert!(udp_valid_v4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, &datagram));
+        assert!(!udp_valid_v6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &datagram));
+        assert!(!udp_valid_v4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, &datagram[..7]));
+        assert!(!udp_valid_v6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &[]));
+    }
+
+    #[test]
+    fn udp_checksum_0_is_sent_as_ffff() {
+        // The data word brings the sum to ffff, whose complement is 0.
+        let (source, destination) = (Ipv6Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+        let mut datagram = [0, 0, 0, 0, 0, 10, 0, 0, 0, 0];
+        let word = udp_checksum_v6(source, destination, &datagram);
+        datagram[8..10].copy_from_slice(&word.to_be_bytes());
+        let checksum = udp_checksum_v6(source, destination, &datagram);
+        assert_eq!(checksum, 0xffff);
+        datagram[6..8].copy_from_slice(&checksum.to_be_bytes());
+        assert!(udp_valid_v6(source, destination, &datagram));
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_sum(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(checksum(&bytes), naive(&bytes));
+        }
+
+        #[test]
+        fn pieces_of_even_length_add_up(
+            bytes in prop::collection::vec(any::<u8>(), 2..100), at in 0..50_usize,
+        ) {
+            let (start, end) = bytes.split_at((at * 2).min(bytes.len() / 2 * 2));
+            prop_assert_eq!(Sum::new().plus(start).plus(end).finish(), naive(&bytes));
+        }
+
+        /// Over data that is not all 0, as no header is.
+        #[test]
+        fn update_agrees_with_a_new_sum(
+            mut words in prop::collection::vec(any::<[u8; 2]>(), 2..20), new: [u8; 2],
+        ) {
+            words[1] = [0x45, 0];
+            let old = words[0];
+            let before = checksum(words.as_flattened());
+            words[0] = new;
+            let update = updated(before, u16::from_be_bytes(old), u16::from_be_bytes(new));
+            prop_assert_eq!(update, checksum(words.as_flattened()));
+        }
+    }
 }
