@@ -7,16 +7,27 @@
 //! | [`cert`], [`tls`] | the server certificate's lint and channel binding, the TLS server |
 //! | [`auth`] | how mobile nodes prove who they are |
 //! | [`policy`], [`keys`] | what an SA gets: suite, scope, validity, keys |
+//! | [`lockstep`], [`session`] | the protocol without I/O: containers, then MHAuth messages |
 //! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
+//! | [`listener`], [`connection`], [`sources`] | sockets, deadlines and limits around it |
+//! | [`daemon`], [`hardening`], [`counters`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod auth;
 pub mod cert;
 pub mod config;
+pub mod connection;
+pub mod counters;
+pub mod daemon;
 pub mod directory;
+pub mod hardening;
 pub mod keys;
+pub mod listener;
+pub mod lockstep;
 pub mod policy;
+pub mod session;
+pub mod sources;
 #[cfg(test)]
 mod testing;
 pub mod tls;

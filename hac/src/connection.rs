@@ -1,0 +1,212 @@
+//! One TCP connection from a mobile node: TLS, lockstep, session, and a close that loses nothing.
+//!
+//! Read first: RFC 6618 s.5.3; readings.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_wire::hac::container;
+use hearth_wire::hac::message::StatusCode;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, info, warn};
+
+use crate::cert::ChannelBinding;
+use crate::config::{Limits, Realm};
+use crate::counters::{Counter, Counters};
+use crate::directory::{Clock, Directory};
+use crate::keys::SystemEntropy;
+use crate::lockstep::{Lockstep, Refused, Request};
+use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
+
+/// Longest wait for the peer's FIN after ours.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Octets read and thrown away while waiting for it.
+const DRAIN_OCTETS: u64 = 256 << 10;
+
+/// What every connection needs.
+pub struct Shared {
+    /// The TLS server.
+    pub acceptor: TlsAcceptor,
+    /// CB-octets of its certificate.
+    pub binding: ChannelBinding,
+    /// Home agents and subscribers.
+    pub realm: Arc<Realm>,
+    /// The SA directory.
+    pub directory: Arc<Directory>,
+    /// Time limits.
+    pub limits: Limits,
+    /// Unix seconds.
+    pub clock: Clock,
+    /// Counters.
+    pub counters: Counters,
+}
+
+/// How much a connection gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// A session.
+    Full,
+    /// The server is overloaded: its first request is answered with 503.
+    TurnAway,
+}
+
+/// Serves one connection from its TLS handshake to its end.
+pub async fn serve(stream: TcpStream, peer: SocketAddr, service: Service, shared: &Shared) {
+    let _ = stream.set_nodelay(true);
+    let limits = &shared.limits;
+    let accept = shared.acceptor.accept(stream).into_fallible();
+    let stream = match timeout(limits.handshake_timeout, accept).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((error, mut stream))) => {
+            shared.counters.count(Counter::HandshakesFailed);
+            debug!(%peer, %error, "TLS handshake failed");
+            // The alert is on its way; unread input must not turn the close into a reset.
+            let _ = stream.shutdown().await;
+            drain(&mut stream).await;
+            return;
+        }
+        Err(_) => {
+            shared.counters.count(Counter::HandshakesFailed);
+            debug!(%peer, "TLS handshake took too long");
+            return;
+        }
+    };
+    let deadline = Instant::now() + limits.session_timeout;
+    let mut connection = Connection { stream, peer, lockstep: Lockstep::default(), shared };
+    if let Err(error) = timeout_at(deadline, connection.run(service)).await.unwrap_or_else(|_| {
+        shared.counters.count(Counter::TimedOut);
+        Err(io::ErrorKind::TimedOut.into())
+    }) {
+        debug!(%peer, %error, "the session broke off");
+    }
+    connection.close().await;
+}
+
+/// Why no request came.
+enum NoRequest {
+    Refused(Refused),
+    /// The peer closed, or nothing came in time.
+    Gone,
+}
+
+struct Connection<'a> {
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    lockstep: Lockstep,
+    shared: &'a Shared,
+}
+
+impl Connection<'_> {
+    /// Runs the session until a response ends it.
+    async fn run(&mut self, service: Service) -> io::Result<()> {
+        let shared = self.shared;
+        let (realm, binding) = (shared.realm.clone(), shared.binding.clone());
+        let mut session = Session::new(realm, binding, shared.limits.retry_after);
+        loop {
+            let request = match self.request().await? {
+                Ok(request) => request,
+                Err(NoRequest::Refused(Refused { identifier })) => {
+                    let reply = refuse_unkeyed(StatusCode::BadRequest, None);
+                    self.report(reply.outcome, &session);
+                    return self.respond(identifier, &reply).await;
+                }
+                Err(NoRequest::Gone) => return Ok(()),
+            };
+            let reply = match service {
+                Service::Full => self.answer(&mut session, &request).await,
+                Service::TurnAway => {
+                    let retry_after = (shared.clock)().saturating_add(shared.limits.retry_after);
+                    refuse_unkeyed(StatusCode::ServiceUnavailable, Some(retry_after))
+                }
+            };
+            self.report(reply.outcome, &session);
+            self.respond(request.identifier, &reply).await?;
+            if reply.outcome.ends() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn answer(&self, session: &mut Session, request: &Request) -> Reply {
+        let shared = self.shared;
+        match session.request(&request.content, (shared.clock)(), &mut SystemEntropy) {
+            Step::Respond(reply) => reply,
+            Step::Issue(request) => {
+                // the record is in the directory before Response/Done leaves.
+                let result = shared.directory.issue(*request).await;
+                if let Err(error) = result {
+                    warn!(peer = %self.peer, ?error, "no SA could be issued");
+                }
+                session.issued(result, (shared.clock)())
+            }
+        }
+    }
+
+    /// Waits for one request.
+    async fn request(&mut self) -> io::Result<Result<Request, NoRequest>> {
+        let deadline = Instant::now() + self.shared.limits.request_timeout;
+        let mut chunk = [0; 4096];
+        loop {
+            match self.lockstep.next() {
+                Ok(Some(request)) => return Ok(Ok(request)),
+                Ok(None) => {}
+                Err(refused) => return Ok(Err(NoRequest::Refused(refused))),
+            }
+            match timeout_at(deadline, self.stream.read(&mut chunk)).await {
+                Ok(Ok(0)) => return Ok(Err(self.unfinished())),
+                Ok(Ok(count)) => self.lockstep.push(chunk.get(..count).unwrap_or_default()),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    self.shared.counters.count(Counter::TimedOut);
+                    return Ok(Err(self.unfinished()));
+                }
+            }
+        }
+    }
+
+    fn unfinished(&self) -> NoRequest {
+        self.lockstep.abandon().map_or(NoRequest::Gone, NoRequest::Refused)
+    }
+
+    async fn respond(&mut self, identifier: u8, reply: &Reply) -> io::Result<()> {
+        let container =
+            container::encode(identifier, &reply.content).ok_or(io::ErrorKind::InvalidData)?;
+        self.stream.write_all(&container).await?;
+        self.stream.flush().await
+    }
+
+    fn report(&self, outcome: Outcome, session: &Session) {
+        let (peer, mn_id) = (self.peer, session.mn_id().map_or("-", |mn_id| mn_id.as_str()));
+        match outcome {
+            Outcome::Challenged => debug!(%peer, mn_id, "challenged"),
+            Outcome::Issued(spi) => {
+                self.shared.counters.count(Counter::Issued);
+                info!(%peer, mn_id, %spi, "issued");
+            }
+            Outcome::Refused(status) => {
+                self.shared.counters.count(Counter::of(status));
+                warn!(%peer, mn_id, ?status, "refused");
+            }
+        }
+    }
+
+    /// close_notify, FIN, a short drain.
+    async fn close(mut self) {
+        let closing = timeout(DRAIN_TIMEOUT, self.stream.shutdown());
+        if matches!(closing.await, Ok(Ok(()))) {
+            drain(self.stream.get_mut().0).await;
+        }
+    }
+}
+
+/// Reads and throws away until the peer closes, for a bounded time.
+async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut rest = stream.take(DRAIN_OCTETS);
+    let _ = timeout(DRAIN_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+}

@@ -1,0 +1,131 @@
+//! The parts put together: a running HAC.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tracing::info;
+
+use crate::config::Config;
+use crate::connection::Shared;
+use crate::counters::Counters;
+use crate::directory::server::Server;
+use crate::directory::{Clock, Directory, OpenError, Store};
+use crate::listener::{self, Admission};
+
+/// How long sessions may go on after the order to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a HAC does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not open.
+    #[error("store {path}: {error}")]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: OpenError,
+    },
+    /// The directory's socket can't be made.
+    #[error("directory socket {path}: {error}")]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        error: io::Error,
+    },
+    /// An address can't be listened on.
+    #[error("listen {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What is wrong.
+        error: io::Error,
+    },
+    /// The kernel refuses a thread.
+    #[error("{0}")]
+    Thread(io::Error),
+}
+
+/// The time of the system in unix seconds.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// A running HAC. Dropping it stops it without waiting for sessions.
+pub struct Hac {
+    admission: Arc<Admission>,
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Hac {
+    /// Opens the store, then the directory's socket, then the listening ones. To be called within
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let Config { listen, tls, directory: places, realm, limits } = config;
+        let store = Store::open(&places.store, realm.clone(), clock())
+            .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
+        let server = Server::bind(&places.socket, &places.allow_uids)
+            .map_err(|error| StartError::Socket { path: places.socket.clone(), error })?;
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in listen {
+            let error = |error| StartError::Listen { address, error };
+            let listener = listener::bind(address).map_err(error)?;
+            addresses.push(listener.local_addr().map_err(error)?);
+            listeners.push(listener);
+        }
+        let directory =
+            Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
+        let shared = Arc::new(Shared {
+            acceptor: TlsAcceptor::from(tls.server),
+            binding: tls.binding,
+            realm,
+            directory: directory.clone(),
+            limits,
+            clock,
+            counters: Counters::default(),
+        });
+        let admission = Admission::new(shared.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { server.serve(directory).await });
+        for listener in listeners {
+            tasks.spawn(listener::accept(listener, admission.clone()));
+        }
+        info!(listen = ?addresses, socket = %places.socket.display(), "ready");
+        Ok(Self { admission, shared, tasks, addresses })
+    }
+
+    /// The addresses listened on, with the ports that the kernel chose for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Accepts no more, and gives the open sessions a moment to end.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        while self.admission.open() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        info!(counters = %self.shared.counters, "stopped");
+    }
+}

@@ -1,0 +1,112 @@
+//! Accepts connections, as many as the limits allow.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tracing::{debug, warn};
+
+use crate::connection::{Service, Shared, serve};
+use crate::counters::Counter;
+use crate::sources::Sources;
+
+/// Connections that the kernel holds ready for accept.
+const BACKLOG: u32 = 1024;
+
+/// Who may connect: shared by all listening sockets.
+pub struct Admission {
+    shared: Arc<Shared>,
+    sources: Sources,
+    open: AtomicUsize,
+}
+
+impl Admission {
+    /// Admission to the server that `shared` makes up.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+        let sources = Sources::new(shared.limits.connections_per_source);
+        Arc::new(Self { shared, sources, open: AtomicUsize::new(0) })
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// What the next connection gets; `None`: nothing. Beyond the limit an eighth more are told
+    /// when to come back; the TLS handshakes of all others would cost more than they are worth.
+    fn service(&self, open: usize) -> Option<Service> {
+        let limit = self.shared.limits.connections;
+        match open {
+            open if open < limit => Some(Service::Full),
+            open if open < limit + limit.div_ceil(8) => Some(Service::TurnAway),
+            _ => None,
+        }
+    }
+}
+
+/// Listens on `address`. An IPv6 wildcard takes IPv6 only, so that an IPv4 one can stand beside it.
+///
+/// # Errors
+/// The address is not ours, or taken.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => {
+            let socket = TcpSocket::new_v6()?;
+            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+            socket
+        }
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts and serves until the task is cancelled. Connections go on after that.
+pub async fn accept(listener: TcpListener, admission: Arc<Admission>) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: some connection has to end first.
+                warn!(%error, "accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let shared = &admission.shared;
+        shared.counters.count(Counter::Connections);
+        let counted = admission.sources.admit(peer.ip());
+        let (Some(counted), Some(service)) = (counted, admission.service(admission.open())) else {
+            shared.counters.count(Counter::ConnectionsRefused);
+            debug!(%peer, "refused: too many connections");
+            continue;
+        };
+        let open = Open::new(admission.clone());
+        tokio::spawn(async move {
+            serve(stream, peer, service, &open.0.shared).await;
+            drop(counted);
+        });
+    }
+}
+
+/// An open connection; dropping it takes it off the count.
+struct Open(Arc<Admission>);
+
+impl Open {
+    fn new(admission: Arc<Admission>) -> Self {
+        admission.open.fetch_add(1, Ordering::AcqRel);
+        Self(admission)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,96 @@
+//! `hearth-hac`: the Home Agent Controller as a daemon.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use hearth_hac::config::Config;
+use hearth_hac::daemon::{Hac, StartError, system_clock};
+use hearth_hac::hardening::harden;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+/// Home Agent Controller: authenticates mobile nodes over TLS and issues their security
+/// associations (RFC 6618).
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration (see configs/hac.yaml)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Check the configuration and every file it names, then exit
+    #[arg(long)]
+    check: bool,
+    /// What to log: error, warn, info, debug, trace, or a filter as in RUST_LOG [default: RUST_LOG,
+    /// else info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+/// The configuration is wrong.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(error) = harden() {
+        eprintln!("hearth-hac: can't be hardened: {error}");
+        return ExitCode::FAILURE;
+    }
+    let clock = system_clock();
+    let config = match Config::load(&arguments.config, clock()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if arguments.check {
+        println!("{}: ok", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    let log = arguments.log.or_else(|| std::env::var(EnvFilter::DEFAULT_ENV).ok());
+    let log = log.unwrap_or_else(|| "info".to_owned());
+    let filter = match EnvFilter::try_new(&log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("--log {log}: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "no runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        let hac = Hac::start(config, clock)?;
+        wait_for_order().await.map_err(StartError::Thread)?;
+        hac.stop().await;
+        Ok::<(), StartError>(())
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn wait_for_order() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM"),
+        _ = interrupt.recv() => info!("SIGINT"),
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What the integration tests share: a realm, the mobile node's side of messages, random sources.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::HashMap;
+
+use hearth_hac::auth::psk::Psk;
+use hearth_hac::cert::ChannelBinding;
+use hearth_hac::config::{HomeAddress, HomeAgent, Realm, Subscriber};
+use hearth_hac::keys::{Entropy, EntropyError};
+use hearth_hac::policy::{Policy, ScopePolicy};
+use hearth_wire::{MobileNodeId, Scope};
+
+pub(crate) const PSK: [u8; 32] = [0x5a; 32];
+pub(crate) const NOW: u64 = 1_800_000_000;
+
+/// A source that counts: foreseeable, and no two draws are alike.
+pub(crate) struct Counting(pub(crate) u64);
+
+impl Entropy for Counting {
+    fn fill(&mut self, buf: &mut [u8]) -> Result<(), EntropyError> {
+        for octet in buf {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *octet = self.0.to_be_bytes()[0];
+        }
+        Ok(())
+    }
+}
+
+/// A source that is out of order.
+pub(crate) struct Broken;
+
+impl Entropy for Broken {
+    fn fill(&mut self, _: &mut [u8]) -> Result<(), EntropyError> {
+        Err(EntropyError)
+    }
+}
+
+pub(crate) fn mn_id(text: &str) -> MobileNodeId {
+    MobileNodeId::new(text).unwrap()
+}
+
+pub(crate) fn policy() -> Policy {
+    Policy {
+        suites: Policy::DEFAULT_SUITES.to_vec(),
+        scope: ScopePolicy::Mandated(Scope::SignallingAndData),
+        sa_validity: 3600,
+    }
+}
+
+pub(crate) fn subscriber() -> Subscriber {
+    Subscriber {
+        psk: Psk::new(PSK.to_vec()).unwrap(),
+        home_agent: 0,
+        ip6: HomeAddress::Fixed("2001:db8:100::10".parse().unwrap()),
+        ip4: HomeAddress::Fixed("203.0.113.10".parse().unwrap()),
+        policy: policy(),
+    }
+}
+
+pub(crate) fn home_agent() -> HomeAgent {
+    HomeAgent {
+        name: "ha1".into(),
+        ip6: "2001:db8:1::1".parse().unwrap(),
+        ip4: Some("198.51.100.1".parse().unwrap()),
+        port: 7872,
+        spis: 1..=1000,
+        prefix_ip6: "2001:db8:100::/64".parse().unwrap(),
+        prefix_ip4: Some("203.0.113.0/24".parse().unwrap()),
+        pool_ip6: Some(
+            "2001:db8:100::1000".parse().unwrap()..="2001:db8:100::1003".parse().unwrap(),
+        ),
+        pool_ip4: Some("203.0.113.100".parse().unwrap()..="203.0.113.103".parse().unwrap()),
+    }
+}
+
+/// One home agent, and `mn1@example.net` with fixed home addresses.
+pub(crate) fn realm() -> Realm {
+    Realm {
+        home_agents: vec![home_agent()],
+        subscribers: HashMap::from([(mn_id("mn1@example.net"), subscriber())]),
+        policy: policy(),
+        dns_ip6: vec!["2001:db8:100::53".parse().unwrap()],
+        dns_ip4: vec!["203.0.113.53".parse().unwrap(), "203.0.113.54".parse().unwrap()],
+    }
+}
+
+/// The channel binding of a certificate made for the purpose.
+pub(crate) fn binding() -> ChannelBinding {
+    let identity = rcgen::generate_simple_self_signed(["hac.example.net".to_owned()]).unwrap();
+    ChannelBinding::of_certificate(identity.cert.der()).unwrap()
+}
