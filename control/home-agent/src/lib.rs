@@ -15,6 +15,7 @@
 //! | `sa` | the life of the SAs | RFC 6618 s.4.3, R-50 |
 //! | `refresh` | Binding Refresh Requests | RFC 6275 s.9.5.5; R-31 |
 //! | `answer` | the messages sent | RFC 6275 s.6.1; R-29, R-30 |
+//! | `icmp` | Parameter Problem | RFC 6275 s.9.2; R-33 |
 //! | `wheel` | timers | |
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ mod answer;
 mod binding;
 mod dsmipv6;
 mod event;
+mod icmp;
 mod policy;
 mod rate;
 mod refresh;

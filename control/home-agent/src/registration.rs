@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use hearth_wire::MobileNodeId;
+use hearth_wire::mh::option::MN_ID_NAI;
 use hearth_wire::mh::{BaOptions, BindingAck, BindingUpdate, Ipv4Ack, Message, Status};
 
 use crate::HomeAgent;
@@ -24,9 +25,6 @@ use crate::timer::Timer;
 
 /// Mobile router operation not permitted (RFC 3963 s.4.2).
 const MOBILE_ROUTER_NOT_PERMITTED: Status = Status(140);
-
-/// Subtype of the MN-ID option that holds an NAI (RFC 4283 s.3.1).
-const MN_ID_NAI: u8 = 1;
 
 /// A Binding Update that is not to be discarded silently.
 #[derive(Debug, Clone, Copy)]

@@ -221,11 +221,11 @@ impl HomeAgent {
         };
         self.sas.insert(spi, sa);
         out.push(Action::InstallSa(spi));
+        self.carriers_changed(&mn_id, home_address, out);
         // at most so many per mn-id.
         if let Some(excess) = self.sas.excess(&mn_id, self.policy.max_sas_per_node) {
             self.end_sa(excess, SaEnd::TooMany, out);
         }
-        self.rebind(home_address, out);
     }
 
     /// A record of an SA that is known: its end may have moved, its keys have not.
@@ -252,10 +252,22 @@ impl HomeAgent {
                 out.push(Action::Notice(Notice::EndedWithSa { home_address, spi }));
             }
         } else {
-            self.rebind(sa.home_address, out);
+            self.carriers_changed(&sa.mn_id, sa.home_address, out);
         }
         out.push(Action::RemoveSa(spi));
         out.push(Action::Notice(Notice::SaEnded { spi, why }));
+    }
+
+    /// Tells the dataplane from which SAs data is accepted now, if it concerns a binding.
+    fn carriers_changed(
+        &self,
+        mn_id: &MobileNodeId,
+        home_address: Ipv6Addr,
+        out: &mut Vec<Action>,
+    ) {
+        if self.cache.get(home_address).is_some_and(|binding| *binding.mn_id == *mn_id) {
+            self.rebind(home_address, out);
+        }
     }
 
     /// The end of an SA has come, if it was not put off since the timer was set.

@@ -3,7 +3,9 @@
 //! Read first: RFC 6275 s.9.2, 9.3.1, 9.3.3; readings R-29, R-30, R-33.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
+use hearth_wire::Spi;
 use hearth_wire::exthdr;
 use hearth_wire::mh::{self, BindingError, Message, MhError};
 
@@ -11,6 +13,7 @@ use crate::HomeAgent;
 use crate::answer::{self, Whereabouts};
 use crate::dsmipv6;
 use crate::event::{Action, SignallingPacket};
+use crate::icmp;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use crate::view::SaState;
@@ -58,7 +61,11 @@ impl HomeAgent {
             Err(MhError::UnknownType(_)) => {
                 Err(self.binding_error(now, packet, chain.home_address, out))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let offset = packet.payload.len() - chain.mobility_header.len();
+                self.parameter_problem(now, packet, error, offset, out);
+                Err(error.into())
+            }
         }
     }
 
@@ -73,12 +80,7 @@ impl HomeAgent {
     ) -> Refusal {
         let Some(sa) = self.sas.get(packet.spi) else { return Refusal::UnknownSpi };
         let (home_address, ha_address) = (sa.home_address, sa.ha_address);
-        let mn_id = std::sync::Arc::clone(&sa.mn_id);
-        let granted = self
-            .sas
-            .node_mut(&mn_id)
-            .is_some_and(|node| node.errors.take(now, self.policy.errors_per_second));
-        if !granted {
+        if !self.may_send_error(now, packet.spi) {
             return Refusal::MhUnknownTypeLimited;
         }
         // "copied from the Home Address field in the Home Address destination option of the
@@ -95,6 +97,38 @@ impl HomeAgent {
             out.push(reply(packet, next_header, payload));
         }
         Refusal::MhUnknownType
+    }
+
+    /// RFC 6275 s.9.2: a wrong Payload Proto or a short Header Len SHOULD get an ICMP Parameter
+    /// Problem that points at the field. It travels as data, so it needs a binding (R-33).
+    fn parameter_problem(
+        &mut self,
+        now: Timestamp,
+        packet: &SignallingPacket<'_>,
+        error: MhError,
+        offset: usize,
+        out: &mut Vec<Action>,
+    ) {
+        let field = match error {
+            MhError::PayloadProto => 0,
+            MhError::HeaderLen => 1,
+            _ => return,
+        };
+        let Some(sa) = self.sas.get(packet.spi) else { return };
+        let (home_address, ha_address) = (sa.home_address, sa.ha_address);
+        let bound = self.cache.get(home_address).is_some_and(|b| b.mn_id == sa.mn_id);
+        if bound && self.may_send_error(now, packet.spi) {
+            let packet = icmp::parameter_problem(packet, offset + field, home_address, ha_address);
+            out.push(Action::SendData { home_address, packet });
+        }
+    }
+
+    /// Takes one error message out of the mobile node's allowance (R-33).
+    fn may_send_error(&mut self, now: Timestamp, spi: Spi) -> bool {
+        let Some(sa) = self.sas.get(spi) else { return false };
+        let mn_id = Arc::clone(&sa.mn_id);
+        let per_second = self.policy.errors_per_second;
+        self.sas.node_mut(&mn_id).is_some_and(|node| node.errors.take(now, per_second))
     }
 }
 

@@ -1,0 +1,397 @@
+//! The harness: one home agent, a clock, and a mobile node that builds and reads packets.
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+
+use hearth_home_agent::{
+    Action, Event, HomeAgent, Notice, Policy, Refusal, SaInfo, SignallingPacket, Timestamp,
+};
+use hearth_wire::mh::{
+    self, BaOptions, BindingError, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message,
+};
+use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
+
+pub(crate) const HA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x6618, 0, 0, 0, 0, 1);
+pub(crate) const HA4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const HOA: Ipv6Addr = hoa(0xa);
+pub(crate) const HOA4: Ipv4Addr = hoa4(130);
+pub(crate) const OTHER_HOA: Ipv6Addr = hoa(0xb);
+pub(crate) const OTHER_HOA4: Ipv4Addr = hoa4(131);
+pub(crate) const COA: &str = "[2001:db8:1::c]:5000";
+pub(crate) const COA2: &str = "[2001:db8:2::c]:5000";
+pub(crate) const COA4: &str = "198.51.100.7:5000";
+
+pub(crate) const fn hoa(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0x6618, 0x100, 0, 0, 0, last)
+}
+
+pub(crate) const fn hoa4(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(203, 0, 113, last)
+}
+
+pub(crate) fn spi(value: u32) -> Spi {
+    Spi::new(value).unwrap()
+}
+
+pub(crate) fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// The policy of the drawing.
+pub(crate) fn policy() -> Policy {
+    Policy {
+        home_prefixes: vec![
+            "2001:db8:6618:100::/64".parse().unwrap(),
+            "203.0.113.128/25".parse().unwrap(),
+        ],
+        ha_addresses: vec![HA.into(), HA4.into()],
+        ..Policy::default()
+    }
+}
+
+/// The SA `number`, which is also its generation: of mobile node a, for an hour from the start.
+pub(crate) fn sa(number: u32) -> SaInfo {
+    SaInfo {
+        spi: spi(number),
+        mn_id: MobileNodeId::new("a@example.org").unwrap(),
+        suite: Suite::Aes128CbcSha,
+        scope: Scope::SignallingAndData,
+        home_address: HOA,
+        ipv4_home_address: Some(HOA4),
+        ha_address: HA,
+        validity_end: Timestamp::from_secs(3600),
+        generation: u64::from(number),
+    }
+}
+
+/// An SA of mobile node b.
+pub(crate) fn other_sa(number: u32) -> SaInfo {
+    SaInfo {
+        mn_id: MobileNodeId::new("b@example.org").unwrap(),
+        home_address: OTHER_HOA,
+        ipv4_home_address: Some(OTHER_HOA4),
+        ..sa(number)
+    }
+}
+
+/// A Binding Update to be sent: from [`COA`] under SPI 1, flags A and H, 400 s, with a Home
+/// Address option, unless said otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bu<'a> {
+    pub(crate) spi: u32,
+    pub(crate) from: &'a str,
+    pub(crate) home_address: Option<Ipv6Addr>,
+    pub(crate) update: BindingUpdate<'a>,
+}
+
+impl<'a> Bu<'a> {
+    pub(crate) fn new(seq: u16) -> Self {
+        let flags = BuFlags { acknowledge: true, home_registration: true, ..BuFlags::default() };
+        let options = BuOptions::default();
+        let update = BindingUpdate { seq, flags, lifetime: 100, options };
+        Self { spi: 1, from: COA, home_address: Some(HOA), update }
+    }
+
+    pub(crate) fn lifetime(mut self, units: u16) -> Self {
+        self.update.lifetime = units;
+        self
+    }
+
+    pub(crate) fn spi(mut self, spi: u32) -> Self {
+        self.spi = spi;
+        self
+    }
+
+    pub(crate) fn from(mut self, from: &'a str) -> Self {
+        self.from = from;
+        self
+    }
+
+    pub(crate) fn home_address(mut self, home_address: Option<Ipv6Addr>) -> Self {
+        self.home_address = home_address;
+        self
+    }
+
+    pub(crate) fn flags(mut self, change: impl FnOnce(&mut BuFlags)) -> Self {
+        change(&mut self.update.flags);
+        self
+    }
+
+    pub(crate) fn options(mut self, change: impl FnOnce(&mut BuOptions<'a>)) -> Self {
+        change(&mut self.update.options);
+        self
+    }
+
+    pub(crate) fn alternate(self, coa: &str) -> Self {
+        let coa = coa.parse().unwrap();
+        self.options(|options| options.alternate_coa = Some(coa))
+    }
+
+    pub(crate) fn ipv4(self, address: Ipv4Addr) -> Self {
+        self.ipv4_option(32, false, address)
+    }
+
+    pub(crate) fn ipv4_option(
+        self,
+        prefix_len: u8,
+        prefix_request: bool,
+        address: Ipv4Addr,
+    ) -> Self {
+        let option = Ipv4HomeAddress { prefix_len, prefix_request, address };
+        self.options(|options| options.ipv4_hoa = Some(option))
+    }
+}
+
+/// A Mobility Header, checksum and all, as a mobile node sends it.
+pub(crate) fn mobility_header(message: &Message<'_>, source: Ipv6Addr) -> Vec<u8> {
+    let mut bytes = [0; 1024];
+    let len = mh::emit(message, source, HA, &mut bytes).unwrap();
+    bytes[..len].to_vec()
+}
+
+/// Puts the right checksum into a Mobility Header that a test has changed.
+pub(crate) fn fix_checksum(bytes: &mut [u8], source: Ipv6Addr) {
+    bytes[4..6].fill(0);
+    let len = u32::try_from(bytes.len()).unwrap();
+    let sum = hearth_wire::ip::pseudo_v6(source, HA, len, mh::PROTO).plus(bytes).finish();
+    bytes[4..6].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// A Mobility Header of any type and content, checksum valid.
+pub(crate) fn raw_header(mh_type: u8, data: &[u8], source: Ipv6Addr) -> Vec<u8> {
+    let mut bytes = vec![exthdr::NO_NEXT_HEADER, 0, mh_type, 0, 0, 0];
+    bytes.extend_from_slice(data);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes[1] = u8::try_from(bytes.len() / 8 - 1).unwrap();
+    fix_checksum(&mut bytes, source);
+    bytes
+}
+
+/// `mobility_header` behind a Home Address option.
+pub(crate) fn with_home_address(mobility_header: &[u8], home_address: Ipv6Addr) -> Vec<u8> {
+    [&exthdr::home_address_header(mh::PROTO, home_address)[..], mobility_header].concat()
+}
+
+/// A Binding Acknowledgement as the mobile node read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ack {
+    pub(crate) status: u8,
+    pub(crate) seq: u16,
+    pub(crate) lifetime: u16,
+    pub(crate) options: BaOptions<'static>,
+}
+
+/// A message from the home agent and how it travelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent<T> {
+    pub(crate) spi: Spi,
+    pub(crate) to: SocketAddr,
+    pub(crate) from: SocketAddr,
+    /// The address in the type 2 routing header.
+    pub(crate) routing: Option<Ipv6Addr>,
+    pub(crate) message: T,
+}
+
+/// What one event brought about.
+#[derive(Debug)]
+pub(crate) struct Outcome(pub(crate) Vec<Action>);
+
+impl Outcome {
+    fn messages<T>(&self, pick: impl Fn(Message<'_>) -> Option<T>) -> Vec<Sent<T>> {
+        let read = |action: &Action| {
+            let Action::SendSignalling { spi, local, remote, next_header, payload } = action else {
+                return None;
+            };
+            let chain = exthdr::parse_chain(*next_header, payload).unwrap();
+            assert_eq!(chain.home_address, None);
+            // The home address of the SA, where no routing header names it.
+            let destination = chain.routing_home_address.unwrap_or(HOA);
+            let message = mh::parse(chain.mobility_header, HA, destination).unwrap();
+            pick(message).map(|message| Sent {
+                spi: *spi,
+                to: *remote,
+                from: *local,
+                routing: chain.routing_home_address,
+                message,
+            })
+        };
+        self.0.iter().filter_map(read).collect()
+    }
+
+    /// The one Binding Acknowledgement.
+    pub(crate) fn ack(&self) -> Sent<Ack> {
+        let acks = self.messages(|message| match message {
+            Message::BindingAck(ack) => {
+                assert!(!ack.key_management, "R-37");
+                assert_eq!(ack.options.mn_id, None);
+                let options = BaOptions {
+                    refresh_advice: ack.options.refresh_advice,
+                    mn_id: None,
+                    ipv4_ack: ack.options.ipv4_ack,
+                    nat_detection: ack.options.nat_detection,
+                };
+                Some(Ack { status: ack.status.0, seq: ack.seq, lifetime: ack.lifetime, options })
+            }
+            _ => None,
+        });
+        assert_eq!(acks.len(), 1, "{:?}", self.0);
+        acks[0]
+    }
+
+    /// Status, sequence number and lifetime of the one Binding Acknowledgement.
+    pub(crate) fn answer(&self) -> (u8, u16, u16) {
+        let ack = self.ack().message;
+        (ack.status, ack.seq, ack.lifetime)
+    }
+
+    pub(crate) fn status(&self) -> u8 {
+        self.ack().message.status
+    }
+
+    pub(crate) fn errors(&self) -> Vec<Sent<BindingError>> {
+        self.messages(|message| match message {
+            Message::BindingError(error) => Some(error),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn refresh_requests(&self) -> Vec<Sent<()>> {
+        self.messages(|message| (message == Message::BindingRefreshRequest).then_some(()))
+    }
+
+    /// The one refusal without an answer.
+    pub(crate) fn refusal(&self) -> Refusal {
+        assert!(self.messages(|_| Some(())).is_empty(), "{:?}", self.0);
+        self.counted()
+    }
+
+    /// The one refusal.
+    pub(crate) fn counted(&self) -> Refusal {
+        let counted = self.0.iter().filter_map(|action| match action {
+            Action::Count(refusal) => Some(*refusal),
+            _ => None,
+        });
+        let counted: Vec<_> = counted.collect();
+        assert_eq!(counted.len(), 1, "{:?}", self.0);
+        counted[0]
+    }
+
+    pub(crate) fn binds(&self) -> Vec<&Action> {
+        self.0.iter().filter(|action| matches!(action, Action::Bind { .. })).collect()
+    }
+
+    pub(crate) fn unbinds(&self) -> Vec<Ipv6Addr> {
+        let unbind = |action: &Action| match action {
+            Action::Unbind { home_address } => Some(*home_address),
+            _ => None,
+        };
+        self.0.iter().filter_map(unbind).collect()
+    }
+
+    pub(crate) fn removed_sas(&self) -> Vec<u32> {
+        let removed = |action: &Action| match action {
+            Action::RemoveSa(spi) => Some(spi.get()),
+            _ => None,
+        };
+        self.0.iter().filter_map(removed).collect()
+    }
+
+    pub(crate) fn notices(&self) -> Vec<&Notice> {
+        let notice = |action: &'_ Action| matches!(action, Action::Notice(_));
+        self.0
+            .iter()
+            .filter(|action| notice(action))
+            .map(|action| match action {
+                Action::Notice(notice) => notice,
+                _ => unreachable!(),
+            })
+            .collect()
+    }
+}
+
+/// The home agent under test, with SA 1 of mobile node a.
+pub(crate) struct Lab {
+    pub(crate) ha: HomeAgent,
+    pub(crate) now: Timestamp,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        Self::with(policy())
+    }
+
+    pub(crate) fn with(policy: Policy) -> Self {
+        let mut lab = Self { ha: HomeAgent::new(policy), now: Timestamp::ZERO };
+        lab.issue(sa(1));
+        lab
+    }
+
+    /// With a binding of mobile node a, sequence number 15.
+    pub(crate) fn registered() -> Self {
+        let mut lab = Self::new();
+        assert_eq!(lab.bu(Bu::new(15)).answer(), (0, 15, 100));
+        lab
+    }
+
+    pub(crate) fn event(&mut self, event: Event<'_>) -> Outcome {
+        let mut actions = Vec::new();
+        self.ha.handle(self.now, event, &mut actions);
+        Outcome(actions)
+    }
+
+    pub(crate) fn issue(&mut self, info: SaInfo) -> Outcome {
+        self.event(Event::SaIssued(info))
+    }
+
+    /// Lets time pass, calling the home agent when it wants to be called and not otherwise.
+    pub(crate) fn wait(&mut self, time: Duration) -> Outcome {
+        let end = self.now.after(time);
+        let mut actions = Vec::new();
+        while let Some(deadline) = self.ha.next_deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.ha.handle(self.now, Event::Tick, &mut actions);
+        }
+        self.now = end;
+        Outcome(actions)
+    }
+
+    pub(crate) fn packet(
+        &mut self,
+        spi: u32,
+        from: &str,
+        next_header: u8,
+        payload: &[u8],
+    ) -> Outcome {
+        let remote = addr(from);
+        let local = if remote.is_ipv4() { (HA4, 7872).into() } else { (HA, 7872).into() };
+        let spi = Spi::new(spi).unwrap();
+        self.event(Event::Signalling(SignallingPacket { spi, remote, local, next_header, payload }))
+    }
+
+    pub(crate) fn bu(&mut self, bu: Bu<'_>) -> Outcome {
+        let source = bu.home_address.unwrap_or(HOA);
+        let header = mobility_header(&Message::BindingUpdate(bu.update), source);
+        match bu.home_address {
+            Some(home) => {
+                let payload = with_home_address(&header, home);
+                self.packet(bu.spi, bu.from, exthdr::DESTINATION_OPTIONS, &payload)
+            }
+            None => self.packet(bu.spi, bu.from, mh::PROTO, &header),
+        }
+    }
+
+    /// A Mobility Header behind a Home Address option, from [`COA`] under SPI 1.
+    pub(crate) fn header(&mut self, mobility_header: &[u8]) -> Outcome {
+        let payload = with_home_address(mobility_header, HOA);
+        self.packet(1, COA, exthdr::DESTINATION_OPTIONS, &payload)
+    }
+
+    /// Care-of address and sequence number of mobile node a's binding.
+    pub(crate) fn binding(&self) -> Option<(SocketAddr, u16)> {
+        self.ha.binding(HOA).map(|binding| (binding.care_of, binding.sequence))
+    }
+}

@@ -1,0 +1,335 @@
+//! Random events keep the invariants: what the dataplane was told is what the home agent believes,
+//! a binding has an SA that is alive, and every Binding Update that is not discarded is answered.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_home_agent::{
+    Action, Event, HomeAgent, Policy, SaInfo, SaState, SignallingPacket, Timestamp,
+};
+use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message};
+use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
+use proptest::prelude::*;
+
+const HA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x6618, 0, 0, 0, 0, 1);
+const NODES: u8 = 3;
+
+fn home_address(node: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0x6618, 0x100, 0, 0, 0, 10 + u16::from(node))
+}
+
+fn ipv4_home_address(node: u8) -> Ipv4Addr {
+    Ipv4Addr::new(203, 0, 113, 10 + node)
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Issue { spi: u32, node: u8, home: u8, seconds: u64, generation: u64 },
+    Revoke(u32),
+    WatchBegun,
+    WatchSynced,
+    Update { spi: u32, home: Option<u8>, from: SocketAddr, update: BindingUpdate<'static> },
+    Bytes { spi: u32, next_header: u8, payload: Vec<u8> },
+    SequenceNearEnd(u32),
+    ReinitWanted(u32),
+    Wait(u64),
+}
+
+fn any_spi() -> impl Strategy<Value = u32> {
+    1..8u32
+}
+
+fn remote() -> impl Strategy<Value = SocketAddr> {
+    let addresses = prop_oneof![
+        4 => Just("2001:db8:1::c".to_owned()),
+        4 => Just("198.51.100.7".to_owned()),
+        1 => Just("ff02::1".to_owned()),
+        1 => (0..NODES).prop_map(|node| home_address(node).to_string()),
+        1 => (0..NODES).prop_map(|node| ipv4_home_address(node).to_string()),
+    ];
+    (addresses, 4999..5002u16).prop_map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port))
+}
+
+fn update() -> impl Strategy<Value = BindingUpdate<'static>> {
+    let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.05)).prop_map(|(h, r)| {
+        BuFlags { home_registration: h, mobile_router: r, ..BuFlags::default() }
+    });
+    let ipv4 = prop::option::of((0..NODES, prop_oneof![Just(32u8), 0..40u8]).prop_map(
+        |(node, prefix_len)| Ipv4HomeAddress {
+            prefix_len,
+            prefix_request: false,
+            address: ipv4_home_address(node),
+        },
+    ));
+    let alternate = prop::option::weighted(0.2, remote()).prop_map(|remote| match remote {
+        Some(SocketAddr::V6(remote)) => Some(*remote.ip()),
+        _ => None,
+    });
+    let lifetime = prop_oneof![Just(0u16), 1..20u16, any::<u16>()];
+    (0..64u16, flags, lifetime, ipv4, alternate).prop_map(
+        |(seq, flags, lifetime, ipv4_hoa, alternate_coa)| BindingUpdate {
+            seq,
+            flags,
+            lifetime,
+            options: BuOptions { alternate_coa, ipv4_hoa, ..BuOptions::default() },
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let node = prop_oneof![5 => Just(None), 1 => (0..NODES).prop_map(Some)];
+    let issue =
+        (any_spi(), node, 1..200u64, 0..8u64).prop_map(|(spi, home, seconds, generation)| {
+            let node = u8::try_from(spi).unwrap() % NODES;
+            Step::Issue { spi, node, home: home.unwrap_or(node), seconds, generation }
+        });
+    let bound = (any_spi(), prop::option::weighted(0.9, Just(())), remote(), update());
+    let bu = bound.prop_map(|(spi, home, from, update)| {
+        let home = home.map(|()| u8::try_from(spi).unwrap() % NODES);
+        Step::Update { spi, home, from, update }
+    });
+    let bytes = (any_spi(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..80));
+    prop_oneof![
+        4 => issue,
+        12 => bu,
+        1 => any_spi().prop_map(Step::Revoke),
+        1 => Just(Step::WatchBegun),
+        1 => Just(Step::WatchSynced),
+        1 => any_spi().prop_map(Step::SequenceNearEnd),
+        1 => any_spi().prop_map(Step::ReinitWanted),
+        4 => prop_oneof![0..2_000u64, 0..100_000u64].prop_map(Step::Wait),
+        2 => bytes.prop_map(|(spi, next_header, payload)| Step::Bytes { spi, next_header, payload }),
+    ]
+}
+
+/// What the dataplane would hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Carried {
+    ipv4_home_address: Option<Ipv4Addr>,
+    spi: Spi,
+    local: SocketAddr,
+    remote: SocketAddr,
+    carriers: Vec<Spi>,
+}
+
+#[derive(Debug, Default)]
+struct Dataplane {
+    sas: BTreeSet<Spi>,
+    bindings: BTreeMap<Ipv6Addr, Carried>,
+}
+
+impl Dataplane {
+    fn apply(&mut self, actions: &[Action]) {
+        for action in actions.iter().cloned() {
+            match action {
+                Action::InstallSa(spi) => assert!(self.sas.insert(spi), "installed twice"),
+                Action::RemoveSa(spi) => {
+                    assert!(self.sas.remove(&spi));
+                    let used = |b: &Carried| b.spi == spi || b.carriers.contains(&spi);
+                    assert!(!self.bindings.values().any(used), "removed under a binding");
+                }
+                Action::Bind { home_address, ipv4_home_address, spi, local, remote, carriers } => {
+                    let carried = Carried { ipv4_home_address, spi, local, remote, carriers };
+                    assert_ne!(self.bindings.get(&home_address), Some(&carried), "to no effect");
+                    self.bindings.insert(home_address, carried);
+                }
+                Action::Unbind { home_address } => {
+                    assert!(self.bindings.remove(&home_address).is_some());
+                }
+                Action::SendSignalling { spi, .. } => assert!(self.sas.contains(&spi)),
+                Action::SendData { home_address, .. } => {
+                    assert!(self.bindings.contains_key(&home_address));
+                }
+                Action::Notice(_) | Action::Count(_) => {}
+            }
+        }
+    }
+
+    fn agrees_with(&self, ha: &HomeAgent) {
+        let sas: BTreeSet<_> = ha.sas().map(|sa| sa.spi).collect();
+        assert_eq!(self.sas, sas);
+        assert_eq!((self.bindings.len(), ha.sa_count()), (ha.binding_count(), sas.len()));
+        let mut ipv4 = BTreeSet::new();
+        for binding in ha.bindings() {
+            let carried = &self.bindings[&binding.home_address];
+            let carriers: BTreeSet<_> = ha
+                .sas()
+                .filter(|sa| sa.mn_id == binding.mn_id && sa.home_address == binding.home_address)
+                .map(|sa| sa.spi)
+                .collect();
+            assert_eq!(carried.carriers, carriers.into_iter().collect::<Vec<_>>());
+            assert_eq!(carried.ipv4_home_address, binding.ipv4_home_address);
+            assert_eq!((carried.spi, carried.remote), (binding.spi, binding.care_of));
+            assert_eq!(carried.local, binding.local);
+            assert!(binding.ipv4_home_address.is_none_or(|address| ipv4.insert(address)));
+            let sa = ha.sa(binding.spi).unwrap();
+            assert_eq!((sa.mn_id, sa.home_address), (binding.mn_id, binding.home_address));
+            assert_ne!(sa.state, SaState::Unused);
+        }
+    }
+}
+
+struct World {
+    ha: HomeAgent,
+    now: Timestamp,
+    dataplane: Dataplane,
+}
+
+impl World {
+    fn new() -> Self {
+        let policy = Policy {
+            home_prefixes: vec![
+                "2001:db8:6618:100::/64".parse().unwrap(),
+                "203.0.113.0/24".parse().unwrap(),
+            ],
+            ha_addresses: vec![HA.into()],
+            max_bindings: 2,
+            max_sas_per_node: 2,
+            max_lifetime: Duration::from_secs(100),
+            ..Policy::default()
+        };
+        let dataplane = Dataplane::default();
+        Self { ha: HomeAgent::new(policy), now: Timestamp::ZERO, dataplane }
+    }
+
+    fn handle(&mut self, event: Event<'_>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.ha.handle(self.now, event, &mut actions);
+        self.dataplane.apply(&actions);
+        self.dataplane.agrees_with(&self.ha);
+        for binding in self.ha.bindings() {
+            assert!(binding.expires > self.now);
+        }
+        assert!(self.ha.sas().all(|sa| sa.ends > self.now));
+        assert!(self.ha.next_deadline().is_none_or(|deadline| deadline > self.now));
+        actions
+    }
+
+    fn packet(&mut self, spi: u32, from: SocketAddr, next_header: u8, payload: &[u8]) {
+        let local = (HA, 7872).into();
+        let spi = Spi::new(spi).unwrap();
+        let packet = SignallingPacket { spi, remote: from, local, next_header, payload };
+        let before = self.state();
+        let mut actions = Vec::new();
+        // Timers run first; they are no part of what the packet does.
+        actions.extend(self.handle(Event::Tick));
+        assert!(actions.is_empty());
+        let actions = self.handle(Event::Signalling(packet));
+        let counted = actions.iter().filter(|action| matches!(action, Action::Count(_))).count();
+        let status = actions.iter().find_map(status_of);
+        let changed = before != self.state();
+        // A packet is discarded or answered, never both; only an accepted one changes anything,
+        // and the answer says so.
+        assert_eq!(counted, usize::from(status.is_none()), "{actions:?}");
+        match status {
+            Some(status) if status < 128 => assert!(changed),
+            _ => assert!(!changed, "{status:?} {actions:?}"),
+        }
+    }
+
+    /// All that a refused packet must not change.
+    fn state(&self) -> BTreeMap<Ipv6Addr, (SocketAddr, u16, Timestamp, Option<Ipv4Addr>)> {
+        let fields = |b: hearth_home_agent::BindingView<'_>| {
+            (b.home_address, (b.care_of, b.sequence, b.expires, b.ipv4_home_address))
+        };
+        self.ha.bindings().map(fields).collect()
+    }
+
+    fn take(&mut self, step: Step) {
+        let spi = |spi| Spi::new(spi).unwrap();
+        match step {
+            Step::Issue { spi: value, node, home, seconds, generation } => {
+                let info = SaInfo {
+                    spi: spi(value),
+                    mn_id: MobileNodeId::new(&format!("{node}@example.org")).unwrap(),
+                    suite: Suite::Aes128CbcSha,
+                    scope: Scope::SignallingAndData,
+                    home_address: home_address(home),
+                    ipv4_home_address: Some(ipv4_home_address(home)),
+                    ha_address: HA,
+                    validity_end: self.now.after(Duration::from_secs(seconds)),
+                    generation,
+                };
+                self.handle(Event::SaIssued(info));
+            }
+            Step::Revoke(value) => {
+                self.handle(Event::SaRevoked(spi(value)));
+            }
+            Step::WatchBegun => {
+                self.handle(Event::WatchBegun);
+            }
+            Step::WatchSynced => {
+                self.handle(Event::WatchSynced);
+            }
+            Step::SequenceNearEnd(value) => {
+                self.handle(Event::SequenceNearEnd(spi(value)));
+            }
+            Step::ReinitWanted(value) => {
+                self.handle(Event::ReinitWanted(spi(value)));
+            }
+            Step::Wait(ms) => self.wait(Duration::from_millis(ms)),
+            Step::Bytes { spi, next_header, payload } => {
+                let from = "[2001:db8:1::c]:5000".parse().unwrap();
+                let payload = &payload[..];
+                let next_header = if next_header < 128 { mh::PROTO } else { next_header };
+                self.packet(spi, from, next_header, payload);
+            }
+            Step::Update { spi, home, from, update } => self.update(spi, home, from, &update),
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while let Some(deadline) = self.ha.next_deadline().filter(|deadline| *deadline <= end) {
+            self.now = deadline;
+            self.handle(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    fn update(&mut self, spi: u32, home: Option<u8>, from: SocketAddr, update: &BindingUpdate<'_>) {
+        let source = match (home, from) {
+            (Some(node), _) => home_address(node),
+            (None, SocketAddr::V6(from)) => *from.ip(),
+            (None, SocketAddr::V4(_)) => Ipv6Addr::LOCALHOST,
+        };
+        let mut bytes = [0; 256];
+        let message = Message::BindingUpdate(*update);
+        let len = mh::emit(&message, source, HA, &mut bytes).unwrap();
+        if home.is_some() {
+            let options = exthdr::home_address_header(mh::PROTO, source);
+            let payload = [&options[..], &bytes[..len]].concat();
+            self.packet(spi, from, exthdr::DESTINATION_OPTIONS, &payload);
+        } else {
+            self.packet(spi, from, mh::PROTO, &bytes[..len]);
+        }
+    }
+}
+
+/// The status of a Binding Acknowledgement: MH Type and status stand behind a routing header, or at
+/// the start.
+fn status_of(action: &Action) -> Option<u8> {
+    let Action::SendSignalling { next_header, payload, .. } = action else { return None };
+    let chain = exthdr::parse_chain(*next_header, payload).unwrap();
+    let header = chain.mobility_header;
+    (header[2] == mh::mh_type::BA).then_some(header[6])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hold_after_every_event(steps in prop::collection::vec(step(), 1..120)) {
+        let mut world = World::new();
+        for step in steps {
+            world.take(step);
+        }
+        // In the end everything ends.
+        world.wait(Duration::from_secs(1000));
+        assert_eq!((world.ha.binding_count(), world.ha.sa_count()), (0, 0));
+        assert_eq!(world.ha.next_deadline(), None);
+        assert!(world.dataplane.sas.is_empty() && world.dataplane.bindings.is_empty());
+    }
+}
