@@ -1,0 +1,288 @@
+//! The configuration: what is refused, with file, line, key and what would be right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hearth_hac::config::{Config, HomeAddress};
+use hearth_hac::daemon::system_clock;
+use hearth_wire::MobileNodeId;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType};
+
+/// A folder with a certificate and its key.
+struct Folder(tempfile::TempDir);
+
+const TEXT: &str = "\
+listen: ['127.0.0.1:0']
+tls: {certificate: hac.pem, key: hac.key}
+directory: {store: hac.redb, socket: hac.sock}
+home_agents:
+  - name: ha1
+    ip6: 2001:db8:1::1
+    spi_range: [1, 1000]
+    home_prefix_ip6: '2001:db8:100::/64'
+    home_prefix_ip4: 203.0.113.0/24
+    pools:
+      ip6: ['2001:db8:100::1000', '2001:db8:100::1fff']
+subscribers:
+  - mn_id: mn1@example.net
+    psk: {text: sixteen octets..}
+    home_address_ip6: 2001:db8:100::10
+    home_address_ip4: 203.0.113.10
+  - mn_id: mn2@example.net
+    psk: {hex: 000102030405060708090a0b0c0d0e0f}
+";
+
+fn names() -> CertificateParams {
+    CertificateParams::new(vec!["hac.example.net".to_owned()]).unwrap()
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self::with(names(), &KeyPair::generate().unwrap())
+    }
+
+    fn with(params: CertificateParams, key: &KeyPair) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        fs::write(folder.path("hac.pem"), params.self_signed(key).unwrap().pem()).unwrap();
+        fs::write(folder.path("hac.key"), key.serialize_pem()).unwrap();
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn load(&self, text: &str) -> Result<Config, String> {
+        let path = self.path("hac.yaml");
+        fs::write(&path, text).unwrap();
+        let prefix = format!("{}/", self.0.path().display());
+        Config::load(&path, system_clock()())
+            .map_err(|error| error.to_string().replace(&prefix, ""))
+    }
+}
+
+#[test]
+fn a_configuration_is_read() {
+    let config = Folder::new().load(TEXT).unwrap();
+    let subscriber = |id: &str| &config.realm.subscribers[&MobileNodeId::new(id).unwrap()];
+    let fixed = HomeAddress::Fixed("2001:db8:100::10".parse().unwrap());
+    assert_eq!(subscriber("mn1@example.net").ip6, fixed);
+    let second = subscriber("mn2@example.net");
+    assert_eq!((second.ip6, second.ip4), (HomeAddress::Pool, HomeAddress::None));
+    assert_eq!(second.psk.octets()[15], 0x0f);
+    assert_eq!(config.realm.home_agents[0].port, 7872);
+    assert_eq!(config.limits.connections, 4096);
+}
+
+/// The example that stands in the repository is right but for the files it names.
+#[test]
+fn the_example_is_valid() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/hac.yaml");
+    let text = fs::read_to_string(example).unwrap().replace("/etc/hearth/", "");
+    let config = Folder::new().load(&text).unwrap();
+    assert_eq!((config.listen.len(), config.realm.subscribers.len()), (2, 2));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let folder = Folder::new();
+    let cases: &[(&str, &str, &str)] = &[
+        ("hac.pem, key", "hac.pem, keys: 1, key", "hac.yaml:2: tls.keys: unknown field"),
+        ("    ip6: 2001:db8:1::1", "    ip6: 2001:db8:1::g", "hac.yaml:6: home_agents[0].ip6:"),
+        ("[1, 1000]", "[0, 1000]", "hac.yaml:7: home_agents[0].spi_range: [0, 1000] is no range"),
+        ("[1, 1000]", "[1, 268435456]", "hac.yaml:7: home_agents[0].spi_range: "),
+        ("[1, 1000]", "[9, 8]", "hac.yaml:7: home_agents[0].spi_range: "),
+        ("100::/64'", "100::/129'", "hac.yaml:8: home_agents[0].home_prefix_ip6: "),
+        ("100::/64'", "100::1/64'", "hac.yaml:8: home_agents[0].home_prefix_ip6: has bits behind"),
+        ("203.0.113.0/24", "203.0.113.0/33", "hac.yaml:9: home_agents[0].home_prefix_ip4: "),
+        ("'2001:db8:100::1fff'", "'2001:db8:101::1'", "hac.yaml:11: home_agents[0].pools.ip6: "),
+        ("::1000', '2001", "::3000', '2001", "hac.yaml:11: home_agents[0].pools.ip6: "),
+        ("    spi_range", "    port: 0\n    spi_range", "hac.yaml:7: home_agents[0].port: 0 is no"),
+        ("hac.pem", "no.pem", "hac.yaml:2: tls.certificate: no.pem can't be read: "),
+        ("hac.key", "hac.pem", "hac.yaml:2: tls.key: hac.pem: no PEM private key"),
+        ("mn1@example.net", "mn1@", "hac.yaml:13: subscribers[0].mn_id: not a network access"),
+        ("mn2@", "mn1@", "hac.yaml:17: subscribers[1].mn_id: mn1@example.net stands twice"),
+        ("sixteen octets..", "too short", "hac.yaml:14: subscribers[0].psk: a pre-shared key has"),
+        ("0d0e0f", "0d0e0", "hac.yaml:18: subscribers[1].psk: is not hexadecimal"),
+        (
+            "{hex: 0001",
+            "{file: no.psk, hex: 00",
+            "hac.yaml:18: subscribers[1].psk: give exactly one",
+        ),
+        (
+            "{text: sixteen octets..}",
+            "{file: no.psk}",
+            "hac.yaml:14: subscribers[0].psk: no.psk can't",
+        ),
+        (
+            "100::10\n",
+            "101::10\n",
+            "hac.yaml:15: subscribers[0].home_address_ip6: 2001:db8:101::10 is",
+        ),
+        ("203.0.113.10", "203.0.113.255", "hac.yaml:16: subscribers[0].home_address_ip4: "),
+        (
+            "203.0.113.10",
+            "pool",
+            "hac.yaml:16: subscribers[0].home_address_ip4: ha1 has no pools.ip4",
+        ),
+        ("['127.0.0.1:0']", "[]", "hac.yaml: listen: is empty"),
+        (
+            "['127.0.0.1:0']",
+            "['127.0.0.1:1', '127.0.0.1:1']",
+            "hac.yaml:1: listen[1]: stands twice",
+        ),
+        ("['127.0.0.1:0']", "['127.0.0.1']", "hac.yaml:1: listen[0]: "),
+    ];
+    for (from, to, expected) in cases {
+        assert!(TEXT.contains(from), "{from}");
+        let error = folder.load(&TEXT.replacen(from, to, 1)).unwrap_err();
+        assert!(error.starts_with(expected), "{from} -> {to}: {error}");
+        assert!(!error.contains("sixteen"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_several_parts_is_named() {
+    let folder = Folder::new();
+    let second_agent = "  - name: ha2
+    ip6: 2001:db8:1::2
+    spi_range: [1001, 2000]
+    home_prefix_ip6: '2001:db8:200::/64'
+subscribers:
+";
+    let with = |agent: &str| TEXT.replace("subscribers:\n", agent);
+    let third = "  - mn_id: mn3@example.net\n    psk: {text: sixteen octets..}\n";
+    for (text, expected) in [
+        (
+            with(&second_agent.replace("1001", "1000")),
+            "hac.yaml:14: home_agents[1].spi_range: overlaps",
+        ),
+        (
+            with(&second_agent.replace("1::2", "1::1")),
+            "hac.yaml:13: home_agents[1].ip6: 2001:db8:1::1 is",
+        ),
+        (with(&second_agent.replace("ha2", "ha1")), "hac.yaml:12: home_agents[1].name: ha1 stands"),
+        (with(second_agent), "hac.yaml:17: subscribers[0].home_agent: is missing"),
+        (
+            format!("{TEXT}{third}    home_address_ip6: 2001:db8:100::10\n"),
+            "hac.yaml:21: subscribers[2].home_address_ip6: 2001:db8:100::10 is taken",
+        ),
+        (
+            format!("{TEXT}{third}    home_address_ip4: 203.0.113.10\n"),
+            "hac.yaml:21: subscribers[2].home_address_ip4: 203.0.113.10 is taken",
+        ),
+        (
+            format!("{TEXT}{third}    home_agent: ha9\n"),
+            "hac.yaml:21: subscribers[2].home_agent: ha9",
+        ),
+        (
+            format!("{TEXT}{third}    scope: O\n"),
+            "hac.yaml:21: subscribers[2].scope: O is no scope",
+        ),
+        (
+            format!("{TEXT}{third}    suites: [AES]\n"),
+            "hac.yaml:21: subscribers[2].suites[0]: AES is no",
+        ),
+        (format!("{TEXT}policy: {{suites: []}}\n"), "hac.yaml:19: policy.suites: is empty"),
+        (
+            format!("{TEXT}policy: {{sa_validity: 1}}\n"),
+            "hac.yaml:19: policy.sa_validity: 1 is out",
+        ),
+        (
+            format!("{TEXT}limits: {{connections: 0}}\n"),
+            "hac.yaml:19: limits.connections: 0 is out of",
+        ),
+    ] {
+        let error = folder.load(&text).unwrap_err();
+        assert!(error.starts_with(expected), "{expected}: {error}");
+    }
+    let named = with(second_agent).replace("    psk:", "    home_agent: ha1\n    psk:");
+    folder.load(&named).unwrap();
+}
+
+/// HAC-41, R-1, R-2: what its own mobile nodes would have to reject does not start.
+#[test]
+fn hac_41_certificates_that_nobody_accepts() {
+    let cn_only = || {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "hac.example.net");
+        params
+    };
+    let wildcard = || CertificateParams::new(vec!["*.example.net".to_owned()]).unwrap();
+    let expired = || {
+        let mut params = names();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        params
+    };
+    let future = || {
+        let mut params = names();
+        params.not_before = rcgen::date_time_ymd(2096, 1, 1);
+        params
+    };
+    let authority = || {
+        let mut params = names();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    };
+    let client = || {
+        let mut params = names();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params
+    };
+    for (params, expected) in [
+        (cn_only(), "in the CN only"),
+        (wildcard(), "wildcard"),
+        (expired(), "has expired"),
+        (future(), "not valid yet"),
+        (authority(), "CA certificate"),
+        (client(), "serverAuth"),
+    ] {
+        let folder = Folder::with(params, &KeyPair::generate().unwrap());
+        let error = folder.load(TEXT).unwrap_err();
+        assert!(error.starts_with("hac.yaml:2: tls.certificate: hac.pem: "), "{error}");
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let error = Folder::with(names(), &ed25519).load(TEXT).unwrap_err();
+    assert!(error.contains("channel binding"), "{error}");
+}
+
+#[test]
+fn an_address_is_a_name_too() {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::IpAddress("127.0.0.1".parse().unwrap())];
+    Folder::with(params, &KeyPair::generate().unwrap()).load(TEXT).unwrap();
+}
+
+#[test]
+fn the_key_of_another_certificate_is_refused() {
+    let folder = Folder::new();
+    fs::write(folder.path("hac.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let error = folder.load(TEXT).unwrap_err();
+    assert!(error.starts_with("hac.yaml:2: tls.key: hac.key: does not serve"), "{error}");
+}
+
+/// `--check` says what it found by text and by exit status, and starts nothing.
+#[test]
+fn check_says_ok_or_what_is_wrong() {
+    let folder = Folder::new();
+    folder.load(TEXT).unwrap();
+    let check = || {
+        let path = folder.path("hac.yaml");
+        Command::new(env!("CARGO_BIN_EXE_hearth-hac"))
+            .args(["--check", "--config"])
+            .arg(&path)
+            .output()
+            .unwrap()
+    };
+    let output = check();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().ends_with("hac.yaml: ok\n"));
+    assert!(!folder.path("hac.redb").exists() && !folder.path("hac.sock").exists());
+    fs::write(folder.path("hac.yaml"), TEXT.replace("name: ha1", "nam: ha1")).unwrap();
+    let output = check();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("hac.yaml:5: home_agents[0]"));
+}
