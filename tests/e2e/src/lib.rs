@@ -12,6 +12,7 @@
 
 pub mod directory;
 pub mod packet;
+pub mod payload;
 
 use std::{
     fs::{File, OpenOptions},

@@ -19,6 +19,10 @@ use crate::{
     wait,
 };
 
+/// The kernel hands captured packets over in blocks, at the latest after dumpcap's read timeout of
+/// 250 ms; twice that is safe. No event tells that a block is empty.
+const HANDED_OVER: Duration = Duration::from_millis(500);
+
 /// A running capture.
 pub struct Capture {
     child: Child,
@@ -61,6 +65,8 @@ impl Capture {
     /// # Errors
     /// Where dumpcap lost packets or does not end.
     pub fn finish(mut self) -> Result<PathBuf> {
+        // dumpcap drops what the kernel has not handed over yet, and says nothing of it.
+        std::thread::sleep(HANDED_OVER);
         self.interrupt();
         let child = &mut self.child;
         wait::until("the end of the capture", Duration::from_secs(10), || {

@@ -158,6 +158,18 @@ impl Lab {
         Program::start(&self.network.ha, &path, &["--config", &config], &files.log_of(role))
     }
 
+    /// Waits until something listens on the HAC's port in a namespace. Connects to nobody.
+    ///
+    /// # Errors
+    /// Where nothing does.
+    pub fn hac_listening(&self, namespace: &crate::netns::Netns) -> Result<()> {
+        wait::until("a listener on the HAC's port", Duration::from_secs(10), || {
+            let port = format!("sport = :{HAC_PORT}");
+            let sockets = run(namespace.command("ss").args(["-Hltn", &port]))?;
+            Ok((!sockets.is_empty()).then_some(()))
+        })
+    }
+
     /// Waits until a mobile node's namespace reaches the HAC by TCP.
     ///
     /// # Errors

@@ -1,0 +1,139 @@
+//! What a mobile node does with a HAC that it should not trust, or that is not there.
+//!
+//! ```text
+//!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearth-ha: hearthd, and hearth-hac or an impostor
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{path::Path, process::Child, time::Duration};
+
+use hearth_e2e::{PATIENCE, TestLab};
+use hearth_lab::{
+    config::NodeTuning,
+    node::{MobileNode, Status},
+    pki::{Authority, Server},
+    plan::{HAC_NAME, HAC_PORT, Subscriber, Visited},
+};
+use hearth_wire::suite::Suite;
+
+/// Starts a mobile node that must not get anywhere; its complaint.
+fn complaint(lab: &TestLab, who: &Subscriber, tuning: &NodeTuning) -> (MobileNode, String) {
+    let mut node = lab.start_node(0, who, tuning).unwrap();
+    let status = node.until("a complaint", PATIENCE, |status| status.last_error.is_some()).unwrap();
+    assert_unregistered(&status);
+    let text = status.last_error.unwrap().text;
+    println!("{text}");
+    (node, text)
+}
+
+fn assert_unregistered(status: &Status) {
+    assert_eq!(status.state, "bootstrapping");
+    assert!(status.bootstraps.is_empty() && status.registrations.is_empty(), "{status:?}");
+}
+
+/// `text` must name the trouble by one of these words.
+fn assert_names(text: &str, words: &[&str]) {
+    let lower = text.to_lowercase();
+    assert!(words.iter().any(|word| lower.contains(word)), "none of {words:?} in: {text}");
+}
+
+#[test]
+fn a_mobile_node_refuses_the_wrong_authority_and_the_wrong_name_and_fails_with_the_wrong_key() {
+    let lab = TestLab::up("trust");
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    lab.network.attach(0, Visited::Net6).unwrap();
+    lab.hac_reachable(0, Visited::Net6.home_agent()).unwrap();
+
+    let other = lab.options.files.dir.join("other-ca.pem");
+    Authority::new("Somebody else").unwrap().write_certificate(&other).unwrap();
+    let wrong_ca = NodeTuning { ca: Some(other), ..NodeTuning::default() };
+    let wrong_name = NodeTuning { hac_name: "hac2.example.net".into(), ..NodeTuning::default() };
+    let wrong_key = NodeTuning { psk: Some("5a".repeat(32)), ..NodeTuning::default() };
+    let cases: [(NodeTuning, &[&str]); 3] = [
+        (wrong_ca, &["issuer", "authority", "trust"]),
+        (wrong_name, &["name"]),
+        // Response/Init is keyed already: the node notices before the HAC does (R-8).
+        (wrong_key, &["auth", "key", "401"]),
+    ];
+    for (tuning, words) in cases {
+        let (mut node, text) = complaint(&lab, &who, &tuning);
+        assert_names(&text, words);
+        node.stop().unwrap();
+    }
+    assert!(lab.bindings().unwrap().is_empty());
+
+    // None of this hurt the HAC or the subscriber.
+    let mut node = lab.register(&who, Visited::Net6);
+    node.stop().unwrap();
+}
+
+/// `openssl s_server` in the place of the HAC, with a certificate of the right authority that
+/// nevertheless proves nothing (R-1). The HAC itself would refuse to start on it.
+fn impostor(lab: &TestLab, server: Server<'_>) -> Child {
+    let files = &lab.options.files;
+    let (certificate, key) = (files.dir.join("impostor.pem"), files.dir.join("impostor.key"));
+    lab.authority.write_server(server, &certificate, &key).unwrap();
+    let mut openssl = lab.network.ha.command("openssl");
+    openssl.args(["s_server", "-quiet", "-accept", &format!("[::]:{HAC_PORT}"), "-cert"]);
+    let child = openssl.arg(&certificate).arg("-key").arg(&key).spawn().unwrap();
+    lab.hac_listening(&lab.network.ha).unwrap();
+    child
+}
+
+#[test]
+fn a_mobile_node_refuses_certificates_without_its_name_as_subject_alternative() {
+    let mut lab = TestLab::prepare("impostor");
+    // The directory is the HAC's; hearthd needs none for this.
+    lab.start_hearthd().unwrap();
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    lab.network.attach(0, Visited::Net6).unwrap();
+    let cases: [Server<'_>; 2] = [
+        Server { common_name: HAC_NAME, alt_names: &[] },
+        Server { common_name: "x", alt_names: &["*.example.net"] },
+    ];
+    for server in cases {
+        let mut openssl = impostor(&lab, server);
+        lab.hac_reachable(0, Visited::Net6.home_agent()).unwrap();
+        let (mut node, text) = complaint(&lab, &who, &NodeTuning::default());
+        assert_names(&text, &["name"]);
+        node.stop().unwrap();
+        openssl.kill().unwrap();
+        openssl.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_mobile_node_waits_for_a_hac_that_is_down_and_keeps_its_binding_meanwhile() {
+    let mut lab = TestLab::prepare("hac-down");
+    lab.start_hearthd().unwrap();
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    lab.network.attach(0, Visited::Net6).unwrap();
+    let (mut node, text) = complaint(&lab, &who, &NodeTuning::default());
+    assert_names(&text, &["refused", "connect", "reach"]);
+    lab.start_hac().unwrap();
+    node.registered_at(Visited::Net6, PATIENCE).unwrap();
+    lab.ping_both(&who);
+    node.stop().unwrap();
+}
+
+/// The home agent falls silent: the node says so and goes on trying, and is served again once the
+/// home agent is back.
+#[test]
+fn a_mobile_node_says_that_the_home_agent_is_silent() {
+    let mut lab = TestLab::up("ha-silent");
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    lab.network.attach(0, Visited::Net6).unwrap();
+    lab.hac_reachable(0, Visited::Net6.home_agent()).unwrap();
+    let tuning = NodeTuning { lifetime: 4, ..NodeTuning::default() };
+    let mut node = lab.start_node(0, &who, &tuning).unwrap();
+    node.registered_at(Visited::Net6, PATIENCE).unwrap();
+    lab.hearthd.take().unwrap().crash().unwrap();
+    let silent = Duration::from_secs(40);
+    let status = node.until("a complaint", silent, |s| s.last_error.is_some()).unwrap();
+    assert_names(&status.last_error.unwrap().text, &["silent", "answer", "time"]);
+    assert!(Path::new("/proc").join(node.program.id().to_string()).exists());
+    lab.start_hearthd().unwrap();
+    node.until("service", Duration::from_secs(60), |s| s.state == "registered").unwrap();
+    lab.ping_both(&who);
+    node.stop().unwrap();
+}
