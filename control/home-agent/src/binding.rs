@@ -12,7 +12,8 @@ use hearth_wire::{MobileNodeId, Spi};
 use crate::HomeAgent;
 use crate::event::{Action, Notice};
 use crate::time::Timestamp;
-use crate::wheel::TimerId;
+use crate::timer::Timer;
+use crate::wheel::{TimerId, Wheel};
 
 /// One home address, where its mobile node is, and for how long. RFC 5555's second entry, for the
 /// IPv4 home address, is a field: it lives and dies with this one (DSM-07, DSM-16).
@@ -64,7 +65,8 @@ impl Binding {
 /// Bindings by home address; at most one for each.
 #[derive(Debug, Default)]
 pub(crate) struct BindingCache {
-    bindings: HashMap<Ipv6Addr, Binding>,
+    /// Boxed: a hash table of a million wide entries would be half empty.
+    bindings: HashMap<Ipv6Addr, Box<Binding>>,
     ipv4: HashMap<Ipv4Addr, Ipv6Addr>,
     held: usize,
 }
@@ -77,7 +79,7 @@ impl BindingCache {
 
     /// The entry of `home_address`, held ones included.
     pub(crate) fn entry(&self, home_address: Ipv6Addr) -> Option<&Binding> {
-        self.bindings.get(&home_address)
+        self.bindings.get(&home_address).map(Box::as_ref)
     }
 
     /// The binding of `home_address`.
@@ -87,7 +89,7 @@ impl BindingCache {
 
     /// The binding of `home_address`, for changes to what is no key of the cache.
     pub(crate) fn get_mut(&mut self, home_address: Ipv6Addr) -> Option<&mut Binding> {
-        self.bindings.get_mut(&home_address).filter(|binding| !binding.held)
+        self.bindings.get_mut(&home_address).filter(|binding| !binding.held).map(Box::as_mut)
     }
 
     /// The home address that `ipv4_home_address` is bound together with.
@@ -97,7 +99,10 @@ impl BindingCache {
 
     /// All bindings.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Ipv6Addr, &Binding)> {
-        self.bindings.iter().filter(|(_, binding)| !binding.held).map(|(home, b)| (*home, b))
+        self.bindings
+            .iter()
+            .filter(|(_, binding)| !binding.held)
+            .map(|(home, b)| (*home, b.as_ref()))
     }
 
     /// Puts `binding` in the place of what was there.
@@ -107,13 +112,28 @@ impl BindingCache {
             self.ipv4.insert(ipv4, home_address);
         }
         self.held += usize::from(binding.held);
-        self.bindings.insert(home_address, binding);
+        self.bindings.insert(home_address, Box::new(binding));
         before
+    }
+
+    /// Lets the binding of `home_address` under the SA `spi` end no later than the SA.
+    pub(crate) fn cap(
+        &mut self,
+        wheel: &mut Wheel<Timer>,
+        spi: Spi,
+        home_address: Ipv6Addr,
+        end: Timestamp,
+    ) {
+        let Some(binding) = self.get_mut(home_address) else { return };
+        if binding.spi == spi && binding.expires > end {
+            binding.expires = end;
+            binding.timer = wheel.reset(binding.timer, end, Timer::BindingEnd(home_address));
+        }
     }
 
     /// Takes the entry of `home_address` out, held or not.
     pub(crate) fn remove(&mut self, home_address: Ipv6Addr) -> Option<Binding> {
-        let binding = self.bindings.remove(&home_address)?;
+        let binding = *self.bindings.remove(&home_address)?;
         if let Some(ipv4) = binding.ipv4_home_address {
             self.ipv4.remove(&ipv4);
         }

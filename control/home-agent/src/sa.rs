@@ -67,7 +67,8 @@ pub(crate) struct Node {
 /// SAs by SPI, and what they say about mobile nodes and addresses.
 #[derive(Debug, Default)]
 pub(crate) struct SaTable {
-    sas: HashMap<Spi, Sa>,
+    /// Boxed: a hash table of a million wide entries would be half empty.
+    sas: HashMap<Spi, Box<Sa>>,
     nodes: HashMap<Arc<MobileNodeId>, Node>,
     /// In how many SAs an address is the home address.
     homes: HashMap<IpAddr, u32>,
@@ -76,11 +77,11 @@ pub(crate) struct SaTable {
 
 impl SaTable {
     pub(crate) fn get(&self, spi: Spi) -> Option<&Sa> {
-        self.sas.get(&spi)
+        self.sas.get(&spi).map(Box::as_ref)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Spi, &Sa)> {
-        self.sas.iter().map(|(spi, sa)| (*spi, sa))
+        self.sas.iter().map(|(spi, sa)| (*spi, sa.as_ref()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -111,11 +112,11 @@ impl SaTable {
             *self.homes.entry(home).or_default() += 1;
         }
         self.nodes.entry(Arc::clone(&sa.mn_id)).or_default().sas.push(spi);
-        self.sas.insert(spi, sa);
+        self.sas.insert(spi, Box::new(sa));
     }
 
     fn remove(&mut self, spi: Spi) -> Option<Sa> {
-        let sa = self.sas.remove(&spi)?;
+        let sa = *self.sas.remove(&spi)?;
         for home in homes_of(&sa) {
             if let Some(count) = self.homes.get_mut(&home) {
                 *count -= 1;
@@ -239,6 +240,7 @@ impl HomeAgent {
                 SaState::Unused | SaState::Used => info.validity_end,
             };
             sa.timer = self.wheel.reset(sa.timer, sa.ends, Timer::SaEnd(info.spi));
+            self.cache.cap(&mut self.wheel, info.spi, sa.home_address, sa.ends);
         }
     }
 
@@ -298,6 +300,7 @@ impl HomeAgent {
                 older.state = SaState::Superseded;
                 older.ends = older.validity_end.min(grace_end);
                 older.timer = self.wheel.reset(older.timer, older.ends, Timer::SaEnd(*other));
+                self.cache.cap(&mut self.wheel, *other, older.home_address, older.ends);
             }
         }
     }

@@ -167,6 +167,7 @@ impl Dataplane {
             let sa = ha.sa(binding.spi).unwrap();
             assert_eq!((sa.mn_id, sa.home_address), (binding.mn_id, binding.home_address));
             assert_ne!(sa.state, SaState::Unused);
+            assert!(binding.expires <= sa.ends);
         }
     }
 }

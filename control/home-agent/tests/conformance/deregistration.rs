@@ -1,8 +1,8 @@
 //! DRG: de-registration (RFC 6275 s.10.3.2).
 
-use hearth_home_agent::{Action, Notice};
+use hearth_home_agent::{Action, Event, Notice, Policy};
 
-use crate::lab::{Bu, COA, COA2, HOA, HOA4, Lab, addr, seconds};
+use crate::lab::{Bu, COA, COA2, HOA, HOA4, Lab, addr, policy, sa, seconds, spi};
 
 const AT_HOME: &str = "[2001:db8:6618:100::a]:5000";
 
@@ -37,6 +37,11 @@ fn drg_03_at_home_without_home_address_option() {
     assert_eq!((ack.message.status, ack.message.lifetime), (0, 0));
     assert_eq!((ack.to, ack.routing), (addr(AT_HOME), None));
     assert_eq!(outcome.unbinds(), [HOA]);
+    // At home there is no tunnel, and no NAT to speak of.
+    let mut lab = Lab::with(Policy { nat66_follow_source: true, ..policy() });
+    lab.bu(Bu::new(15));
+    let ack = lab.bu(Bu::new(16).lifetime(0).home_address(None).from(AT_HOME)).ack();
+    assert_eq!(ack.message.options.nat_detection, None);
     // With the option it is answered as any other, with a routing header.
     let mut lab = Lab::registered();
     let ack = lab.bu(Bu::new(16).lifetime(0).from(AT_HOME)).ack();
@@ -61,6 +66,15 @@ fn drg_05_and_drg_06_delayed_update_during_the_hold() {
     assert_eq!(outcome.ack().to, addr(COA));
     assert!(outcome.binds().is_empty());
     assert_eq!(lab.binding(), None);
+}
+
+#[test]
+fn the_hold_is_that_of_the_sa_that_ended_the_binding() {
+    let mut lab = Lab::registered();
+    lab.issue(sa(2));
+    lab.bu(Bu::new(20).spi(2).lifetime(0));
+    lab.event(Event::SaRevoked(spi(1)));
+    assert_eq!(lab.bu(Bu::new(19).spi(2)).answer(), (135, 20, 0));
 }
 
 #[test]

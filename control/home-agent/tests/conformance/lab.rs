@@ -146,6 +146,17 @@ impl<'a> Bu<'a> {
     }
 }
 
+impl Bu<'_> {
+    fn payload(&self) -> (u8, Vec<u8>) {
+        let source = self.home_address.unwrap_or(HOA);
+        let header = mobility_header(&Message::BindingUpdate(self.update), source);
+        match self.home_address {
+            Some(home) => (exthdr::DESTINATION_OPTIONS, with_home_address(&header, home)),
+            None => (mh::PROTO, header),
+        }
+    }
+}
+
 /// A Mobility Header, checksum and all, as a mobile node sends it.
 pub(crate) fn mobility_header(message: &Message<'_>, source: Ipv6Addr) -> Vec<u8> {
     let mut bytes = [0; 1024];
@@ -366,22 +377,30 @@ impl Lab {
         next_header: u8,
         payload: &[u8],
     ) -> Outcome {
-        let remote = addr(from);
-        let local = if remote.is_ipv4() { (HA4, 7872).into() } else { (HA, 7872).into() };
-        let spi = Spi::new(spi).unwrap();
+        let local = if addr(from).is_ipv4() { (HA4, 7872).into() } else { (HA, 7872).into() };
+        self.packet_to(local, spi, from, next_header, payload)
+    }
+
+    fn packet_to(
+        &mut self,
+        local: SocketAddr,
+        spi: u32,
+        from: &str,
+        next_header: u8,
+        payload: &[u8],
+    ) -> Outcome {
+        let (spi, remote) = (Spi::new(spi).unwrap(), addr(from));
         self.event(Event::Signalling(SignallingPacket { spi, remote, local, next_header, payload }))
     }
 
     pub(crate) fn bu(&mut self, bu: Bu<'_>) -> Outcome {
-        let source = bu.home_address.unwrap_or(HOA);
-        let header = mobility_header(&Message::BindingUpdate(bu.update), source);
-        match bu.home_address {
-            Some(home) => {
-                let payload = with_home_address(&header, home);
-                self.packet(bu.spi, bu.from, exthdr::DESTINATION_OPTIONS, &payload)
-            }
-            None => self.packet(bu.spi, bu.from, mh::PROTO, &header),
-        }
+        let (next_header, payload) = bu.payload();
+        self.packet(bu.spi, bu.from, next_header, &payload)
+    }
+
+    pub(crate) fn bu_to(&mut self, local: &str, bu: Bu<'_>) -> Outcome {
+        let (next_header, payload) = bu.payload();
+        self.packet_to(addr(local), bu.spi, bu.from, next_header, &payload)
     }
 
     /// A Mobility Header behind a Home Address option, from [`COA`] under SPI 1.

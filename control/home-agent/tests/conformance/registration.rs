@@ -91,6 +91,15 @@ fn reg_05_care_of_address_that_leads_back() {
         }
         assert_eq!(lab.binding(), Some((addr(COA), 15)), "{coa}");
     }
+    // What the mobile node knows as the HA's, the policy need not name.
+    for coa in [(HA, 5000).into(), SocketAddr::from((HA4, 5000))] {
+        let mut lab = Lab::with(Policy { ha_addresses: Vec::new(), ..policy() });
+        assert_eq!(lab.bu(Bu::new(1).from(&coa.to_string())).status(), 174, "{coa}");
+    }
+    // Sent to another address of the HA than the one that the HAC handed out.
+    let mut lab = Lab::with(Policy { ha_addresses: Vec::new(), ..policy() });
+    let outcome = lab.bu_to("[2001:db8:6618::2]:7872", Bu::new(1).alternate(&HA.to_string()));
+    assert_eq!(outcome.status(), 174);
     // Private and documentation ranges, and the home link itself, are as good as any.
     for coa in
         ["10.0.0.1:9", "192.168.1.1:9", "198.18.0.1:9", "[fd00::1]:9", "[2001:db8:6618:100::ff]:9"]

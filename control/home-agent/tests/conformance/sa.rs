@@ -115,6 +115,15 @@ fn r_31_only_a_plain_refresh_gets_176() {
 }
 
 #[test]
+fn r_31_a_move_to_another_sa_is_no_refresh() {
+    let mut lab = Lab::registered();
+    lab.issue(sa(2));
+    lab.event(Event::ReinitWanted(spi(2)));
+    assert_eq!(lab.bu(Bu::new(16).spi(2)).status(), 0);
+    assert_eq!(lab.bu(Bu::new(17).spi(2)).status(), 176);
+}
+
+#[test]
 fn r_31_not_while_the_binding_is_about_to_end() {
     for (waited, status) in [(393, 176), (394, 0)] {
         let mut lab = Lab::registered();
@@ -204,6 +213,15 @@ fn sa_09_make_before_break() {
 }
 
 #[test]
+fn r_15_a_de_registration_under_the_newer_one_counts() {
+    let mut lab = Lab::registered();
+    lab.issue(sa(2));
+    assert_eq!(lab.bu(Bu::new(16).spi(2).lifetime(0)).status(), 0);
+    assert_eq!(lab.bu(Bu::new(17)).refusal(), Refusal::SupersededSa);
+    assert_eq!(lab.wait(seconds(10)).removed_sas(), [1]);
+}
+
+#[test]
 fn r_15_a_refused_update_supersedes_nothing() {
     let mut lab = Lab::registered();
     lab.issue(sa(2));
@@ -245,6 +263,15 @@ fn r_15_at_most_64_and_the_oldest_unused_go_first() {
     assert_eq!(lab.bu(Bu::new(16)).status(), 0);
     // Another mobile node's do not count.
     assert!(lab.issue(other_sa(67)).removed_sas().is_empty());
+}
+
+#[test]
+fn r_15_a_replayed_record_does_not_lengthen_the_grace() {
+    let mut lab = Lab::registered();
+    lab.issue(sa(2));
+    lab.bu(Bu::new(16).spi(2));
+    lab.issue(lasting(7200, sa(1)));
+    assert_eq!(lab.wait(seconds(10)).removed_sas(), [1]);
 }
 
 #[test]
