@@ -110,3 +110,24 @@ pub enum Update {
     /// Answer to a lookup that found nothing.
     Unknown(Spi),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_exactly_the_lengths_of_their_suite() {
+        // R-13, ENC-21
+        for suite in Suite::ALL {
+            let (ikey_len, ekey_len) = (suite.ikey_len(), suite.ekey_len());
+            for ikey in [0, ikey_len - 1, ikey_len, ikey_len + 1] {
+                for ekey in [0, ekey_len.saturating_sub(1), ekey_len, ekey_len + 1] {
+                    let keys =
+                        DirectionKeys::new(suite, vec![1; ikey].into(), vec![2; ekey].into());
+                    let right = (ikey, ekey) == (ikey_len, ekey_len);
+                    assert_eq!(keys.is_some(), right, "{suite} {ikey} {ekey}");
+                }
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::header::PROTO_UDP;
+use super::PROTO_UDP;
 
 /// A one's complement sum that is not finished.
 #[derive(Debug, Clone, Copy, Default)]
@@ -204,6 +204,10 @@ mod tests {
         datagram[8..10].copy_from_slice(&word.to_be_bytes());
         let checksum = udp_checksum_v6(source, destination, &datagram);
         assert_eq!(checksum, 0xffff);
+        assert!(
+            !udp_valid_v6(source, destination, &datagram),
+            "0 is none, though the sum is right"
+        );
         datagram[6..8].copy_from_slice(&checksum.to_be_bytes());
         assert!(udp_valid_v6(source, destination, &datagram));
     }

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::wire::checksum;
 use super::*;
 
 const HOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);

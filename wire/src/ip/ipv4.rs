@@ -1,61 +1,14 @@
-//! Fixed headers as typed views on packet data.
+//! The IPv4 header.
 //!
-//! Read first: RFC 791 s.3.1; RFC 8200 s.3; RFC 768; RFC 2474 s.3; RFC 1624.
+//! Read first: RFC 791 s.3.1; RFC 2474 s.3; RFC 1624.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 
-use zerocopy::byteorder::network_endian::{U16, U32};
+use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::IpError;
 use super::checksum::{checksum, updated};
-
-/// EtherType of IPv4.
-pub const ETHERTYPE_IPV4: u16 = 0x0800;
-/// EtherType of ARP.
-pub const ETHERTYPE_ARP: u16 = 0x0806;
-/// EtherType of IPv6.
-pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-
-/// Protocol number of an IPv4 packet in a tunnel.
-pub const PROTO_IPV4: u8 = 4;
-/// Protocol number of UDP.
-pub const PROTO_UDP: u8 = 17;
-/// Protocol number of an IPv6 packet in a tunnel.
-pub const PROTO_IPV6: u8 = 41;
-
-/// Why octets are no IP packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IpError {
-    /// The version is not that of the header.
-    Version,
-    /// Fewer octets than the header, or than the packet's own length.
-    Truncated,
-    /// A length field is smaller than the header in front of it.
-    Length,
-    /// The IPv4 header checksum is wrong.
-    Checksum,
-}
-
-/// Ethernet II header without tags.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
-pub struct EthernetHeader {
-    /// Destination address.
-    pub destination: [u8; 6],
-    /// Source address.
-    pub source: [u8; 6],
-    /// EtherType.
-    pub ethertype: U16,
-}
-
-const _: () = assert!(size_of::<EthernetHeader>() == EthernetHeader::LEN);
-
-impl EthernetHeader {
-    /// Octets on the wire.
-    pub const LEN: usize = 14;
-}
 
 /// IPv4 header without its options.
 ///
@@ -212,170 +165,12 @@ impl Ipv4Header {
     }
 }
 
-/// IPv6 header.
-///
-/// ```text
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// |Version| Traffic Class |           Flow Label                  |
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// |         Payload Length        |  Next Header  |   Hop Limit   |
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// :                  Source Address (16 octets)                   :
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// :                Destination Address (16 octets)                :
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// ```
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
-pub struct Ipv6Header {
-    /// 6, traffic class and flow label.
-    version_class_flow: U32,
-    /// Octets behind this header.
-    pub payload_len: U16,
-    /// Type of the header behind this one.
-    pub next_header: u8,
-    /// Hop limit.
-    pub hop_limit: u8,
-    source: [u8; 16],
-    destination: [u8; 16],
-}
-
-const _: () = assert!(size_of::<Ipv6Header>() == Ipv6Header::LEN);
-
-impl Ipv6Header {
-    /// Octets on the wire.
-    pub const LEN: usize = 40;
-
-    /// A header in front of `payload_len` octets; `None` where these are more than 65535.
-    #[must_use]
-    pub fn new(
-        source: Ipv6Addr,
-        destination: Ipv6Addr,
-        next_header: u8,
-        hop_limit: u8,
-        payload_len: usize,
-    ) -> Option<Self> {
-        Some(Self {
-            version_class_flow: U32::new(6 << 28),
-            payload_len: U16::new(u16::try_from(payload_len).ok()?),
-            next_header,
-            hop_limit,
-            source: source.octets(),
-            destination: destination.octets(),
-        })
-    }
-
-    /// The header at the start of `bytes` and its packet's payload. Octets behind the packet's own
-    /// length are left out (R-22).
-    ///
-    /// # Errors
-    /// [`IpError::Version`], [`IpError::Truncated`].
-    pub fn parse(bytes: &[u8]) -> Result<(&Self, &[u8]), IpError> {
-        let (header, rest) = Self::ref_from_prefix(bytes).map_err(|_| IpError::Truncated)?;
-        if header.version_class_flow.get() >> 28 != 6 {
-            return Err(IpError::Version);
-        }
-        let payload = rest.get(..usize::from(header.payload_len.get()));
-        Ok((header, payload.ok_or(IpError::Truncated)?))
-    }
-
-    /// The source address.
-    #[must_use]
-    pub const fn source(&self) -> Ipv6Addr {
-        Ipv6Addr::from_octets(self.source)
-    }
-
-    /// The destination address.
-    #[must_use]
-    pub const fn destination(&self) -> Ipv6Addr {
-        Ipv6Addr::from_octets(self.destination)
-    }
-
-    /// DSCP and ECN.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "8 of the 32 bits")]
-    pub const fn traffic_class(&self) -> u8 {
-        (self.version_class_flow.get() >> 20) as u8
-    }
-
-    /// Sets DSCP and ECN.
-    pub const fn set_traffic_class(&mut self, traffic_class: u8) {
-        let others = self.version_class_flow.get() & 0xf00f_ffff;
-        self.version_class_flow = U32::new(others | (traffic_class as u32) << 20);
-    }
-
-    /// The 20 bits of the flow label.
-    #[must_use]
-    pub const fn flow_label(&self) -> u32 {
-        self.version_class_flow.get() & 0x000f_ffff
-    }
-
-    /// Takes one off the hop limit. `false`, and nothing changed, where it is 0 or 1: the packet
-    /// must not be forwarded.
-    #[must_use]
-    pub const fn decrement_hop_limit(&mut self) -> bool {
-        if self.hop_limit <= 1 {
-            return false;
-        }
-        self.hop_limit -= 1;
-        true
-    }
-}
-
-/// UDP header.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
-pub struct UdpHeader {
-    /// Source port.
-    pub source_port: U16,
-    /// Destination port.
-    pub destination_port: U16,
-    /// Octets of header and payload.
-    pub length: U16,
-    /// Checksum; 0 says that there is none.
-    pub checksum: U16,
-}
-
-const _: () = assert!(size_of::<UdpHeader>() == UdpHeader::LEN);
-
-impl UdpHeader {
-    /// Octets on the wire.
-    pub const LEN: usize = 8;
-
-    /// A header without checksum in front of `payload_len` octets; `None` where the datagram would
-    /// have more than 65535 octets.
-    #[must_use]
-    pub fn new(source_port: u16, destination_port: u16, payload_len: usize) -> Option<Self> {
-        let length = payload_len.checked_add(Self::LEN)?;
-        Some(Self {
-            source_port: U16::new(source_port),
-            destination_port: U16::new(destination_port),
-            length: U16::new(u16::try_from(length).ok()?),
-            checksum: U16::ZERO,
-        })
-    }
-
-    /// The header at the start of `bytes` and the datagram's payload by its own length.
-    ///
-    /// # Errors
-    /// [`IpError::Truncated`], [`IpError::Length`].
-    pub fn parse(bytes: &[u8]) -> Result<(&Self, &[u8]), IpError> {
-        let (header, rest) = Self::ref_from_prefix(bytes).map_err(|_| IpError::Truncated)?;
-        let payload_len =
-            usize::from(header.length.get()).checked_sub(Self::LEN).ok_or(IpError::Length)?;
-        Ok((header, rest.get(..payload_len).ok_or(IpError::Truncated)?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ip::PROTO_UDP;
 
     /// The header of a packet that was captured and whose checksum is known to be right.
     const IPV4: [u8; 20] = [
@@ -462,61 +257,19 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_header_field_by_field() {
-        let source = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-        let destination = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
-        let mut octets = vec![0x6a, 0xb1, 0x23, 0x45, 0, 3, 17, 64];
-        octets.extend_from_slice(&source.octets());
-        octets.extend_from_slice(&destination.octets());
-        octets.extend_from_slice(b"abcpadding");
-        let (header, payload) = Ipv6Header::parse(&octets).unwrap();
-        assert_eq!((header.source(), header.destination()), (source, destination));
-        assert_eq!((header.next_header, header.hop_limit), (17, 64));
-        assert_eq!((header.traffic_class(), header.flow_label()), (0xab, 0x1_2345));
-        assert_eq!(payload, b"abc");
-        let mut made = Ipv6Header::new(source, destination, 17, 64, 3).unwrap();
-        assert_eq!(made.as_bytes()[..8], [0x60, 0, 0, 0, 0, 3, 17, 64]);
-        made.set_traffic_class(0xab);
-        assert_eq!(made.as_bytes()[..4], [0x6a, 0xb0, 0, 0]);
-        assert!(made.decrement_hop_limit());
-        made.hop_limit = 1;
-        assert!(!made.decrement_hop_limit());
-        assert_eq!(made.hop_limit, 1);
-        octets[0] = 0x45;
-        assert_eq!(Ipv6Header::parse(&octets), Err(IpError::Version));
-    }
-
-    #[test]
-    fn udp_header_field_by_field() {
-        let octets = [0x1e, 0xc0, 0x30, 0x39, 0, 10, 0xbe, 0xef, b'a', b'b', b'c'];
-        let (header, payload) = UdpHeader::parse(&octets).unwrap();
-        assert_eq!((header.source_port.get(), header.destination_port.get()), (7872, 12345));
-        assert_eq!((header.checksum.get(), payload), (0xbeef, &b"ab"[..]));
-        assert_eq!(UdpHeader::new(7872, 12345, 2).unwrap().as_bytes()[..6], octets[..6]);
-        assert_eq!(UdpHeader::parse(&octets[..9]), Err(IpError::Truncated));
-        assert_eq!(UdpHeader::parse(&[0, 1, 0, 2, 0, 7, 0, 0, 0]), Err(IpError::Length));
-    }
-
-    #[test]
-    fn lengths_of_16_bits_are_the_limit() {
-        let (four, six) = (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
-        assert!(Ipv4Header::new(four, four, 17, 1, 65515).is_some());
-        assert!(Ipv4Header::new(four, four, 17, 1, 65516).is_none());
-        assert!(Ipv6Header::new(six, six, 17, 1, 65535).is_some());
-        assert!(Ipv6Header::new(six, six, 17, 1, 65536).is_none());
-        assert!(UdpHeader::new(1, 2, 65527).is_some());
-        assert!(UdpHeader::new(1, 2, usize::MAX).is_none());
+    fn a_packet_has_65535_octets_at_most() {
+        let address = Ipv4Addr::LOCALHOST;
+        assert!(Ipv4Header::new(address, address, 17, 1, 65515).is_some());
+        assert!(Ipv4Header::new(address, address, 17, 1, 65516).is_none());
     }
 
     proptest! {
         #[test]
-        fn parse_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..80), six: bool) {
+        fn parse_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Some(first) = bytes.first_mut() {
-                *first = if six { 0x60 } else { 0x40 | *first & 0x0f };
+                *first = 0x40 | *first & 0x0f;
             }
             let _ = Ipv4Header::parse(&bytes);
-            let _ = Ipv6Header::parse(&bytes);
-            let _ = UdpHeader::parse(&bytes);
         }
     }
 }
