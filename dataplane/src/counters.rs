@@ -5,6 +5,7 @@
 //! one instant.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use crate::drop_reason::DropReason;
 
@@ -106,7 +107,7 @@ impl WorkerCounters {
         }
     }
 
-    pub(crate) fn drop(&self, reason: DropReason) {
+    pub(crate) fn stopped(&self, reason: DropReason) {
         if let Some(counter) = self.drops.get(reason as usize) {
             counter.add(1);
         }
@@ -116,7 +117,7 @@ impl WorkerCounters {
 /// The counters of all workers.
 #[derive(Debug)]
 pub struct Counters {
-    workers: Box<[WorkerCounters]>,
+    workers: Box<[Arc<WorkerCounters>]>,
 }
 
 /// Packets and octets.
@@ -218,12 +219,12 @@ impl Snapshot {
 
 impl Counters {
     pub(crate) fn new(workers: usize, ports: usize) -> Self {
-        Self { workers: (0..workers).map(|_| WorkerCounters::new(ports)).collect() }
+        Self { workers: (0..workers).map(|_| Arc::new(WorkerCounters::new(ports))).collect() }
     }
 
     /// The counters of one worker, if it exists.
-    pub(crate) fn worker(&self, index: usize) -> Option<&WorkerCounters> {
-        self.workers.get(index)
+    pub(crate) fn worker(&self, index: usize) -> Option<Arc<WorkerCounters>> {
+        self.workers.get(index).cloned()
     }
 
     /// Adds up all workers. Cheap enough for every second, not for every packet.
@@ -241,7 +242,7 @@ impl Counters {
         Snapshot {
             drops: core::array::from_fn(|reason| self.sum(|worker| worker.drops.get(reason))),
             ports: (0..ports).map(|port| self.port(port)).collect(),
-            workers: self.workers.iter().map(worker_totals).collect(),
+            workers: self.workers.iter().map(|worker| worker_totals(worker)).collect(),
             uplink: flow(|worker| &worker.uplink),
             downlink: flow(|worker| &worker.downlink),
             uplink_plain: flow(|worker| &worker.uplink_plain),
@@ -261,7 +262,7 @@ impl Counters {
     }
 
     fn sum(&self, select: impl Fn(&WorkerCounters) -> Option<&Counter>) -> u64 {
-        self.workers.iter().filter_map(select).map(Counter::get).sum()
+        self.workers.iter().filter_map(|worker| select(worker)).map(Counter::get).sum()
     }
 
     fn port(&self, port: usize) -> PortTotals {

@@ -139,6 +139,20 @@ impl Ip {
         })
     }
 
+    /// Source and destination alone, of a packet that was parsed before.
+    pub(crate) fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
+        if let (Some(0x60), Some(header)) =
+            (packet.first().map(|first| first & 0xf0), packet.first_chunk::<IPV6_LEN>())
+        {
+            let [source, destination] = addresses_v6(header);
+            return Some((source.into(), destination.into()));
+        }
+        let header = packet.first_chunk::<IPV4_LEN>()?;
+        let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
+        let destination = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
+        Some((source.into(), destination.into()))
+    }
+
     /// The EtherType that carries this packet.
     pub(crate) const fn ethertype(&self) -> [u8; 2] {
         match self.destination {

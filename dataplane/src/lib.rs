@@ -16,15 +16,28 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 pub mod config;
+pub mod control_port;
 pub mod counters;
+mod crypto;
+mod dataplane;
 pub mod drop_reason;
 mod layout;
+mod missing;
+mod note;
 mod outer;
 mod sa;
+mod stage;
 mod table;
+mod view;
+mod work;
+pub mod worker;
 
 pub use config::{
     Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, Service, TableError,
 };
+pub use control_port::{ControlError, ControlPort, FromWorker, HeldPacket, SignallingPacket};
 pub use counters::{Counters, Snapshot};
+pub use dataplane::{Dataplane, PortSetup};
 pub use drop_reason::DropReason;
+pub use table::writer::TableWriter;
+pub use worker::Worker;

@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use hearth_wire::ip::{Sum, checksum};
 
-use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, ethertype, proto};
+use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, proto};
 
 /// Hop limit and TTL of outer packets.
 const HOP_LIMIT: u8 = 64;
@@ -68,20 +68,6 @@ impl OuterHeaders {
     /// Octets of both headers.
     pub(crate) fn len(&self) -> usize {
         usize::from(self.len)
-    }
-
-    /// Octets of the IP header.
-    fn ip_len(&self) -> usize {
-        self.len() - UDP_LEN
-    }
-
-    fn is_v6(&self) -> bool {
-        self.ip_len() == IPV6_LEN
-    }
-
-    /// The EtherType that carries the packet.
-    pub(crate) fn ethertype(&self) -> [u8; 2] {
-        if self.is_v6() { ethertype::IPV6 } else { ethertype::IPV4 }
     }
 
     /// Writes the headers into `space`, which has room for [`Self::len`] octets. The UDP checksum

@@ -24,7 +24,7 @@ use hearth_wire::SeqNo;
 
 /// What the window says about a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replay {
+pub(crate) enum Replay {
     /// Not seen yet.
     Fresh,
     /// Already accepted.
@@ -37,7 +37,7 @@ pub enum Replay {
 ///
 /// The state is atomic only so that control may read it; one worker writes it.
 #[derive(Debug, Clone, Copy)]
-pub struct ReplayWindow<'a> {
+pub(crate) struct ReplayWindow<'a> {
     /// Highest accepted number plus 1; 0 while nothing was accepted. owner: rw, control: ro
     top: &'a AtomicU64,
     /// `N / 64` words. owner: rw
@@ -48,7 +48,7 @@ impl<'a> ReplayWindow<'a> {
     /// A window over this state. The number of words must be a power of two; with none every
     /// number is refused.
     #[must_use]
-    pub const fn new(top: &'a AtomicU64, bits: &'a [AtomicU64]) -> Self {
+    pub(crate) const fn new(top: &'a AtomicU64, bits: &'a [AtomicU64]) -> Self {
         Self { top, bits }
     }
 
@@ -58,7 +58,7 @@ impl<'a> ReplayWindow<'a> {
 
     /// Whether `seq` would be accepted.
     #[must_use]
-    pub fn look(self, seq: SeqNo) -> Replay {
+    pub(crate) fn look(self, seq: SeqNo) -> Replay {
         let (seq, top) = (u64::from(seq.0), self.top.load(Relaxed));
         if seq >= top {
             return if self.bits.is_empty() { Replay::TooOld } else { Replay::Fresh };
@@ -75,7 +75,7 @@ impl<'a> ReplayWindow<'a> {
     }
 
     /// Accepts `seq` if it is fresh, and says what it was.
-    pub fn commit(self, seq: SeqNo) -> Replay {
+    pub(crate) fn commit(self, seq: SeqNo) -> Replay {
         let verdict = self.look(seq);
         if verdict != Replay::Fresh {
             return verdict;
@@ -93,7 +93,7 @@ impl<'a> ReplayWindow<'a> {
 
     /// The highest accepted number.
     #[must_use]
-    pub fn highest(self) -> Option<SeqNo> {
+    pub(crate) fn highest(self) -> Option<SeqNo> {
         self.top.load(Relaxed).checked_sub(1).and_then(|seq| u32::try_from(seq).ok()).map(SeqNo)
     }
 

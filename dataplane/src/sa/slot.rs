@@ -12,11 +12,12 @@
 //! number is configured.
 
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
 
-use crate::sa::keys::KeySchedule;
+use crate::sa::keys::{Direction, KeySchedule};
 use crate::table::reserve::Zeroed;
 
 /// What workers have to know of an SA besides its keys.
@@ -64,6 +65,10 @@ impl DirectionState {
         self.octets.store(octets, Ordering::Relaxed);
     }
 
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn packets(&self) -> u64 {
         self.packets.load(Ordering::Relaxed)
     }
@@ -87,15 +92,17 @@ pub(crate) struct SaSlot {
     /// Index of the binding whose data this SA may carry, plus 1.
     binding: AtomicU32,
     facts: AtomicU32,
+    /// 1 while the keys are initialised. control: rw
+    filled: AtomicU32,
     pub(crate) inbound: DirectionState,
     pub(crate) outbound: DirectionState,
-    keys: [UnsafeCell<KeySchedule>; 2],
+    keys: [UnsafeCell<MaybeUninit<KeySchedule>>; 2],
 }
 
 // SAFETY: `keys` is written only through `fill`, whose caller promises that nobody reads; the other
 // fields are atomic.
 unsafe impl Sync for SaSlot {}
-// SAFETY: all fields are integers or arrays of octets.
+// SAFETY: all fields are integers, and keys that are not read before they are written.
 unsafe impl Zeroed for SaSlot {}
 
 impl SaSlot {
@@ -121,14 +128,20 @@ impl SaSlot {
         self.binding.store(value, Ordering::Release);
     }
 
-    /// Keys of packets from MN to HA; stable while the SA is published and not reclaimed.
-    pub(crate) const fn keys_in(&self) -> *const KeySchedule {
-        self.keys[0].get()
-    }
-
-    /// Keys of packets from HA to MN; stable while the SA is published and not reclaimed.
-    pub(crate) const fn keys_out(&self) -> *const KeySchedule {
-        self.keys[1].get()
+    /// The keys of one direction.
+    ///
+    /// # Safety
+    /// The caller found the SA published in this slot, is a worker that has not reported quiescent
+    /// since and will not do so before it is done with the keys, however long `'k` is.
+    pub(crate) unsafe fn keys<'k>(&self, direction: Direction) -> &'k KeySchedule {
+        let [inbound, outbound] = &self.keys;
+        let keys = match direction {
+            Direction::Inbound => inbound,
+            Direction::Outbound => outbound,
+        };
+        // SAFETY: a published slot is filled, and its keys are neither written nor wiped before
+        // the grace period that the caller holds up.
+        unsafe { (*keys.get()).assume_init_ref() }
     }
 
     /// Draws the next outbound number; `None` when all are used. Only the owner calls this.
@@ -139,20 +152,19 @@ impl SaSlot {
         Some(SeqNo(seq))
     }
 
-    /// Writes an SA into an empty slot, keys through `fill`; nothing is published yet.
+    /// Writes an SA into an empty slot; nothing is published yet.
     ///
     /// # Safety
     /// No worker may hold or use the slot's keys: the slot has never been published, or every
     /// worker has been quiescent since it was withdrawn. Control is the only caller.
-    pub(crate) unsafe fn fill(
-        &self,
-        facts: SaFacts,
-        next_outbound: SeqNo,
-        fill: impl FnOnce(&mut KeySchedule, &mut KeySchedule),
-    ) {
-        // SAFETY: the caller promises that nobody else refers to the keys.
-        let (inbound, outbound) = unsafe { (&mut *self.keys[0].get(), &mut *self.keys[1].get()) };
-        fill(inbound, outbound);
+    pub(crate) unsafe fn fill(&self, facts: SaFacts, next_outbound: SeqNo, keys: [KeySchedule; 2]) {
+        // SAFETY: promised by the caller.
+        unsafe { self.wipe() };
+        for (place, keys) in self.keys.iter().zip(keys) {
+            // SAFETY: the caller promises that nobody else refers to the keys.
+            unsafe { (*place.get()).write(keys) };
+        }
+        self.filled.store(1, Ordering::Relaxed);
         self.inbound.reset(0);
         self.outbound.reset(u64::from(next_outbound.0));
         self.set_binding(None);
@@ -170,14 +182,18 @@ impl SaSlot {
         self.set_binding(None);
     }
 
-    /// Wipes the keys.
+    /// Wipes the keys, if there are any.
     ///
     /// # Safety
     /// As for [`Self::fill`].
     pub(crate) unsafe fn wipe(&self) {
-        for keys in &self.keys {
-            // SAFETY: the caller promises that nobody else refers to the keys.
-            unsafe { (*keys.get()).wipe() };
+        if self.filled.swap(0, Ordering::Relaxed) == 0 {
+            return;
+        }
+        for place in &self.keys {
+            // SAFETY: filled, and the caller promises that nobody else refers to the keys. Key
+            // types wipe themselves when they are dropped.
+            unsafe { (*place.get()).assume_init_drop() };
         }
     }
 }

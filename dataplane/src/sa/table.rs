@@ -70,6 +70,13 @@ impl SaTable {
         Some(SaRef { slot, index, facts: slot.facts()? })
     }
 
+    /// Asks for the lines of an SA that the next look touches.
+    pub(crate) fn prefetch(&self, spi: u32) {
+        if let Some(index) = self.index_of(spi) {
+            self.slots.prefetch(index as usize, 4);
+        }
+    }
+
     /// The replay window of the SA at `index`.
     pub(crate) fn window<'a>(&'a self, index: u32, slot: &'a SaSlot) -> ReplayWindow<'a> {
         ReplayWindow::new(&slot.inbound.sequence, self.bits(index))
@@ -89,14 +96,14 @@ impl SaTable {
         spi: Spi,
         facts: SaFacts,
         next_outbound: SeqNo,
-        fill: impl FnOnce(&mut KeySchedule, &mut KeySchedule),
+        keys: [KeySchedule; 2],
     ) -> Option<()> {
         let index = self.index_of(spi.get())?;
         let slot = self.slot(index)?;
         self.bits(index).iter().for_each(|word| word.store(0, Ordering::Relaxed));
         self.used.fetch_max(u64::from(index) + 1, Ordering::Relaxed);
         // SAFETY: promised by the caller.
-        unsafe { slot.fill(facts, next_outbound, fill) };
+        unsafe { slot.fill(facts, next_outbound, keys) };
         slot.publish(spi);
         Some(())
     }
@@ -117,13 +124,16 @@ impl Drop for SaTable {
 mod tests {
     use super::*;
     use crate::sa::replay::Replay;
+    use hearth_dpdk::MultiBuffer;
     use hearth_wire::{Scope, Suite};
 
     const FACTS: SaFacts = SaFacts { suite: Suite::Aes128CbcSha, scope: Scope::SignallingAndData };
 
     fn insert(table: &SaTable, spi: u32, next: u32) -> Option<()> {
+        let crypto = MultiBuffer::new().unwrap();
+        let key = || KeySchedule::NullSha(crypto.hmac_sha1_key(&[7; 20]));
         // SAFETY: single-threaded, nobody uses the slot.
-        unsafe { table.insert(Spi::new(spi).unwrap(), FACTS, SeqNo(next), |_, _| ()) }
+        unsafe { table.insert(Spi::new(spi).unwrap(), FACTS, SeqNo(next), [key(), key()]) }
     }
 
     #[test]

@@ -1,3 +1,8 @@
 //! What workers read and control writes.
 
+pub(crate) mod binding;
+pub(crate) mod fib;
+pub(crate) mod neighbour;
 pub(crate) mod reserve;
+pub(crate) mod shared;
+pub(crate) mod writer;

@@ -54,6 +54,22 @@ impl<T: Zeroed> Reserve<T> {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
+    /// Asks for the first `lines` cache lines of the value at `index`.
+    pub(crate) fn prefetch(&self, index: usize, lines: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(value) = self.get(index) {
+            let start = core::ptr::from_ref(value).cast::<i8>();
+            for line in 0..lines {
+                // SAFETY: a prefetch never faults; SSE is part of x86-64.
+                unsafe {
+                    core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
+                        start.wrapping_add(line * 64),
+                    );
+                }
+            }
+        }
+    }
+
     /// The value at `index`.
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
         self.as_slice().get(index)

@@ -1,0 +1,209 @@
+//! Control's end of the rings: packets for control, and packets from it.
+//!
+//! Workers never wait for control: what does not fit into a ring is dropped and counted. Signalling
+//! has a ring of its own, so that a flood of host packets does not delay registrations.
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use hearth_dpdk::{Burst, Mbuf, Mempool, RingConsumer, RingProducer};
+use hearth_wire::Spi;
+
+use crate::config::PortId;
+use crate::missing::MissingSpis;
+use crate::note::Note;
+
+/// A PType 8 packet that passed every check of R-24 (to control): its sender holds the SA's keys,
+/// and the number was fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignallingPacket<'a> {
+    /// The SA.
+    pub spi: Spi,
+    /// Outer source address and port.
+    pub remote: SocketAddr,
+    /// The service address and port it was sent to.
+    pub local: SocketAddr,
+    /// What `payload` starts with; an IPv6 extension header or the Mobility Header.
+    pub next_header: u8,
+    /// The decrypted content without padding and trailer.
+    pub payload: &'a [u8],
+}
+
+/// A packet whose next hop has no MAC address yet. Give it back with [`ControlPort::resend`], or
+/// drop it.
+#[derive(Debug)]
+pub struct HeldPacket(Mbuf);
+
+impl HeldPacket {
+    /// The IP packet.
+    #[must_use]
+    pub fn packet(&self) -> &[u8] {
+        self.0.data()
+    }
+}
+
+/// What a worker hands to control.
+#[derive(Debug)]
+pub enum FromWorker<'a> {
+    /// Signalling from a mobile node.
+    Signalling(SignallingPacket<'a>),
+    /// An Ethernet frame for the kernel, to be written to the TAP of this port.
+    Host {
+        /// The port.
+        port: PortId,
+        /// The frame.
+        frame: &'a [u8],
+    },
+    /// A neighbour has to be resolved before this packet can leave.
+    Unresolved {
+        /// The port it would leave by.
+        port: PortId,
+        /// The neighbour.
+        next_hop: IpAddr,
+        /// The packet, from its IP header on.
+        packet: HeldPacket,
+    },
+    /// A PType 8 packet named an SPI that is not in the table; the packet itself is dropped. Told
+    /// at most once per worker and poll.
+    UnknownSpi(Spi),
+}
+
+/// Why a packet could not be sent. It is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlError {
+    /// The mempool is empty.
+    NoBuffer,
+    /// The packet does not fit into one buffer.
+    TooLarge,
+    /// The worker does not keep up.
+    RingFull,
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoBuffer => "no packet buffer is free",
+            Self::TooLarge => "the packet is larger than a buffer",
+            Self::RingFull => "the worker's ring is full",
+        })
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+/// Control's end of the rings.
+#[derive(Debug)]
+pub struct ControlPort {
+    pool: Mempool,
+    to_workers: Vec<RingProducer>,
+    signalling: RingConsumer,
+    host: RingConsumer,
+    batch: Burst<32>,
+    missing: Arc<MissingSpis>,
+}
+
+impl ControlPort {
+    pub(crate) fn new(
+        pool: Mempool,
+        to_workers: Vec<RingProducer>,
+        signalling: RingConsumer,
+        host: RingConsumer,
+        missing: Arc<MissingSpis>,
+    ) -> Self {
+        Self { pool, to_workers, signalling, host, batch: Burst::new(), missing }
+    }
+
+    /// Takes up to `max` packets of each kind, signalling first, and gives each to `handle`;
+    /// returns how many there were. Never waits.
+    pub fn poll(&mut self, max: usize, mut handle: impl FnMut(FromWorker<'_>)) -> usize {
+        let mut handled = 0;
+        self.missing.take(|spi| {
+            handle(FromWorker::UnknownSpi(spi));
+            handled += 1;
+        });
+        for ring in [&mut self.signalling, &mut self.host] {
+            let mut left = max;
+            while left > 0 && ring.receive(&mut self.batch) > 0 {
+                left = left.saturating_sub(self.batch.len());
+                for mbuf in self.batch.drain() {
+                    deliver(mbuf, &mut handle);
+                    handled += 1;
+                }
+            }
+        }
+        handled
+    }
+
+    /// Sends a PType 8 packet under an SA: `payload` is IPv6 extension headers and a Mobility
+    /// Header, of which `next_header` names the first.
+    ///
+    /// # Errors
+    /// [`ControlError`]. A worker drops and counts the packet where the SA is gone by then.
+    pub fn send_signalling(
+        &mut self,
+        spi: Spi,
+        local: SocketAddr,
+        remote: SocketAddr,
+        next_header: u8,
+        payload: &[u8],
+    ) -> Result<(), ControlError> {
+        let len = u16::try_from(payload.len()).map_err(|_| ControlError::TooLarge)?;
+        let note = Note::Signalling { spi, local, remote, next_header, payload: (0, len) };
+        self.send(spi.get(), note, payload)
+    }
+
+    /// Sends a frame that the kernel wrote to the TAP of `port`: to a bound home address it is
+    /// tunnelled, else it leaves by the port as it is.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn send_from_host(&mut self, port: PortId, frame: &[u8]) -> Result<(), ControlError> {
+        self.send(u32::from(port.0), Note::Host { port }, frame)
+    }
+
+    /// Gives back a packet of [`FromWorker::Unresolved`], when the neighbour has been told to
+    /// [`crate::TableWriter::set_neighbour`].
+    ///
+    /// # Errors
+    /// [`ControlError::RingFull`].
+    pub fn resend(
+        &mut self,
+        port: PortId,
+        next_hop: IpAddr,
+        packet: HeldPacket,
+    ) -> Result<(), ControlError> {
+        self.push(u32::from(port.0), Note::Unresolved { port, next_hop }, packet.0)
+    }
+
+    fn send(&mut self, spread: u32, note: Note, content: &[u8]) -> Result<(), ControlError> {
+        let mut mbuf = self.pool.alloc().ok_or(ControlError::NoBuffer)?;
+        mbuf.append(content.len()).ok_or(ControlError::TooLarge)?.copy_from_slice(content);
+        self.push(spread, note, mbuf)
+    }
+
+    /// SPI mod workers is the SA's owner; everything else only wants to stay in order.
+    fn push(&mut self, spread: u32, note: Note, mut mbuf: Mbuf) -> Result<(), ControlError> {
+        let worker = spread as usize % self.to_workers.len().max(1);
+        let ring = self.to_workers.get_mut(worker).ok_or(ControlError::RingFull)?;
+        note.store(&mut mbuf);
+        ring.push(mbuf).map_err(|_| ControlError::RingFull)
+    }
+}
+
+fn deliver(mbuf: Mbuf, handle: &mut impl FnMut(FromWorker<'_>)) {
+    match Note::load(&mbuf) {
+        Some(Note::Signalling { spi, local, remote, next_header, payload: (offset, len) }) => {
+            let (offset, len) = (usize::from(offset), usize::from(len));
+            if let Some(payload) = mbuf.data().get(offset..offset + len) {
+                let packet = SignallingPacket { spi, remote, local, next_header, payload };
+                handle(FromWorker::Signalling(packet));
+            }
+        }
+        Some(Note::Host { port }) => handle(FromWorker::Host { port, frame: mbuf.data() }),
+        Some(Note::Unresolved { port, next_hop }) => {
+            handle(FromWorker::Unresolved { port, next_hop, packet: HeldPacket(mbuf) });
+        }
+        Some(Note::Envelope(_) | Note::Downlink { .. }) | None => {}
+    }
+}

@@ -1,0 +1,166 @@
+//! Putting a dataplane together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hearth_dpdk::{Eal, Mempool, Qsbr, Queues, RxQueue, TxQueue, mpsc_ring, spsc_ring};
+
+use crate::config::{BuildError, Config, PortId};
+use crate::control_port::ControlPort;
+use crate::counters::Counters;
+use crate::missing::MissingSpis;
+use crate::table::shared::Tables;
+use crate::table::writer::{TableWriter, WriterParts};
+use crate::worker::{Worker, WorkerParts};
+
+/// Packets that a ring between workers, or from or to control, holds.
+const RING_SIZE: u32 = 1024;
+
+/// A port as the dataplane uses it. Its `PortId` is its place in the list.
+#[derive(Debug)]
+pub struct PortSetup {
+    /// Its MAC address, also the TAP's.
+    pub mac: [u8; 6],
+    /// Octets of the largest IP packet that may leave by it.
+    pub mtu: u16,
+    /// Its queues: one transmit queue per worker; receive queues are dealt out to the workers.
+    pub queues: Queues,
+}
+
+/// The workers, the tables' writer, control's end of the rings, and the counters.
+pub struct Dataplane {
+    /// One per core; each goes to a thread of its own.
+    pub workers: Vec<Worker>,
+    /// For the control thread.
+    pub tables: TableWriter,
+    /// For the control thread.
+    pub control: ControlPort,
+    /// For anybody.
+    pub counters: Arc<Counters>,
+}
+
+impl Dataplane {
+    /// Builds a dataplane over these ports. Packets that control sends come from `pool`.
+    ///
+    /// # Errors
+    /// [`BuildError`]; the ports are closed then.
+    pub fn new(
+        eal: &Eal,
+        config: &Config,
+        ports: Vec<PortSetup>,
+        pool: &Mempool,
+    ) -> Result<Self, BuildError> {
+        static INSTANCE: AtomicU64 = AtomicU64::new(0);
+        let name = format!("hd{}", INSTANCE.fetch_add(1, Ordering::Relaxed) % 100_000);
+        check(config, &ports)?;
+        let port_count = u16::try_from(ports.len()).map_err(|_| BuildError::Config("ports"))?;
+        let tables = Arc::new(Tables::new(config)?);
+        let readers = tables.workers;
+        let qsbr = Qsbr::new(eal, readers).map_err(|_| BuildError::Dpdk("the readers' group"))?;
+        let writer = TableWriter::new(WriterParts {
+            tables: Arc::clone(&tables),
+            eal,
+            qsbr: qsbr.clone(),
+            config,
+            ports: port_count,
+            name: name.clone(),
+        })?;
+        let counters = Arc::new(Counters::new(config.workers, ports.len()));
+        let missing = Arc::new(MissingSpis::new(config.workers));
+        let ring = |_| BuildError::Dpdk("a ring");
+        let many = |part: &str| mpsc_ring(eal, &format!("{name}_{part}"), RING_SIZE).map_err(ring);
+        let (to_signalling, signalling) = many("sig")?;
+        let (to_host, host) = many("host")?;
+        let inboxes = (0..config.workers)
+            .map(|worker| many(&format!("w{worker}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let peers: Vec<_> = inboxes.iter().map(|(producer, _)| producer.clone()).collect();
+        let mut control_rings = Vec::new();
+        let mut workers = Vec::new();
+        let mut queues = deal(config.workers, ports).into_iter();
+        for (index, (_, inbox)) in inboxes.into_iter().enumerate() {
+            let (producer, from_control) =
+                spsc_ring(eal, &format!("{name}_c{index}"), RING_SIZE).map_err(ring)?;
+            control_rings.push(producer);
+            workers.push(Worker::new(WorkerParts {
+                index,
+                eal,
+                config,
+                queues: queues.next().unwrap_or_default(),
+                tables: Arc::clone(&tables),
+                writer: &writer,
+                reader: qsbr.reader().ok_or(BuildError::Dpdk("a reader"))?,
+                counters: Arc::clone(&counters),
+                missing: Arc::clone(&missing),
+                inbox,
+                from_control,
+                peers: peers.clone(),
+                signalling: to_signalling.clone(),
+                host: to_host.clone(),
+            })?);
+        }
+        let control = ControlPort::new(pool.clone(), control_rings, signalling, host, missing);
+        Ok(Self { workers, tables: writer, control, counters })
+    }
+}
+
+fn check(config: &Config, ports: &[PortSetup]) -> Result<(), BuildError> {
+    let window = config.replay_window;
+    let fields = [
+        ("workers", (1..=128).contains(&config.workers)),
+        ("spi_base", (1..=0x0fff_ffff).contains(&config.spi_base)),
+        ("max_sas", (1..=0x1000_0000 - config.spi_base.min(0x0fff_ffff)).contains(&config.max_sas)),
+        ("max_bindings", (1..=0x0800_0000).contains(&config.max_bindings)),
+        ("max_routes", (1..=1_000_000).contains(&config.max_routes)),
+        ("max_neighbours", (1..=1_000_000).contains(&config.max_neighbours)),
+        ("replay_window", window.is_power_of_two() && (64..=4096).contains(&window)),
+        ("path_mtu", config.path_mtu >= 1280),
+    ];
+    if let Some((field, _)) = fields.iter().find(|(_, sound)| !sound) {
+        return Err(BuildError::Config(field));
+    }
+    if ports.is_empty() {
+        return Err(BuildError::NoPorts);
+    }
+    for (id, port) in (0..).map(PortId).zip(ports) {
+        if port.queues.tx.len() < config.workers {
+            return Err(BuildError::TxQueues(id));
+        }
+        if port.queues.rx.is_empty() {
+            return Err(BuildError::RxQueues(id));
+        }
+    }
+    Ok(())
+}
+
+/// One worker's share of the queues.
+#[derive(Default)]
+pub(crate) struct WorkerQueues {
+    pub(crate) rx: Vec<(PortId, RxQueue)>,
+    /// By port.
+    pub(crate) tx: Vec<PortOut>,
+}
+
+/// A port as one worker sends by it.
+pub(crate) struct PortOut {
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: u16,
+    pub(crate) queue: TxQueue,
+}
+
+/// Gives every worker a transmit queue of each port, and deals out the receive queues. Ports with
+/// fewer receive queues than workers start at different workers, so that none gets them all.
+fn deal(workers: usize, ports: Vec<PortSetup>) -> Vec<WorkerQueues> {
+    let mut shares: Vec<WorkerQueues> = (0..workers).map(|_| WorkerQueues::default()).collect();
+    for (id, port) in (0..).map(PortId).zip(ports) {
+        for (queue, rx) in port.queues.rx.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut((queue + usize::from(id.0)) % workers.max(1)) {
+                share.rx.push((id, rx));
+            }
+        }
+        for (share, queue) in shares.iter_mut().zip(port.queues.tx) {
+            share.tx.push(PortOut { mac: port.mac, mtu: port.mtu, queue });
+        }
+    }
+    shares
+}

@@ -1,0 +1,209 @@
+//! What travels with an mbuf through a ring, in its private area: why it is there.
+//!
+//! Nothing here is a pointer into a table: a packet may lie in a ring for longer than a grace
+//! period, so the receiver looks everything up again.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hearth_dpdk::Mbuf;
+use hearth_wire::frame::PType;
+use hearth_wire::{SeqNo, Spi};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::config::PortId;
+use crate::stage::classify::{Content, Envelope};
+
+/// Why a packet is in a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// To the owner of an SA: a protected envelope; the packet starts with its outer IP header.
+    Envelope(Envelope),
+    /// To the owner of an SA: a packet to a bound home address; it starts with its IP header.
+    Downlink {
+        /// From the box itself, so that no hop is counted.
+        from_host: bool,
+    },
+    /// Between control and workers: the content of a PType 8 packet under this SA. To control it
+    /// stands where `payload` says; from control it is the whole packet.
+    Signalling {
+        spi: Spi,
+        local: SocketAddr,
+        remote: SocketAddr,
+        next_header: u8,
+        /// Offset and length.
+        payload: (u16, u16),
+    },
+    /// Between control and workers: an Ethernet frame from or to this port's TAP.
+    Host { port: PortId },
+    /// Between control and workers: an IP packet to this neighbour, whose MAC address is to be
+    /// found.
+    Unresolved { port: PortId, next_hop: IpAddr },
+}
+
+/// The private area.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Area {
+    local: [u8; 16],
+    remote: [u8; 16],
+    spi: u32,
+    seq: u32,
+    local_port: u16,
+    remote_port: u16,
+    offset: u16,
+    len: u16,
+    port: u16,
+    kind: u8,
+    /// Next header, PType, or whether the packet comes from the host.
+    detail: u8,
+    ecn: u8,
+    pad: [u8; 3],
+}
+
+const ENVELOPE: u8 = 1;
+const DOWNLINK: u8 = 2;
+const SIGNALLING: u8 = 3;
+const HOST: u8 = 4;
+const UNRESOLVED: u8 = 5;
+
+impl Area {
+    const EMPTY: Self = Self {
+        local: [0; 16],
+        remote: [0; 16],
+        spi: 0,
+        seq: 0,
+        local_port: 0,
+        remote_port: 0,
+        offset: 0,
+        len: 0,
+        port: 0,
+        kind: 0,
+        detail: 0,
+        ecn: 0,
+        pad: [0; 3],
+    };
+}
+
+impl Note {
+    /// Writes the note into the mbuf.
+    pub(crate) fn store(self, mbuf: &mut Mbuf) {
+        *mbuf.meta_mut::<Area>() = self.pack();
+    }
+
+    /// Reads the note that [`Self::store`] left.
+    pub(crate) fn load(mbuf: &Mbuf) -> Option<Self> {
+        Self::unpack(mbuf.meta::<Area>())
+    }
+
+    fn pack(self) -> Area {
+        match self {
+            Self::Envelope(envelope) => {
+                let (detail, spi, seq) = match envelope.content {
+                    Content::Plain => (0, 0, 0),
+                    Content::Protected { ptype, spi, seq } => (ptype.bits(), spi.get(), seq.0),
+                };
+                Area {
+                    kind: ENVELOPE,
+                    spi,
+                    seq,
+                    detail,
+                    offset: envelope.udp_offset,
+                    len: envelope.frame_len,
+                    ecn: envelope.ecn,
+                    ..Area::EMPTY
+                }
+            }
+            Self::Downlink { from_host } => {
+                Area { kind: DOWNLINK, detail: u8::from(from_host), ..Area::EMPTY }
+            }
+            Self::Signalling { spi, local, remote, next_header, payload: (offset, len) } => Area {
+                kind: SIGNALLING,
+                spi: spi.get(),
+                local: octets(local.ip()),
+                local_port: local.port(),
+                remote: octets(remote.ip()),
+                remote_port: remote.port(),
+                detail: next_header,
+                offset,
+                len,
+                ..Area::EMPTY
+            },
+            Self::Host { port } => Area { kind: HOST, port: port.0, ..Area::EMPTY },
+            Self::Unresolved { port, next_hop } => {
+                Area { kind: UNRESOLVED, port: port.0, remote: octets(next_hop), ..Area::EMPTY }
+            }
+        }
+    }
+
+    fn unpack(area: &Area) -> Option<Self> {
+        Some(match area.kind {
+            ENVELOPE => Self::Envelope(Envelope {
+                udp_offset: area.offset,
+                frame_len: area.len,
+                ecn: area.ecn,
+                content: match PType::from_bits(area.detail)? {
+                    PType::PlainData => Content::Plain,
+                    ptype => Content::Protected {
+                        ptype,
+                        spi: Spi::new(area.spi).ok()?,
+                        seq: SeqNo(area.seq),
+                    },
+                },
+            }),
+            DOWNLINK => Self::Downlink { from_host: area.detail != 0 },
+            SIGNALLING => Self::Signalling {
+                spi: Spi::new(area.spi).ok()?,
+                local: SocketAddr::new(address(area.local), area.local_port),
+                remote: SocketAddr::new(address(area.remote), area.remote_port),
+                next_header: area.detail,
+                payload: (area.offset, area.len),
+            },
+            HOST => Self::Host { port: PortId(area.port) },
+            UNRESOLVED => {
+                Self::Unresolved { port: PortId(area.port), next_hop: address(area.remote) }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// IPv4 addresses stand in their mapped form, which no packet can have in a header here.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::to_ipv6_mapped(&v4).octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+fn address(octets: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(octets).to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_survive_the_private_area() {
+        let v6: SocketAddr = "[2001:db8::1]:7872".parse().unwrap();
+        let v4: SocketAddr = "198.51.100.1:1024".parse().unwrap();
+        let spi = Spi::MAX;
+        let envelope = |content| Envelope { udp_offset: 40, frame_len: 1400, ecn: 3, content };
+        let protected = |ptype| Content::Protected { ptype, spi, seq: SeqNo(u32::MAX) };
+        for note in [
+            Note::Envelope(envelope(Content::Plain)),
+            Note::Envelope(envelope(protected(PType::ProtectedData))),
+            Note::Envelope(envelope(protected(PType::MobilityHeader))),
+            Note::Downlink { from_host: true },
+            Note::Downlink { from_host: false },
+            Note::Signalling { spi, local: v6, remote: v4, next_header: 60, payload: (72, 56) },
+            Note::Signalling { spi, local: v4, remote: v6, next_header: 43, payload: (0, 40) },
+            Note::Host { port: PortId(7) },
+            Note::Unresolved { port: PortId(1), next_hop: v4.ip() },
+            Note::Unresolved { port: PortId(1), next_hop: v6.ip() },
+        ] {
+            assert_eq!(Note::unpack(&note.pack()), Some(note));
+        }
+        assert_eq!(Note::unpack(&Area::EMPTY), None);
+    }
+}

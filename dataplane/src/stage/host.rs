@@ -1,0 +1,105 @@
+//! The host path: frames to and from the kernel behind a port's TAP.
+//!
+//! Read first: RFC 6275 s.10.4.1.
+
+use hearth_dpdk::Mbuf;
+
+use crate::config::PortId;
+use crate::drop_reason::DropReason;
+use crate::layout::{ETHERNET_LEN, Ip, ethertype};
+use crate::stage::neighbour::{ANSWER_ROOM, Query};
+use crate::stage::receive::keep;
+use crate::table::fib::Target;
+use crate::view::View;
+use crate::work::{Routed, Via, Work};
+
+/// The source address of frames that the dataplane makes up: packets for the kernel that came out
+/// of a tunnel. Locally administered.
+const TUNNEL_MAC: [u8; 6] = [0x02, 0x68, 0x65, 0x61, 0x72, 0x74];
+
+/// Gives a packet for one of the box's own addresses to the kernel.
+pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
+    let Routed { mut mbuf, ip, via } = packet;
+    if let Via::Wire(port) = via {
+        // The header that was cut off still stands there.
+        return match mbuf.prepend(ETHERNET_LEN) {
+            Some(_) => view.to_host(port, mbuf),
+            None => view.drop(mbuf, DropReason::BufferRoom),
+        };
+    }
+    // Out of a tunnel: to the port behind which the sender's home link is, so that the kernel's
+    // reverse path check sees the packet where it would send the answer.
+    let port = match view.target(ip.source) {
+        Target::Port { port, .. } => port,
+        Target::Local | Target::None => PortId(0),
+    };
+    let Some(mac) = work.tx.get(usize::from(port.0)).map(|tx| tx.mac) else {
+        return view.drop(mbuf, DropReason::PortUnknown);
+    };
+    let Some(header) = mbuf.prepend(ETHERNET_LEN) else {
+        return view.drop(mbuf, DropReason::BufferRoom);
+    };
+    write_ethernet(header, mac, TUNNEL_MAC, ip.ethertype());
+    view.to_host(port, mbuf);
+}
+
+/// Writes an Ethernet header into 14 octets.
+pub(crate) fn write_ethernet(header: &mut [u8], to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) {
+    if let Some(header) = header.first_chunk_mut::<ETHERNET_LEN>() {
+        header[..6].copy_from_slice(&to);
+        header[6..12].copy_from_slice(&from);
+        header[12..].copy_from_slice(&ethertype);
+    }
+}
+
+/// A frame that the kernel wrote to a port's TAP: to a bound home address it is tunnelled, a
+/// question for one is answered, and everything else leaves by the port as it is.
+pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mbuf) {
+    view.counters.from_host.add(mbuf.len());
+    let Some((header, packet)) = mbuf.data().split_first_chunk::<ETHERNET_LEN>() else {
+        return view.drop(mbuf, DropReason::EthernetShort);
+    };
+    if matches!([header[12], header[13]], ethertype::IPV4 | ethertype::IPV6)
+        && let Ok(ip) = Ip::parse(packet)
+        && view.bound(ip.destination).is_some()
+    {
+        if keep(&mut mbuf, ETHERNET_LEN, ip.total_len.into()).is_none() {
+            return view.drop(mbuf, DropReason::IpLengthBeyondData);
+        }
+        work.lanes.routed.push(Routed { mbuf, ip, via: Via::Host });
+        return;
+    }
+    match answer(view, port, mbuf) {
+        Ok(answer) => view.to_host(port, answer),
+        Err(frame) => work.transmit(view, port, frame),
+    }
+}
+
+/// A question from the link: who has this address?
+pub(crate) fn query_from_wire(view: &View, work: &mut Work, port: PortId, mbuf: Mbuf) {
+    match answer(view, port, mbuf) {
+        Ok(answer) => work.transmit(view, port, answer),
+        Err(frame) => view.to_host(port, frame),
+    }
+}
+
+/// Turns a question for a bound home address on this link into its answer; gives any other frame
+/// back.
+fn answer(view: &View, port: PortId, mut mbuf: Mbuf) -> Result<Mbuf, Mbuf> {
+    let Some(query) = Query::read(mbuf.data()) else { return Err(mbuf) };
+    // A home address is answered for on its home link only: where its prefix is routed to.
+    let here = matches!(view.target(query.target), Target::Port { port: home, .. } if home == port);
+    let (true, Some(mac)) = (here && view.bound(query.target).is_some(), view.own_mac(port)) else {
+        return Err(mbuf);
+    };
+    let mut space = [0; ANSWER_ROOM];
+    let len = query.answer(&mut space, mac, view.tables.service.ip6);
+    let room = match mbuf.len().checked_sub(len) {
+        Some(behind) => mbuf.trim(behind),
+        None => mbuf.append(len - mbuf.len()).map(|_| ()),
+    };
+    let Some(answer) = room.and(space.get(..len)) else { return Err(mbuf) };
+    mbuf.data_mut().copy_from_slice(answer);
+    view.counters.neighbour_answers.add(1);
+    Ok(mbuf)
+}

@@ -1,0 +1,21 @@
+//! The stages of a packet's path: one file each, exits first.
+//!
+//! | stage | takes | gives |
+//! |---|---|---|
+//! | [`receive`] | frames from ports, peers, control | sorted by [`classify`] |
+//! | [`tunnel_in`] | envelopes | jobs, or inner packets (PType 0) |
+//! | [`settle`] | what crypto has finished | inner packets, signalling, outgoing packets |
+//! | [`forward`] | IP packets | to tunnels, the host, neighbours |
+//! | [`tunnel_out`] | packets to bound home addresses | jobs, or outgoing packets (PType 0) |
+//! | [`egress`] | outgoing IP packets | Ethernet frames at ports |
+
+pub(crate) mod classify;
+pub(crate) mod egress;
+pub(crate) mod forward;
+pub(crate) mod host;
+pub(crate) mod inner;
+pub(crate) mod neighbour;
+pub(crate) mod receive;
+pub(crate) mod settle;
+pub(crate) mod tunnel_in;
+pub(crate) mod tunnel_out;

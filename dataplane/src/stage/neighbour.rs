@@ -1,0 +1,291 @@
+//! ARP requests and neighbour solicitations for bound home addresses: the home agent answers in
+//! the mobile node's place. All others are the kernel's.
+//!
+//! Read first: RFC 6275 s.10.4.1; RFC 4861 s.4.3, 4.4, 7.1.1, 7.2.8; RFC 826.
+//!
+//! Whether an address is bound, and on which link, is the caller's to look up.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hearth_wire::ip::pseudo_v6;
+
+use crate::layout::{ETHERNET_LEN, IPV6_LEN, Ip, ethertype, proto};
+
+/// Octets of an ARP packet for Ethernet and IPv4, and of the frame.
+const ARP_LEN: usize = 28;
+const ARP_FRAME: usize = ETHERNET_LEN + ARP_LEN;
+/// Octets of a Neighbour Advertisement with a link-layer address option, and of the frame.
+const NA_LEN: usize = 32;
+const NA_FRAME: usize = ETHERNET_LEN + IPV6_LEN + NA_LEN;
+/// Room that an answer needs.
+pub(crate) const ANSWER_ROOM: usize = NA_FRAME;
+
+/// Somebody asks who has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Query {
+    /// The address asked for.
+    pub(crate) target: IpAddr,
+    /// Who asks; `None` for duplicate address detection.
+    asker: Option<IpAddr>,
+    asker_mac: [u8; 6],
+}
+
+impl Query {
+    /// Reads a valid ARP request or neighbour solicitation; `None` for any other frame.
+    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+        let header = frame.first_chunk::<ETHERNET_LEN>()?;
+        match [header[12], header[13]] {
+            ethertype::ARP => read_arp(frame),
+            ethertype::IPV6 => read_solicitation(frame),
+            _ => None,
+        }
+    }
+
+    /// Writes the answer that gives `mac` as the target's address; returns its length. `source`
+    /// is the home agent's own IPv6 address, if it has one.
+    pub(crate) fn answer(
+        &self,
+        space: &mut [u8; ANSWER_ROOM],
+        mac: [u8; 6],
+        source: Option<Ipv6Addr>,
+    ) -> usize {
+        match (self.target, self.asker) {
+            (IpAddr::V4(target), Some(IpAddr::V4(asker))) => {
+                write_arp(space, mac, target, self.asker_mac, asker)
+            }
+            (IpAddr::V4(target), _) => {
+                write_arp(space, mac, target, self.asker_mac, Ipv4Addr::UNSPECIFIED)
+            }
+            (IpAddr::V6(target), asker) => {
+                let to = match asker {
+                    Some(IpAddr::V6(asker)) => Some(asker),
+                    _ => None,
+                };
+                let source = source.unwrap_or(target);
+                write_advertisement(space, mac, target, (source, to), self.asker_mac)
+            }
+        }
+    }
+}
+
+fn read_arp(frame: &[u8]) -> Option<Query> {
+    let arp = frame.get(ETHERNET_LEN..)?.first_chunk::<ARP_LEN>()?;
+    // Ethernet, IPv4, 6 and 4 octets, request.
+    if arp[..8] != [0, 1, 8, 0, 6, 4, 0, 1] {
+        return None;
+    }
+    Some(Query {
+        target: Ipv4Addr::new(arp[24], arp[25], arp[26], arp[27]).into(),
+        asker: Some(Ipv4Addr::new(arp[14], arp[15], arp[16], arp[17]).into()),
+        asker_mac: [arp[8], arp[9], arp[10], arp[11], arp[12], arp[13]],
+    })
+}
+
+/// The checks of RFC 4861 s.7.1.1.
+fn read_solicitation(frame: &[u8]) -> Option<Query> {
+    let packet = frame.get(ETHERNET_LEN..)?;
+    let ip = Ip::parse(packet).ok()?;
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
+        return None;
+    };
+    let message = packet.get(IPV6_LEN..usize::from(ip.total_len))?;
+    let fixed = message.first_chunk::<24>()?;
+    let sound = ip.proto == proto::ICMPV6
+        && ip.hop_limit == 255
+        && fixed[..2] == [135, 0]
+        && icmp_sum(source, destination, message) == 0;
+    if !sound {
+        return None;
+    }
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&fixed[8..24]);
+    let target = Ipv6Addr::from(octets);
+    let options = message.get(24..)?;
+    if target.is_multicast() || !options_are_sound(options) {
+        return None;
+    }
+    // Duplicate address detection comes to the solicited-node group only.
+    let asker = (!source.is_unspecified()).then_some(IpAddr::V6(source));
+    if asker.is_none() && (!destination.is_multicast() || !options.is_empty()) {
+        return None;
+    }
+    let mut asker_mac = [0; 6];
+    asker_mac.copy_from_slice(frame.get(6..12)?);
+    // The option says where to answer (RFC 4861 s.7.2.4); without it the frame's source does.
+    if let [1, 1, rest @ ..] = options
+        && let Some(said) = rest.first_chunk::<6>()
+    {
+        asker_mac = *said;
+    }
+    Some(Query { target: target.into(), asker, asker_mac })
+}
+
+/// No option may have the length 0, and none may run past the end.
+fn options_are_sound(mut options: &[u8]) -> bool {
+    while let Some(&[_, len]) = options.first_chunk::<2>() {
+        match options.get(usize::from(len) * 8..) {
+            Some(rest) if len > 0 => options = rest,
+            _ => return false,
+        }
+    }
+    options.is_empty()
+}
+
+fn icmp_sum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
+    let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    pseudo_v6(source, destination, len, proto::ICMPV6).plus(message).finish()
+}
+
+fn write_arp(
+    space: &mut [u8; ANSWER_ROOM],
+    mac: [u8; 6],
+    target: Ipv4Addr,
+    asker_mac: [u8; 6],
+    asker: Ipv4Addr,
+) -> usize {
+    space[..6].copy_from_slice(&asker_mac);
+    space[6..12].copy_from_slice(&mac);
+    space[12..14].copy_from_slice(&ethertype::ARP);
+    space[14..22].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 2]);
+    space[22..28].copy_from_slice(&mac);
+    space[28..32].copy_from_slice(&target.octets());
+    space[32..38].copy_from_slice(&asker_mac);
+    space[38..42].copy_from_slice(&asker.octets());
+    ARP_FRAME
+}
+
+/// Router flag 0, as RFC 6275 s.10.4.1 wants; Override 1: the mobile node is away and nobody else
+/// answers for it. To a duplicate address detection the answer goes to all nodes, not Solicited.
+fn write_advertisement(
+    space: &mut [u8; ANSWER_ROOM],
+    mac: [u8; 6],
+    target: Ipv6Addr,
+    (source, asker): (Ipv6Addr, Option<Ipv6Addr>),
+    asker_mac: [u8; 6],
+) -> usize {
+    const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+    let (destination, destination_mac, flags) = match asker {
+        Some(asker) => (asker, asker_mac, 0x60),
+        None => (ALL_NODES, ALL_NODES_MAC, 0x20),
+    };
+    let mut message = [0; NA_LEN];
+    message[..8].copy_from_slice(&[136, 0, 0, 0, flags, 0, 0, 0]);
+    message[8..24].copy_from_slice(&target.octets());
+    message[24..26].copy_from_slice(&[2, 1]);
+    message[26..32].copy_from_slice(&mac);
+    let sum = icmp_sum(source, destination, &message).to_be_bytes();
+    message[2..4].copy_from_slice(&sum);
+    space[..6].copy_from_slice(&destination_mac);
+    space[6..12].copy_from_slice(&mac);
+    space[12..14].copy_from_slice(&ethertype::IPV6);
+    space[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, NA_LEN as u8, proto::ICMPV6, 255]);
+    space[22..38].copy_from_slice(&source.octets());
+    space[38..54].copy_from_slice(&destination.octets());
+    space[54..].copy_from_slice(&message);
+    NA_FRAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MN_HOME: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 7);
+    const ASKER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+    const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 7);
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const ASKER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+    fn solicitation(source: Ipv6Addr, options: &[u8]) -> Vec<u8> {
+        let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+        message.extend(MN_HOME.octets());
+        message.extend(options);
+        let sum = icmp_sum(source, GROUP, &message).to_be_bytes();
+        message[2..4].copy_from_slice(&sum);
+        let mut frame = vec![0x33, 0x33, 0xff, 0, 0, 7];
+        frame.extend(ASKER_MAC);
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0]);
+        frame.extend([message.len() as u8, 58, 255]);
+        frame.extend(source.octets());
+        frame.extend(GROUP.octets());
+        frame.extend(message);
+        frame
+    }
+
+    fn answer(query: Query) -> Vec<u8> {
+        let mut space = [0; ANSWER_ROOM];
+        let len = query.answer(&mut space, MAC, None);
+        space[..len].to_vec()
+    }
+
+    #[test]
+    fn a_solicitation_is_answered_with_the_home_agents_mac() {
+        let option = [1, 1, 2, 0, 0, 0, 0, 9];
+        let query = Query::read(&solicitation(ASKER, &option)).unwrap();
+        assert_eq!(query.target, IpAddr::V6(MN_HOME));
+        let frame = answer(query);
+        assert_eq!(frame[..12], [ASKER_MAC, MAC].concat());
+        let ip = Ip::parse(&frame[14..]).unwrap();
+        assert_eq!((ip.destination, ip.hop_limit), (IpAddr::V6(ASKER), 255));
+        let message = &frame[54..];
+        assert_eq!(icmp_sum(MN_HOME, ASKER, message), 0);
+        assert_eq!((message[0], message[4]), (136, 0x60));
+        assert_eq!(message[8..24], MN_HOME.octets());
+        assert_eq!(message[24..], [2, 1, 2, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn duplicate_address_detection_is_answered_to_all_nodes() {
+        let query = Query::read(&solicitation(Ipv6Addr::UNSPECIFIED, &[])).unwrap();
+        let frame = answer(query);
+        assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!(frame[58], 0x20);
+    }
+
+    #[test]
+    fn unsound_solicitations_are_no_queries() {
+        let good = solicitation(ASKER, &[]);
+        assert!(Query::read(&good).is_some());
+        for (at, what) in [(21, "hop limit"), (55, "code"), (56, "checksum"), (62, "target")] {
+            let mut frame = good.clone();
+            frame[at] ^= 0xff;
+            assert_eq!(Query::read(&frame), None, "{what}");
+        }
+        assert_eq!(Query::read(&solicitation(ASKER, &[1, 0, 0, 0, 0, 0, 0, 0])), None);
+        assert_eq!(Query::read(&solicitation(ASKER, &[1, 2, 0, 0, 0, 0, 0, 0])), None);
+        assert_eq!(
+            Query::read(&solicitation(Ipv6Addr::UNSPECIFIED, &[1, 1, 2, 0, 0, 0, 0, 9])),
+            None
+        );
+    }
+
+    #[test]
+    fn an_arp_request_is_answered() {
+        let mut frame = vec![0xff; 6];
+        frame.extend(ASKER_MAC);
+        frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        frame.extend(ASKER_MAC);
+        frame.extend([203, 0, 113, 1, 0, 0, 0, 0, 0, 0, 203, 0, 113, 7]);
+        let query = Query::read(&frame).unwrap();
+        assert_eq!(query.target, IpAddr::from([203, 0, 113, 7]));
+        let reply = answer(query);
+        assert_eq!(reply[..14], [&ASKER_MAC[..], &MAC, &[8, 6]].concat());
+        assert_eq!(reply[14..22], [0, 1, 8, 0, 6, 4, 0, 2]);
+        assert_eq!(reply[22..32], [&MAC[..], &[203, 0, 113, 7]].concat());
+        assert_eq!(reply[32..], [&ASKER_MAC[..], &[203, 0, 113, 1]].concat());
+        frame[21] = 2;
+        assert_eq!(Query::read(&frame), None, "a reply");
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_answered(octets in prop::collection::vec(any::<u8>(), 0..120)) {
+            let _ = Query::read(&octets);
+            let mut frame = vec![0; 12];
+            frame.extend(ethertype::ARP);
+            frame.extend(&octets);
+            let _ = Query::read(&frame);
+        }
+    }
+}

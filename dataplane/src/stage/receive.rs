@@ -1,0 +1,110 @@
+//! Taking packets in: from a port, from another worker, from control.
+
+use hearth_dpdk::{Burst, Mbuf, RxChecksum};
+
+use crate::config::PortId;
+use crate::drop_reason::DropReason;
+use crate::layout::{ETHERNET_LEN, Ip};
+use crate::note::Note;
+use crate::stage::classify::{Class, Content, Envelope, Receiver, classify};
+use crate::stage::{host, tunnel_out};
+use crate::view::View;
+use crate::work::{Hop, Outgoing, Routed, Via, Work};
+
+/// Sorts a burst of frames that a port received.
+pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut Burst) {
+    let octets: usize = burst.iter().map(Mbuf::len).sum();
+    if let Some(flows) = view.counters.ports.get(usize::from(port.0)) {
+        flows.rx.add_many(burst.len() as u64, octets as u64);
+    }
+    burst.iter().for_each(Mbuf::prefetch_data);
+    let mac = view.own_mac(port).unwrap_or_default();
+    for mbuf in burst.drain() {
+        sort(view, work, port, mac, mbuf);
+    }
+}
+
+fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut mbuf: Mbuf) {
+    if !mbuf.is_contiguous() {
+        return view.drop(mbuf, DropReason::MultiSegment);
+    }
+    let receiver = Receiver {
+        mac,
+        service: &view.tables.service,
+        udp_checksum_verified: mbuf.rx_l4_checksum() == RxChecksum::Good,
+    };
+    match classify(mbuf.data(), receiver) {
+        Class::Drop(reason) => view.drop(mbuf, reason),
+        Class::UnregisteredPType(ptype) => {
+            if let Some(counter) = view.counters.unregistered_ptypes.get(usize::from(ptype)) {
+                counter.add(1);
+            }
+            view.drop(mbuf, DropReason::PtypeUnregistered);
+        }
+        Class::Host => view.to_host(port, mbuf),
+        Class::NeighbourQuery => host::query_from_wire(view, work, port, mbuf),
+        Class::Routed(ip) => {
+            if keep(&mut mbuf, ETHERNET_LEN, ip.total_len.into()).is_none() {
+                return view.drop(mbuf, DropReason::IpLengthBeyondData);
+            }
+            work.lanes.routed.push(Routed { mbuf, ip, via: Via::Wire(port) });
+        }
+        Class::Envelope(envelope) => {
+            if mbuf.adj(ETHERNET_LEN).is_none() {
+                return view.drop(mbuf, DropReason::EthernetShort);
+            }
+            enveloped(view, work, mbuf, envelope);
+        }
+    }
+}
+
+/// An envelope goes to the owner of its SA; PType 0 has none.
+fn enveloped(view: &View, work: &mut Work, mbuf: Mbuf, envelope: Envelope) {
+    match envelope.content {
+        Content::Plain => work.lanes.plain.push((mbuf, envelope)),
+        Content::Protected { spi, .. } => match view.tables.owner(spi.get()) {
+            owner if owner == view.index => work.lanes.protected.push((mbuf, envelope)),
+            owner => view.hand_over(owner, Note::Envelope(envelope), mbuf),
+        },
+    }
+}
+
+/// Sorts what other workers handed over.
+pub(crate) fn from_peers(view: &View, work: &mut Work, burst: &mut Burst) {
+    for mbuf in burst.drain() {
+        match Note::load(&mbuf) {
+            Some(Note::Envelope(envelope)) => enveloped(view, work, mbuf, envelope),
+            Some(Note::Downlink { from_host }) => match Ip::parse(mbuf.data()) {
+                Ok(ip) => {
+                    let via = if from_host { Via::Host } else { Via::Inside };
+                    work.lanes.routed.push(Routed { mbuf, ip, via });
+                }
+                Err(_) => view.drop(mbuf, DropReason::IpHeader),
+            },
+            _ => view.drop(mbuf, DropReason::IpHeader),
+        }
+    }
+}
+
+/// Sorts what control sent.
+pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
+    for mbuf in burst.drain() {
+        match Note::load(&mbuf) {
+            Some(Note::Signalling { spi, local, remote, next_header, .. }) => {
+                tunnel_out::signalling(view, work, mbuf, (spi, next_header), local, remote);
+            }
+            Some(Note::Host { port }) => host::from_host(view, work, port, mbuf),
+            Some(Note::Unresolved { port, next_hop }) => {
+                work.lanes.outgoing.push(Outgoing { mbuf, hop: Hop::Via(port, next_hop) });
+            }
+            _ => view.drop(mbuf, DropReason::IpHeader),
+        }
+    }
+}
+
+/// Cuts a packet down to `len` octets from `offset` on.
+pub(crate) fn keep(mbuf: &mut Mbuf, offset: usize, len: usize) -> Option<()> {
+    let behind = mbuf.data().len().checked_sub(offset.checked_add(len)?)?;
+    mbuf.trim(behind)?;
+    mbuf.adj(offset)
+}

@@ -1,0 +1,150 @@
+//! Envelopes from mobile nodes, up to the point where crypto takes over.
+//!
+//! Read first: RFC 6618 s.6.2 to 6.4; RFC 4303 s.3.4; readings R-24 to R-28.
+
+use hearth_dpdk::{Mbuf, Op, Tag};
+use hearth_wire::frame::{FrameError, FrameHeader, PType, ProtectedLayout, protected_layout};
+use hearth_wire::suite::ICV_LEN;
+use hearth_wire::{Cipher, Scope, SeqNo, Spi};
+
+use crate::crypto::engine::Job;
+use crate::drop_reason::DropReason;
+use crate::sa::keys::Direction;
+use crate::sa::replay::Replay;
+use crate::sa::table::SaRef;
+use crate::stage::classify::{Content, Envelope};
+use crate::stage::inner;
+use crate::stage::receive::keep;
+use crate::view::View;
+use crate::work::{Routed, Via, Work};
+
+/// PType 0: the sender is found by the inner source address (R-26).
+pub(crate) fn plain(view: &View, work: &mut Work) {
+    let Work { lanes, .. } = work;
+    for (mut mbuf, envelope) in lanes.plain.drain(..) {
+        match admit_plain(view, &mut mbuf, &envelope) {
+            Ok(routed) => {
+                view.counters.uplink.add(routed.total_len.into());
+                view.counters.uplink_plain.add(routed.total_len.into());
+                lanes.routed.push(Routed { mbuf, ip: routed, via: Via::Inside });
+            }
+            Err(reason) => view.drop(mbuf, reason),
+        }
+    }
+}
+
+fn admit_plain(
+    view: &View,
+    mbuf: &mut Mbuf,
+    envelope: &Envelope,
+) -> Result<crate::layout::Ip, DropReason> {
+    let start = envelope.frame_offset() + FrameHeader::LEN;
+    let end = envelope.frame_offset() + usize::from(envelope.frame_len);
+    let packet = mbuf.data().get(start..end).ok_or(DropReason::FrameShort)?;
+    let ip = inner::read(packet, None)?;
+    let (_, binding) = view.bound(ip.source).ok_or(DropReason::PlainSenderUnknown)?;
+    // R-25, RFC 6618 s.6.4: "the receiver MUST silently discard any packet with the PType set to
+    // 0" where mip6-sas is 1.
+    if binding.facts.scope == Scope::SignallingAndData {
+        return Err(DropReason::PlainDataForbidden);
+    }
+    let outer = envelope.endpoints(mbuf.data());
+    if outer.is_none_or(|(remote, _)| remote != binding.remote) {
+        return Err(DropReason::PlainOuterSource);
+    }
+    inner::admit(&ip, packet, binding, view.tables.service.ip6)?;
+    keep(mbuf, start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
+    inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn)?;
+    Ok(ip)
+}
+
+/// PType 1 and 8: SPI look-up, scope, replay look; then the packet goes into the lanes (R-24).
+pub(crate) fn protected(view: &View, work: &mut Work) {
+    for (_, envelope) in &work.lanes.protected {
+        if let Content::Protected { spi, .. } = envelope.content {
+            view.tables.sas.prefetch(spi.get());
+        }
+    }
+    let mut lane = core::mem::take(&mut work.lanes.protected);
+    for (mbuf, envelope) in lane.drain(..) {
+        if let Content::Protected { ptype, spi, seq } = envelope.content {
+            match look(view, work, ptype, spi, seq, &envelope) {
+                Ok((sa, layout)) => submit(view, work, mbuf, (sa, ptype, seq), envelope, layout),
+                Err(reason) => view.drop(mbuf, reason),
+            }
+        }
+    }
+    work.lanes.protected = lane;
+}
+
+/// The verdicts that come before the ICV.
+fn look<'v>(
+    view: &'v View,
+    work: &mut Work,
+    ptype: PType,
+    spi: Spi,
+    seq: SeqNo,
+    envelope: &Envelope,
+) -> Result<(SaRef<'v>, ProtectedLayout), DropReason> {
+    let Some(sa) = view.tables.sas.find(spi.get()) else {
+        if ptype == PType::MobilityHeader {
+            view.missing.note(view.index, spi);
+        }
+        return Err(DropReason::SpiUnknown);
+    };
+    let layout =
+        protected_layout(sa.facts.suite, envelope.frame_len.into()).map_err(
+            |error| match error {
+                FrameError::NotWholeBlocks => DropReason::FrameNotWholeBlocks,
+                FrameError::Short | FrameError::PadLength | FrameError::Padding => {
+                    DropReason::FrameShort
+                }
+            },
+        )?;
+    // R-25: PType 1 under scope 0 is accepted and counted when it settles.
+    match view.tables.sas.window(sa.index, sa.slot).look(seq) {
+        Replay::Fresh => {}
+        Replay::Replayed => return Err(DropReason::Replayed),
+        Replay::TooOld => return Err(DropReason::ReplayTooOld),
+    }
+    if sa.facts.suite.cipher() == Cipher::TripleDesCbc && !work.take_triple_des() {
+        return Err(DropReason::TripleDesBudget);
+    }
+    Ok((sa, layout))
+}
+
+/// Puts the packet into the lanes. It is decrypted in place before the tag is compared; the
+/// verdicts keep the order of R-24 nevertheless.
+fn submit(
+    view: &View,
+    work: &mut Work,
+    mbuf: Mbuf,
+    (sa, ptype, seq): (SaRef<'_>, PType, SeqNo),
+    envelope: Envelope,
+    layout: ProtectedLayout,
+) {
+    // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
+    // epochs whose jobs have left the lanes (`Worker::quiesce`).
+    let keys = unsafe { sa.slot.keys(Direction::Inbound) };
+    let at = |offset: usize| (envelope.frame_offset() + offset) as u32;
+    let encrypts = sa.facts.suite.encrypts();
+    let op = Op {
+        cipher: keys.cipher(),
+        auth: keys.auth(),
+        iv_offset: at(FrameHeader::LEN),
+        cipher_offset: at(layout.cipher_offset),
+        cipher_len: if encrypts { layout.cipher_len as u32 } else { 0 },
+        auth_offset: at(0),
+        auth_len: layout.icv_offset as u32,
+        tag: Tag::Meta(0),
+    };
+    let job = Job::Inbound { sa: sa.index, ptype, seq, envelope };
+    if let Err(mbuf) = work.engine.submit(sa.facts.suite, mbuf, &op, job, work.now) {
+        view.drop(mbuf, DropReason::CryptoFailed);
+    }
+}
+
+/// The received ICV of a protected frame.
+pub(crate) fn received_icv(frame: &[u8]) -> Option<&[u8; ICV_LEN]> {
+    frame.last_chunk::<ICV_LEN>()
+}

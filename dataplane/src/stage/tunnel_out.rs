@@ -1,0 +1,203 @@
+//! Packets to mobile nodes: headers, trailer, and the job that protects them.
+//!
+//! Read first: RFC 6618 s.6.3, 6.4; RFC 4303 s.3.3; RFC 6275 s.10.4.2, 10.4.6; readings R-20 to
+//! R-23, R-25, R-32, R-40 to R-42.
+
+use core::net::SocketAddr;
+
+use hearth_dpdk::{Mbuf, Op, Tag};
+use hearth_wire::frame::{FrameHeader, PType, padding_len, write_trailer};
+use hearth_wire::suite::ICV_LEN;
+use hearth_wire::{Cipher, Scope, Spi};
+use zerocopy::IntoBytes;
+
+use crate::crypto::engine::Job;
+use crate::drop_reason::DropReason;
+use crate::layout::{IPV6_LEN, Ip, UDP_LEN, decrement_hop_limit, proto};
+use crate::note::Note;
+use crate::outer::{OuterFields, OuterHeaders, seal};
+use crate::sa::keys::Direction;
+use crate::sa::table::SaRef;
+use crate::table::binding::BindingEntry;
+use crate::view::View;
+use crate::work::{Downlink, Hop, Outgoing, Work};
+
+/// Encapsulates the packets of the lane.
+pub(crate) fn encapsulate(view: &View, work: &mut Work) {
+    for packet in &work.lanes.downlink {
+        if let Some(binding) = view.tables.bindings.entry(packet.binding) {
+            view.tables.sas.prefetch(binding.spi.get());
+        }
+    }
+    let mut lane = core::mem::take(&mut work.lanes.downlink);
+    for packet in lane.drain(..) {
+        match view.tables.bindings.entry(packet.binding) {
+            Some(binding) => downlink(view, work, packet, binding),
+            None => view.drop(packet.mbuf, DropReason::NoBinding),
+        }
+    }
+    work.lanes.downlink = lane;
+}
+
+fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEntry) {
+    let Downlink { mut mbuf, ip, from_host, .. } = packet;
+    let protected = match binding.facts.scope {
+        Scope::SignallingAndData => true,
+        // R-25: a Home Test is secret from anybody on the path.
+        Scope::Signalling => binding.facts.suite.encrypts() && is_home_test(&ip, mbuf.data()),
+    };
+    let owner = view.tables.owner(binding.spi.get());
+    if protected && owner != view.index {
+        return view.hand_over(owner, Note::Downlink { from_host }, mbuf);
+    }
+    if ip.total_len > binding.tunnel_mtu(protected) {
+        return view.drop(mbuf, DropReason::TunnelMtu);
+    }
+    if !from_host && !decrement_hop_limit(mbuf.data_mut()) {
+        return view.drop(mbuf, DropReason::HopLimit);
+    }
+    if !protected {
+        return plain(view, work, mbuf, &ip, binding);
+    }
+    let Some(sa) = view.tables.sas.find(binding.spi.get()) else {
+        return view.drop(mbuf, DropReason::OutboundSaGone);
+    };
+    let content = Content {
+        ptype: PType::ProtectedData,
+        next_header: ip.tunnel_proto(),
+        traffic_class: ip.traffic_class,
+    };
+    match protect(work, mbuf, sa, &binding.outer, content) {
+        Ok(()) => view.counters.downlink.add(ip.total_len.into()),
+        Err((mbuf, reason)) => view.drop(mbuf, reason),
+    }
+}
+
+/// PType 0: the packet behind eight zeros.
+fn plain(view: &View, work: &mut Work, mut mbuf: Mbuf, ip: &Ip, binding: &BindingEntry) {
+    let outer = &binding.outer;
+    let udp_len = UDP_LEN + FrameHeader::LEN + mbuf.len();
+    let fields = OuterFields {
+        udp_len: udp_len as u16,
+        traffic_class: ip.traffic_class,
+        identification: work.next_identification(),
+    };
+    let Some(front) = mbuf.prepend(outer.len() + FrameHeader::LEN) else {
+        return view.drop(mbuf, DropReason::BufferRoom);
+    };
+    outer.write(front, fields);
+    if let Some(header) = front.last_chunk_mut::<{ FrameHeader::LEN }>() {
+        header.copy_from_slice(FrameHeader::plain().as_bytes());
+    }
+    seal(mbuf.data_mut());
+    view.counters.downlink.add(ip.total_len.into());
+    view.counters.downlink_plain.add(ip.total_len.into());
+    work.lanes.outgoing.push(Outgoing { mbuf, hop: Hop::To(binding.remote.ip()) });
+}
+
+/// Control's PType 8 packet: the mbuf holds IPv6 extension headers and a Mobility Header.
+pub(crate) fn signalling(
+    view: &View,
+    work: &mut Work,
+    mbuf: Mbuf,
+    (spi, next_header): (Spi, u8),
+    local: SocketAddr,
+    remote: SocketAddr,
+) {
+    let Some(outer) = OuterHeaders::new(local, remote) else {
+        return view.drop(mbuf, DropReason::IpHeader);
+    };
+    let Some(sa) = view.tables.sas.find(spi.get()) else {
+        return view.drop(mbuf, DropReason::OutboundSaGone);
+    };
+    // Signalling is network control traffic: CS6 (RFC 4594 s.3.1).
+    let content = Content { ptype: PType::MobilityHeader, next_header, traffic_class: 0xc0 };
+    match protect(work, mbuf, sa, &outer, content) {
+        Ok(()) => view.counters.signalling_out.add(1),
+        Err((mbuf, reason)) => view.drop(mbuf, reason),
+    }
+}
+
+/// What is protected.
+struct Content {
+    ptype: PType,
+    next_header: u8,
+    /// DSCP and ECN of the outer header (R-41).
+    traffic_class: u8,
+}
+
+/// Puts trailer and headers around the mbuf's content and submits it.
+///
+/// ```text
+/// outer IP | UDP | PType SPI | Seq | IV | content, padding, Pad Length, Next Header | ICV
+/// |<------------- prepended ---------->|          |<------------- appended ------------->|
+/// ```
+fn protect(
+    work: &mut Work,
+    mut mbuf: Mbuf,
+    sa: SaRef<'_>,
+    outer: &OuterHeaders,
+    content: Content,
+) -> Result<(), (Mbuf, DropReason)> {
+    let suite = sa.facts.suite;
+    if suite.cipher() == Cipher::TripleDesCbc && !work.take_triple_des() {
+        return Err((mbuf, DropReason::TripleDesBudget));
+    }
+    let payload_len = mbuf.len();
+    let trailer_len = padding_len(suite, payload_len) + 2;
+    let Some(back) = mbuf.append(trailer_len + ICV_LEN) else {
+        return Err((mbuf, DropReason::BufferRoom));
+    };
+    if let Some(trailer) = back.get_mut(..trailer_len) {
+        write_trailer(trailer, content.next_header);
+    }
+    let frame_offset = outer.len();
+    let frame_len = FrameHeader::LEN + suite.iv_len() + payload_len + trailer_len + ICV_LEN;
+    let fields = OuterFields {
+        udp_len: (UDP_LEN + frame_len) as u16,
+        traffic_class: content.traffic_class,
+        identification: work.next_identification(),
+    };
+    let Some(front) = mbuf.prepend(frame_offset + FrameHeader::LEN + suite.iv_len()) else {
+        return Err((mbuf, DropReason::BufferRoom));
+    };
+    let Some((seq, spi)) = sa.slot.draw().zip(sa.slot.spi()) else {
+        return Err((mbuf, DropReason::SequenceExhausted));
+    };
+    outer.write(front, fields);
+    let header = FrameHeader::protected(content.ptype, spi, seq);
+    if let Some((place, iv)) =
+        front.get_mut(frame_offset..).and_then(|rest| rest.split_at_mut_checked(FrameHeader::LEN))
+    {
+        place.copy_from_slice(header.as_bytes());
+        work.ivs.fill(iv);
+    }
+    // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
+    // epochs whose jobs have left the lanes (`Worker::quiesce`).
+    let keys = unsafe { sa.slot.keys(Direction::Outbound) };
+    let iv_offset = frame_offset + FrameHeader::LEN;
+    let auth_len = frame_len - ICV_LEN;
+    let op = Op {
+        cipher: keys.cipher(),
+        auth: keys.auth(),
+        iv_offset: iv_offset as u32,
+        cipher_offset: (iv_offset + suite.iv_len()) as u32,
+        cipher_len: if suite.encrypts() { (payload_len + trailer_len) as u32 } else { 0 },
+        auth_offset: frame_offset as u32,
+        auth_len: auth_len as u32,
+        tag: Tag::Packet((frame_offset + auth_len) as u32),
+    };
+    match work.engine.submit(suite, mbuf, &op, Job::Outbound, work.now) {
+        Ok(()) => sa.slot.outbound.count(frame_len),
+        Err(mbuf) => return Err((mbuf, DropReason::CryptoFailed)),
+    }
+    Ok(())
+}
+
+/// A Home Test message (RFC 6275 s.6.1.5).
+fn is_home_test(ip: &Ip, packet: &[u8]) -> bool {
+    const HOME_TEST: u8 = 3;
+    ip.destination.is_ipv6()
+        && ip.proto == proto::MOBILITY
+        && packet.get(IPV6_LEN + 2) == Some(&HOME_TEST)
+}

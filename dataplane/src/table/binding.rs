@@ -1,0 +1,184 @@
+//! Bindings: what a worker needs to carry data to and from a mobile node.
+//!
+//! Read first: RFC 6275 s.10.4; RFC 5555 s.4.1; readings.
+//!
+//! A published entry never changes. A handover writes a new entry, lets the home addresses and the
+//! SAs point to it, and frees the old one after a grace period.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use hearth_wire::Spi;
+use hearth_wire::frame::{FrameHeader, max_payload};
+
+use crate::config::Binding;
+use crate::outer::OuterHeaders;
+use crate::sa::slot::{BindingIndex, SaFacts};
+use crate::table::reserve::{Reserve, Zeroed};
+
+/// One binding as workers see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BindingEntry {
+    home6: Ipv6Addr,
+    home4: Option<Ipv4Addr>,
+    /// The SA that data is sent under, and what it is.
+    pub(crate) spi: Spi,
+    pub(crate) facts: SaFacts,
+    /// Largest inner packet as PType 1 and as PType 0.
+    protected_mtu: u16,
+    plain_mtu: u16,
+    /// Care-of address and port.
+    pub(crate) remote: SocketAddr,
+    pub(crate) outer: OuterHeaders,
+}
+
+impl BindingEntry {
+    /// The entry of a binding whose outer packets may have `path_mtu` octets; `None` where its
+    /// addresses make no tunnel.
+    pub(crate) fn new(binding: &Binding, facts: SaFacts, path_mtu: u16) -> Option<Self> {
+        let outer = OuterHeaders::new(binding.local, binding.remote)?;
+        let frame = usize::from(path_mtu).saturating_sub(outer.len());
+        let narrow = |octets: usize| u16::try_from(octets).unwrap_or(u16::MAX);
+        Some(Self {
+            home6: binding.home_address,
+            home4: binding.ipv4_home_address,
+            spi: binding.spi,
+            facts,
+            protected_mtu: narrow(max_payload(facts.suite, frame)),
+            plain_mtu: narrow(frame.saturating_sub(FrameHeader::LEN)),
+            remote: SocketAddr::new(binding.remote.ip().to_canonical(), binding.remote.port()),
+            outer,
+        })
+    }
+
+    /// Whether the mobile node may send from this address.
+    pub(crate) fn may_send_from(&self, source: IpAddr) -> bool {
+        match source {
+            IpAddr::V6(source) => source == self.home6,
+            IpAddr::V4(source) => Some(source) == self.home4,
+        }
+    }
+
+    /// The largest inner packet.
+    pub(crate) const fn tunnel_mtu(&self, protected: bool) -> u16 {
+        if protected { self.protected_mtu } else { self.plain_mtu }
+    }
+}
+
+/// A place for an entry; all zero is an empty one.
+struct Cell {
+    /// 1 while the entry may be read. control: rw, workers: ro
+    live: AtomicU32,
+    /// control: wo while not live, workers: ro while live
+    entry: UnsafeCell<MaybeUninit<BindingEntry>>,
+}
+
+// SAFETY: the entry is written only while it is not live and read only while it is.
+unsafe impl Sync for Cell {}
+// SAFETY: `live` = 0 says that the entry is not to be read, so its octets do not matter.
+unsafe impl Zeroed for Cell {}
+
+/// All entries, by index.
+pub(crate) struct BindingTable {
+    cells: Reserve<Cell>,
+}
+
+impl BindingTable {
+    pub(crate) fn new(cells: usize) -> Option<Self> {
+        Some(Self { cells: Reserve::new(cells)? })
+    }
+
+    /// The entry at `index`. A worker may use it until it reports quiescent.
+    pub(crate) fn entry(&self, index: BindingIndex) -> Option<&BindingEntry> {
+        let cell = self.cells.get(index.0 as usize)?;
+        if cell.live.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        // SAFETY: live entries are initialised and are not written before a grace period has
+        // passed since they stopped being reachable (`free`).
+        Some(unsafe { (*cell.entry.get()).assume_init_ref() })
+    }
+
+    /// Writes an entry into a free cell.
+    ///
+    /// # Safety
+    /// The cell has never been filled, or [`Self::free`] was called. Control is the only caller.
+    pub(crate) unsafe fn fill(&self, index: BindingIndex, entry: BindingEntry) {
+        if let Some(cell) = self.cells.get(index.0 as usize) {
+            // SAFETY: not live, so nobody reads it, and there is one writer.
+            unsafe { (*cell.entry.get()).write(entry) };
+            cell.live.store(1, Ordering::Release);
+        }
+    }
+
+    /// Frees a cell.
+    ///
+    /// # Safety
+    /// Every worker has been quiescent since the last pointer to the entry was taken away.
+    pub(crate) unsafe fn free(&self, index: BindingIndex) {
+        if let Some(cell) = self.cells.get(index.0 as usize) {
+            cell.live.store(0, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearth_wire::{Scope, Suite};
+
+    fn binding(remote: &str) -> Binding {
+        let v6 = remote.starts_with('[');
+        Binding {
+            home_address: "2001:db8:f::1".parse().unwrap(),
+            ipv4_home_address: Some(Ipv4Addr::new(203, 0, 113, 7)),
+            spi: Spi::new(5).unwrap(),
+            local: if v6 { "[2001:db8::1]:7872" } else { "198.51.100.1:7872" }.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        }
+    }
+
+    const FACTS: SaFacts = SaFacts { suite: Suite::Aes128CbcSha, scope: Scope::Signalling };
+
+    #[test]
+    fn tunnel_mtu_follows_from_suite_and_outer_family() {
+        let over6 = BindingEntry::new(&binding("[2001:db8:1::2]:4000"), FACTS, 1500).unwrap();
+        // 1500 - 40 - 8 = 1452 = 8 + 16 + 88 * 16 + 8 left + 12; 2 octets of the last block go.
+        assert_eq!(over6.tunnel_mtu(true), 88 * 16 - 2);
+        assert_eq!(over6.tunnel_mtu(false), 1452 - 8);
+        let over4 = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500).unwrap();
+        assert_eq!(over4.tunnel_mtu(true), 89 * 16 - 2);
+        assert_eq!(over4.tunnel_mtu(false), 1472 - 8);
+    }
+
+    #[test]
+    fn only_the_home_addresses_may_send() {
+        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500).unwrap();
+        for (source, may) in [
+            ("2001:db8:f::1", true),
+            ("203.0.113.7", true),
+            ("2001:db8:f::2", false),
+            ("203.0.113.8", false),
+            ("203.0.113.2", false),
+        ] {
+            assert_eq!(entry.may_send_from(source.parse().unwrap()), may, "{source}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_read_only_while_it_is_live() {
+        let table = BindingTable::new(4).unwrap();
+        let index = BindingIndex(2);
+        assert!(table.entry(index).is_none());
+        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500).unwrap();
+        // SAFETY: single-threaded, the cell is empty.
+        unsafe { table.fill(index, entry) };
+        assert_eq!(table.entry(index).unwrap().spi.get(), 5);
+        // SAFETY: no reference is left.
+        unsafe { table.free(index) };
+        assert!(table.entry(index).is_none());
+        assert!(table.entry(BindingIndex(4)).is_none());
+    }
+}

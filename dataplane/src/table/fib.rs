@@ -1,0 +1,130 @@
+//! Routes: built aside from the kernel's list, swapped in by pointer, never changed in place.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashMap;
+
+use hearth_dpdk::{Eal, Fib4, Fib6, FibParameters, NextHopWidth};
+
+use crate::config::{PortId, Route, TableError};
+
+/// Where a destination is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// Nowhere.
+    None,
+    /// The box itself.
+    Local,
+    /// Out of this port, by a gateway or on the link.
+    Port { port: PortId, gateway: Option<IpAddr> },
+}
+
+/// One generation of the routes.
+pub(crate) struct Routes {
+    fib4: Fib4,
+    fib6: Fib6,
+    /// By next hop number; 0 is [`Target::None`].
+    targets: Vec<Target>,
+}
+
+impl Routes {
+    /// Builds both tables; local addresses are host routes of their own. `name` is not in use.
+    pub(crate) fn build(
+        eal: &Eal,
+        name: &str,
+        routes: &[Route],
+        local: &[IpAddr],
+    ) -> Result<Self, TableError> {
+        let count = u32::try_from(routes.len() + local.len()).map_err(|_| TableError::Full)?;
+        // An IPv6 host route takes 13 groups at most; two octets per next hop leave 15 bits.
+        let parameters = |groups_per_route: u32| FibParameters {
+            max_routes: count + 1,
+            tbl8_groups: (count.saturating_mul(groups_per_route) + 16).min(32_000),
+            next_hop: NextHopWidth::Two,
+            default_next_hop: 0,
+        };
+        let mut built = Self {
+            fib4: Fib4::new(eal, name, &parameters(1)).map_err(|_| TableError::Dpdk)?,
+            fib6: Fib6::new(eal, name, &parameters(13)).map_err(|_| TableError::Dpdk)?,
+            targets: vec![Target::None],
+        };
+        let mut numbers = HashMap::new();
+        for route in routes {
+            let (address, len) = route.prefix;
+            let target = Target::Port { port: route.port, gateway: route.gateway };
+            built.insert(&mut numbers, address, len, target)?;
+        }
+        for &address in local {
+            let len = if address.is_ipv4() { 32 } else { 128 };
+            built.insert(&mut numbers, address, len, Target::Local)?;
+        }
+        Ok(built)
+    }
+
+    fn insert(
+        &mut self,
+        numbers: &mut HashMap<Target, u64>,
+        address: IpAddr,
+        len: u8,
+        target: Target,
+    ) -> Result<(), TableError> {
+        let fresh = self.targets.len() as u64;
+        let number = *numbers.entry(target).or_insert(fresh);
+        if number == fresh {
+            self.targets.push(target);
+        }
+        match address {
+            IpAddr::V4(v4) if len <= 32 => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+                let prefix = Ipv4Addr::from_bits(v4.to_bits() & mask);
+                self.fib4.insert(prefix, len, number)
+            }
+            IpAddr::V6(v6) if len <= 128 => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
+                let prefix = Ipv6Addr::from_bits(v6.to_bits() & mask);
+                self.fib6.insert(prefix, len, number)
+            }
+            _ => return Err(TableError::Route),
+        }
+        .map_err(|_| TableError::Full)
+    }
+
+    /// Looks up many IPv6 addresses.
+    pub(crate) fn lookup6(&self, addresses: &[[u8; 16]], mut each: impl FnMut(usize, Target)) {
+        let mut numbers = [0; BULK];
+        for (chunk, addresses) in addresses.chunks(BULK).enumerate() {
+            self.fib6.lookup_bulk(addresses, &mut numbers);
+            for (i, &number) in numbers.iter().take(addresses.len()).enumerate() {
+                each(chunk * BULK + i, self.target(number));
+            }
+        }
+    }
+
+    /// Looks up many IPv4 addresses.
+    pub(crate) fn lookup4(&self, addresses: &[u32], mut each: impl FnMut(usize, Target)) {
+        let mut numbers = [0; BULK];
+        for (chunk, addresses) in addresses.chunks(BULK).enumerate() {
+            self.fib4.lookup_bulk(addresses, &mut numbers);
+            for (i, &number) in numbers.iter().take(addresses.len()).enumerate() {
+                each(chunk * BULK + i, self.target(number));
+            }
+        }
+    }
+
+    /// Looks up one address.
+    pub(crate) fn lookup(&self, address: IpAddr) -> Target {
+        let mut found = Target::None;
+        match address {
+            IpAddr::V4(v4) => self.lookup4(&[v4.to_bits()], |_, target| found = target),
+            IpAddr::V6(v6) => self.lookup6(&[v6.octets()], |_, target| found = target),
+        }
+        found
+    }
+
+    fn target(&self, number: u64) -> Target {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        self.targets.get(index).copied().unwrap_or(Target::None)
+    }
+}
+
+/// Addresses looked up in one call of the library.
+const BULK: usize = 64;

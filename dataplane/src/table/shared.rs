@@ -1,0 +1,88 @@
+//! The tables together, as every worker and control hold them.
+
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::config::{BuildError, Config, Service};
+use crate::sa::table::SaTable;
+use crate::table::binding::BindingTable;
+use crate::table::fib::Routes;
+use crate::table::neighbour::MacTable;
+
+/// Cells beyond `max_bindings`: entries that wait for a grace period while others replace them.
+pub(crate) const SPARE_BINDINGS: u32 = 4096;
+
+/// Everything that control writes and workers read, besides the hash tables, which have readers of
+/// their own.
+pub(crate) struct Tables {
+    pub(crate) sas: SaTable,
+    pub(crate) bindings: BindingTable,
+    pub(crate) macs: MacTable,
+    pub(crate) service: Service,
+    pub(crate) path_mtu: u16,
+    pub(crate) workers: u32,
+    /// Null before the first routes. control: swaps, workers: ro
+    routes: AtomicPtr<Routes>,
+}
+
+impl Tables {
+    pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
+        let cells = config.max_bindings.saturating_add(SPARE_BINDINGS) as usize;
+        Ok(Self {
+            sas: SaTable::new(config.spi_base, config.max_sas, config.replay_window)
+                .ok_or(BuildError::Memory("SAs"))?,
+            bindings: BindingTable::new(cells).ok_or(BuildError::Memory("bindings"))?,
+            macs: MacTable::new(config.max_neighbours as usize)
+                .ok_or(BuildError::Memory("neighbours"))?,
+            service: config.service,
+            path_mtu: config.path_mtu,
+            workers: u32::try_from(config.workers).unwrap_or(1).max(1),
+            routes: AtomicPtr::new(ptr::null_mut()),
+        })
+    }
+
+    /// The worker that owns the SA of this SPI.
+    pub(crate) const fn owner(&self, spi: u32) -> usize {
+        (spi % self.workers) as usize
+    }
+
+    /// The routes. A worker may use them until it reports quiescent.
+    pub(crate) fn routes(&self) -> Option<&Routes> {
+        // SAFETY: null, or a box that `swap_routes` published and that is freed after a grace
+        // period or with `self`.
+        unsafe { self.routes.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Publishes new routes; the old ones may be dropped after a grace period.
+    pub(crate) fn swap_routes(&self, routes: Routes) -> Option<RetiredRoutes> {
+        let old = self.routes.swap(Box::into_raw(Box::new(routes)), Ordering::AcqRel);
+        (!old.is_null()).then_some(RetiredRoutes(old))
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        let routes = *self.routes.get_mut();
+        if !routes.is_null() {
+            // SAFETY: the box was made by `swap_routes`, and `&mut self` says that nobody has it.
+            drop(unsafe { Box::from_raw(routes) });
+        }
+    }
+}
+
+/// Routes that are no longer published but may still be in use.
+pub(crate) struct RetiredRoutes(*mut Routes);
+
+// SAFETY: `Routes` is Send; the pointer is the only owner's.
+unsafe impl Send for RetiredRoutes {}
+
+impl RetiredRoutes {
+    /// Frees them.
+    ///
+    /// # Safety
+    /// Every worker has been quiescent since they were swapped out.
+    pub(crate) unsafe fn free(self) {
+        // SAFETY: made by `swap_routes`; nobody uses it any more.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}

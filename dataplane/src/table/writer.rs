@@ -1,0 +1,423 @@
+//! The one writer of the tables, in the control thread.
+//!
+//! Every change is one publication that workers see whole or not at all. What was replaced is kept
+//! until a grace period has passed ([`TableWriter::reclaim`]).
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token};
+use hearth_wire::{SeqNo, Spi};
+
+use crate::config::{
+    Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, TableError,
+};
+use crate::sa::keys::{Direction, KeySchedule};
+use crate::sa::slot::{BindingIndex, SaFacts};
+use crate::table::binding::BindingEntry;
+use crate::table::fib::Routes;
+use crate::table::neighbour::{self, KEY_LEN};
+use crate::table::shared::{RetiredRoutes, SPARE_BINDINGS, Tables};
+
+/// What waits for a grace period.
+enum Retired {
+    Sa(u32),
+    Binding(BindingIndex),
+    Mac(u32),
+    Routes(RetiredRoutes),
+}
+
+/// A binding as control remembers it.
+struct Bound {
+    index: BindingIndex,
+    ipv4_home_address: Option<Ipv4Addr>,
+    carriers: Vec<Spi>,
+}
+
+/// Numbers of cells that are free.
+struct FreeList {
+    free: Vec<u32>,
+    next: u32,
+    end: u32,
+}
+
+impl FreeList {
+    const fn new(end: u32) -> Self {
+        Self { free: Vec::new(), next: 0, end }
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        self.free.pop().or_else(|| {
+            let fresh = (self.next < self.end).then_some(self.next)?;
+            self.next += 1;
+            Some(fresh)
+        })
+    }
+
+    fn give(&mut self, number: u32) {
+        self.free.push(number);
+    }
+}
+
+/// Writes the tables that workers read.
+pub struct TableWriter {
+    tables: Arc<Tables>,
+    eal: Eal,
+    qsbr: Qsbr,
+    crypto: MultiBuffer<'static>,
+    homes6: HashWriter<16>,
+    homes4: HashWriter<4>,
+    neighbours: HashWriter<KEY_LEN>,
+    bound: HashMap<Ipv6Addr, Bound>,
+    ipv4_owner: HashMap<Ipv4Addr, Ipv6Addr>,
+    macs: HashMap<[u8; KEY_LEN], u32>,
+    free_bindings: FreeList,
+    free_macs: FreeList,
+    max_bindings: usize,
+    max_routes: usize,
+    ports: u16,
+    routes: Vec<Route>,
+    local: Vec<IpAddr>,
+    /// SA slots whose keys a worker may still use.
+    draining: HashSet<u32>,
+    /// Retired since the last reclaim.
+    fresh: Vec<Retired>,
+    /// Retired before a grace period that is under way.
+    waiting: VecDeque<(Token, Vec<Retired>)>,
+    /// Tells this writer's DPDK objects from others'; counts route generations.
+    name: String,
+    generation: u64,
+}
+
+/// What a writer is made of.
+pub(crate) struct WriterParts<'a> {
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) eal: &'a Eal,
+    pub(crate) qsbr: Qsbr,
+    pub(crate) config: &'a Config,
+    pub(crate) ports: u16,
+    /// Not used by another dataplane of this process; at most 8 characters.
+    pub(crate) name: String,
+}
+
+impl TableWriter {
+    pub(crate) fn new(parts: WriterParts<'_>) -> Result<Self, BuildError> {
+        let WriterParts { tables, eal, qsbr, config, ports, name } = parts;
+        // rte_hash spreads keys over buckets; some room keeps it from filling up unevenly.
+        let homes = config.max_bindings.saturating_add(config.max_bindings / 4).max(64);
+        let hash = |_| BuildError::Dpdk("a hash table");
+        Ok(Self {
+            homes6: HashWriter::new(eal, &format!("{name}_h6"), homes, &qsbr).map_err(hash)?,
+            homes4: HashWriter::new(eal, &format!("{name}_h4"), homes, &qsbr).map_err(hash)?,
+            neighbours: HashWriter::new(
+                eal,
+                &format!("{name}_nb"),
+                config.max_neighbours.max(64),
+                &qsbr,
+            )
+            .map_err(hash)?,
+            crypto: MultiBuffer::new().map_err(|_| BuildError::Crypto)?,
+            tables,
+            eal: eal.clone(),
+            qsbr,
+            bound: HashMap::new(),
+            ipv4_owner: HashMap::new(),
+            macs: HashMap::new(),
+            free_bindings: FreeList::new(config.max_bindings.saturating_add(SPARE_BINDINGS)),
+            free_macs: FreeList::new(config.max_neighbours),
+            max_bindings: config.max_bindings as usize,
+            max_routes: config.max_routes as usize,
+            ports,
+            routes: Vec::new(),
+            local: Vec::new(),
+            draining: HashSet::new(),
+            fresh: Vec::new(),
+            waiting: VecDeque::new(),
+            name,
+            generation: 0,
+        })
+    }
+
+    pub(crate) const fn hashes(&self) -> (&HashWriter<16>, &HashWriter<4>, &HashWriter<KEY_LEN>) {
+        (&self.homes6, &self.homes4, &self.neighbours)
+    }
+
+    /// Adds an SA. Packets under it are accepted at once; data needs a binding too.
+    ///
+    /// # Errors
+    /// [`TableError::SpiOutOfRange`], [`TableError::SpiInUse`], [`TableError::SpiDraining`],
+    /// [`TableError::KeyLength`].
+    pub fn insert_sa(&mut self, sa: &SaParameters<'_>) -> Result<(), TableError> {
+        let spi = sa.spi.get();
+        let index = self.tables.sas.index_of(spi).ok_or(TableError::SpiOutOfRange)?;
+        if self.tables.sas.find(spi).is_some() {
+            return Err(TableError::SpiInUse);
+        }
+        if self.draining.contains(&index) {
+            return Err(TableError::SpiDraining);
+        }
+        let expand = |direction, keys| {
+            KeySchedule::expand(&self.crypto, sa.suite, direction, keys)
+                .ok_or(TableError::KeyLength)
+        };
+        let keys =
+            [expand(Direction::Inbound, sa.mn_to_ha)?, expand(Direction::Outbound, sa.ha_to_mn)?];
+        let facts = SaFacts { suite: sa.suite, scope: sa.scope };
+        // SAFETY: the slot is not published and not draining, and this is the only writer.
+        unsafe { self.tables.sas.insert(sa.spi, facts, sa.next_outbound, keys) }
+            .ok_or(TableError::SpiOutOfRange)
+    }
+
+    /// Takes an SA away. Its packets are unknown from now on; its keys are wiped when no worker
+    /// can be using them any more. Bindings that send under it are the caller's to move.
+    ///
+    /// # Errors
+    /// [`TableError::SpiUnknown`].
+    pub fn remove_sa(&mut self, spi: Spi) -> Result<(), TableError> {
+        let sa = self.tables.sas.find(spi.get()).ok_or(TableError::SpiUnknown)?;
+        let index = sa.index;
+        sa.slot.withdraw();
+        self.draining.insert(index);
+        self.fresh.push(Retired::Sa(index));
+        Ok(())
+    }
+
+    /// Binds a home address, or moves it if it is bound. `carriers` are the SAs whose data is
+    /// accepted under the binding, besides its own; all others no longer are.
+    ///
+    /// # Errors
+    /// [`TableError::SpiUnknown`] for the binding's own SPI, [`TableError::Address`],
+    /// [`TableError::Ipv4HomeAddressInUse`], [`TableError::Full`].
+    pub fn bind(&mut self, binding: &Binding, carriers: &[Spi]) -> Result<(), TableError> {
+        let home = binding.home_address;
+        let facts = self.tables.sas.find(binding.spi.get()).ok_or(TableError::SpiUnknown)?.facts;
+        let entry =
+            BindingEntry::new(binding, facts, self.tables.path_mtu).ok_or(TableError::Address)?;
+        let ipv4 = binding.ipv4_home_address;
+        if ipv4.and_then(|v4| self.ipv4_owner.get(&v4)).is_some_and(|owner| *owner != home) {
+            return Err(TableError::Ipv4HomeAddressInUse);
+        }
+        if !self.bound.contains_key(&home) && self.bound.len() >= self.max_bindings {
+            return Err(TableError::Full);
+        }
+        let index = BindingIndex(self.free_bindings.take().ok_or(TableError::Full)?);
+        // SAFETY: the cell comes from the free list, and this is the only writer.
+        unsafe { self.tables.bindings.fill(index, entry) };
+        self.point_home_addresses(home, ipv4, index).inspect_err(|_| {
+            // SAFETY: no pointer to the cell was published, or it was taken back; workers may
+            // have seen it, so it waits for a grace period.
+            self.fresh.push(Retired::Binding(index));
+        })?;
+        let mut carriers = carriers.to_vec();
+        if !carriers.contains(&binding.spi) {
+            carriers.push(binding.spi);
+        }
+        self.point_carriers(&carriers, Some(index));
+        let bound = Bound { index, ipv4_home_address: ipv4, carriers };
+        if let Some(old) = self.bound.insert(home, bound) {
+            self.let_go(&old, ipv4);
+        }
+        Ok(())
+    }
+
+    /// Lets both home addresses point to the entry, or leaves them as they were.
+    fn point_home_addresses(
+        &mut self,
+        home: Ipv6Addr,
+        ipv4: Option<Ipv4Addr>,
+        index: BindingIndex,
+    ) -> Result<(), TableError> {
+        let before = self.homes6.get(&home.octets());
+        self.homes6.insert(&home.octets(), index.0).map_err(|_| TableError::Full)?;
+        let Some(v4) = ipv4 else { return Ok(()) };
+        if self.homes4.insert(&v4.octets(), index.0).is_err() {
+            match before {
+                // It is there, so that this replaces the value and cannot be refused.
+                Some(before) => drop(self.homes6.insert(&home.octets(), before)),
+                None => drop(self.homes6.remove(&home.octets())),
+            }
+            return Err(TableError::Full);
+        }
+        self.ipv4_owner.insert(v4, home);
+        Ok(())
+    }
+
+    fn point_carriers(&self, carriers: &[Spi], index: Option<BindingIndex>) {
+        for spi in carriers {
+            if let Some(sa) = self.tables.sas.find(spi.get()) {
+                sa.slot.set_binding(index);
+            }
+        }
+    }
+
+    /// Takes away what a replaced or ended binding had and its successor has not.
+    fn let_go(&mut self, old: &Bound, ipv4: Option<Ipv4Addr>) {
+        for spi in &old.carriers {
+            if let Some(sa) = self.tables.sas.find(spi.get())
+                && sa.slot.binding() == Some(old.index)
+            {
+                sa.slot.set_binding(None);
+            }
+        }
+        if let Some(v4) = old.ipv4_home_address.filter(|_| old.ipv4_home_address != ipv4) {
+            self.homes4.remove(&v4.octets());
+            self.ipv4_owner.remove(&v4);
+        }
+        self.fresh.push(Retired::Binding(old.index));
+    }
+
+    /// Ends a binding; false when there was none.
+    pub fn unbind(&mut self, home_address: Ipv6Addr) -> bool {
+        let Some(old) = self.bound.remove(&home_address) else { return false };
+        self.homes6.remove(&home_address.octets());
+        self.let_go(&old, None);
+        true
+    }
+
+    /// Home addresses that are bound.
+    #[must_use]
+    pub fn bindings(&self) -> usize {
+        self.bound.len()
+    }
+
+    /// Replaces all routes. Both tables are built anew: collect changes for some milliseconds
+    /// rather than call this for each.
+    ///
+    /// # Errors
+    /// [`TableError::Full`], [`TableError::Route`], [`TableError::Dpdk`]; the old routes stay then.
+    pub fn set_routes(&mut self, routes: &[Route]) -> Result<(), TableError> {
+        if routes.iter().any(|route| route.port.0 >= self.ports) {
+            return Err(TableError::Route);
+        }
+        let local = core::mem::take(&mut self.local);
+        let built = self.build(routes, &local);
+        self.local = local;
+        self.publish(built?);
+        self.routes = routes.to_vec();
+        Ok(())
+    }
+
+    /// Replaces the list of the box's own addresses; packets to them go to the kernel, except
+    /// envelopes to the service port.
+    ///
+    /// # Errors
+    /// [`TableError::Full`], [`TableError::Dpdk`]; the old addresses stay then.
+    pub fn set_local_addresses(&mut self, addresses: &[IpAddr]) -> Result<(), TableError> {
+        let routes = core::mem::take(&mut self.routes);
+        let built = self.build(&routes, addresses);
+        self.routes = routes;
+        self.publish(built?);
+        self.local = addresses.to_vec();
+        Ok(())
+    }
+
+    fn build(&mut self, routes: &[Route], local: &[IpAddr]) -> Result<Routes, TableError> {
+        if routes.len() + local.len() > self.max_routes {
+            return Err(TableError::Full);
+        }
+        self.generation += 1;
+        let name = format!("{}_r{}", self.name, self.generation);
+        Routes::build(&self.eal, &name, routes, local)
+    }
+
+    fn publish(&mut self, routes: Routes) {
+        if let Some(old) = self.tables.swap_routes(routes) {
+            self.fresh.push(Retired::Routes(old));
+        }
+    }
+
+    /// Sets or clears the MAC address of a neighbour.
+    ///
+    /// # Errors
+    /// [`TableError::Full`].
+    pub fn set_neighbour(
+        &mut self,
+        port: PortId,
+        address: IpAddr,
+        mac: Option<[u8; 6]>,
+    ) -> Result<(), TableError> {
+        let key = neighbour::key(port, address);
+        match (self.macs.get(&key).copied(), mac) {
+            (Some(index), Some(mac)) => self.tables.macs.set(index, mac),
+            (Some(index), None) => {
+                self.neighbours.remove(&key);
+                self.macs.remove(&key);
+                self.fresh.push(Retired::Mac(index));
+            }
+            (None, Some(mac)) => {
+                let index = self.free_macs.take().ok_or(TableError::Full)?;
+                self.tables.macs.set(index, mac);
+                if self.neighbours.insert(&key, index).is_err() {
+                    self.free_macs.give(index);
+                    return Err(TableError::Full);
+                }
+                self.macs.insert(key, index);
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// What an SA has carried so far.
+    #[must_use]
+    pub fn sa_usage(&self, spi: Spi) -> Option<SaUsage> {
+        let sa = self.tables.sas.find(spi.get())?;
+        let (inbound, outbound) = (&sa.slot.inbound, &sa.slot.outbound);
+        Some(SaUsage {
+            in_packets: inbound.packets(),
+            in_octets: inbound.octets(),
+            out_packets: outbound.packets(),
+            out_octets: outbound.octets(),
+            next_outbound: outbound.sequence(),
+            highest_inbound: inbound
+                .sequence()
+                .checked_sub(1)
+                .and_then(|seq| u32::try_from(seq).ok())
+                .map(SeqNo),
+        })
+    }
+
+    /// Frees what no worker can be using any more, and starts the next grace period. To be called
+    /// about every 10 ms, and at least before an SPI is used again.
+    pub fn reclaim(&mut self) {
+        while let Some((token, _)) = self.waiting.front()
+            && self.qsbr.check(*token)
+            && let Some((_, retired)) = self.waiting.pop_front()
+        {
+            for each in retired {
+                self.free(each);
+            }
+        }
+        if !self.fresh.is_empty() {
+            let retired = core::mem::take(&mut self.fresh);
+            self.waiting.push_back((self.qsbr.start(), retired));
+        }
+    }
+
+    fn free(&mut self, retired: Retired) {
+        // SAFETY (all arms): the grace period of what is freed has passed.
+        match retired {
+            Retired::Sa(index) => {
+                if let Some(slot) = self.tables.sas.slot(index) {
+                    unsafe { slot.wipe() };
+                }
+                self.draining.remove(&index);
+            }
+            Retired::Binding(index) => {
+                unsafe { self.tables.bindings.free(index) };
+                self.free_bindings.give(index.0);
+            }
+            Retired::Mac(index) => self.free_macs.give(index),
+            Retired::Routes(routes) => unsafe { routes.free() },
+        }
+    }
+}
+
+impl Drop for TableWriter {
+    /// When the workers have stopped, nothing is left in use.
+    fn drop(&mut self) {
+        self.reclaim();
+        self.reclaim();
+    }
+}

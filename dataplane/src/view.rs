@@ -1,0 +1,109 @@
+//! What a worker looks at: tables, its counters, and the rings that lead away from it.
+
+use core::net::IpAddr;
+use std::sync::Arc;
+
+use hearth_dpdk::{HashReader, Mbuf, SharedRingProducer};
+
+use crate::config::PortId;
+use crate::counters::WorkerCounters;
+use crate::drop_reason::DropReason;
+use crate::missing::MissingSpis;
+use crate::note::Note;
+use crate::sa::slot::BindingIndex;
+use crate::table::binding::BindingEntry;
+use crate::table::fib::Target;
+use crate::table::neighbour::{self, KEY_LEN};
+use crate::table::shared::Tables;
+
+/// The part of a worker that its stages only read.
+pub(crate) struct View {
+    pub(crate) index: usize,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) homes6: HashReader<16>,
+    pub(crate) homes4: HashReader<4>,
+    pub(crate) neighbours: HashReader<KEY_LEN>,
+    /// By port.
+    pub(crate) macs: Vec<[u8; 6]>,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) missing: Arc<MissingSpis>,
+    /// By worker.
+    pub(crate) peers: Vec<SharedRingProducer>,
+    pub(crate) signalling: SharedRingProducer,
+    pub(crate) host: SharedRingProducer,
+}
+
+impl View {
+    /// Stops a packet. Every packet that stops comes through here, once.
+    pub(crate) fn drop(&self, mbuf: Mbuf, reason: DropReason) {
+        self.counters.stopped(reason);
+        drop(mbuf);
+    }
+
+    /// Hands a packet to the worker that owns its SA.
+    pub(crate) fn hand_over(&self, owner: usize, note: Note, mut mbuf: Mbuf) {
+        note.store(&mut mbuf);
+        let refused = match self.peers.get(owner) {
+            Some(ring) => ring.push(mbuf).err(),
+            None => Some(mbuf),
+        };
+        match refused {
+            None => self.counters.handed_over.add(1),
+            Some(mbuf) => self.drop(mbuf, DropReason::HandoverRingFull),
+        }
+    }
+
+    /// Gives an Ethernet frame to the kernel behind a port's TAP.
+    pub(crate) fn to_host(&self, port: PortId, mut mbuf: Mbuf) {
+        Note::Host { port }.store(&mut mbuf);
+        let octets = mbuf.len();
+        match self.host.push(mbuf) {
+            Ok(()) => self.counters.to_host.add(octets),
+            Err(mbuf) => self.drop(mbuf, DropReason::HostRingFull),
+        }
+    }
+
+    /// Lets control find a neighbour's MAC address.
+    pub(crate) fn to_resolve(&self, port: PortId, next_hop: IpAddr, mut mbuf: Mbuf) {
+        Note::Unresolved { port, next_hop }.store(&mut mbuf);
+        match self.host.push(mbuf) {
+            Ok(()) => self.counters.unresolved.add(1),
+            Err(mbuf) => self.drop(mbuf, DropReason::HostRingFull),
+        }
+    }
+
+    /// Gives signalling to control.
+    pub(crate) fn to_control(&self, note: Note, mut mbuf: Mbuf) {
+        note.store(&mut mbuf);
+        match self.signalling.push(mbuf) {
+            Ok(()) => self.counters.signalling_in.add(1),
+            Err(mbuf) => self.drop(mbuf, DropReason::SignallingRingFull),
+        }
+    }
+
+    /// The binding of a home address.
+    pub(crate) fn bound(&self, home: IpAddr) -> Option<(BindingIndex, &BindingEntry)> {
+        let found = match home {
+            IpAddr::V4(v4) => self.homes4.lookup(&v4.octets()),
+            IpAddr::V6(v6) => self.homes6.lookup(&v6.octets()),
+        };
+        let index = BindingIndex(found?);
+        self.tables.bindings.entry(index).map(|entry| (index, entry))
+    }
+
+    /// Where a destination is.
+    pub(crate) fn target(&self, destination: IpAddr) -> Target {
+        self.tables.routes().map_or(Target::None, |routes| routes.lookup(destination))
+    }
+
+    /// A neighbour's MAC address.
+    pub(crate) fn mac_of(&self, port: PortId, next_hop: IpAddr) -> Option<[u8; 6]> {
+        let index = self.neighbours.lookup(&neighbour::key(port, next_hop))?;
+        self.tables.macs.get(index)
+    }
+
+    /// A port's own MAC address.
+    pub(crate) fn own_mac(&self, port: PortId) -> Option<[u8; 6]> {
+        self.macs.get(usize::from(port.0)).copied()
+    }
+}

@@ -1,0 +1,215 @@
+//! A worker: one core, and a packet's whole path on one screen.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_dpdk::{Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRingProducer};
+
+use crate::config::{BuildError, Config};
+use crate::counters::Counters;
+use crate::crypto::clock;
+use crate::crypto::engine::{Mark, Rule};
+use crate::dataplane::WorkerQueues;
+use crate::drop_reason::DropReason;
+use crate::missing::MissingSpis;
+use crate::stage::{egress, forward, receive, settle, tunnel_in, tunnel_out};
+use crate::table::shared::Tables;
+use crate::table::writer::TableWriter;
+use crate::view::View;
+use crate::work::{Lanes, Work, WorkParts};
+
+/// Empty turns before a worker starts to sleep.
+const PATIENCE: u32 = 1000;
+/// How long it sleeps then: short against any link's delay, long against a turn.
+const NAP: Duration = Duration::from_micros(50);
+
+/// One worker. It moves to the thread that runs it.
+pub struct Worker {
+    view: View,
+    work: Work,
+    rx: Vec<(crate::config::PortId, hearth_dpdk::RxQueue)>,
+    inbox: RingConsumer,
+    from_control: RingConsumer,
+    burst: Burst,
+    reader: QsbrReader,
+    /// The epoch to report as soon as the packets up to this mark have left the lanes.
+    riding: Option<(Epoch, Mark)>,
+    max_job_age: u64,
+    busy_poll: bool,
+    eal: Eal,
+}
+
+/// What a worker is made of.
+pub(crate) struct WorkerParts<'a> {
+    pub(crate) index: usize,
+    pub(crate) eal: &'a Eal,
+    pub(crate) config: &'a Config,
+    pub(crate) queues: WorkerQueues,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) writer: &'a TableWriter,
+    pub(crate) reader: QsbrReader,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) missing: Arc<MissingSpis>,
+    pub(crate) inbox: RingConsumer,
+    pub(crate) from_control: RingConsumer,
+    pub(crate) peers: Vec<SharedRingProducer>,
+    pub(crate) signalling: SharedRingProducer,
+    pub(crate) host: SharedRingProducer,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: WorkerParts<'_>) -> Result<Self, BuildError> {
+        let counters = parts.counters.worker(parts.index).ok_or(BuildError::Config("workers"))?;
+        let (homes6, homes4, neighbours) = parts.writer.hashes();
+        let view = View {
+            index: parts.index,
+            tables: parts.tables,
+            homes6: homes6.reader(),
+            homes4: homes4.reader(),
+            neighbours: neighbours.reader(),
+            macs: parts.queues.tx.iter().map(|port| port.mac).collect(),
+            counters,
+            missing: parts.missing,
+            peers: parts.peers,
+            signalling: parts.signalling,
+            host: parts.host,
+        };
+        let work = Work::new(WorkParts {
+            tx: parts.queues.tx,
+            triple_des_budget: parts.config.triple_des_budget,
+        })?;
+        Ok(Self {
+            view,
+            work,
+            rx: parts.queues.rx,
+            inbox: parts.inbox,
+            from_control: parts.from_control,
+            burst: Burst::new(),
+            reader: parts.reader,
+            riding: None,
+            max_job_age: u64::from(parts.config.max_job_age_us) * clock::cycles_per_us(),
+            busy_poll: parts.config.busy_poll,
+            eal: parts.eal.clone(),
+        })
+    }
+
+    /// Takes turns until `stop` is set. To be called on the worker's own thread, which the caller
+    /// has put on a core of its own.
+    pub fn run(mut self, stop: &AtomicBool) {
+        // Without it mempools work too, only without a cache for this thread; so a refusal (no
+        // lcore id left, or the thread is DPDK's already) is no reason to stop.
+        let _registration = self.eal.clone().register_thread();
+        let mut empty = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            if self.turn() > 0 {
+                empty = 0;
+            } else if !self.busy_poll {
+                empty = empty.saturating_add(1);
+                if empty > PATIENCE {
+                    std::thread::sleep(NAP);
+                }
+            }
+        }
+    }
+
+    /// One turn: everything that has arrived goes one step on, most of it out again. Returns how
+    /// many packets there were. Never waits.
+    pub fn turn(&mut self) -> usize {
+        let start = clock::now();
+        self.work.begin(start);
+        let mut handled = 0;
+
+        if self.from_control.receive(&mut self.burst) > 0 {
+            handled += self.burst.len();
+            receive::from_control(&self.view, &mut self.work, &mut self.burst);
+            self.process();
+        }
+        if self.inbox.receive(&mut self.burst) > 0 {
+            handled += self.burst.len();
+            receive::from_peers(&self.view, &mut self.work, &mut self.burst);
+            self.process();
+        }
+        for queue in 0..self.rx.len() {
+            let Some((port, rx)) = self.rx.get_mut(queue) else { break };
+            if rx.receive(&mut self.burst) > 0 {
+                handled += self.burst.len();
+                receive::from_wire(&self.view, &mut self.work, *port, &mut self.burst);
+                self.process();
+            }
+        }
+
+        // Under load packets ride on until the lanes are full or their time is up.
+        let due = if handled == 0 {
+            Rule::All
+        } else {
+            Rule::Since(start.saturating_sub(self.max_job_age))
+        };
+        self.settle(due);
+        self.work.flush(&self.view);
+        self.quiesce();
+        self.account(start, handled);
+        handled
+    }
+
+    /// Empties the lanes between the stages, in a packet's order, then takes in what crypto has
+    /// finished meanwhile.
+    fn process(&mut self) {
+        Self::stages(&self.view, &mut self.work);
+        self.settle(Rule::Ready);
+    }
+
+    fn stages(view: &View, work: &mut Work) {
+        tunnel_in::plain(view, work);
+        tunnel_in::protected(view, work);
+        forward::route(view, work);
+        tunnel_out::encapsulate(view, work);
+        egress::send(view, work);
+    }
+
+    fn settle(&mut self, rule: Rule) {
+        while settle::settle(&self.view, &mut self.work, rule) > 0 {
+            Self::stages(&self.view, &mut self.work);
+        }
+    }
+
+    /// Reports a quiescent state: between turns the only references to tables are those of the
+    /// jobs in the lanes.
+    fn quiesce(&mut self) {
+        if self.work.engine.is_empty() {
+            self.riding = None;
+            self.reader.quiescent();
+            return;
+        }
+        match self.riding {
+            Some((epoch, mark)) if self.work.engine.has_passed(mark) => {
+                self.reader.quiescent_at(epoch);
+                self.riding = None;
+            }
+            Some(_) => {}
+            None => self.riding = Some((self.reader.epoch(), self.work.engine.submitted())),
+        }
+    }
+
+    fn account(&self, start: u64, handled: usize) {
+        let cycles = clock::now().wrapping_sub(start);
+        let counters = &self.view.counters;
+        let (turns, time) = if handled > 0 {
+            (&counters.busy_turns, &counters.busy_cycles)
+        } else {
+            (&counters.idle_turns, &counters.idle_cycles)
+        };
+        turns.add(1);
+        time.add(cycles);
+    }
+}
+
+impl Drop for Worker {
+    /// Counts what was under way; dropping it gives the mbufs back.
+    fn drop(&mut self) {
+        while let Some(settled) = self.work.engine.next(Rule::All) {
+            self.view.drop(settled.mbuf, DropReason::Stopped);
+        }
+        self.work.lanes = Lanes::default();
+    }
+}
