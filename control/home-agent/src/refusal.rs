@@ -22,6 +22,14 @@ macro_rules! refusals {
                     $(Self::$variant => $name,)+
                 }
             }
+
+            /// The sentence an operator reads.
+            #[must_use]
+            pub fn describe(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc,)+).trim_ascii(),)+
+                }
+            }
         }
     };
 }

@@ -293,7 +293,8 @@ fn a_new_sa_with_another_home_address() {
     assert!(lab.issue(elsewhere).binds().is_empty());
     let outcome = lab.bu(Bu::new(1).spi(2).home_address(Some(hoa(0xcc))));
     assert_eq!((outcome.status(), carriers(&outcome)), (0, vec![vec![2]]));
-    // The old binding ends with its SA.
+    // The old binding ends with its SA, and says so.
+    assert_eq!(lab.ha.binding(HOA).unwrap().expires, Timestamp::from_secs(10));
     let outcome = lab.wait(seconds(10));
     assert_eq!((outcome.unbinds(), outcome.removed_sas()), (vec![HOA], vec![1]));
     assert_eq!(lab.ha.binding_count(), 1);
@@ -351,6 +352,12 @@ fn a_replayed_record_may_move_the_end() {
     let mut lab = Lab::registered();
     assert!(lab.issue(lasting(50, sa(1))).0.is_empty());
     assert_eq!(lab.wait(seconds(50)).removed_sas(), [1]);
+    // Of another SA's end the binding takes no notice.
+    let mut lab = Lab::registered();
+    lab.issue(sa(2));
+    lab.issue(lasting(50, sa(2)));
+    assert_eq!(lab.wait(seconds(50)).removed_sas(), [2]);
+    assert_eq!(lab.binding(), Some((addr(COA), 15)));
     let mut lab = Lab::registered();
     lab.issue(lasting(7200, sa(1)));
     assert!(lab.wait(seconds(7199)).removed_sas().is_empty());
