@@ -1,4 +1,32 @@
 //! The mobile node: bootstraps over TLS, registers, tunnels, hands over (RFC 6618, RFC 6275 s.11).
+//!
+//! It shares `hearth-wire` with the home agent and nothing else; its cryptography is its own.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`config`] | the YAML file |
+//! | [`bootstrap`] | the exchange with the HAC, over message octets |
+//! | [`registration`] | the state machine of Binding Updates, over events and times |
+//! | [`signalling`] | Binding Updates and Acknowledgements in protected frames |
+//! | [`association`], [`crypto`] | a security association: keys, numbers, replay window |
+//! | [`path`], [`network`], [`netlink`] | which ways lead to the home agent |
+//! | [`tls`], [`hac_client`] | certificate verification, channel binding, the session |
+//! | [`tun`], [`tunnel`] | the device with its routing, and the threads of the data path |
+//! | [`run`], [`status`] | all of it running, and what a person sees of it |
 #![forbid(unsafe_code)]
 
+pub mod association;
+pub mod bootstrap;
+pub mod config;
 pub mod crypto;
+pub mod hac_client;
+pub mod netlink;
+pub mod network;
+pub mod path;
+pub mod registration;
+pub mod run;
+pub mod signalling;
+pub mod status;
+pub mod tls;
+pub mod tun;
+pub mod tunnel;

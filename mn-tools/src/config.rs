@@ -1,0 +1,410 @@
+//! The mobile node's YAML file; `configs/mn.yaml` explains every key.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hearth_config::{ConfigError, Document, Location, Spanned};
+use hearth_wire::{MobileNodeId, Scope, Suite};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Deserialize;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::registration::Timers;
+use crate::tls::{ReferenceName, TrustAnchors, TrustError};
+
+/// Everything the mobile node was told, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Who we are.
+    pub mn_id: MobileNodeId,
+    /// The pre-shared key.
+    pub psk: Psk,
+    /// Where and how to bootstrap.
+    pub hac: Hac,
+    /// Ciphersuites to offer, the most wanted first.
+    pub suites: Vec<Suite>,
+    /// Scope to propose.
+    pub scope: Scope,
+    /// Interfaces to use, the most wanted first; empty: all.
+    pub interfaces: Vec<String>,
+    /// Name of the TUN device.
+    pub tun: String,
+    /// MTU of visited links.
+    pub link_mtu: u16,
+    /// Prefixes that go through the tunnel.
+    pub routes: Vec<IpNet>,
+    /// Routing table, firewall mark and priority of the first rule.
+    pub table: u32,
+    /// Where to write the status, if anywhere.
+    pub status_file: Option<PathBuf>,
+    /// Intervals of registration and bootstrap.
+    pub timers: Timers,
+    /// Limit for one bootstrap.
+    pub hac_timeout: Duration,
+}
+
+/// The Home Agent Controller.
+#[derive(Debug)]
+pub struct Hac {
+    /// What its certificate must say.
+    pub name: ReferenceName,
+    /// Addresses to connect to; empty: resolve the name.
+    pub addresses: Vec<IpAddr>,
+    /// TCP port.
+    pub port: u16,
+    /// Certification authorities.
+    pub ca: TrustAnchors,
+}
+
+/// A pre-shared key. Never printed; wiped on drop.
+pub struct Psk(Zeroizing<Vec<u8>>);
+
+impl Psk {
+    /// Shorter keys could be guessed off line.
+    pub const MIN_LEN: usize = 16;
+
+    /// Takes the octets of a key; `None` where they are too few.
+    #[must_use]
+    pub fn new(octets: Zeroizing<Vec<u8>>) -> Option<Self> {
+        (octets.len() >= Self::MIN_LEN).then_some(Self(octets))
+    }
+
+    /// The octets.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Psk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Psk(..)")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    mn_id: Spanned<String>,
+    psk: Spanned<RawPsk>,
+    hac: RawHac,
+    #[serde(default)]
+    suites: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    scope: Option<Spanned<u8>>,
+    #[serde(default)]
+    interfaces: Vec<Spanned<String>>,
+    #[serde(default)]
+    tun: Option<Spanned<String>>,
+    #[serde(default)]
+    link_mtu: Option<Spanned<u16>>,
+    #[serde(default)]
+    routes: Option<Vec<Spanned<IpNet>>>,
+    #[serde(default)]
+    table: Option<Spanned<u32>>,
+    #[serde(default)]
+    status_file: Option<PathBuf>,
+    #[serde(default)]
+    timers: RawTimers,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum RawPsk {
+    Hex(SecretText),
+    Text(SecretText),
+    File(PathBuf),
+}
+
+/// Text of the file that is wiped once it has been read.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct SecretText(String);
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHac {
+    name: Spanned<String>,
+    #[serde(default)]
+    addresses: Vec<Spanned<IpAddr>>,
+    port: Spanned<u16>,
+    ca: Spanned<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTimers {
+    lifetime: Option<Spanned<f64>>,
+    initial_timeout: Option<Spanned<f64>>,
+    first_registration_timeout: Option<Spanned<f64>>,
+    max_timeout: Option<Spanned<f64>>,
+    attempts_per_path: Option<Spanned<u32>>,
+    nat_keepalive: Option<Spanned<f64>>,
+    renew_before: Option<Spanned<f64>>,
+    hac_timeout: Option<Spanned<f64>>,
+    hac_retry: Option<Spanned<f64>>,
+    hac_max_retry: Option<Spanned<f64>>,
+    stop_timeout: Option<Spanned<f64>>,
+}
+
+/// Reads and checks the file at `path` and every file it names.
+///
+/// # Errors
+/// The first thing that is wrong, with file, line and key.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    check(&hearth_config::load::<Raw>(path)?)
+}
+
+fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
+    let raw = &file.value;
+    let mn_id = MobileNodeId::new(&raw.mn_id.value)
+        .map_err(|error| file.error(raw.mn_id.referenced, "mn_id", error.to_string()))?;
+    let (timers, hac_timeout) = timers(file)?;
+    Ok(Config {
+        mn_id,
+        psk: psk(file)?,
+        hac: hac(file)?,
+        suites: suites(file)?,
+        scope: scope(file)?,
+        interfaces: interfaces(file)?,
+        tun: tun(file)?,
+        link_mtu: link_mtu(file)?,
+        routes: routes(file)?,
+        table: table(file)?,
+        status_file: raw.status_file.as_ref().map(|path| file.resolve(path)),
+        timers,
+        hac_timeout,
+    })
+}
+
+fn psk(file: &Document<Raw>) -> Result<Psk, ConfigError> {
+    let at = file.value.psk.referenced;
+    let (key, octets) = match &file.value.psk.value {
+        RawPsk::Text(text) => ("psk.text", Zeroizing::new(text.0.as_bytes().to_vec())),
+        RawPsk::Hex(digits) => {
+            ("psk.hex", unhex(&digits.0).ok_or_else(|| file.error(at, "psk.hex", NOT_HEX))?)
+        }
+        RawPsk::File(path) => {
+            let path = file.resolve(path);
+            let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| {
+                file.error(at, "psk.file", format!("{} can't be read: {error}", path.display()))
+            })?;
+            let octets = unhex(text.trim()).ok_or_else(|| {
+                file.error(at, "psk.file", format!("{}: {NOT_HEX}", path.display()))
+            })?;
+            ("psk.file", octets)
+        }
+    };
+    Psk::new(octets).ok_or_else(|| {
+        file.error(at, key, "the key is too short; at least 16 octets (openssl rand -hex 32)")
+    })
+}
+
+const NOT_HEX: &str = "not an even number of hexadecimal digits";
+
+fn unhex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut octets = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for [high, low] in pairs {
+        octets.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    rest.is_empty().then_some(octets)
+}
+
+fn hac(file: &Document<Raw>) -> Result<Hac, ConfigError> {
+    let raw = &file.value.hac;
+    let name = ReferenceName::new(&raw.name.value).ok_or_else(|| {
+        file.error(raw.name.referenced, "hac.name", "not a DNS name or an address; no wildcard")
+    })?;
+    for (index, address) in raw.addresses.iter().enumerate() {
+        let wrong = |what: &str| {
+            Err(file.error(address.referenced, format!("hac.addresses[{index}]"), what))
+        };
+        if address.value.is_unspecified() || address.value.is_multicast() {
+            return wrong("not the address of a host");
+        }
+        if raw.addresses.iter().take(index).any(|other| other.value == address.value) {
+            return wrong("stands twice");
+        }
+    }
+    if raw.port.value == 0 {
+        return Err(file.error(raw.port.referenced, "hac.port", "0 is no port; 1 to 65535"));
+    }
+    let path = file.resolve(&raw.ca.value);
+    let ca = TrustAnchors::load(&path).map_err(|error| {
+        let what = match error {
+            TrustError::Unreadable => "can't be read as PEM",
+            TrustError::Empty => "holds no certificate",
+            TrustError::NotAnAnchor => "holds a certificate that can't be a trust anchor",
+        };
+        file.error(raw.ca.referenced, "hac.ca", format!("{} {what}", path.display()))
+    })?;
+    let addresses = raw.addresses.iter().map(|address| address.value).collect();
+    Ok(Hac { name, addresses, port: raw.port.value, ca })
+}
+
+fn suites(file: &Document<Raw>) -> Result<Vec<Suite>, ConfigError> {
+    let Some(list) = &file.value.suites else {
+        return Ok(vec![Suite::Aes128CbcSha256, Suite::Aes128CbcSha]);
+    };
+    let mut suites = Vec::new();
+    for (index, name) in list.value.iter().enumerate() {
+        let wrong = |what: String| file.error(name.referenced, format!("suites[{index}]"), what);
+        let suite = Suite::from_name(&name.value).ok_or_else(|| {
+            let names = Suite::ALL.map(Suite::name).join(", ");
+            wrong(format!("no ciphersuite of RFC 6618; one of {names}"))
+        })?;
+        if suites.contains(&suite) {
+            return Err(wrong("stands twice".to_owned()));
+        }
+        suites.push(suite);
+    }
+    if suites.is_empty() {
+        return Err(file.error(list.referenced, "suites", "empty; at least one ciphersuite"));
+    }
+    Ok(suites)
+}
+
+fn scope(file: &Document<Raw>) -> Result<Scope, ConfigError> {
+    let Some(digit) = &file.value.scope else {
+        return Ok(Scope::SignallingAndData);
+    };
+    Scope::from_digit(digit.value)
+        .ok_or_else(|| file.error(digit.referenced, "scope", "0 (signalling) or 1 (data too)"))
+}
+
+/// Linux names interfaces with 1 to 15 octets, none of them white space or a slash.
+fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && !name.contains(|c: char| c.is_whitespace() || c == '/' || c == ':' || c == '\0')
+        && name != "."
+        && name != ".."
+}
+
+const INTERFACE_NAME: &str = "no interface name: 1 to 15 octets, no white space, slash or colon";
+
+fn interfaces(file: &Document<Raw>) -> Result<Vec<String>, ConfigError> {
+    let mut names: Vec<String> = Vec::new();
+    for (index, name) in file.value.interfaces.iter().enumerate() {
+        let wrong = |what| Err(file.error(name.referenced, format!("interfaces[{index}]"), what));
+        if !is_interface_name(&name.value) {
+            return wrong(INTERFACE_NAME);
+        }
+        if names.contains(&name.value) {
+            return wrong("stands twice");
+        }
+        names.push(name.value.clone());
+    }
+    Ok(names)
+}
+
+fn tun(file: &Document<Raw>) -> Result<String, ConfigError> {
+    match &file.value.tun {
+        None => Ok("hearth0".to_owned()),
+        Some(name) if is_interface_name(&name.value) => Ok(name.value.clone()),
+        Some(name) => Err(file.error(name.referenced, "tun", INTERFACE_NAME)),
+    }
+}
+
+fn link_mtu(file: &Document<Raw>) -> Result<u16, ConfigError> {
+    match &file.value.link_mtu {
+        None => Ok(1500),
+        Some(mtu) if (1280..=9000).contains(&mtu.value) => Ok(mtu.value),
+        Some(mtu) => Err(file.error(mtu.referenced, "link_mtu", "out of range; 1280 to 9000")),
+    }
+}
+
+fn routes(file: &Document<Raw>) -> Result<Vec<IpNet>, ConfigError> {
+    let everything = || {
+        let v6 = Ipv6Net::new(Ipv6Addr::UNSPECIFIED, 0).ok().map(IpNet::V6);
+        let v4 = Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).ok().map(IpNet::V4);
+        v6.into_iter().chain(v4).collect()
+    };
+    let Some(list) = &file.value.routes else {
+        return Ok(everything());
+    };
+    let mut routes: Vec<IpNet> = Vec::new();
+    for (index, prefix) in list.iter().enumerate() {
+        let wrong =
+            |what: String| Err(file.error(prefix.referenced, format!("routes[{index}]"), what));
+        let net = prefix.value;
+        if net.trunc() != net {
+            return wrong(format!("has bits behind the prefix; {} would be right", net.trunc()));
+        }
+        if routes.contains(&net) {
+            return wrong("stands twice".to_owned());
+        }
+        routes.push(net);
+    }
+    Ok(routes)
+}
+
+fn table(file: &Document<Raw>) -> Result<u32, ConfigError> {
+    match &file.value.table {
+        None => Ok(6618),
+        // Below 256 are the kernel's own tables; priorities behind 32765 come after `main`.
+        Some(table) if (256..=32_000).contains(&table.value) => Ok(table.value),
+        Some(table) => Err(file.error(table.referenced, "table", "out of range; 256 to 32000")),
+    }
+}
+
+fn timers(file: &Document<Raw>) -> Result<(Timers, Duration), ConfigError> {
+    let raw = &file.value.timers;
+    let seconds = |value: &Option<Spanned<f64>>, key: &str, (low, high): (f64, f64), default| {
+        let Some(value) = value else {
+            return Ok(Duration::from_secs_f64(default));
+        };
+        if (low..=high).contains(&value.value) {
+            return Ok(Duration::from_secs_f64(value.value));
+        }
+        Err(out_of_range(file, value.referenced, key, low, high))
+    };
+    let renew_before = match &raw.renew_before {
+        None => 0.2,
+        Some(part) if (0.01..=0.9).contains(&part.value) => part.value,
+        Some(part) => return Err(out_of_range(file, part.referenced, "renew_before", 0.01, 0.9)),
+    };
+    let attempts_per_path = match &raw.attempts_per_path {
+        None => 3,
+        Some(count) if (1..=10).contains(&count.value) => count.value,
+        Some(count) => {
+            return Err(out_of_range(file, count.referenced, "attempts_per_path", 1.0, 10.0));
+        }
+    };
+    let timers = Timers {
+        lifetime: seconds(&raw.lifetime, "lifetime", (4.0, 65535.0), 600.0)?,
+        initial_timeout: seconds(&raw.initial_timeout, "initial_timeout", (0.1, 60.0), 1.0)?,
+        first_registration_timeout: seconds(
+            &raw.first_registration_timeout,
+            "first_registration_timeout",
+            (0.1, 60.0),
+            1.5,
+        )?,
+        max_timeout: seconds(&raw.max_timeout, "max_timeout", (1.0, 3600.0), 32.0)?,
+        attempts_per_path,
+        nat_keepalive: seconds(&raw.nat_keepalive, "nat_keepalive", (5.0, 3600.0), 110.0)?,
+        renew_before,
+        hac_retry: seconds(&raw.hac_retry, "hac_retry", (0.1, 3600.0), 1.0)?,
+        hac_max_retry: seconds(&raw.hac_max_retry, "hac_max_retry", (1.0, 86400.0), 60.0)?,
+        stop_timeout: seconds(&raw.stop_timeout, "stop_timeout", (0.1, 60.0), 3.0)?,
+        ..Timers::default()
+    };
+    let hac_timeout = seconds(&raw.hac_timeout, "hac_timeout", (1.0, 300.0), 10.0)?;
+    Ok((timers, hac_timeout))
+}
+
+fn out_of_range(file: &Document<Raw>, at: Location, key: &str, low: f64, high: f64) -> ConfigError {
+    file.error(at, format!("timers.{key}"), format!("out of range; {low} to {high}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! The file is refused before anything starts, with line, key and what would be right.
+
+use super::*;
+
+const CA: &str = include_str!("test-ca.pem");
+
+/// A folder with a CA file, a key file and `mn.yaml` holding `text`.
+fn load_text(text: &str) -> (tempfile::TempDir, Result<Config, String>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), CA).unwrap();
+    std::fs::write(folder.path().join("mn.psk"), "00112233445566778899aabbccddeeff\n").unwrap();
+    let file = folder.path().join("mn.yaml");
+    std::fs::write(&file, text).unwrap();
+    let prefix = format!("{}:", file.display());
+    let outcome = load(&file).map_err(|error| error.to_string().replace(&prefix, ""));
+    (folder, outcome)
+}
+
+const GOOD: &str = "\
+mn_id: mn1@example.net
+psk:
+  file: mn.psk
+hac:
+  name: hac.example.net
+  port: 7873
+  ca: ca.pem
+";
+
+fn error_of(text: &str) -> String {
+    load_text(text).1.expect_err("the file is wrong")
+}
+
+#[test]
+fn seven_lines_are_enough() {
+    let config = load_text(GOOD).1.unwrap();
+    assert_eq!(config.mn_id.as_str(), "mn1@example.net");
+    assert_eq!(config.psk.octets().len(), 16);
+    assert_eq!(config.suites, [Suite::Aes128CbcSha256, Suite::Aes128CbcSha]);
+    assert_eq!(config.scope, Scope::SignallingAndData);
+    assert_eq!((config.tun.as_str(), config.link_mtu, config.table), ("hearth0", 1500, 6618));
+    assert_eq!(config.routes.len(), 2);
+    assert_eq!(config.timers, Timers::default());
+    assert_eq!(config.hac.addresses, Vec::<IpAddr>::new());
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let text = format!(
+        "{GOOD}  addresses: [\"2001:db8::1\", 192.0.2.1]
+suites: [3DES_EDE_CBC_SHA, NULL_SHA]
+scope: 0
+interfaces: [eth0, wlan0]
+tun: tun7
+link_mtu: 1400
+routes: [\"2001:db8:1::/48\", 198.51.100.0/24]
+table: 300
+status_file: mn.json
+timers:
+  lifetime: 60
+  initial_timeout: 0.5
+  first_registration_timeout: 2
+  max_timeout: 16
+  attempts_per_path: 2
+  nat_keepalive: 20
+  renew_before: 0.5
+  hac_timeout: 5
+  hac_retry: 2
+  hac_max_retry: 20
+  stop_timeout: 1
+"
+    );
+    let (folder, config) = load_text(&text);
+    let config = config.unwrap();
+    assert_eq!(config.suites, [Suite::TripleDesEdeCbcSha, Suite::NullSha]);
+    assert_eq!(config.scope, Scope::Signalling);
+    assert_eq!(config.hac.addresses.len(), 2);
+    assert_eq!(config.status_file, Some(folder.path().join("mn.json")));
+    assert_eq!(config.timers.initial_timeout, Duration::from_millis(500));
+    assert_eq!(config.timers.attempts_per_path, 2);
+    assert_eq!(config.hac_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_line_and_key() {
+    let cases = [
+        ("mn_id: mn1@example.net", "mn_id: \"a b\"", "1: mn_id: not a network access"),
+        ("  file: mn.psk", "  hex: \"0011\"", ": psk.hex: the key is too short"),
+        ("  file: mn.psk", "  hex: \"00112\"", ": psk.hex: not an even number"),
+        ("  file: mn.psk", "  text: short", ": psk.text: the key is too short"),
+        ("  file: mn.psk", "  file: none", ": psk.file: "),
+        ("  file: mn.psk", "  words: none", "psk"),
+        ("  name: hac.example.net", "  name: \"*.example.net\"", "5: hac.name: not a DNS name"),
+        ("  port: 7873", "  port: 0", "6: hac.port: 0 is no port"),
+        ("  port: 7873", "  port: 70000", "6: hac.port: "),
+        ("  ca: ca.pem", "  ca: mn.psk", "7: hac.ca: "),
+        ("  ca: ca.pem", "  ca: none.pem", "7: hac.ca: "),
+        ("  ca: ca.pem", "  ca: ca.pem\n  proxy: x", "proxy"),
+    ];
+    for (old, new, expected) in cases {
+        let error = error_of(&GOOD.replace(old, new));
+        assert!(error.contains(expected), "{new:?}: {error}");
+    }
+    let appended = [
+        ("colour: red", "8"),
+        ("suites: []", "8: suites: empty"),
+        ("suites: [AES]", "8: suites[0]: no ciphersuite"),
+        ("suites: [NULL_SHA, NULL_SHA]", "8: suites[1]: stands twice"),
+        ("scope: 2", "8: scope: 0 (signalling)"),
+        ("interfaces: [\"a b\"]", "8: interfaces[0]: no interface name"),
+        ("interfaces: [a, a]", "8: interfaces[1]: stands twice"),
+        ("tun: a-name-that-is-too-long", "8: tun: no interface name"),
+        ("link_mtu: 1000", "8: link_mtu: out of range"),
+        ("routes: [\"2001:db8::1/64\"]", "8: routes[0]: has bits behind the prefix"),
+        ("routes: [0.0.0.0/0, 0.0.0.0/0]", "8: routes[1]: stands twice"),
+        ("routes: [0.0.0.0/33]", "8: routes[0]: "),
+        ("table: 254", "8: table: out of range"),
+        ("timers:\n  lifetime: 3", "9: timers.lifetime: out of range; 4 to 65535"),
+        ("timers:\n  lifetime: .nan", "9: timers.lifetime: out of range; 4 to 65535"),
+        ("timers:\n  attempts_per_path: 0", "9: timers.attempts_per_path: out of range"),
+        ("timers:\n  renew_before: 1", "9: timers.renew_before: out of range"),
+    ];
+    for (line, expected) in appended {
+        let error = error_of(&format!("{GOOD}{line}\n"));
+        assert!(error.contains(expected), "{line:?}: {error}");
+    }
+}
+
+#[test]
+fn errors_and_debug_show_no_key() {
+    let secret = "a very secret pass phrase";
+    let text = GOOD.replace("  file: mn.psk", &format!("  text: {secret}"));
+    let config = load_text(&text).1.unwrap();
+    assert!(!format!("{config:?}").contains(secret));
+    let error = error_of(&text.replace("port: 7873", "port: x"));
+    assert!(!error.contains(secret), "{error}");
+}
+
+/// The example explains every key: it is accepted as it stands, and with its comments removed.
+#[test]
+fn the_commented_example_is_accepted() {
+    let example = include_str!("../../../configs/mn.yaml");
+    let here =
+        example.replace("/etc/hearth/mn1.psk", "mn.psk").replace("/etc/hearth/ca.pem", "ca.pem");
+    load_text(&here).1.unwrap();
+    let keys = [
+        "  # addresses",
+        "# interfaces",
+        "# tun",
+        "# link_mtu",
+        "# routes",
+        "# table",
+        "# status_file",
+        "# timers",
+        "#   lifetime",
+        "#   initial_timeout",
+        "#   first_registration_timeout",
+        "#   max_timeout",
+        "#   attempts_per_path",
+        "#   nat_keepalive",
+        "#   renew_before",
+        "#   hac_timeout",
+        "#   hac_retry",
+        "#   hac_max_retry",
+        "#   stop_timeout",
+    ];
+    let mut all = here;
+    for key in keys {
+        assert!(all.contains(&format!("\n{key}: ")), "{key}");
+        all = all.replacen(&format!("\n{key}: "), &format!("\n{}: ", key.replacen("# ", "", 1)), 1);
+    }
+    load_text(&all).1.unwrap();
+}

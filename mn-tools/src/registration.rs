@@ -1,0 +1,575 @@
+//! Registration with the home agent: a state machine without clock, socket or keys.
+//!
+//! Read first: RFC 6275 s.11.7.1, 11.7.3, 11.7.4, 11.8; RFC 5555 s.4.2 to 4.4; readings R-15, R-23,
+//! R-31, R-36, R-43.
+//!
+//! Events go in with the time they happened at, [`Action`]s come out of [`Registration::action`],
+//! and [`Registration::deadline`] says when [`Registration::on_timer`] wants to be called.
+//!
+//! ```text
+//!   on_paths ------+                      +--> Open, Close     sockets of care-of addresses
+//!   on_association-+                      +--> Send            a Binding Update
+//!   on_ack --------+-->  Registration  ---+--> Carry           where data goes
+//!   on_timer ------+   (binding, exchange)+--> Bootstrap       a new SA is wanted
+//!   on_stop -------+                      +--> Report, Stopped
+//! ```
+//!
+//! A handover is make-before-break: data stays on the old path until the home agent has accepted
+//! the new one, unless the old path is gone.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use hearth_wire::Spi;
+use hearth_wire::mh::Status;
+
+use crate::path::Path;
+
+mod ack;
+mod bootstrap_timer;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+pub use ack::Ack;
+use bootstrap_timer::BootstrapTimer;
+
+/// Intervals of registration (RFC 6275 s.12, 13) and bootstrap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timers {
+    /// Binding lifetime to ask for.
+    pub lifetime: Duration,
+    /// INITIAL_BINDACK_TIMEOUT.
+    pub initial_timeout: Duration,
+    /// InitialBindackTimeoutFirstReg: without a binding at the home agent.
+    pub first_registration_timeout: Duration,
+    /// MAX_BINDACK_TIMEOUT.
+    pub max_timeout: Duration,
+    /// Unanswered Binding Updates before another path is tried (RFC 5555 s.4.4.1).
+    pub attempts_per_path: u32,
+    /// How long a path that failed is left alone while there is another.
+    pub failed_path_pause: Duration,
+    /// NATKATIMEOUT: where the home agent names no interval (RFC 5555 s.6).
+    pub nat_keepalive: Duration,
+    /// Part of an SA's validity that is left when a new one is fetched.
+    pub renew_before: f64,
+    /// How long an older SA and an older path are still listened to (R-15).
+    pub grace: Duration,
+    /// First pause after a failed bootstrap.
+    pub hac_retry: Duration,
+    /// Longest pause after a failed bootstrap.
+    pub hac_max_retry: Duration,
+    /// Wait for the answer to the de-registration.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(600),
+            initial_timeout: Duration::from_secs(1),
+            first_registration_timeout: Duration::from_millis(1500),
+            max_timeout: Duration::from_secs(32),
+            attempts_per_path: 3,
+            failed_path_pause: Duration::from_secs(300),
+            nat_keepalive: Duration::from_secs(110),
+            renew_before: 0.2,
+            grace: Duration::from_secs(10),
+            hac_retry: Duration::from_secs(1),
+            hac_max_retry: Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Unanswered Binding Updates, over all paths, after which the SA itself is doubted: a home agent
+/// that does not know it stays silent.
+pub const SILENT_AFTER: u32 = 6;
+
+/// What registration needs to know of a security association.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Association {
+    /// Its index.
+    pub spi: Spi,
+    /// When it ends, the MN's margin taken off (R-43).
+    pub valid_until: Instant,
+    /// When a new one is to be fetched.
+    pub renew_at: Instant,
+}
+
+/// Why a Binding Update is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// There is no binding.
+    Initial,
+    /// The care-of address changes.
+    Handover,
+    /// Lifetime or NAT mapping is to be kept.
+    Refresh,
+    /// The binding is to come under a newer SA (R-15).
+    NewSa,
+    /// The binding is to go.
+    Deregistration,
+}
+
+impl Purpose {
+    /// Its name in status file and log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Handover => "handover",
+            Self::Refresh => "refresh",
+            Self::NewSa => "new_sa",
+            Self::Deregistration => "deregistration",
+        }
+    }
+}
+
+/// A Binding Update to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// Where from, and to which home agent.
+    pub path: Path,
+    /// Under which SA.
+    pub spi: Spi,
+    /// Sequence #.
+    pub seq: u16,
+    /// Lifetime in units of 4 seconds.
+    pub lifetime: u16,
+}
+
+/// The current binding, as the mobile node knows it (an entry of the Binding Update List).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The registered care-of address.
+    pub path: Path,
+    /// The SA that it was registered under.
+    pub spi: Spi,
+    /// Granted lifetime.
+    pub lifetime: Duration,
+    /// When it ends.
+    pub expires: Instant,
+    /// When it is to be refreshed.
+    pub refresh_at: Instant,
+    /// Whether an address translator is on the way; `None` over IPv6.
+    pub nat: Option<bool>,
+}
+
+/// What happened, for log and status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// No interface has a way to the home agent.
+    NoNetwork,
+    /// A Binding Update is being sent for this reason.
+    Registering(Purpose, Path),
+    /// The home agent accepted it.
+    Registered(Registered),
+    /// The home agent refused it.
+    Refused(Purpose, Status),
+    /// The home agent's last accepted sequence number differs from ours (status 135).
+    SequenceAdopted(u16),
+    /// The home agent wants a new SA (status 176).
+    NewSaWanted,
+    /// So many Binding Updates in a row were not answered.
+    Unanswered(u32),
+    /// This path did not answer; another one is tried.
+    PathFailed(Path),
+    /// The home agent has no binding any more (Binding Error, status 1).
+    BindingLost,
+    /// The binding ran out.
+    BindingExpired,
+    /// The SA ran out.
+    AssociationExpired(Spi),
+}
+
+/// An accepted Binding Update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Why it was sent.
+    pub purpose: Purpose,
+    /// The new care-of address.
+    pub path: Path,
+    /// The old one.
+    pub previous: Option<Path>,
+    /// From Binding Update to acknowledgement.
+    pub round_trip: Duration,
+    /// Since the reason for it was noticed.
+    pub since_noticed: Duration,
+    /// Binding Updates sent, retransmissions included.
+    pub tries: u32,
+    /// Status, below 128.
+    pub status: Status,
+    /// Granted lifetime.
+    pub lifetime: Duration,
+    /// As in [`Binding::nat`].
+    pub nat: Option<bool>,
+}
+
+/// What the caller is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Open a socket for this path.
+    Open(Path),
+    /// Close it.
+    Close(Path),
+    /// Send a Binding Update.
+    Send(Update),
+    /// Send data this way under this SA; `None`: nowhere.
+    Carry(Option<(Path, Spi)>),
+    /// Drop this SA.
+    Forget(Spi),
+    /// Fetch a new SA from the HAC.
+    Bootstrap,
+    /// Tell a person.
+    Report(Report),
+    /// Everything is over; nothing more will come.
+    Stopped,
+}
+
+/// A Binding Update on its way, with its retransmissions.
+#[derive(Debug, Clone)]
+struct Exchange {
+    purpose: Purpose,
+    path: Path,
+    spi: Spi,
+    /// Outstanding transmissions: sequence number, time, lifetime asked for.
+    sent: Vec<(u16, Instant, u16)>,
+    tries: u32,
+    timeout: Duration,
+    deadline: Instant,
+    noticed: Instant,
+    /// Status 135 in a row.
+    adopted: u32,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Registration {
+    timers: Timers,
+    sequence: u16,
+    /// Oldest first; the last one is used for Binding Updates.
+    associations: Vec<Association>,
+    /// Older SAs that a Binding Update under a newer one has replaced.
+    retiring: Vec<(Spi, Instant)>,
+    /// Usable paths, the most wanted first.
+    paths: Vec<Path>,
+    failed: Vec<(Path, Instant)>,
+    open: Vec<Path>,
+    lingering: Vec<(Path, Instant)>,
+    binding: Option<Binding>,
+    exchange: Option<Exchange>,
+    /// Binding Updates in a row without an answer.
+    unanswered: u32,
+    bootstrap: BootstrapTimer,
+    carry: Option<(Path, Spi)>,
+    had_network: bool,
+    stopping: Option<Instant>,
+    stopped: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Registration {
+    /// A node without an SA. `sequence` is random, as it knows of no earlier Binding Update.
+    #[must_use]
+    pub fn new(timers: Timers, sequence: u16) -> Self {
+        Self {
+            timers,
+            sequence,
+            associations: Vec::new(),
+            retiring: Vec::new(),
+            paths: Vec::new(),
+            failed: Vec::new(),
+            open: Vec::new(),
+            lingering: Vec::new(),
+            binding: None,
+            exchange: None,
+            unanswered: 0,
+            bootstrap: BootstrapTimer::default(),
+            carry: None,
+            had_network: true,
+            stopping: None,
+            stopped: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do, if there is one.
+    pub fn action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The current binding.
+    #[must_use]
+    pub fn binding(&self) -> Option<&Binding> {
+        self.binding.as_ref()
+    }
+
+    /// Why a Binding Update is on its way, if one is.
+    #[must_use]
+    pub fn pending(&self) -> Option<Purpose> {
+        self.exchange.as_ref().map(|exchange| exchange.purpose)
+    }
+
+    /// Asks for the first SA.
+    pub fn start(&mut self) {
+        self.request_bootstrap();
+    }
+
+    /// The ways to the home agent have changed; the most wanted first.
+    pub fn on_paths(&mut self, paths: Vec<Path>, now: Instant) {
+        self.bootstrap.network_changed(now);
+        if paths == self.paths {
+            return;
+        }
+        self.paths = paths;
+        self.failed.retain(|(path, _)| self.paths.contains(path));
+        if self.stopping.is_none() {
+            if self.exchange.as_ref().is_some_and(|exchange| !self.paths.contains(&exchange.path)) {
+                self.drop_exchange();
+            }
+            self.reconsider(now);
+        }
+    }
+
+    /// The HAC issued a new SA.
+    pub fn on_association(&mut self, association: Association, now: Instant) {
+        self.bootstrap.succeeded();
+        self.associations.push(association);
+        self.unanswered = 0;
+        self.reconsider(now);
+    }
+
+    /// The bootstrap failed. `retry_after` is what a 503 asked for; `by_network` says that the HAC
+    /// was not reached, so that a change of the network is worth another try; `jitter` is in 0..1.
+    pub fn on_bootstrap_failed(
+        &mut self,
+        retry_after: Option<Duration>,
+        by_network: bool,
+        jitter: f64,
+        now: Instant,
+    ) -> Duration {
+        self.bootstrap.failed(&self.timers, retry_after, by_network, jitter, now)
+    }
+
+    /// A sequence or volume limit of this SA comes near (R-23).
+    pub fn on_worn(&mut self, spi: Spi) {
+        if self.associations.last().is_some_and(|association| association.spi == spi) {
+            self.request_bootstrap();
+        }
+    }
+
+    /// A Binding Refresh Request under this SA (RFC 6275 s.11.7.4).
+    pub fn on_refresh_request(&mut self, now: Instant) {
+        if self.exchange.is_none() && self.binding.is_some() {
+            self.refresh(now);
+        }
+    }
+
+    /// A Binding Error, status 1: the home agent knows no binding for the home address.
+    pub fn on_binding_error(&mut self, now: Instant) {
+        if self.exchange.is_none() && self.binding.take().is_some() {
+            self.report(Report::BindingLost);
+            self.reconsider(now);
+        }
+    }
+
+    /// De-registers and stops.
+    pub fn on_stop(&mut self, now: Instant) {
+        if self.stopping.is_some() || self.stopped {
+            return;
+        }
+        self.stopping = Some(now + self.timers.stop_timeout);
+        let known = match (&self.exchange, &self.binding) {
+            (Some(exchange), _) => Some((exchange.path.clone(), exchange.spi)),
+            (None, Some(binding)) if self.paths.contains(&binding.path) => {
+                Some((binding.path.clone(), binding.spi))
+            }
+            (None, Some(binding)) => self.target().map(|path| (path, binding.spi)),
+            (None, None) => None,
+        };
+        match known {
+            Some((path, spi)) => self.begin(Purpose::Deregistration, path, spi, now, now),
+            None => self.finish(),
+        }
+    }
+
+    /// Begins an exchange where the state asks for one.
+    fn reconsider(&mut self, now: Instant) {
+        if self.stopping.is_some() || self.stopped {
+            return;
+        }
+        let Some(spi) = self.associations.last().map(|association| association.spi) else {
+            self.request_bootstrap();
+            return;
+        };
+        let Some(target) = self.target() else {
+            self.drop_exchange();
+            if std::mem::replace(&mut self.had_network, false) {
+                self.set_carry(None);
+                self.report(Report::NoNetwork);
+            }
+            return;
+        };
+        self.had_network = true;
+        let under_way = self.exchange.as_ref().map(|e| (e.path == target, e.spi == spi));
+        let purpose = match &self.binding {
+            None => Purpose::Initial,
+            Some(binding) if binding.path != target => Purpose::Handover,
+            Some(binding) if binding.spi != spi => Purpose::NewSa,
+            // The home agent may have taken the update for a path that is no longer wanted.
+            Some(_) if under_way.is_some_and(|(path, _)| !path) => Purpose::Refresh,
+            Some(_) => return self.carry_binding(),
+        };
+        if under_way != Some((true, true)) {
+            self.begin(purpose, target, spi, now, now);
+        }
+    }
+
+    /// The path to use: the most wanted one that has not failed lately.
+    fn target(&self) -> Option<Path> {
+        let failed = |path: &&Path| self.failed.iter().any(|(failed, _)| failed == *path);
+        self.paths.iter().find(|path| !failed(path)).or(self.paths.first()).cloned()
+    }
+
+    fn begin(&mut self, purpose: Purpose, path: Path, spi: Spi, noticed: Instant, now: Instant) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.path != path) {
+            self.drop_exchange();
+        }
+        self.open_path(&path);
+        self.carry_over(&path);
+        self.report(Report::Registering(purpose, path.clone()));
+        let first = match self.binding {
+            None => self.timers.first_registration_timeout,
+            Some(_) => self.timers.initial_timeout,
+        };
+        // Every round over all paths without an answer doubles what the next one starts with.
+        let per_round =
+            self.timers.attempts_per_path * u32::try_from(self.paths.len().max(1)).unwrap_or(1);
+        let timeout = back_off(first, self.unanswered / per_round, self.timers.max_timeout);
+        self.exchange = Some(Exchange {
+            purpose,
+            path,
+            spi,
+            sent: Vec::new(),
+            tries: 0,
+            timeout,
+            deadline: now,
+            noticed,
+            adopted: 0,
+        });
+        self.transmit(now);
+    }
+
+    /// Sends the exchange's Binding Update (again), with a sequence number of its own
+    /// (RFC 6275 s.11.8).
+    fn transmit(&mut self, now: Instant) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let validity = self.associations.iter().find(|a| a.spi == exchange.spi);
+        let lifetime = match (exchange.purpose, validity) {
+            (Purpose::Deregistration, _) | (_, None) => 0,
+            (_, Some(association)) => {
+                let left = association.valid_until.saturating_duration_since(now);
+                units(self.timers.lifetime.min(left))
+            }
+        };
+        let seq = self.sequence;
+        self.sequence = self.sequence.wrapping_add(1);
+        exchange.sent.push((seq, now, lifetime));
+        exchange.tries += 1;
+        exchange.deadline = now + exchange.timeout;
+        let update = Update { path: exchange.path.clone(), spi: exchange.spi, seq, lifetime };
+        self.actions.push_back(Action::Send(update));
+    }
+
+    /// Moves data to `path` at once where the path of the binding is gone. The home agent accepts
+    /// protected data from any address (R-28).
+    fn carry_over(&mut self, path: &Path) {
+        let Some(binding) = &self.binding else { return };
+        if !self.paths.contains(&binding.path) && self.stopping.is_none() {
+            let spi = binding.spi;
+            self.set_carry(Some((path.clone(), spi)));
+        }
+    }
+
+    fn carry_binding(&mut self) {
+        let way = self.binding.as_ref().map(|binding| (binding.path.clone(), binding.spi));
+        self.set_carry(way);
+    }
+
+    fn set_carry(&mut self, way: Option<(Path, Spi)>) {
+        if self.carry != way {
+            self.carry.clone_from(&way);
+            self.actions.push_back(Action::Carry(way));
+        }
+    }
+
+    fn open_path(&mut self, path: &Path) {
+        self.lingering.retain(|(lingering, _)| lingering != path);
+        if !self.open.contains(path) {
+            self.open.push(path.clone());
+            self.actions.push_back(Action::Open(path.clone()));
+        }
+    }
+
+    fn close_path(&mut self, path: &Path) {
+        self.lingering.retain(|(lingering, _)| lingering != path);
+        if let Some(at) = self.open.iter().position(|open| open == path) {
+            let path = self.open.swap_remove(at);
+            self.actions.push_back(Action::Close(path));
+        }
+    }
+
+    /// Gives up the exchange, and its path unless the binding needs it.
+    fn drop_exchange(&mut self) {
+        let Some(exchange) = self.exchange.take() else { return };
+        let used = self.binding.as_ref().is_some_and(|binding| binding.path == exchange.path);
+        if !used {
+            if self.carry.as_ref().is_some_and(|(path, _)| *path == exchange.path) {
+                self.set_carry(None);
+            }
+            self.close_path(&exchange.path);
+        }
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        let spi = self.associations.last().map(|association| association.spi);
+        if let (Some(path), Some(spi)) = (self.target(), spi) {
+            self.begin(Purpose::Refresh, path, spi, now, now);
+        }
+    }
+
+    fn request_bootstrap(&mut self) {
+        if self.stopping.is_none() && self.bootstrap.request() {
+            self.actions.push_back(Action::Bootstrap);
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.actions.push_back(Action::Report(report));
+    }
+
+    fn finish(&mut self) {
+        self.exchange = None;
+        self.binding = None;
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.actions.push_back(Action::Stopped);
+        }
+    }
+}
+
+/// `first` doubled `times` times, at most `max`.
+fn back_off(first: Duration, times: u32, max: Duration) -> Duration {
+    2u32.checked_pow(times).and_then(|factor| first.checked_mul(factor)).unwrap_or(max).min(max)
+}
+
+/// A duration in the BU's units of 4 seconds, at least 1.
+fn units(duration: Duration) -> u16 {
+    u16::try_from(duration.as_secs() / 4).unwrap_or(u16::MAX).max(1)
+}
+
+/// A lifetime field as a duration.
+fn seconds(units: u16) -> Duration {
+    Duration::from_secs(u64::from(units) * 4)
+}

@@ -1,0 +1,224 @@
+//! Binding Acknowledgements (RFC 6275 s.11.7.3).
+
+use std::time::{Duration, Instant};
+
+use hearth_wire::Spi;
+use hearth_wire::mh::{NatDetection, Status};
+
+use super::{Action, Binding, Purpose, Registered, Registration, Report, back_off, seconds};
+
+/// A Binding Acknowledgement whose SA, type 2 routing header and checksum were in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The SA that it came under.
+    pub spi: Spi,
+    /// Status.
+    pub status: Status,
+    /// Sequence #.
+    pub seq: u16,
+    /// Lifetime in units of 4 seconds.
+    pub lifetime: u16,
+    /// Binding Refresh Advice in units of 4 seconds.
+    pub refresh_advice: Option<u16>,
+    /// NAT detection option (RFC 5555 s.3.2.2).
+    pub nat_detection: Option<NatDetection>,
+}
+
+/// Status 135 in a row that are answered at once; then the timer paces (RFC 6275 s.11.8,
+/// MAX_UPDATE_RATE).
+const QUICK_ADOPTIONS: u32 = 2;
+/// First pause after a refusal.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
+
+impl Registration {
+    /// A Binding Acknowledgement. Whether it belonged to an outstanding Binding Update; one that
+    /// does not is silently ignored (RFC 6275 s.11.7.3).
+    pub fn on_ack(&mut self, ack: &Ack, now: Instant) -> bool {
+        let Some(exchange) = &self.exchange else { return false };
+        if exchange.spi != ack.spi {
+            return false;
+        }
+        // 135 carries the home agent's last accepted number, not that of the Binding Update.
+        if ack.status == Status::SEQUENCE_OUT_OF_WINDOW {
+            self.adopt_sequence(ack.seq, now);
+            return true;
+        }
+        let Some(&(_, sent_at, asked)) = exchange.sent.iter().find(|(seq, ..)| *seq == ack.seq)
+        else {
+            return false;
+        };
+        self.unanswered = 0;
+        if exchange.purpose == Purpose::Deregistration {
+            self.deregistered(ack, sent_at, now);
+        } else if ack.status.is_accepted() {
+            self.accepted(ack, sent_at, asked, now);
+        } else {
+            self.refused(ack.status, now);
+        }
+        true
+    }
+
+    fn adopt_sequence(&mut self, last_accepted: u16, now: Instant) {
+        self.unanswered = 0;
+        self.sequence = last_accepted.wrapping_add(1);
+        self.report(Report::SequenceAdopted(last_accepted));
+        let Some(exchange) = &mut self.exchange else { return };
+        exchange.sent.clear();
+        exchange.adopted += 1;
+        if exchange.adopted <= QUICK_ADOPTIONS {
+            self.transmit(now);
+        }
+    }
+
+    fn deregistered(&mut self, ack: &Ack, sent_at: Instant, now: Instant) {
+        if let Some(exchange) = self.exchange.take() {
+            if ack.status.is_accepted() {
+                self.report(Report::Registered(Registered {
+                    purpose: exchange.purpose,
+                    path: exchange.path,
+                    previous: None,
+                    round_trip: now.saturating_duration_since(sent_at),
+                    since_noticed: now.saturating_duration_since(exchange.noticed),
+                    tries: exchange.tries,
+                    status: ack.status,
+                    lifetime: Duration::ZERO,
+                    nat: None,
+                }));
+            } else {
+                self.report(Report::Refused(exchange.purpose, ack.status));
+            }
+        }
+        self.finish();
+    }
+
+    fn accepted(&mut self, ack: &Ack, sent_at: Instant, asked: u16, now: Instant) {
+        let Some(exchange) = self.exchange.take() else { return };
+        // L_remain - (L_update - L_ack), counted from when the update was sent; a home agent can
+        // shorten what was asked for, not prolong it.
+        let lifetime = seconds(ack.lifetime.min(asked));
+        let nat = exchange.path.care_of.is_ipv4().then(|| is_nat(ack.nat_detection));
+        let binding = Binding {
+            path: exchange.path.clone(),
+            spi: exchange.spi,
+            lifetime,
+            expires: sent_at + lifetime,
+            refresh_at: sent_at + self.refresh_after(ack, lifetime, nat),
+            nat,
+        };
+        let previous = self.binding.replace(binding).map(|binding| binding.path);
+        self.retire_older_than(exchange.spi, now);
+        if let Some(old) = previous.as_ref().filter(|old| **old != exchange.path) {
+            self.lingering.push((old.clone(), now + self.timers.grace));
+        }
+        self.failed.retain(|(path, _)| *path != exchange.path);
+        self.carry_binding();
+        self.report(Report::Registered(Registered {
+            purpose: exchange.purpose,
+            path: exchange.path,
+            previous,
+            round_trip: now.saturating_duration_since(sent_at),
+            since_noticed: now.saturating_duration_since(exchange.noticed),
+            tries: exchange.tries,
+            status: ack.status,
+            lifetime,
+            nat,
+        }));
+        self.reconsider(now);
+    }
+
+    /// When to refresh: well before the end, as advised, and as often as the address translator
+    /// forgets (RFC 5555 s.4.3).
+    fn refresh_after(&self, ack: &Ack, lifetime: Duration, nat: Option<bool>) -> Duration {
+        let mut after = lifetime.mul_f64(0.75);
+        if let Some(advice) = ack.refresh_advice.filter(|advice| *advice > 0) {
+            after = after.min(seconds(advice));
+        }
+        if nat == Some(true) {
+            let asked = ack.nat_detection.map(|option| option.refresh_time).unwrap_or_default();
+            // 0 is to be ignored, and so is "no NAT" where a NAT was seen before.
+            let every = match asked {
+                0 | NatDetection::NO_NAT => self.timers.nat_keepalive,
+                seconds => Duration::from_secs(u64::from(seconds)),
+            };
+            after = after.min(every);
+        }
+        after.max(Duration::from_secs(1))
+    }
+
+    /// The first accepted Binding Update under a newer SA ends the older ones, after a time in
+    /// which packets on the way still arrive.
+    fn retire_older_than(&mut self, spi: Spi, now: Instant) {
+        let Some(at) = self.associations.iter().position(|a| a.spi == spi) else { return };
+        let until = now + self.timers.grace;
+        self.retiring.extend(self.associations.drain(..at).map(|old| (old.spi, until)));
+    }
+
+    fn refused(&mut self, status: Status, now: Instant) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let purpose = exchange.purpose;
+        // A refusal is answered with a new sequence number, after a pause that grows.
+        exchange.sent.clear();
+        exchange.timeout = exchange.timeout.max(REFUSAL_PAUSE);
+        exchange.deadline = now + exchange.timeout;
+        exchange.timeout = back_off(exchange.timeout, 1, self.timers.max_timeout);
+        match status {
+            // nothing changed at the home agent; the binding lives on under the old SA.
+            Status::REINIT_SA_WITH_HAC => {
+                self.report(Report::NewSaWanted);
+                self.request_bootstrap();
+                if let Some(binding) = &mut self.binding {
+                    binding.refresh_at = now + binding.expires.saturating_duration_since(now) / 2;
+                    self.exchange = None;
+                }
+                return;
+            }
+            // The home address is someone else's; the HAC may know a better one.
+            Status::DAD_FAILED => self.request_bootstrap(),
+            Status::INVALID_COA => {
+                self.report(Report::Refused(purpose, status));
+                return self.fail_over(now);
+            }
+            _ => {}
+        }
+        self.report(Report::Refused(purpose, status));
+    }
+
+    /// Leaves a path alone that did not work, where there is another.
+    pub(super) fn fail_over(&mut self, now: Instant) {
+        let Some(exchange) = &self.exchange else { return };
+        let (purpose, path, noticed, spi) =
+            (exchange.purpose, exchange.path.clone(), exchange.noticed, exchange.spi);
+        if purpose == Purpose::Deregistration || self.paths.iter().all(|other| *other == path) {
+            return;
+        }
+        let until = now + self.timers.failed_path_pause;
+        self.failed.retain(|(failed, _)| *failed != path);
+        self.failed.push((path.clone(), until));
+        if self.paths.iter().all(|path| self.failed.iter().any(|(failed, _)| failed == path)) {
+            // All of them failed: begin again with the best other one.
+            self.failed.retain(|(failed, _)| *failed == path);
+        }
+        self.report(Report::PathFailed(path.clone()));
+        let Some(target) = self.target().filter(|target| *target != path) else { return };
+        self.begin(purpose, target, spi, noticed, now);
+    }
+
+    /// Sends actions that close what has lingered long enough.
+    pub(super) fn close_lingering(&mut self, now: Instant) {
+        let due = |(_, until): &(_, Instant)| *until <= now;
+        let paths: Vec<_> =
+            self.lingering.iter().filter(|l| due(l)).map(|(p, _)| p.clone()).collect();
+        for path in paths {
+            self.close_path(&path);
+        }
+        let spis: Vec<_> =
+            self.retiring.iter().filter(|(_, until)| *until <= now).map(|(spi, _)| *spi).collect();
+        self.retiring.retain(|(_, until)| *until > now);
+        self.actions.extend(spis.into_iter().map(Action::Forget));
+    }
+}
+
+/// Whether the option tells of an address translator; absent counts as one.
+fn is_nat(option: Option<NatDetection>) -> bool {
+    option.is_none_or(|option| option.refresh_time != NatDetection::NO_NAT)
+}

@@ -1,0 +1,492 @@
+//! The running node: sockets, threads and timers around the state machine of [`crate::registration`].
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hearth_wire::Spi;
+
+use crate::association::SecurityAssociation;
+use crate::bootstrap::{Grant, Proposal};
+use crate::config::Config;
+use crate::hac_client::{Failure, HacClient, unix_now};
+use crate::netlink::{Change, Monitor, Netlink};
+use crate::network::{Gaps, HomeAgent, Search, outer_socket, paths};
+use crate::path::Path;
+use crate::registration::{Action, Association, Registration, Update};
+use crate::signalling::{self, MAX_UPDATE, Received};
+use crate::status::{AssociationInfo, Status};
+use crate::tun::{Addresses, Layout, Tun, mtu};
+use crate::tunnel::{self, Carry, IvSource, State, Tunnel, Worker};
+
+mod report;
+
+/// Changes of the network come in flocks: link, address, route.
+const SETTLE: Duration = Duration::from_millis(10);
+/// The counters in the status file are at most this old.
+const COUNTERS_EVERY: Duration = Duration::from_secs(1);
+/// Octets that a socket may hold while its thread is busy.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Part of an SA's validity, at most this long, that is left unused: our clock may be slow.
+const CLOCK_MARGIN: Duration = Duration::from_secs(30);
+
+/// Why the node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The TUN device.
+    #[error("the TUN device {name} can't be made: {error}")]
+    Tun {
+        /// Its name.
+        name: String,
+        /// As the kernel says.
+        error: io::Error,
+    },
+    /// Something else of the operating system's.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// As the kernel says.
+        error: io::Error,
+    },
+    /// TLS.
+    #[error("TLS can't be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl StartError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::System { what, error }
+    }
+}
+
+enum Event {
+    Network(Vec<Change>),
+    Tunnel(tunnel::Event),
+    Bootstrapped(Result<(Grant, IpAddr), Failure>, Duration),
+    Stop,
+}
+
+/// An SA and what belongs to it.
+struct Held {
+    sa: Arc<SecurityAssociation>,
+    home_agent: HomeAgent,
+    hac: IpAddr,
+    validity_end: u64,
+}
+
+impl Held {
+    fn info(&self) -> AssociationInfo {
+        AssociationInfo {
+            spi: self.sa.spi.get(),
+            suite: self.sa.suite(),
+            scope: self.sa.scope,
+            validity_end: self.validity_end,
+        }
+    }
+}
+
+/// An open path. The thread ends before the socket closes.
+struct OpenPath {
+    socket: Arc<UdpSocket>,
+    _downlink: Worker,
+}
+
+struct Node {
+    config: Arc<Config>,
+    hac: Arc<HacClient>,
+    events: Sender<Event>,
+    registration: Registration,
+    tunnel: Arc<Tunnel>,
+    netlink: Netlink,
+    gaps: Gaps,
+    ivs: IvSource,
+    held: Vec<Held>,
+    open: HashMap<Path, OpenPath>,
+    carry: Option<(Path, Spi)>,
+    /// Whether the home agent bound the IPv4 home address.
+    home4_bound: bool,
+    rescan_at: Option<Instant>,
+    stops: u32,
+    paths_known: bool,
+    status: Status,
+    status_written: Instant,
+    // Last, so that the threads are gone when the device goes.
+    _uplink: Worker,
+    tun: Tun,
+}
+
+/// Runs until SIGTERM or SIGINT, then de-registers and cleans up.
+///
+/// # Errors
+/// What keeps the node from starting. Later troubles are logged and retried.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let (sender, receiver) = channel();
+    watch_signals(sender.clone()).map_err(StartError::system("signals"))?;
+    let mut node = Node::new(Arc::new(config), sender.clone())?;
+    watch_network(sender).map_err(StartError::system("netlink"))?;
+    node.registration.start();
+    node.serve(&receiver);
+    Ok(())
+}
+
+fn watch_signals(events: Sender<Event>) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
+    let forward = move || {
+        for _ in signals.forever() {
+            if events.send(Event::Stop).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(forward).map(drop)
+}
+
+fn watch_network(events: Sender<Event>) -> io::Result<()> {
+    let monitor = Monitor::open()?;
+    let forward = move || {
+        loop {
+            match monitor.wait() {
+                Ok(changes) if changes.is_empty() => {}
+                Ok(changes) => {
+                    if events.send(Event::Network(changes)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::error!(%error, "changes of the network are no longer seen");
+                    return;
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("network".to_owned()).spawn(forward).map(drop)
+}
+
+impl Node {
+    fn new(config: Arc<Config>, events: Sender<Event>) -> Result<Self, StartError> {
+        let layout =
+            Layout { name: config.tun.clone(), table: config.table, routes: config.routes.clone() };
+        let tun = Tun::create(layout)
+            .map_err(|error| StartError::Tun { name: config.tun.clone(), error })?;
+        let to_control = events.clone();
+        let tunnel = Arc::new(Tunnel::new(move |event| {
+            // Nobody listens in the moment in which everything ends.
+            let _ = to_control.send(Event::Tunnel(event));
+        }));
+        let random = |error| StartError::System { what: "random numbers", error };
+        let mut sequence = [0; 2];
+        getrandom::fill(&mut sequence).map_err(|error| random(io::Error::other(error)))?;
+        Ok(Self {
+            hac: Arc::new(HacClient::new(&config)?),
+            registration: Registration::new(config.timers.clone(), u16::from_ne_bytes(sequence)),
+            netlink: Netlink::open().map_err(StartError::system("netlink"))?,
+            gaps: Gaps::default(),
+            ivs: IvSource::new().map_err(|error| random(io::Error::other(error)))?,
+            held: Vec::new(),
+            open: HashMap::new(),
+            carry: None,
+            home4_bound: false,
+            rescan_at: None,
+            stops: 0,
+            paths_known: false,
+            status: Status::new(&config.mn_id, &config.tun),
+            status_written: Instant::now(),
+            _uplink: Worker::uplink(Arc::clone(&tunnel), tun.device())
+                .map_err(StartError::system("thread"))?,
+            tunnel,
+            tun,
+            config,
+            events,
+        })
+    }
+
+    fn serve(&mut self, events: &Receiver<Event>) {
+        tracing::info!(mn_id = %self.config.mn_id, hac = %self.config.hac.name, "mobile node starts");
+        loop {
+            let stopped = self.act();
+            self.write_status();
+            if stopped {
+                return;
+            }
+            match events.recv_timeout(self.patience()) {
+                Ok(Event::Stop) if self.stops > 0 => return self.write_stopped(),
+                Ok(event) => self.on_event(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = Instant::now();
+            if self.rescan_at.is_some_and(|at| at <= now) {
+                self.rescan_at = None;
+                self.rescan();
+            }
+            self.registration.on_timer(now);
+        }
+    }
+
+    /// How long nothing is due.
+    fn patience(&self) -> Duration {
+        let counters =
+            self.config.status_file.as_ref().map(|_| self.status_written + COUNTERS_EVERY);
+        let next =
+            [self.registration.deadline(), self.rescan_at, counters].into_iter().flatten().min();
+        next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Network(changes) => {
+                changes.into_iter().for_each(|change| self.gaps.note(change));
+                self.rescan_at.get_or_insert(now + SETTLE);
+            }
+            Event::Tunnel(tunnel::Event::Worn(spi)) => self.registration.on_worn(spi),
+            Event::Tunnel(tunnel::Event::Signalling { sa, next_header, payload }) => {
+                self.on_signalling(&sa, next_header, &payload, now);
+            }
+            Event::Bootstrapped(Ok((grant, hac)), duration) => self.on_grant(grant, hac, duration),
+            Event::Bootstrapped(Err(failure), _) => self.on_bootstrap_failed(&failure, now),
+            Event::Stop => {
+                self.stops += 1;
+                tracing::info!("stopping: de-registers");
+                self.registration.on_stop(now);
+            }
+        }
+    }
+
+    fn on_signalling(
+        &mut self,
+        sa: &SecurityAssociation,
+        next_header: u8,
+        payload: &[u8],
+        now: Instant,
+    ) {
+        match signalling::read(sa, next_header, payload) {
+            Some(Received::Ack(ack, home4_bound)) => {
+                let before = self.home4_bound;
+                if ack.status.is_accepted() {
+                    // RFC 5555 s.4.4.2: without the option, or with a failure in it, there is no
+                    // binding for the IPv4 home address.
+                    self.home4_bound = home4_bound == Some(true);
+                }
+                if !self.registration.on_ack(&ack, now) {
+                    self.home4_bound = before;
+                    tracing::debug!(seq = ack.seq, "unexpected Binding Acknowledgement ignored");
+                }
+            }
+            Some(Received::RefreshRequest) => {
+                tracing::info!("the home agent asks for a refresh");
+                self.registration.on_refresh_request(now);
+            }
+            Some(Received::Error(1)) => self.registration.on_binding_error(now),
+            Some(Received::Error(status)) => {
+                tracing::warn!(status, "Binding Error from the home agent");
+            }
+            None => tracing::debug!("unusable Mobility Header ignored"),
+        }
+    }
+
+    fn on_grant(&mut self, grant: Grant, hac: IpAddr, duration: Duration) {
+        let now = Instant::now();
+        let validity = Duration::from_secs(grant.validity_end.saturating_sub(unix_now()));
+        let usable = validity.saturating_sub(CLOCK_MARGIN.min(validity / 10));
+        if usable.is_zero() {
+            let text = "the HAC issued an SA that has already ended: is the clock here right?";
+            return self.on_bootstrap_failed(
+                &Failure { text: text.to_owned(), retry_after: None, by_network: false },
+                now,
+            );
+        }
+        let association = Association {
+            spi: grant.spi,
+            valid_until: now + usable,
+            renew_at: now + validity.mul_f64(1.0 - self.config.timers.renew_before).min(usable),
+        };
+        let home_agent =
+            HomeAgent { ip6: grant.home_agent, ip4: grant.home_agent_ip4, port: grant.port };
+        let validity_end = grant.validity_end;
+        let held =
+            Held { sa: Arc::new(SecurityAssociation::new(grant)), home_agent, hac, validity_end };
+        self.report_grant(&held, duration);
+        self.held.push(held);
+        self.publish();
+        self.rescan();
+        self.registration.on_association(association, now);
+    }
+
+    fn on_bootstrap_failed(&mut self, failure: &Failure, now: Instant) {
+        let mut random = [0; 2];
+        let _ = getrandom::fill(&mut random);
+        let jitter = f64::from(u16::from_ne_bytes(random)) / 65536.0;
+        let Failure { text, retry_after, by_network } = failure;
+        let pause = self.registration.on_bootstrap_failed(*retry_after, *by_network, jitter, now);
+        tracing::error!(retry_in_s = pause.as_secs_f64(), "bootstrap failed: {text}");
+        self.status.on_error(&format!("bootstrap failed: {text}"));
+    }
+
+    /// Looks for ways to the home agent.
+    fn rescan(&mut self) {
+        let Some(home_agent) = self.held.last().map(|held| held.home_agent) else {
+            // Without a home agent there is nothing to look for, but the HAC may be in reach now.
+            self.registration.on_paths(Vec::new(), Instant::now());
+            return;
+        };
+        let search = Search {
+            home_agent,
+            interfaces: &self.config.interfaces,
+            tun: &self.config.tun,
+            mark: self.config.table,
+        };
+        match paths(&mut self.netlink, &self.gaps, &search) {
+            Ok(paths) => {
+                self.paths_known = !paths.is_empty();
+                self.registration.on_paths(paths, Instant::now());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the network can't be looked at; again in a second");
+                self.rescan_at = Some(Instant::now() + Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// Does what the state machine wants; whether everything is over.
+    fn act(&mut self) -> bool {
+        while let Some(action) = self.registration.action() {
+            match action {
+                Action::Open(path) => self.open_path(path),
+                Action::Close(path) => drop(self.open.remove(&path)),
+                Action::Send(update) => self.send(&update),
+                Action::Carry(way) => {
+                    self.carry = way;
+                    self.publish();
+                }
+                Action::Forget(spi) => {
+                    self.held.retain(|held| held.sa.spi != spi);
+                    self.publish();
+                }
+                Action::Bootstrap => self.bootstrap(),
+                Action::Report(report) => self.report(report),
+                Action::Stopped => {
+                    self.write_stopped();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn open_path(&mut self, path: Path) {
+        let opened = open_socket(&path, self.config.table).and_then(|socket| {
+            let socket = Arc::new(socket);
+            let tunnel = Arc::clone(&self.tunnel);
+            let downlink = Worker::downlink(tunnel, Arc::clone(&socket), self.tun.device())?;
+            Ok(OpenPath { socket, _downlink: downlink })
+        });
+        match opened {
+            Ok(open) => drop(self.open.insert(path, open)),
+            Err(error) => {
+                // The address may just have gone; the next look at the network will tell.
+                tracing::warn!(%path, %error, "no socket for this care-of address");
+                self.rescan_at.get_or_insert(Instant::now() + SETTLE);
+            }
+        }
+    }
+
+    fn send(&mut self, update: &Update) {
+        let held = self.held.iter().find(|held| held.sa.spi == update.spi);
+        let (Some(held), Some(open)) = (held, self.open.get(&update.path)) else { return };
+        let mut buffer = [0; MAX_UPDATE];
+        let iv = self.ivs.draw();
+        let Some(len) = signalling::seal_update(update, &held.sa, &iv, &mut buffer) else {
+            tracing::error!(spi = %update.spi, "the SA has no sequence number left");
+            return;
+        };
+        let frame = buffer.get(..len).unwrap_or_default();
+        // The first attempt may only report an ICMP error about an earlier packet. A Binding
+        // Update that is not sent is sent again by its timer.
+        if let Err(error) = open.socket.send(frame).or_else(|_| open.socket.send(frame)) {
+            tracing::warn!(path = %update.path, %error, "Binding Update not sent");
+        }
+    }
+
+    /// Tells the data path of the current SAs, home addresses and way.
+    fn publish(&self) {
+        let carry = self.carry.as_ref().and_then(|(path, spi)| {
+            let held = self.held.iter().find(|held| held.sa.spi == *spi)?;
+            let socket = Arc::clone(&self.open.get(path)?.socket);
+            Some(Carry { socket, sa: Arc::clone(&held.sa) })
+        });
+        let mut homes: Vec<IpAddr> = Vec::new();
+        for held in &self.held {
+            homes.push(held.sa.home_address.into());
+            homes.extend(held.sa.home_address_ip4.map(IpAddr::from));
+        }
+        let associations = self.held.iter().map(|held| Arc::clone(&held.sa)).collect();
+        self.tunnel.publish(State { associations, carry, homes });
+    }
+
+    /// Home addresses, routes and MTU as the binding's SA wants them.
+    fn configure_tun(&mut self) {
+        let spi = self.registration.binding().map(|binding| binding.spi);
+        let Some(held) = self.held.iter().find(|held| Some(held.sa.spi) == spi) else { return };
+        let home_agent = held.home_agent.addresses().into_iter().map(|address| address.ip());
+        let mut outside: Vec<IpAddr> = home_agent.chain([held.hac]).collect();
+        outside.extend(&self.config.hac.addresses);
+        outside.sort_unstable();
+        outside.dedup();
+        let addresses = Addresses {
+            home6: held.sa.home_address,
+            home4: held.sa.home_address_ip4.filter(|_| self.home4_bound),
+            outside,
+            mtu: mtu(held.sa.suite(), self.config.link_mtu),
+        };
+        match self.tun.configure(&addresses) {
+            Ok(()) => self.status.on_tunnel(addresses.home6, addresses.home4, addresses.mtu),
+            Err(error) => {
+                tracing::error!(%error, tun = self.config.tun, "the tunnel can't be set up");
+                self.status.on_error(&format!("the tunnel can't be set up: {error}"));
+            }
+        }
+    }
+
+    fn bootstrap(&self) {
+        let (config, hac) = (Arc::clone(&self.config), Arc::clone(&self.hac));
+        let events = self.events.clone();
+        let session = move || {
+            let begin = Instant::now();
+            let proposal = Proposal {
+                mn_id: &config.mn_id,
+                psk: config.psk.octets(),
+                suites: &config.suites,
+                scope: config.scope,
+            };
+            let outcome = hac.bootstrap(proposal);
+            let _ = events.send(Event::Bootstrapped(outcome, begin.elapsed()));
+        };
+        tracing::info!(hac = %self.config.hac.name, "bootstraps");
+        let thread = thread::Builder::new().name("bootstrap".to_owned()).spawn(session);
+        if let Err(error) = thread {
+            let text = format!("no thread for it: {error}");
+            let failure = Failure { text, retry_after: None, by_network: false };
+            let _ = self.events.send(Event::Bootstrapped(Err(failure), Duration::ZERO));
+        }
+    }
+}
+
+/// A socket from the path's care-of address to its home agent.
+fn open_socket(path: &Path, mark: u32) -> io::Result<UdpSocket> {
+    let socket = outer_socket(path.home_agent, Some(&path.interface), mark)?;
+    socket.bind(&SocketAddr::new(path.care_of, 0).into())?;
+    socket.connect(&path.home_agent.into())?;
+    // Beyond the system's limit where we may, up to it where we may not.
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    }
+    Ok(socket.into())
+}

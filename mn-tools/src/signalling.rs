@@ -1,0 +1,214 @@
+//! Binding Updates out, Binding Acknowledgements and other Mobility Headers in.
+//!
+//! Read first: RFC 6618 s.6.3; RFC 6275 s.6.1, 11.7; RFC 5555 s.3; readings.
+
+use std::net::IpAddr;
+
+use hearth_wire::exthdr;
+use hearth_wire::frame::PType;
+use hearth_wire::mh::{
+    self, BaOptions, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message,
+};
+
+use crate::association::SecurityAssociation;
+use crate::registration::{Ack, Update};
+
+/// Octets that hold any Binding Update of ours, sealed under any suite.
+pub const MAX_UPDATE: usize = 512;
+
+/// Seals the Binding Update into `buf`; the frame's length, or `None` where the SA has no number
+/// left.
+#[must_use]
+pub fn seal_update(
+    update: &Update,
+    sa: &SecurityAssociation,
+    iv: &[u8; 16],
+    buf: &mut [u8; MAX_UPDATE],
+) -> Option<usize> {
+    let care_of = update.path.care_of;
+    let options = BuOptions {
+        // the ICV does not cover the outer source, so the option says it.
+        alternate_coa: match care_of {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        },
+        // RFC 5555 s.4.2: lets the home agent see an address translator.
+        ipv4_coa: match care_of {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        },
+        ipv4_hoa: sa.home_address_ip4.map(|address| Ipv4HomeAddress {
+            prefix_len: 32,
+            prefix_request: false,
+            address,
+        }),
+        ..BuOptions::default()
+    };
+    let message = Message::BindingUpdate(BindingUpdate {
+        seq: update.seq,
+        flags: BuFlags { acknowledge: true, home_registration: true, ..BuFlags::default() },
+        lifetime: update.lifetime,
+        options,
+    });
+    let destination_options = exthdr::home_address_header(mh::PROTO, sa.home_address);
+    let at = sa.outbound.payload_offset();
+    let payload = buf.get_mut(at..)?;
+    let (header, rest) = payload.split_at_mut_checked(destination_options.len())?;
+    header.copy_from_slice(&destination_options);
+    let len = mh::emit(&message, sa.home_address, sa.home_agent, rest)?;
+    let payload_len = destination_options.len() + len;
+    let id = (PType::MobilityHeader, sa.spi, sa.draw()?);
+    sa.outbound.seal(buf, payload_len, id, exthdr::DESTINATION_OPTIONS, iv)
+}
+
+/// A Mobility Header from the home agent, its SA and ICV checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// Binding Acknowledgement; whether the IPv4 home address is bound, where it says so.
+    Ack(Ack, Option<bool>),
+    /// Binding Refresh Request.
+    RefreshRequest,
+    /// Binding Error with its status.
+    Error(u8),
+}
+
+/// Reads the decrypted payload of a PType 8 packet; `None` for what is to be ignored: without our
+/// type 2 routing header, malformed, or of a kind that a mobile node has no use for.
+#[must_use]
+pub fn read(sa: &SecurityAssociation, next_header: u8, payload: &[u8]) -> Option<Received> {
+    let chain = exthdr::parse_chain(next_header, payload).ok()?;
+    // every Mobility Header from the home agent names us in a type 2 routing header. A
+    // Binding Error about another address of ours has no other use for us either.
+    if chain.routing_home_address != Some(sa.home_address) {
+        return None;
+    }
+    match mh::parse(chain.mobility_header, sa.home_agent, sa.home_address).ok()? {
+        Message::BindingAck(ack) => {
+            let BaOptions { refresh_advice, ipv4_ack, nat_detection, .. } = ack.options;
+            let bound = ipv4_ack.map(|ack| ack.status.is_success());
+            let ack = Ack {
+                spi: sa.spi,
+                status: ack.status,
+                seq: ack.seq,
+                lifetime: ack.lifetime,
+                refresh_advice,
+                nat_detection,
+            };
+            Some(Received::Ack(ack, bound))
+        }
+        Message::BindingRefreshRequest => Some(Received::RefreshRequest),
+        Message::BindingError(error) => Some(Received::Error(error.status)),
+        Message::BindingUpdate(_) | Message::ReturnRoutability(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use hearth_wire::mh::{BindingAck, Ipv4Ack, Ipv4AckStatus, NatDetection, Status};
+    use hearth_wire::{Scope, Suite};
+
+    use super::*;
+    use crate::association::tests::grant;
+    use crate::path::Path;
+
+    fn association() -> SecurityAssociation {
+        SecurityAssociation::new(grant(Suite::Aes128CbcSha, Scope::SignallingAndData))
+    }
+
+    fn update(care_of: &str) -> Update {
+        let care_of: IpAddr = care_of.parse().unwrap();
+        let home_agent = "[2001:db8:a::10]:7872".parse().unwrap();
+        let path = Path { interface: "a".into(), index: 1, epoch: 0, care_of, home_agent };
+        Update { path, spi: hearth_wire::Spi::new(7).unwrap(), seq: 0x1234, lifetime: 150 }
+    }
+
+    /// What the home agent finds in the frame, read with the MN's own outbound keys.
+    fn opened(sa: &SecurityAssociation, care_of: &str) -> (Option<Ipv6Addr>, Vec<u8>) {
+        let mut buf = [0; MAX_UPDATE];
+        let len = seal_update(&update(care_of), sa, &[9; 16], &mut buf).unwrap();
+        assert_eq!(buf[0] >> 4, 8);
+        let (payload, next_header) = sa.outbound.open(&mut buf[..len]).unwrap();
+        let chain = exthdr::parse_chain(next_header, &buf[payload]).unwrap();
+        assert_eq!(chain.routing_home_address, None);
+        (chain.home_address, chain.mobility_header.to_vec())
+    }
+
+    #[test]
+    fn update_over_ipv6_names_its_care_of_address() {
+        let sa = association();
+        let (home_address, header) = opened(&sa, "2001:db8:6::100");
+        assert_eq!(home_address, Some(sa.home_address));
+        let Ok(Message::BindingUpdate(update)) = mh::parse(&header, sa.home_address, sa.home_agent)
+        else {
+            panic!("no Binding Update")
+        };
+        assert_eq!((update.seq, update.lifetime), (0x1234, 150));
+        assert!(update.flags.acknowledge && update.flags.home_registration);
+        assert_eq!(update.options.alternate_coa, Some("2001:db8:6::100".parse().unwrap()));
+        assert_eq!(update.options.ipv4_coa, None);
+        let home = update.options.ipv4_hoa.unwrap();
+        assert_eq!((home.prefix_len, Some(home.address)), (32, sa.home_address_ip4));
+    }
+
+    #[test]
+    fn update_over_ipv4_carries_the_ipv4_care_of_address_option() {
+        let sa = association();
+        let (_, header) = opened(&sa, "192.0.2.9");
+        let Ok(Message::BindingUpdate(update)) = mh::parse(&header, sa.home_address, sa.home_agent)
+        else {
+            panic!("no Binding Update")
+        };
+        assert_eq!(update.options.ipv4_coa, Some([192, 0, 2, 9].into()));
+        assert_eq!(update.options.alternate_coa, None);
+    }
+
+    fn ack_payload(sa: &SecurityAssociation, home_address: Ipv6Addr) -> Vec<u8> {
+        let options = BaOptions {
+            ipv4_ack: Some(Ipv4Ack {
+                status: Ipv4AckStatus::SUCCESS,
+                prefix_len: 32,
+                address: [203, 0, 113, 200].into(),
+            }),
+            nat_detection: Some(NatDetection { force_udp: true, refresh_time: 110 }),
+            ..BaOptions::default()
+        };
+        let ack = BindingAck {
+            status: Status::ACCEPTED,
+            key_management: false,
+            mobile_router: false,
+            seq: 0x1234,
+            lifetime: 100,
+            options,
+        };
+        let mut payload = exthdr::routing_header(mh::PROTO, home_address).to_vec();
+        let mut header = [0; 128];
+        let len = mh::emit(&Message::BindingAck(ack), sa.home_agent, sa.home_address, &mut header);
+        payload.extend_from_slice(&header[..len.unwrap()]);
+        payload
+    }
+
+    #[test]
+    fn acknowledgement_is_read_with_its_options() {
+        let sa = association();
+        let payload = ack_payload(&sa, sa.home_address);
+        let Some(Received::Ack(ack, bound)) = read(&sa, exthdr::ROUTING, &payload) else {
+            panic!("no Binding Acknowledgement")
+        };
+        assert_eq!((ack.seq, ack.lifetime, bound), (0x1234, 100, Some(true)));
+        assert_eq!(ack.nat_detection.unwrap().refresh_time, 110);
+    }
+
+    ///
+    #[test]
+    fn acknowledgement_without_our_routing_header_or_with_a_wrong_checksum_is_ignored() {
+        let sa = association();
+        let mut payload = ack_payload(&sa, sa.home_address);
+        assert_eq!(read(&sa, mh::PROTO, &payload[24..]), None);
+        payload[40] ^= 1;
+        assert_eq!(read(&sa, exthdr::ROUTING, &payload), None);
+        let payload = ack_payload(&sa, "2001:db8:b:1::8".parse().unwrap());
+        assert_eq!(read(&sa, exthdr::ROUTING, &payload), None);
+    }
+}

@@ -1,0 +1,339 @@
+//! The status file; `configs/mn.yaml` explains every field.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path as FilePath;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hearth_wire::{MobileNodeId, Scope, Suite};
+use serde::Serialize;
+
+use crate::path::Path;
+use crate::registration::{Binding, Registered};
+use crate::tunnel::{Counters, DropReason};
+
+/// Entries that each history keeps.
+const HISTORY: usize = 64;
+
+/// What the node is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It has no SA yet.
+    #[default]
+    Bootstrapping,
+    /// It has an SA and no binding.
+    Registering,
+    /// The home agent knows its care-of address.
+    Registered,
+    /// It has a new care-of address that the home agent does not know yet.
+    Handover,
+    /// No interface has a way to the home agent.
+    NoNetwork,
+    /// It takes its binding away.
+    Deregistering,
+    /// It has ended.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Bootstrap {
+    at_ms: u64,
+    duration_ms: f64,
+    spi: u32,
+    suite: &'static str,
+    scope: u8,
+    sa_validity_end: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Registration {
+    at_ms: u64,
+    kind: &'static str,
+    care_of_address: IpAddr,
+    family: &'static str,
+    round_trip_ms: f64,
+    tries: u32,
+    status: u8,
+    lifetime_s: u64,
+    nat: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Handover {
+    noticed_ms: u64,
+    completed_ms: u64,
+    duration_ms: f64,
+    from: IpAddr,
+    from_family: &'static str,
+    to: IpAddr,
+    to_family: &'static str,
+    round_trip_ms: f64,
+    tries: u32,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct LastError {
+    at_ms: u64,
+    text: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+struct CounterValues {
+    tx_packets: u64,
+    tx_octets: u64,
+    rx_packets: u64,
+    rx_octets: u64,
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+/// Everything in the status file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    state: State,
+    updated_ms: u64,
+    pid: u32,
+    mn_id: String,
+    home_address_ip6: Option<Ipv6Addr>,
+    home_address_ip4: Option<Ipv4Addr>,
+    care_of_address: Option<IpAddr>,
+    family: Option<&'static str>,
+    interface: Option<String>,
+    home_agent: Option<String>,
+    nat: Option<bool>,
+    spi: Option<u32>,
+    suite: Option<&'static str>,
+    scope: Option<u8>,
+    sa_validity_end: Option<u64>,
+    binding_lifetime_s: Option<u64>,
+    binding_expires_ms: Option<u64>,
+    tun: String,
+    tun_mtu: Option<usize>,
+    bootstraps: VecDeque<Bootstrap>,
+    registrations: VecDeque<Registration>,
+    handovers: VecDeque<Handover>,
+    last_error: Option<LastError>,
+    counters: CounterValues,
+}
+
+/// The SA in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AssociationInfo {
+    /// Its index.
+    pub spi: u32,
+    /// Its suite.
+    pub suite: Suite,
+    /// Its scope.
+    pub scope: Scope,
+    /// Its end, Unix seconds.
+    pub validity_end: u64,
+}
+
+impl Status {
+    /// The status of a node that has just started.
+    #[must_use]
+    pub fn new(mn_id: &MobileNodeId, tun: &str) -> Self {
+        Self {
+            state: State::default(),
+            updated_ms: 0,
+            pid: std::process::id(),
+            mn_id: mn_id.as_str().to_owned(),
+            home_address_ip6: None,
+            home_address_ip4: None,
+            care_of_address: None,
+            family: None,
+            interface: None,
+            home_agent: None,
+            nat: None,
+            spi: None,
+            suite: None,
+            scope: None,
+            sa_validity_end: None,
+            binding_lifetime_s: None,
+            binding_expires_ms: None,
+            tun: tun.to_owned(),
+            tun_mtu: None,
+            bootstraps: VecDeque::new(),
+            registrations: VecDeque::new(),
+            handovers: VecDeque::new(),
+            last_error: None,
+            counters: CounterValues::default(),
+        }
+    }
+
+    /// Sets the state.
+    pub fn set_state(&mut self, state: State) {
+        self.state = state;
+    }
+
+    /// A bootstrap succeeded.
+    pub fn on_bootstrap(&mut self, sa: AssociationInfo, duration: Duration) {
+        let entry = Bootstrap {
+            at_ms: unix_ms(),
+            duration_ms: milliseconds(duration),
+            spi: sa.spi,
+            suite: sa.suite.name(),
+            scope: sa.scope.digit(),
+            sa_validity_end: sa.validity_end,
+        };
+        remember(&mut self.bootstraps, entry);
+    }
+
+    /// The tunnel has these home addresses and this MTU.
+    pub fn on_tunnel(&mut self, home6: Ipv6Addr, home4: Option<Ipv4Addr>, mtu: usize) {
+        self.home_address_ip6 = Some(home6);
+        self.home_address_ip4 = home4;
+        self.tun_mtu = Some(mtu);
+    }
+
+    /// The home agent accepted a Binding Update.
+    pub fn on_registered(&mut self, registered: &Registered) {
+        let now = unix_ms();
+        let entry = Registration {
+            at_ms: now,
+            kind: registered.purpose.name(),
+            care_of_address: registered.path.care_of,
+            family: registered.path.family(),
+            round_trip_ms: milliseconds(registered.round_trip),
+            tries: registered.tries,
+            status: registered.status.0,
+            lifetime_s: registered.lifetime.as_secs(),
+            nat: registered.nat,
+        };
+        remember(&mut self.registrations, entry);
+        if let Some(previous) = registered.previous.as_ref().filter(|old| **old != registered.path)
+        {
+            let handover = Handover {
+                noticed_ms: now.saturating_sub(as_ms(registered.since_noticed)),
+                completed_ms: now,
+                duration_ms: milliseconds(registered.since_noticed),
+                from: previous.care_of,
+                from_family: previous.family(),
+                to: registered.path.care_of,
+                to_family: registered.path.family(),
+                round_trip_ms: milliseconds(registered.round_trip),
+                tries: registered.tries,
+            };
+            remember(&mut self.handovers, handover);
+        }
+    }
+
+    /// The binding and the SA as they are now. `left` is the time until the binding ends.
+    pub fn set_binding(
+        &mut self,
+        binding: Option<(&Binding, Duration)>,
+        sa: Option<AssociationInfo>,
+    ) {
+        let path: Option<&Path> = binding.map(|(binding, _)| &binding.path);
+        self.care_of_address = path.map(|path| path.care_of);
+        self.family = path.map(Path::family);
+        self.interface = path.map(|path| path.interface.to_string());
+        self.home_agent = path.map(|path| path.home_agent.to_string());
+        self.nat = binding.and_then(|(binding, _)| binding.nat);
+        self.binding_lifetime_s = binding.map(|(binding, _)| binding.lifetime.as_secs());
+        self.binding_expires_ms = binding.map(|(_, left)| unix_ms() + as_ms(left));
+        self.spi = sa.map(|sa| sa.spi);
+        self.suite = sa.map(|sa| sa.suite.name());
+        self.scope = sa.map(|sa| sa.scope.digit());
+        self.sa_validity_end = sa.map(|sa| sa.validity_end);
+    }
+
+    /// Something went wrong.
+    pub fn on_error(&mut self, text: &str) {
+        self.last_error = Some(LastError { at_ms: unix_ms(), text: text.to_owned() });
+    }
+
+    /// Takes the counters of the data path over.
+    pub fn set_counters(&mut self, counters: &Counters) {
+        let (tx_packets, tx_octets) = counters.uplink.get();
+        let (rx_packets, rx_octets) = counters.downlink.get();
+        let dropped = DropReason::ALL
+            .into_iter()
+            .map(|reason| (reason.name(), counters.dropped(reason)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        self.counters = CounterValues { tx_packets, tx_octets, rx_packets, rx_octets, dropped };
+    }
+
+    /// Replaces the file at `path` as a whole.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn write(&mut self, path: &FilePath) -> io::Result<()> {
+        self.updated_ms = unix_ms();
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", self.pid));
+        let draft = path.with_file_name(name);
+        let mut file = std::fs::File::create(&draft)?;
+        file.write_all(&text)?;
+        drop(file);
+        std::fs::rename(&draft, path)
+    }
+}
+
+fn remember<T>(history: &mut VecDeque<T>, entry: T) {
+    if history.len() == HISTORY {
+        history.pop_front();
+    }
+    history.push_back(entry);
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn as_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970-01-01 UTC.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, as_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registration::Purpose;
+    use hearth_wire::mh::Status as BaStatus;
+
+    fn path(care_of: &str) -> Path {
+        let care_of: IpAddr = care_of.parse().unwrap();
+        let home_agent = "[2001:db8::1]:7872".parse().unwrap();
+        Path { interface: "eth0".into(), index: 1, epoch: 0, care_of, home_agent }
+    }
+
+    /// The names that other programs read.
+    #[test]
+    fn a_handover_is_in_the_file() {
+        let mut status = Status::new(&MobileNodeId::new("mn1@example.net").unwrap(), "hearth0");
+        status.set_state(State::Registered);
+        status.on_registered(&Registered {
+            purpose: Purpose::Handover,
+            path: path("192.0.2.7"),
+            previous: Some(path("2001:db8::7")),
+            round_trip: Duration::from_micros(12_345),
+            since_noticed: Duration::from_millis(20),
+            tries: 1,
+            status: BaStatus::ACCEPTED,
+            lifetime: Duration::from_secs(600),
+            nat: Some(true),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mn.json");
+        status.write(&file).unwrap();
+        let read: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(read["state"], "registered");
+        assert_eq!(read["handovers"][0]["from_family"], "ipv6");
+        assert_eq!(read["handovers"][0]["to"], "192.0.2.7");
+        assert_eq!(read["registrations"][0]["round_trip_ms"], 12.345);
+        assert_eq!(read["registrations"][0]["kind"], "handover");
+        assert_eq!(read["last_error"], serde_json::Value::Null);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    }
+}

@@ -1,0 +1,230 @@
+//! The TUN device with the home addresses, and the routing that leads into it.
+//!
+//! ```text
+//!   priority   who                        looks in
+//!   table      from a home address        table: all of it goes through the tunnel
+//!   table+1    to home agent and HAC      main: outer packets, and reverse path checks on them
+//!   table+2    without our mark           table, routes longer than the default
+//!   table+3    all                        main, routes longer than the default (visited links)
+//!   table+4    without our mark           table
+//! ```
+//!
+//! Outer packets carry the mark, so that no route into the TUN can catch them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use hearth_wire::{Suite, frame};
+use ipnet::IpNet;
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use crate::netlink::{MAIN_TABLE, Netlink, Rule, Selector};
+
+/// Rules that a node may own, counted from its table's number.
+const RULES: u32 = 5;
+/// The least that IPv6 must be able to carry (RFC 8200 s.5).
+const MIN_MTU: usize = 1280;
+/// IPv6 and UDP in front of a frame: the worse of the two outer families.
+const OUTER_HEADERS: usize = 40 + 8;
+
+/// The tunnel's MTU: what fits into a visited link's under this suite, whatever the outer family,
+/// and never under 1280 (a larger outer packet is then fragmented, R-42).
+#[must_use]
+pub fn mtu(suite: Suite, link_mtu: u16) -> usize {
+    frame::max_payload(suite, usize::from(link_mtu).saturating_sub(OUTER_HEADERS)).max(MIN_MTU)
+}
+
+/// How the tunnel is to be set up.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Name of the device.
+    pub name: String,
+    /// Routing table, mark and first priority.
+    pub table: u32,
+    /// Prefixes that go through it.
+    pub routes: Vec<IpNet>,
+}
+
+/// What can change with a new SA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The home address.
+    pub home6: Ipv6Addr,
+    /// The IPv4 home address, where it is bound.
+    pub home4: Option<Ipv4Addr>,
+    /// Addresses that stay outside the tunnel: home agent and HAC.
+    pub outside: Vec<IpAddr>,
+    /// MTU of the tunnel.
+    pub mtu: usize,
+}
+
+impl Addresses {
+    fn homes(&self) -> impl Iterator<Item = IpAddr> {
+        [Some(IpAddr::V6(self.home6)), self.home4.map(IpAddr::V4)].into_iter().flatten()
+    }
+}
+
+/// The device with everything that leads into it. Dropping it takes all of it away.
+pub struct Tun {
+    layout: Layout,
+    netlink: Netlink,
+    device: Arc<SyncDevice>,
+    index: u32,
+    /// What is set up now.
+    current: Option<(Addresses, Vec<Rule>)>,
+}
+
+impl Tun {
+    /// Makes the device, without address and down. What an earlier node with the same table left
+    /// behind is removed.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn create(layout: Layout) -> io::Result<Self> {
+        let mut netlink = Netlink::open()?;
+        netlink.delete_rules(layout.table..layout.table + RULES)?;
+        let device = DeviceBuilder::new().name(&layout.name).enable(false).build_sync()?;
+        device.set_nonblocking(true)?;
+        let index = netlink.index_of(&layout.name)?;
+        // A router solicitation or a multicast report of the kernel's own has nothing to say here.
+        let conf = format!("/proc/sys/net/ipv6/conf/{}", layout.name);
+        for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
+            let _ = std::fs::write(format!("{conf}/{key}"), value);
+        }
+        Ok(Self { layout, netlink, device: Arc::new(device), index, current: None })
+    }
+
+    /// The device, for the threads of the data path.
+    #[must_use]
+    pub fn device(&self) -> TunDevice {
+        TunDevice(Arc::clone(&self.device))
+    }
+
+    /// Sets up (or changes to) these addresses, with routes and rules.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn configure(&mut self, addresses: &Addresses) -> io::Result<()> {
+        if self.current.as_ref().is_some_and(|(current, _)| current == addresses) {
+            return Ok(());
+        }
+        let mtu = u32::try_from(addresses.mtu).unwrap_or(u32::from(u16::MAX));
+        self.netlink.bring_up(self.index, mtu)?;
+        let old = self.current.take();
+        if let Some((old, _)) = &old {
+            for gone in old.homes().filter(|old| !addresses.homes().any(|new| new == *old)) {
+                self.netlink.delete_address(self.index, gone)?;
+            }
+        }
+        for address in addresses.homes() {
+            self.netlink.add_address(self.index, address)?;
+        }
+        for route in self.layout.routes.clone() {
+            let source = addresses.homes().find(|home| home.is_ipv6() == route.addr().is_ipv6());
+            if let Some(source) = source {
+                self.netlink.add_route(self.layout.table, route, self.index, source)?;
+            }
+        }
+        let rules = rules(self.layout.table, addresses);
+        for rule in &rules {
+            self.netlink.add_rule(rule)?;
+        }
+        for stale in old.iter().flat_map(|(_, old)| old).filter(|old| !rules.contains(old)) {
+            self.netlink.delete_rule(stale)?;
+        }
+        self.current = Some((addresses.clone(), rules));
+        Ok(())
+    }
+}
+
+impl Drop for Tun {
+    fn drop(&mut self) {
+        // Addresses and routes go with the device; it goes when the last thread has let it go.
+        let _ = self.netlink.delete_rules(self.layout.table..self.layout.table + RULES);
+    }
+}
+
+/// The rules of the table above, for the families that have a home address.
+fn rules(table: u32, addresses: &Addresses) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for home in addresses.homes() {
+        let is_ipv6 = home.is_ipv6();
+        let rule = |offset: u32, selector, table_to_look_in, with_default| Rule {
+            priority: table + offset,
+            selector,
+            is_ipv6,
+            table: table_to_look_in,
+            with_default,
+        };
+        // The rule that everything else rests on comes first: it is what keeps outer packets out.
+        for outside in addresses.outside.iter().filter(|address| address.is_ipv6() == is_ipv6) {
+            rules.push(rule(1, Selector::To(*outside), MAIN_TABLE, true));
+        }
+        rules.push(rule(0, Selector::From(home), table, true));
+        rules.push(rule(2, Selector::NotMarked(table), table, false));
+        rules.push(rule(3, Selector::All, MAIN_TABLE, false));
+        rules.push(rule(4, Selector::NotMarked(table), table, true));
+    }
+    rules
+}
+
+/// A TUN device as the data path sees it: whole IP packets in and out.
+#[derive(Clone)]
+pub struct TunDevice(Arc<SyncDevice>);
+
+impl TunDevice {
+    /// Reads one packet.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is none.
+    pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buf)
+    }
+
+    /// Writes one packet.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn write(&self, packet: &[u8]) -> io::Result<usize> {
+        self.0.send(packet)
+    }
+}
+
+impl AsFd for TunDevice {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1500 - 48 = 1452 octets of UDP payload; header 8, IV, whole blocks, trailer 2, ICV 12.
+    #[test]
+    fn mtu_is_what_fits_and_never_under_1280() {
+        assert_eq!(mtu(Suite::Aes128CbcSha, 1500), 1406);
+        assert_eq!(mtu(Suite::Aes128CbcSha256, 1500), 1406);
+        assert_eq!(mtu(Suite::TripleDesEdeCbcSha, 1500), 1422);
+        assert_eq!(mtu(Suite::NullSha, 1500), 1430);
+        for suite in Suite::ALL {
+            assert_eq!(mtu(suite, 1280), 1280);
+        }
+    }
+
+    #[test]
+    fn a_family_without_a_home_address_is_left_alone() {
+        let addresses = Addresses {
+            home6: "2001:db8::7".parse().unwrap(),
+            home4: None,
+            outside: vec!["2001:db8:a::1".parse().unwrap(), "192.0.2.1".parse().unwrap()],
+            mtu: 1280,
+        };
+        let rules = rules(6618, &addresses);
+        assert_eq!(rules.len(), 5);
+        assert!(rules.iter().all(|rule| rule.is_ipv6));
+        assert!(rules.iter().all(|rule| (6618..6618 + RULES).contains(&rule.priority)));
+    }
+}

@@ -1,0 +1,112 @@
+//! The threads of the data path, and how they end.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::net::RecvFlags;
+
+use super::downlink::Downlink;
+use super::uplink::Uplink;
+use super::{IvSource, Tunnel};
+use crate::tun::TunDevice;
+
+/// A running thread. Dropping it ends the thread and waits for it.
+#[derive(Debug)]
+pub struct Worker {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Carries packets from the TUN to the home agent.
+    ///
+    /// # Errors
+    /// Where the system has no thread, no event or no random numbers to give.
+    pub fn uplink(tunnel: Arc<Tunnel>, tun: TunDevice) -> io::Result<Self> {
+        let ivs = IvSource::new().map_err(io::Error::other)?;
+        let mut uplink = Uplink::new(tunnel, ivs);
+        Self::spawn("uplink", move |stop| {
+            run(stop, tun.as_fd(), || uplink.carry_one(|room| tun.read(room)));
+        })
+    }
+
+    /// Carries packets from one socket to the TUN.
+    ///
+    /// # Errors
+    /// Where the system has no thread or no event to give.
+    pub fn downlink(
+        tunnel: Arc<Tunnel>,
+        socket: Arc<UdpSocket>,
+        tun: TunDevice,
+    ) -> io::Result<Self> {
+        let mut downlink = Downlink::new(tunnel);
+        Self::spawn("downlink", move |stop| {
+            run(stop, socket.as_fd(), || {
+                downlink.carry_one(|room| receive(&socket, room), |packet| tun.write(packet))
+            });
+        })
+    }
+
+    fn spawn(name: &str, work: impl FnOnce(&OwnedFd) + Send + 'static) -> io::Result<Self> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || work(&stopped))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if rustix::io::write(&*self.stop, &1u64.to_ne_bytes()).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn receive(socket: &UdpSocket, room: &mut [u8]) -> io::Result<usize> {
+    let (received, _) = rustix::net::recv(socket, room, RecvFlags::DONTWAIT)?;
+    Ok(received)
+}
+
+/// Calls `step` until it would block, then waits for `source`; ends when `stop` becomes readable
+/// or `source` is gone.
+fn run(stop: &OwnedFd, source: BorrowedFd<'_>, mut step: impl FnMut() -> io::Result<()>) {
+    /// Packets between two looks at `stop`.
+    const BURST: u32 = 256;
+    loop {
+        let mut left = BURST;
+        while left > 0 {
+            match step() {
+                Ok(()) => left -= 1,
+                // An ICMP error about an earlier packet: the next one may be fine.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => left -= 1,
+                Err(error) if is_gone(&error) => return,
+                Err(_) => break,
+            }
+        }
+        let mut fds =
+            [PollFd::from_borrowed_fd(source, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        if poll(&mut fds, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
+            return;
+        }
+        let [source, stop] = &fds;
+        let gone = source.revents().intersects(PollFlags::HUP | PollFlags::NVAL);
+        if gone || !stop.revents().is_empty() {
+            return;
+        }
+    }
+}
+
+/// Whether the device behind a descriptor was deleted.
+fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::BADF, Errno::BADFD, Errno::NODEV]
+        .map(|errno| Some(errno.raw_os_error()))
+        .contains(&error.raw_os_error())
+}
