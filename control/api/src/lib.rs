@@ -60,22 +60,22 @@ pub struct SaRow {
     pub suite: String,
     /// `mip6-sas`: 0 protects signalling only, 1 data too.
     pub scope: u8,
-    /// `usable`, `current` (the binding's), or `data_only` (in the grace time of R-15).
+    /// `unused`, `used`, or `superseded` by a newer one and in its grace time.
     pub state: String,
     /// IPv6 home address of the SA.
     pub home_address: Ipv6Addr,
-    /// End of validity, seconds since 1970-01-01 UTC.
-    pub validity_end: u64,
+    /// When it ends: its validity or its grace time, seconds since 1970-01-01 UTC.
+    pub ends: u64,
     /// Packets accepted from the mobile node.
     pub packets_in: u64,
-    /// Octets of payload in them.
+    /// Octets in them, as UDP payload.
     pub octets_in: u64,
     /// Packets sent to the mobile node.
     pub packets_out: u64,
-    /// Octets of payload in them.
+    /// Octets in them, as UDP payload.
     pub octets_out: u64,
-    /// Sequence number of the next packet to the mobile node.
-    pub next_sequence: u32,
+    /// Sequence number of the next packet to the mobile node; 2^32 when all are used.
+    pub next_sequence: u64,
     /// Highest sequence number accepted from it, once there was one.
     pub highest_sequence: Option<u32>,
 }
@@ -114,10 +114,10 @@ pub struct WorkerRow {
     pub busy_turns: u64,
     /// Turns that found none.
     pub idle_turns: u64,
-    /// Packets out of tunnels.
-    pub tunnel_in_packets: u64,
-    /// Packets into tunnels.
-    pub tunnel_out_packets: u64,
+    /// Packets that it received.
+    pub rx_packets: u64,
+    /// Packets that it handed to the worker that owns their SA.
+    pub handed_over: u64,
 }
 
 /// A drop reason and its counter.

@@ -71,7 +71,7 @@ impl Row for BindingRow {
 
 impl Row for SaRow {
     const HEADS: &'static [&'static str] =
-        &["SPI", "MN-ID", "SUITE", "SAS", "STATE", "VALID UNTIL", "IN", "OUT", "NEXT SEQ"];
+        &["SPI", "MN-ID", "SUITE", "SAS", "STATE", "ENDS", "IN", "OUT", "NEXT SEQ"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -80,7 +80,7 @@ impl Row for SaRow {
             self.suite.clone(),
             self.scope.to_string(),
             self.state.clone(),
-            self.validity_end.to_string(),
+            self.ends.to_string(),
             self.packets_in.to_string(),
             self.packets_out.to_string(),
             self.next_sequence.to_string(),
@@ -108,7 +108,7 @@ impl Row for PortRow {
 
 impl Row for WorkerRow {
     const HEADS: &'static [&'static str] =
-        &["WORKER", "CORE", "BUSY", "BUSY TURNS", "IDLE TURNS", "TUNNEL IN", "TUNNEL OUT"];
+        &["WORKER", "CORE", "BUSY", "BUSY TURNS", "IDLE TURNS", "RX PACKETS", "HANDED OVER"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -117,8 +117,8 @@ impl Row for WorkerRow {
             format!("{:.1} %", self.utilisation * 100.0),
             self.busy_turns.to_string(),
             self.idle_turns.to_string(),
-            self.tunnel_in_packets.to_string(),
-            self.tunnel_out_packets.to_string(),
+            self.rx_packets.to_string(),
+            self.handed_over.to_string(),
         ]
     }
 }

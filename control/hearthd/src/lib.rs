@@ -3,18 +3,31 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | reads and checks `hearthd.yaml` |
+//! | [`daemon`] | puts the daemon together and takes it apart |
+//! | [`control`] | the control thread |
+//! | [`neighbours`] | packets that wait for a link-layer address |
+//! | [`sa_limits`] | SAs that have carried too much |
 //! | [`directory`] | watches the HAC's SA directory |
+//! | [`lookups`] | asks the directory for SAs that are missing |
 //! | [`host_path`] | the TAP of each port |
 //! | [`kernel`] | routes, neighbours and addresses by netlink |
-//! | [`server`] | the API on a Unix socket |
+//! | [`server`] | the API on a Unix socket; `answers` makes its rows |
 //! | [`spi_horizon`] | which SPIs must not be used again after a restart |
+//! | [`notices`] | what the home agent noticed, as log lines |
 //! | [`wake`] | wakes the control thread |
 #![forbid(unsafe_code)]
 
+mod answers;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod directory;
 pub mod host_path;
 pub mod kernel;
+pub mod lookups;
+pub mod neighbours;
+pub mod notices;
+pub mod sa_limits;
 pub mod server;
 pub mod spi_horizon;
 pub mod wake;

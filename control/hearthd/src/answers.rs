@@ -1,0 +1,149 @@
+//! Rows for the API.
+
+use std::time::SystemTime;
+
+use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow};
+use hearth_home_agent::{Refusal, WallClock};
+
+use crate::control::Control;
+use crate::server::Question;
+
+impl Control {
+    /// Answers a question; a client that has gone is no error.
+    pub(crate) fn answer(&self, question: Question) {
+        match question {
+            Question::Bindings(to) => drop(to.send(self.bindings())),
+            Question::Sas(to) => drop(to.send(self.sas())),
+            Question::Ports(to) => drop(to.send(self.ports())),
+            Question::Workers(to) => drop(to.send(self.workers())),
+            Question::Drops(to) => drop(to.send(self.drops())),
+        }
+    }
+
+    fn bindings(&self) -> Vec<BindingRow> {
+        let now = self.now();
+        let seconds =
+            |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let mut rows: Vec<_> = self
+            .parts
+            .home_agent
+            .bindings()
+            .map(|binding| BindingRow {
+                mn_id: binding.mn_id.to_string(),
+                home_address: binding.home_address,
+                ipv4_home_address: binding.ipv4_home_address,
+                care_of_address: binding.care_of.ip(),
+                care_of_port: binding.care_of.port(),
+                home_agent_address: binding.local.ip(),
+                nat: binding.nat == Some(true),
+                spi: binding.spi.get(),
+                sequence: binding.sequence,
+                lifetime: seconds(binding.lifetime),
+                remaining: seconds(binding.expires.since(now)),
+            })
+            .collect();
+        rows.sort_by_key(|row| row.home_address);
+        rows
+    }
+
+    fn sas(&self) -> Vec<SaRow> {
+        let since_epoch =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let clock = WallClock::new(self.now(), since_epoch);
+        let mut rows: Vec<_> = self
+            .parts
+            .home_agent
+            .sas()
+            .map(|sa| {
+                let usage = self.parts.tables.sa_usage(sa.spi).unwrap_or_default();
+                SaRow {
+                    spi: sa.spi.get(),
+                    mn_id: sa.mn_id.to_string(),
+                    suite: sa.suite.to_string(),
+                    scope: sa.scope.digit(),
+                    state: sa.state.name().into(),
+                    home_address: sa.home_address,
+                    ends: clock.unix_seconds(sa.ends),
+                    packets_in: usage.in_packets,
+                    octets_in: usage.in_octets,
+                    packets_out: usage.out_packets,
+                    octets_out: usage.out_octets,
+                    next_sequence: usage.next_outbound,
+                    highest_sequence: usage.highest_inbound.map(|seq| seq.0),
+                }
+            })
+            .collect();
+        rows.sort_by_key(|row| row.spi);
+        rows
+    }
+
+    fn ports(&self) -> Vec<PortRow> {
+        let snapshot = self.parts.counters.snapshot();
+        let ports = self.parts.config.ports.iter().zip(&self.parts.macs).zip(&snapshot.ports);
+        ports
+            .map(|((port, mac), totals)| PortRow {
+                name: port.name.value.clone(),
+                device: port.device.value.clone(),
+                mac: mac.map(|octet| format!("{octet:02x}")).join(":"),
+                mtu: port.mtu.value,
+                rx_packets: totals.rx.packets,
+                rx_octets: totals.rx.octets,
+                tx_packets: totals.tx.packets,
+                tx_octets: totals.tx.octets,
+            })
+            .collect()
+    }
+
+    fn workers(&self) -> Vec<WorkerRow> {
+        let snapshot = self.parts.counters.snapshot();
+        let cores = self.parts.config.workers.iter().map(|worker| worker.core.value);
+        cores
+            .zip(&snapshot.workers)
+            .enumerate()
+            .map(|(worker, (core, totals))| WorkerRow {
+                worker,
+                core,
+                utilisation: ratio(totals.busy_cycles, totals.busy_cycles + totals.idle_cycles),
+                busy_turns: totals.busy_turns,
+                idle_turns: totals.idle_turns,
+                rx_packets: totals.rx_packets,
+                handed_over: totals.handed_over,
+            })
+            .collect()
+    }
+
+    /// Every place where a packet can stop: the workers, the control thread, the home agent.
+    fn drops(&self) -> Vec<DropRow> {
+        let snapshot = self.parts.counters.snapshot();
+        let row = |reason: String, packets, description: &str| DropRow {
+            reason,
+            packets,
+            description: description.into(),
+        };
+        let mut rows: Vec<_> = snapshot
+            .drops()
+            .map(|(reason, packets)| row(reason.name().into(), packets, reason.describe()))
+            .collect();
+        rows.push(row(
+            "host_queue_full".into(),
+            self.host_queue_full,
+            "The kernel's TAP or the ring to a worker had no room.",
+        ));
+        rows.push(row(
+            "neighbour_unresolved".into(),
+            self.neighbours.given_up(),
+            "The next hop's link-layer address could not be found, or too much waited for it.",
+        ));
+        let counters = self.parts.home_agent.counters();
+        rows.extend(Refusal::ALL.iter().map(|refusal| {
+            let reason = format!("signalling_{}", refusal.name());
+            row(reason, counters.refused(*refusal), refusal.describe())
+        }));
+        rows
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share to show, not to count with")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

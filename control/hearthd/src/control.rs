@@ -1,0 +1,386 @@
+//! The control thread: everything that is not a packet's path.
+//!
+//! It owns the sans-I/O home agent and the only hand on the dataplane's tables, and turns what
+//! comes from the workers, the TAPs, the kernel, the SA directory and the API into each other. It
+//! never does data cryptography and never waits for anybody.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::Receiver;
+use hearth_dataplane::{
+    Binding, ControlPort, Counters, FromWorker, HeldPacket, PortId, Route, SaParameters,
+    TableWriter,
+};
+use hearth_home_agent::{Action, Event, HomeAgent, SaInfo, SignallingPacket, Timestamp, WallClock};
+use hearth_wire::directory::{SaRecord, Update};
+use hearth_wire::{SeqNo, Spi};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{debug, error, warn};
+
+use crate::config::Config;
+use crate::directory::{Directory, FromDirectory};
+use crate::host_path::Tap;
+use crate::kernel::{Change, Kernel};
+use crate::lookups::Lookups;
+use crate::neighbours::Neighbours;
+use crate::notices;
+use crate::sa_limits::SaLimits;
+use crate::server::Question;
+use crate::spi_horizon::SpiHorizon;
+use crate::wake::Waker;
+
+/// Messages taken from the workers, and frames from a TAP, before the others get their turn.
+const BATCH: usize = 64;
+
+/// How often replaced table entries are freed and slow timers looked at.
+const HOUSEKEEPING: Duration = Duration::from_millis(10);
+
+/// Sleep between two looks at the workers' rings while packets come, and when none have come for
+/// [`DROWSY`]. Descriptors wake the thread at once; rings can't.
+const NAP: Duration = Duration::from_micros(100);
+const SLEEP: Duration = Duration::from_millis(1);
+const DROWSY: Duration = Duration::from_millis(50);
+
+/// What the control thread works with.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The home agent.
+    pub home_agent: HomeAgent,
+    /// The tables that the workers read.
+    pub tables: TableWriter,
+    /// The rings to and from the workers.
+    pub workers: ControlPort,
+    /// The workers' counters.
+    pub counters: Arc<Counters>,
+    /// One TAP per port, in the order of YAML.
+    pub taps: Vec<Tap>,
+    /// MAC addresses of the ports, in the same order.
+    pub macs: Vec<[u8; 6]>,
+    /// Netlink.
+    pub kernel: Kernel,
+    /// The SA directory.
+    pub directory: Directory,
+    /// Questions of the API.
+    pub questions: Receiver<Question>,
+    /// Which SPIs may be installed.
+    pub horizon: SpiHorizon,
+    /// Woken by directory and API.
+    pub waker: Waker,
+}
+
+/// The control thread.
+pub struct Control {
+    pub(crate) parts: Parts,
+    start: Instant,
+    pub(crate) host_queue_full: u64,
+    pub(crate) neighbours: Neighbours<HeldPacket>,
+    limits: SaLimits,
+    lookups: Lookups,
+    actions: Vec<Action>,
+    unresolved: Vec<(u16, IpAddr, HeldPacket)>,
+    last_packet: Instant,
+    housekept: Instant,
+}
+
+impl Control {
+    /// Takes the parts over; what the kernel has now is in the tables when this returns.
+    ///
+    /// # Errors
+    /// Netlink failed.
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        let now = Instant::now();
+        let mut control = Self {
+            parts,
+            start: now,
+            host_queue_full: 0,
+            neighbours: Neighbours::default(),
+            limits: SaLimits::default(),
+            lookups: Lookups::default(),
+            actions: Vec::new(),
+            unresolved: Vec::new(),
+            last_packet: now,
+            housekept: now,
+        };
+        for change in control.parts.kernel.snapshot()? {
+            control.kernel_changed(change);
+        }
+        Ok(control)
+    }
+
+    /// Runs until `stop`.
+    ///
+    /// # Errors
+    /// A TAP or netlink broke: the box has lost its kernel side.
+    pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            if self.turn()? {
+                self.last_packet = Instant::now();
+            } else {
+                self.sleep()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One look at everybody; whether packets came.
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut packets = self.from_workers();
+        packets += self.from_taps()?;
+        self.parts.waker.clear();
+        while let Some(update) = self.parts.directory.next() {
+            self.from_directory(update);
+        }
+        for change in self.parts.kernel.changes()? {
+            self.kernel_changed(change);
+        }
+        while let Ok(question) = self.parts.questions.try_recv() {
+            self.answer(question);
+        }
+        self.keep_house();
+        Ok(packets > 0)
+    }
+
+    fn from_workers(&mut self) -> usize {
+        let now = self.now();
+        let Self { parts, host_queue_full, actions, unresolved, lookups, .. } = self;
+        let Parts { workers, home_agent, taps, directory, .. } = parts;
+        let count = workers.poll(BATCH, |message| match message {
+            FromWorker::Signalling(packet) => {
+                let packet = SignallingPacket {
+                    spi: packet.spi,
+                    remote: packet.remote,
+                    local: packet.local,
+                    next_header: packet.next_header,
+                    payload: packet.payload,
+                };
+                home_agent.handle(now, Event::Signalling(packet), actions);
+            }
+            FromWorker::Host { port, frame } => {
+                let taken = taps.get(usize::from(port.0)).is_some_and(|tap| tap.send(frame));
+                *host_queue_full += u64::from(!taken);
+            }
+            FromWorker::Unresolved { port, next_hop, packet } => {
+                unresolved.push((port.0, next_hop, packet));
+            }
+            FromWorker::UnknownSpi(spi) => {
+                if lookups.wanted(spi, Instant::now()) {
+                    directory.lookup(spi);
+                }
+            }
+        });
+        self.act(None);
+        self.resolve();
+        count
+    }
+
+    fn from_taps(&mut self) -> io::Result<usize> {
+        let mut count = 0;
+        let Parts { taps, workers, .. } = &mut self.parts;
+        for (tap, port) in taps.iter_mut().zip(0..) {
+            for _ in 0..BATCH {
+                let Some(frame) = tap.receive()? else { break };
+                count += 1;
+                if workers.send_from_host(PortId(port), frame).is_err() {
+                    self.host_queue_full += 1;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    fn from_directory(&mut self, update: FromDirectory) {
+        match update {
+            FromDirectory::WatchBegun => self.tell(Event::WatchBegun),
+            FromDirectory::Update(Update::Synced) => self.tell(Event::WatchSynced),
+            FromDirectory::Update(Update::Revoked(spi)) => self.tell(Event::SaRevoked(spi)),
+            FromDirectory::Update(Update::Unknown(spi)) => {
+                self.lookups.unknown(spi, Instant::now());
+            }
+            FromDirectory::Update(Update::Issued(record)) => self.issued(&record),
+        }
+    }
+
+    fn issued(&mut self, record: &SaRecord) {
+        self.lookups.issued(record.spi);
+        match self.parts.horizon.admit(record.spi) {
+            Ok(true) => {}
+            Ok(false) => {
+                debug!(spi = %record.spi, mn_id = %record.mn_id, "SA of before the restart (R-23)");
+                return;
+            }
+            Err(error) => {
+                error!(spi = %record.spi, %error, "SA not installed: its SPI can't be recorded");
+                return;
+            }
+        }
+        let since_epoch =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let end = WallClock::new(self.now(), since_epoch).timestamp(record.validity_end);
+        let info = SaInfo::from_record(record, end);
+        let now = self.now();
+        self.parts.home_agent.handle(now, Event::SaIssued(info), &mut self.actions);
+        self.act(Some(record));
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        let now = self.now();
+        self.parts.home_agent.handle(now, event, &mut self.actions);
+        self.act(None);
+    }
+
+    /// Does what the home agent decided; `record` is the one it was told of, if it was.
+    fn act(&mut self, record: Option<&SaRecord>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            if let Err(error) = self.act_on(action, record) {
+                warn!(%error, "a decision of the home agent could not be carried out");
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn act_on(
+        &mut self,
+        action: Action,
+        record: Option<&SaRecord>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let Parts { tables, workers, macs, .. } = &mut self.parts;
+        match action {
+            Action::SendSignalling { spi, local, remote, next_header, payload } => {
+                workers.send_signalling(spi, local, remote, next_header, &payload)?;
+            }
+            Action::SendData { packet, .. } => {
+                let frame = notices::frame_from_host(macs.first().copied(), &packet);
+                workers.send_from_host(PortId(0), &frame)?;
+            }
+            Action::Bind { home_address, ipv4_home_address, spi, local, remote, carriers } => {
+                let binding = Binding { home_address, ipv4_home_address, spi, local, remote };
+                tables.bind(&binding, &carriers)?;
+            }
+            Action::Unbind { home_address } => {
+                tables.unbind(home_address);
+            }
+            Action::InstallSa(spi) => {
+                if let Some(record) = record.filter(|record| record.spi == spi) {
+                    self.install(record)?;
+                }
+            }
+            Action::RemoveSa(spi) => {
+                self.limits.forget(spi);
+                tables.remove_sa(spi)?;
+            }
+            Action::Notice(notice) => notices::log(&notice),
+            Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
+        }
+        Ok(())
+    }
+
+    fn install(&mut self, record: &SaRecord) -> Result<(), hearth_dataplane::TableError> {
+        self.parts.tables.insert_sa(&SaParameters {
+            spi: record.spi,
+            suite: record.suite,
+            scope: record.scope,
+            mn_to_ha: &record.mn_to_ha,
+            ha_to_mn: &record.ha_to_mn,
+            next_outbound: SeqNo(0),
+        })?;
+        self.limits.watch(record.spi, record.suite);
+        Ok(())
+    }
+
+    fn kernel_changed(&mut self, change: Change) {
+        match change {
+            Change::Routes(routes) => {
+                let routes: Vec<Route> = routes
+                    .into_iter()
+                    .map(|route| Route {
+                        prefix: route.prefix,
+                        port: PortId(route.port),
+                        gateway: route.gateway,
+                    })
+                    .collect();
+                if let Err(error) = self.parts.tables.set_routes(&routes) {
+                    error!(%error, routes = routes.len(), "the old routes stay");
+                }
+            }
+            Change::Addresses(addresses) => {
+                if let Err(error) = self.parts.tables.set_local_addresses(&addresses) {
+                    error!(%error, "the old addresses stay");
+                }
+            }
+            Change::Neighbour { port, address, mac, failed } => {
+                if let Err(error) = self.parts.tables.set_neighbour(PortId(port), address, mac) {
+                    warn!(%address, %error, "neighbour not learnt");
+                }
+                if mac.is_some() {
+                    for packet in self.neighbours.found((port, address)) {
+                        if self.parts.workers.resend(PortId(port), address, packet).is_err() {
+                            self.host_queue_full += 1;
+                        }
+                    }
+                } else if failed {
+                    self.neighbours.lost((port, address));
+                }
+            }
+        }
+    }
+
+    fn resolve(&mut self) {
+        let now = Instant::now();
+        for (port, next_hop, packet) in std::mem::take(&mut self.unresolved) {
+            if self.neighbours.wait((port, next_hop), packet, now)
+                && let Err(error) = self.parts.kernel.resolve(port, next_hop)
+            {
+                debug!(%next_hop, %error, "the kernel can't look for this neighbour");
+            }
+        }
+    }
+
+    fn keep_house(&mut self) {
+        let now = self.now();
+        if self.parts.home_agent.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.tell(Event::Tick);
+        }
+        let instant = Instant::now();
+        if instant.duration_since(self.housekept) < HOUSEKEEPING {
+            return;
+        }
+        self.housekept = instant;
+        self.parts.tables.reclaim();
+        self.neighbours.expire(instant);
+        let tables = &self.parts.tables;
+        for spi in self.limits.sweep(|spi| tables.sa_usage(spi)) {
+            self.tell(Event::SequenceNearEnd(spi));
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let elapsed = self.start.elapsed().as_millis();
+        Timestamp::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until a descriptor has something, but not past the next look at the rings.
+    fn sleep(&self) -> io::Result<()> {
+        let drowsy = self.last_packet.elapsed() > DROWSY;
+        let pause = if drowsy && !self.parts.config.busy_poll { SLEEP } else { NAP };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos()) };
+        let mut descriptors: Vec<PollFd<'_>> = self
+            .parts
+            .taps
+            .iter()
+            .map(AsFd::as_fd)
+            .chain([self.parts.kernel.as_fd(), self.parts.waker.as_fd()])
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        match poll(&mut descriptors, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

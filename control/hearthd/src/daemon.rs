@@ -1,0 +1,276 @@
+//! Putting the daemon together, and taking it apart.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use hearth_dataplane::{BuildError, Dataplane, PortSetup, Service, Worker};
+use hearth_dpdk::{
+    Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Port, PortConfig, PortError,
+};
+use hearth_home_agent::{HomeAgent, Policy};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use thiserror::Error;
+use tracing::{error, info};
+
+use crate::config::{Config, Device};
+use crate::control::{Control, Parts};
+use crate::directory::{Directory, DirectoryConfig};
+use crate::host_path::Tap;
+use crate::kernel::Kernel;
+use crate::server::{self, SocketFile};
+use crate::spi_horizon::SpiHorizon;
+use crate::wake::Waker;
+
+/// Why the daemon could not start, or ended.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// Something of the operating system's.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// DPDK did not start.
+    #[error("DPDK: {0}")]
+    Eal(#[from] EalError),
+    /// There is not enough packet memory.
+    #[error("no packet buffers: {0}; raise eal.memory_mb or lower tables.mbufs")]
+    Mempool(Errno),
+    /// A port did not start.
+    #[error("port {name}: {source}")]
+    Port {
+        /// Its name in YAML.
+        name: String,
+        /// Why.
+        source: PortError,
+    },
+    /// The dataplane could not be built.
+    #[error("dataplane: {0}")]
+    Dataplane(#[from] BuildError),
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::System { what, source }
+}
+
+/// Ports with their devices, in the order of YAML.
+struct Ports {
+    ports: Vec<Port>,
+    setups: Vec<PortSetup>,
+    macs: Vec<[u8; 6]>,
+}
+
+/// Runs the home agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`DaemonError`].
+pub fn run(config: Config) -> Result<(), DaemonError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(system("signals"))?;
+    }
+    let horizon = SpiHorizon::open(&config.state_dir).map_err(system("state"))?;
+    let waker = Waker::new().map_err(system("eventfd"))?;
+    // Threads inherit the affinity of the one that starts them, and the EAL pins its caller: these
+    // come first, so that they keep off nothing and are kept off nothing.
+    let questions = server::serve(&config.api.socket, waker.clone()).map_err(system("API"))?;
+    let _socket = SocketFile(config.api.socket.clone());
+    let directory = watch_directory(&config, &waker).map_err(system("SA directory"))?;
+
+    let eal = Eal::init(&eal_options(&config))?;
+    pin(config.eal.control_core).map_err(system("pinning the control thread"))?;
+    let pool = Mempool::new(&eal, "hearth", config.tables.mbufs.value, 256, data_room(&config))
+        .map_err(DaemonError::Mempool)?;
+    let Ports { ports, setups, macs } = open_ports(&eal, &config, &pool)?;
+    let Dataplane { workers, tables, control, counters } =
+        Dataplane::new(&eal, &dataplane_config(&config), setups, &pool)?;
+    let (taps, kernel) = connect_kernel(&config, &macs)?;
+
+    let parts = Parts {
+        home_agent: HomeAgent::new(policy(&config)),
+        tables,
+        workers: control,
+        counters,
+        taps,
+        macs,
+        kernel,
+        directory,
+        questions,
+        horizon,
+        waker,
+        config: config.clone(),
+    };
+    let mut control = Control::new(parts).map_err(system("netlink"))?;
+    let threads = start_workers(&config, workers, &stop)?;
+    info!(
+        dpdk = eal.version(),
+        workers = threads.len(),
+        ports = ports.len(),
+        home_agent = %config.home_agent.address_ip6.value,
+        "hearthd is up"
+    );
+    let ended = control.run(&stop);
+    stop.store(true, Ordering::Relaxed);
+    for thread in threads {
+        if thread.join().is_err() {
+            error!("a worker panicked");
+        }
+    }
+    info!("hearthd ends");
+    drop(control);
+    drop(ports);
+    ended.map_err(system("the kernel side"))
+}
+
+fn watch_directory(config: &Config, waker: &Waker) -> io::Result<Directory> {
+    let directory = DirectoryConfig {
+        socket: config.sa_directory.socket.clone(),
+        uid: config.sa_directory.uid,
+        home_agent: config.home_agent.name.as_str().into(),
+    };
+    Directory::watch(directory, waker.clone())
+}
+
+fn eal_options(config: &Config) -> EalOptions {
+    let devices: Vec<(usize, Device)> = config
+        .ports
+        .iter()
+        .enumerate()
+        .filter_map(|(index, port)| Some((index, Device::parse(&port.device.value)?)))
+        .collect();
+    EalOptions {
+        huge_pages: config.eal.huge_pages,
+        memory_mb: config.eal.memory_mb.value,
+        file_prefix: config.eal.file_prefix.clone(),
+        main_core: usize::try_from(config.eal.control_core).ok(),
+        vdevs: devices.iter().filter_map(|(index, device)| device.vdev(*index)).collect(),
+        pci_allow: devices
+            .iter()
+            .filter_map(|(_, device)| match device {
+                Device::Pci(address) => Some(address.clone()),
+                Device::Virtual { .. } => None,
+            })
+            .collect(),
+        log_level: LogLevel::Warning,
+        telemetry: false,
+    }
+}
+
+/// Octets of an mbuf: headroom for the outer headers, the largest frame, tailroom for padding and
+/// ICV.
+fn data_room(config: &Config) -> u16 {
+    let mtu = config.ports.iter().map(|port| port.mtu.value).max().unwrap_or(1500);
+    let headroom = u16::try_from(hearth_dpdk::HEADROOM).unwrap_or(128);
+    (headroom + 18 + mtu + 320).next_multiple_of(64)
+}
+
+fn open_ports(eal: &Eal, config: &Config, pool: &Mempool) -> Result<Ports, DaemonError> {
+    let mut opened = Ports { ports: Vec::new(), setups: Vec::new(), macs: Vec::new() };
+    let workers = u16::try_from(config.workers.len()).unwrap_or(u16::MAX);
+    for (index, port) in config.ports.iter().enumerate() {
+        let failed = |source| DaemonError::Port { name: port.name.value.clone(), source };
+        let device =
+            Device::parse(&port.device.value).ok_or_else(|| failed(PortError::NoSuchPort))?;
+        let setup = PortConfig {
+            tx_queues: workers,
+            mtu: Some(port.mtu.value),
+            // A veth under net_af_packet has a MAC of its own, and knows no all-multicast.
+            promiscuous: matches!(device, Device::Virtual { .. }),
+            ..PortConfig::default()
+        };
+        let (opened_port, queues) =
+            Port::open(eal, &device.eal_name(index), &setup, pool).map_err(failed)?;
+        let mac = opened_port.mac().map_err(|error| failed(PortError::Info(error)))?;
+        opened.macs.push(mac);
+        opened.setups.push(PortSetup { mac, mtu: port.mtu.value, queues });
+        opened.ports.push(opened_port);
+    }
+    Ok(opened)
+}
+
+fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
+    let home_agent = &config.home_agent;
+    let (first, last) = home_agent.spi_range.value;
+    hearth_dataplane::Config {
+        workers: config.workers.len(),
+        spi_base: first,
+        max_sas: last - first + 1,
+        max_bindings: config.tables.max_bindings.value,
+        max_routes: config.tables.max_routes.value,
+        replay_window: config.tables.replay_window.value,
+        service: Service {
+            ip6: Some(home_agent.address_ip6.value),
+            ip4: home_agent.address_ip4.as_ref().map(|address| address.value),
+            port: home_agent.port.value,
+        },
+        path_mtu: config.ports.iter().map(|port| port.mtu.value).min().unwrap_or(1500),
+        busy_poll: config.busy_poll,
+        ..hearth_dataplane::Config::default()
+    }
+}
+
+fn connect_kernel(config: &Config, macs: &[[u8; 6]]) -> Result<(Vec<Tap>, Kernel), DaemonError> {
+    let taps = config
+        .ports
+        .iter()
+        .zip(macs)
+        .map(|(port, mac)| Tap::create(&port.name.value, *mac, port.mtu.value))
+        .collect::<io::Result<Vec<Tap>>>()
+        .map_err(system("host path"))?;
+    let mut kernel = Kernel::connect(taps.iter().map(Tap::index)).map_err(system("netlink"))?;
+    for (port, number) in config.ports.iter().zip(0..) {
+        for address in &port.addresses {
+            kernel.add_address(number, address.value).map_err(system("setting an address"))?;
+        }
+    }
+    Ok((taps, kernel))
+}
+
+fn policy(config: &Config) -> Policy {
+    let home_agent = &config.home_agent;
+    let ip4 = home_agent.address_ip4.as_ref().map(|address| IpAddr::V4(address.value));
+    let own = config.ports.iter().flat_map(|port| &port.addresses).map(|net| net.value.addr());
+    let seconds = |value: u32| std::time::Duration::from_secs(value.into());
+    Policy {
+        home_prefixes: home_agent.home_prefixes.iter().map(|prefix| prefix.value).collect(),
+        ha_addresses: own.chain([home_agent.address_ip6.value.into()]).chain(ip4).collect(),
+        max_lifetime: seconds(home_agent.max_lifetime.value),
+        max_bindings: usize::try_from(config.tables.max_bindings.value).unwrap_or(usize::MAX),
+        nat_refresh_time: home_agent.nat_refresh,
+        nat66_follow_source: home_agent.nat66_follow_source,
+        sa_grace: seconds(home_agent.sa_grace),
+        ..Policy::default()
+    }
+}
+
+fn start_workers(
+    config: &Config,
+    workers: Vec<Worker>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<JoinHandle<()>>, DaemonError> {
+    let mut threads = Vec::new();
+    for ((number, worker), core) in workers.into_iter().enumerate().zip(&config.workers) {
+        let (stop, core) = (Arc::clone(stop), core.core.value);
+        let body = move || {
+            if let Err(error) = pin(core) {
+                error!(core, %error, "the worker is not pinned to its core");
+            }
+            worker.run(&stop);
+        };
+        let thread = thread::Builder::new().name(format!("worker{number}")).spawn(body);
+        threads.push(thread.map_err(system("starting a worker"))?);
+    }
+    Ok(threads)
+}
+
+/// Pins the calling thread to `core`.
+fn pin(core: u32) -> io::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(usize::try_from(core).unwrap_or(usize::MAX));
+    Ok(sched_setaffinity(None, &cores)?)
+}

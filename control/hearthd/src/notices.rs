@@ -1,0 +1,47 @@
+//! What the home agent noticed, as log lines; and frames made for its ICMP errors.
+
+use hearth_home_agent::Notice;
+use tracing::{info, warn};
+
+/// Logs `notice` with its fields.
+pub fn log(notice: &Notice) {
+    match notice {
+        Notice::Registered { mn_id, home_address, care_of, lifetime } => {
+            info!(%mn_id, %home_address, %care_of, lifetime_s = lifetime.as_secs(), "registered");
+        }
+        Notice::Refreshed { home_address, lifetime } => {
+            tracing::debug!(%home_address, lifetime_s = lifetime.as_secs(), "refreshed");
+        }
+        Notice::HandedOver { home_address, from, to, lifetime } => {
+            let lifetime_s = lifetime.as_secs();
+            info!(%home_address, %from, %to, lifetime_s, "handed over");
+        }
+        Notice::Deregistered { home_address } => info!(%home_address, "de-registered"),
+        Notice::Expired { home_address } => info!(%home_address, "binding expired"),
+        Notice::EndedWithSa { home_address, spi } => {
+            info!(%home_address, %spi, "binding ended with its SA");
+        }
+        Notice::Refused { mn_id, home_address, status } => {
+            info!(%mn_id, %home_address, %status, "Binding Update refused");
+        }
+        Notice::ForeignHomeAddress { mn_id, spi, claimed, remote } => {
+            warn!(%mn_id, %spi, %claimed, %remote, "Binding Update for another's home address");
+        }
+        Notice::HomeAddressTaken { mn_id, home_address } => {
+            warn!(%mn_id, %home_address, "home address is bound by another mobile node");
+        }
+        Notice::SaEnded { spi, why } => tracing::debug!(%spi, ?why, "SA ended"),
+    }
+}
+
+/// An Ethernet frame that carries the IPv6 `packet` as if the kernel had sent it to the box.
+#[must_use]
+pub fn frame_from_host(mac: Option<[u8; 6]>, packet: &[u8]) -> Vec<u8> {
+    let mac = mac.unwrap_or_default();
+    let mut frame = Vec::with_capacity(14 + packet.len());
+    frame.extend_from_slice(&mac);
+    frame.extend_from_slice(&mac);
+    frame.extend_from_slice(&[0x86, 0xdd]);
+    frame.extend_from_slice(packet);
+    frame
+}
