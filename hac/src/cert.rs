@@ -6,6 +6,7 @@ use core::fmt;
 
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::oid;
 use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::{self as oids, Oid};
 use x509_parser::prelude::FromDer;
@@ -169,7 +170,7 @@ fn binding_hash(certificate: &X509Certificate<'_>) -> Option<Hash> {
             _ => None,
         };
     }
-    let table: [(Oid<'_>, Hash); 11] = [
+    let table: [(Oid<'_>, Hash); 12] = [
         (oids::OID_PKCS1_MD5WITHRSAENC, Hash::Sha256),
         (oids::OID_PKCS1_SHA1WITHRSA, Hash::Sha256),
         (oids::OID_SHA1_WITH_RSA, Hash::Sha256),
@@ -177,6 +178,7 @@ fn binding_hash(certificate: &X509Certificate<'_>) -> Option<Hash> {
         (oids::OID_PKCS1_SHA256WITHRSA, Hash::Sha256),
         (oids::OID_PKCS1_SHA384WITHRSA, Hash::Sha384),
         (oids::OID_PKCS1_SHA512WITHRSA, Hash::Sha512),
+        (oid!(1.2.840.10045.4.1), Hash::Sha256), // ecdsa-with-SHA1
         (oids::OID_SIG_ECDSA_WITH_SHA224, Hash::Sha224),
         (oids::OID_SIG_ECDSA_WITH_SHA256, Hash::Sha256),
         (oids::OID_SIG_ECDSA_WITH_SHA384, Hash::Sha384),
