@@ -30,6 +30,10 @@ fn all_combinations(suite: Suite) {
         }
         lab.network.detach(0, visited).unwrap();
     }
+    // All of it was hearthd's doing: the kernel behind the ports had nothing to refuse.
+    for (group, counter) in [("Udp", "NoPorts"), ("Tcp", "OutRsts")] {
+        assert_eq!(lab.network.ha.snmp(group, counter).unwrap(), 0, "{group} {counter}");
+    }
 }
 
 fn one_combination(lab: &TestLab, suite: Suite, visited: Visited, scope: u8) {
