@@ -108,9 +108,10 @@ pub(crate) mod tests {
 
     pub(crate) fn grant(suite: Suite, scope: Scope) -> Grant {
         let direction = |seed: u8| {
-            let ikey: Vec<u8> = (0..suite.ikey_len()).map(|i| i as u8 ^ seed).collect();
-            let ekey: Vec<u8> =
-                (0..suite.ekey_len()).map(|i| (i as u8).wrapping_mul(5) ^ seed).collect();
+            let counting = |len: usize| -> Vec<u8> {
+                (0..len).map(|i| u8::try_from(i * 5 % 251).unwrap() ^ seed).collect()
+            };
+            let (ikey, ekey) = (counting(suite.ikey_len()), counting(suite.ekey_len()));
             Transform::new(suite, &ikey, &ekey).unwrap()
         };
         Grant {

@@ -1,5 +1,6 @@
 //! `hearth-mn`: a mobile node for Linux.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -87,7 +88,11 @@ fn up(file: &Path, status_file: Option<PathBuf>, log: Option<&str>) -> ExitCode 
         Ok(filter) => filter,
         Err(error) => return complain(&format!("--log: {error}")),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     match hearth_mn::run::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

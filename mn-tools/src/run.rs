@@ -210,11 +210,10 @@ impl Node {
     fn serve(&mut self, events: &Receiver<Event>) {
         tracing::info!(mn_id = %self.config.mn_id, hac = %self.config.hac.name, "mobile node starts");
         loop {
-            let stopped = self.act();
-            self.write_status();
-            if stopped {
+            if self.act() {
                 return;
             }
+            self.write_status();
             match events.recv_timeout(self.patience()) {
                 Ok(Event::Stop) if self.stops > 0 => return self.write_stopped(),
                 Ok(event) => self.on_event(event),

@@ -335,9 +335,9 @@ fn the_failed_path_gets_another_chance() {
     bench.done();
     let update = loop {
         bench.next();
-        match bench.done().into_iter().filter_map(sent).find(|update| update.path == net4()) {
-            Some(update) => break update,
-            None => {}
+        let found = bench.done().into_iter().filter_map(sent).find(|u| u.path == net4());
+        if let Some(update) = found {
+            break update;
         }
     };
     bench.accept(&update, 150);
