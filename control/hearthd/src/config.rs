@@ -374,7 +374,7 @@ fn check_tables(document: &Document<Config>, config: &Config) -> Result<(), Conf
         (&tables.max_bindings, "tables.max_bindings", 1, 4_000_000),
         (&tables.max_routes, "tables.max_routes", 16, 4_000_000),
         (&tables.mbufs, "tables.mbufs", 2048, 4_000_000),
-        (&config.eal.memory_mb, "eal.memory_mb", 64, 1_048_576),
+        (&config.eal.memory_mb, "eal.memory_mb", 384, 1_048_576),
     ];
     for (value, key, least, most) in ranges {
         if !(least..=most).contains(&value.value) {

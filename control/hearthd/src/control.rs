@@ -13,12 +13,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 use hearth_dataplane::{
-    Binding, ControlPort, Counters, FromWorker, HeldPacket, PortId, Route, SaParameters,
-    TableWriter,
+    Binding, ControlPort, Counters, FromWorker, HeldPacket, PortId, SaParameters, TableWriter,
 };
 use hearth_home_agent::{Action, Event, HomeAgent, SaInfo, SignallingPacket, Timestamp, WallClock};
 use hearth_wire::directory::{SaRecord, Update};
-use hearth_wire::{SeqNo, Spi};
+use hearth_wire::SeqNo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, warn};
 
@@ -29,6 +28,7 @@ use crate::kernel::{Change, Kernel};
 use crate::lookups::Lookups;
 use crate::neighbours::Neighbours;
 use crate::notices;
+use crate::routes::Routes;
 use crate::sa_limits::SaLimits;
 use crate::server::Question;
 use crate::spi_horizon::SpiHorizon;
@@ -82,6 +82,7 @@ pub struct Control {
     pub(crate) neighbours: Neighbours<HeldPacket>,
     limits: SaLimits,
     lookups: Lookups,
+    routes: Routes,
     actions: Vec<Action>,
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
@@ -102,6 +103,7 @@ impl Control {
             neighbours: Neighbours::default(),
             limits: SaLimits::default(),
             lookups: Lookups::default(),
+            routes: Routes::default(),
             actions: Vec::new(),
             unresolved: Vec::new(),
             last_packet: now,
@@ -110,6 +112,7 @@ impl Control {
         for change in control.parts.kernel.snapshot()? {
             control.kernel_changed(change);
         }
+        control.routes.apply(&mut control.parts.tables, now);
         Ok(control)
     }
 
@@ -130,11 +133,11 @@ impl Control {
 
     /// One look at everybody; whether packets came.
     fn turn(&mut self) -> io::Result<bool> {
-        let mut packets = self.from_workers();
-        packets += self.from_taps()?;
+        let mut packets = self.take_from_workers();
+        packets += self.take_from_taps()?;
         self.parts.waker.clear();
         while let Some(update) = self.parts.directory.next() {
-            self.from_directory(update);
+            self.take_from_directory(update);
         }
         for change in self.parts.kernel.changes()? {
             self.kernel_changed(change);
@@ -146,7 +149,7 @@ impl Control {
         Ok(packets > 0)
     }
 
-    fn from_workers(&mut self) -> usize {
+    fn take_from_workers(&mut self) -> usize {
         let now = self.now();
         let Self { parts, host_queue_full, actions, unresolved, lookups, .. } = self;
         let Parts { workers, home_agent, taps, directory, .. } = parts;
@@ -179,7 +182,7 @@ impl Control {
         count
     }
 
-    fn from_taps(&mut self) -> io::Result<usize> {
+    fn take_from_taps(&mut self) -> io::Result<usize> {
         let mut count = 0;
         let Parts { taps, workers, .. } = &mut self.parts;
         for (tap, port) in taps.iter_mut().zip(0..) {
@@ -194,7 +197,7 @@ impl Control {
         Ok(count)
     }
 
-    fn from_directory(&mut self, update: FromDirectory) {
+    fn take_from_directory(&mut self, update: FromDirectory) {
         match update {
             FromDirectory::WatchBegun => self.tell(Event::WatchBegun),
             FromDirectory::Update(Update::Synced) => self.tell(Event::WatchSynced),
@@ -296,24 +299,8 @@ impl Control {
 
     fn kernel_changed(&mut self, change: Change) {
         match change {
-            Change::Routes(routes) => {
-                let routes: Vec<Route> = routes
-                    .into_iter()
-                    .map(|route| Route {
-                        prefix: route.prefix,
-                        port: PortId(route.port),
-                        gateway: route.gateway,
-                    })
-                    .collect();
-                if let Err(error) = self.parts.tables.set_routes(&routes) {
-                    error!(%error, routes = routes.len(), "the old routes stay");
-                }
-            }
-            Change::Addresses(addresses) => {
-                if let Err(error) = self.parts.tables.set_local_addresses(&addresses) {
-                    error!(%error, "the old addresses stay");
-                }
-            }
+            Change::Routes(routes) => self.routes.set_routes(routes),
+            Change::Addresses(addresses) => self.routes.set_addresses(addresses),
             Change::Neighbour { port, address, mac, failed } => {
                 if let Err(error) = self.parts.tables.set_neighbour(PortId(port), address, mac) {
                     warn!(%address, %error, "neighbour not learnt");
@@ -353,6 +340,7 @@ impl Control {
         }
         self.housekept = instant;
         self.parts.tables.reclaim();
+        self.routes.apply(&mut self.parts.tables, instant);
         self.neighbours.expire(instant);
         let tables = &self.parts.tables;
         for spi in self.limits.sweep(|spi| tables.sa_usage(spi)) {

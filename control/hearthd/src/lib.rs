@@ -11,6 +11,7 @@
 //! | [`lookups`] | asks the directory for SAs that are missing |
 //! | [`host_path`] | the TAP of each port |
 //! | [`kernel`] | routes, neighbours and addresses by netlink |
+//! | [`routes`] | the kernel's routes on their way into the FIB |
 //! | [`server`] | the API on a Unix socket; `answers` makes its rows |
 //! | [`spi_horizon`] | which SPIs must not be used again after a restart |
 //! | [`notices`] | what the home agent noticed, as log lines |
@@ -27,6 +28,7 @@ pub mod kernel;
 pub mod lookups;
 pub mod neighbours;
 pub mod notices;
+pub mod routes;
 pub mod sa_limits;
 pub mod server;
 pub mod spi_horizon;

@@ -44,7 +44,8 @@ impl Routes {
         };
         let mut built = Self {
             fib4: Fib4::new(eal, name, &parameters(1)).map_err(|_| TableError::Dpdk)?,
-            fib6: Fib6::new(eal, name, &parameters(13)).map_err(|_| TableError::Dpdk)?,
+            fib6: Fib6::new(eal, &format!("{name}v6"), &parameters(13))
+                .map_err(|_| TableError::Dpdk)?,
             targets: vec![Target::None],
         };
         let mut numbers = HashMap::new();
