@@ -1,0 +1,430 @@
+//! A dataplane between two wires, driven turn by turn in the test's own thread.
+//!
+//! ```text
+//!   MN (care-of) --- gateway === port 0 [ dataplane ] port 1 === CN (home link)
+//!                                   |  control  |
+//! ```
+//!
+//! The wires are rings, so that nothing is timed and nothing is lost unseen. A test ends with
+//! [`Rig::finish`], which counts the mempool.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use hearth_dataplane::{
+    Binding, Config, ControlPort, Counters, Dataplane, DropReason, FromWorker, HeldPacket, PortId,
+    PortSetup, Route, SaParameters, Service, Snapshot, TableWriter, Worker,
+};
+use hearth_dpdk::{Burst, Eal, EalOptions, Mempool, Port, RingConsumer, RingProducer, spsc_ring};
+use hearth_wire::directory::DirectionKeys;
+use hearth_wire::{Scope, SeqNo, Spi, Suite};
+
+use crate::codec::{self, Datagram, Keys, Opened, Plain};
+
+pub const ACCESS: PortId = PortId(0);
+pub const HOME: PortId = PortId(1);
+pub const HA6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 1);
+pub const HA4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0xff);
+pub const GATEWAY4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
+pub const CN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0xc0);
+pub const CN4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+pub const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0xaa, 1];
+pub const CN_MAC: [u8; 6] = [2, 0, 0, 0, 0xaa, 2];
+pub const SPI_BASE: u32 = 1000;
+pub const SERVICE_PORT: u16 = 7872;
+
+fn eal() -> &'static Eal {
+    static EAL: OnceLock<Eal> = OnceLock::new();
+    EAL.get_or_init(|| {
+        let options = EalOptions { memory_mb: 1024, ..EalOptions::default() };
+        Eal::init(&options).expect("DPDK starts")
+    })
+}
+
+/// One test at a time: DPDK's names and this process's cores are shared.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Wire {
+    mac: [u8; 6],
+    /// By queue.
+    to_port: Vec<RingProducer>,
+    from_port: Vec<RingConsumer>,
+    _port: Port,
+}
+
+/// A packet on a wire.
+#[derive(Clone)]
+pub struct Frame(pub Vec<u8>);
+
+impl Frame {
+    pub fn destination(&self) -> [u8; 6] {
+        self.0[..6].try_into().unwrap()
+    }
+
+    pub fn packet(&self) -> &[u8] {
+        &self.0[14..]
+    }
+}
+
+/// What control was handed.
+pub enum Event {
+    Signalling {
+        spi: u32,
+        remote: SocketAddr,
+        local: SocketAddr,
+        next_header: u8,
+        payload: Vec<u8>,
+    },
+    Host {
+        port: PortId,
+        frame: Vec<u8>,
+    },
+    Unresolved {
+        port: PortId,
+        next_hop: IpAddr,
+        packet: HeldPacket,
+    },
+    UnknownSpi(u32),
+}
+
+pub struct Rig {
+    pub tables: TableWriter,
+    pub control: ControlPort,
+    pub workers: Vec<Worker>,
+    counters: std::sync::Arc<Counters>,
+    wires: Vec<Wire>,
+    pool: Mempool,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// A rig whose configuration is changed first.
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let alone = alone();
+        let eal = eal();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut config = Config {
+            spi_base: SPI_BASE,
+            max_sas: 64,
+            max_bindings: 64,
+            max_routes: 64,
+            max_neighbours: 64,
+            service: Service { ip6: Some(HA6), ip4: Some(HA4), port: SERVICE_PORT },
+            ..Config::default()
+        };
+        change(&mut config);
+        let pool = Mempool::new(eal, &format!("rig{number}"), 2047, 0, 2304).unwrap();
+        let queues = config.workers;
+        let mut wires = Vec::new();
+        let mut ports = Vec::new();
+        for port in 0..2 {
+            let ring = |way: &str, queue: usize| {
+                spsc_ring(eal, &format!("rig{number}_{port}{way}{queue}"), 512).unwrap()
+            };
+            let (to_port, rx) = (0..queues).map(|queue| ring("i", queue)).unzip();
+            let (tx, from_port): (Vec<_>, _) = (0..queues).map(|queue| ring("o", queue)).unzip();
+            let name = format!("rig{number}_{port}");
+            let (port, queues) = Port::from_rings(eal, &name, rx, tx, &pool).unwrap();
+            let mac = port.mac().unwrap();
+            ports.push(PortSetup { mac, mtu: 1500, queues });
+            wires.push(Wire { mac, to_port, from_port, _port: port });
+        }
+        let Dataplane { workers, tables, control, counters } =
+            Dataplane::new(eal, &config, ports, &pool).unwrap();
+        let mut rig = Self { tables, control, workers, counters, wires, pool, _alone: alone };
+        rig.set_up_routes();
+        rig
+    }
+
+    fn set_up_routes(&mut self) {
+        let route = |prefix: &str, len, port, gateway: Option<IpAddr>| Route {
+            prefix: (prefix.parse().unwrap(), len),
+            port,
+            gateway,
+        };
+        let routes = [
+            route("::", 0, ACCESS, Some(GATEWAY6.into())),
+            route("0.0.0.0", 0, ACCESS, Some(GATEWAY4.into())),
+            route("2001:db8:a::", 64, ACCESS, None),
+            route("198.51.100.0", 24, ACCESS, None),
+            route("2001:db8:f::", 64, HOME, None),
+            route("203.0.113.0", 24, HOME, None),
+        ];
+        self.tables.set_local_addresses(&[HA6.into(), HA4.into()]).unwrap();
+        self.tables.set_routes(&routes).unwrap();
+        for (port, address, mac) in [
+            (ACCESS, IpAddr::from(GATEWAY6), GATEWAY_MAC),
+            (ACCESS, GATEWAY4.into(), GATEWAY_MAC),
+            (HOME, CN6.into(), CN_MAC),
+            (HOME, CN4.into(), CN_MAC),
+        ] {
+            self.tables.set_neighbour(port, address, Some(mac)).unwrap();
+        }
+        self.reclaim();
+    }
+
+    /// Lets grace periods pass.
+    pub fn reclaim(&mut self) {
+        for _ in 0..3 {
+            self.tables.reclaim();
+            self.turns();
+        }
+    }
+
+    /// Turns until a whole round finds nothing to do.
+    pub fn turns(&mut self) {
+        while self.workers.iter_mut().map(Worker::turn).sum::<usize>() > 0 {}
+    }
+
+    pub fn mac(&self, port: PortId) -> [u8; 6] {
+        self.wires[usize::from(port.0)].mac
+    }
+
+    /// Puts a frame on a wire, to a queue of the port.
+    pub fn inject(&mut self, port: PortId, queue: usize, frame: &[u8]) {
+        let mbuf = self.pool.alloc_with(frame).expect("an mbuf");
+        self.wires[usize::from(port.0)].to_port[queue].push(mbuf).expect("room in the ring");
+    }
+
+    /// Sends an IP packet to the port's own MAC address, and lets the workers turn.
+    pub fn send(&mut self, port: PortId, packet: &[u8]) {
+        let frame = codec::ethernet(self.mac(port), [2, 9, 9, 9, 9, 9], packet);
+        self.inject(port, 0, &frame);
+        self.turns();
+    }
+
+    /// Everything that came out of a port.
+    pub fn received(&mut self, port: PortId) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let mut burst = Burst::<64>::new();
+        for ring in &mut self.wires[usize::from(port.0)].from_port {
+            while ring.receive(&mut burst) > 0 {
+                frames.extend(burst.drain().map(|mbuf| Frame(mbuf.data().to_vec())));
+            }
+        }
+        frames
+    }
+
+    /// The one packet that came out of a port.
+    pub fn received_one(&mut self, port: PortId) -> Frame {
+        let mut frames = self.received(port);
+        assert_eq!(frames.len(), 1, "one frame; drops: {:?}", self.drops());
+        frames.remove(0)
+    }
+
+    /// Everything that control was handed.
+    pub fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.control.poll(1000, |event| {
+            events.push(match event {
+                FromWorker::Signalling(packet) => Event::Signalling {
+                    spi: packet.spi.get(),
+                    remote: packet.remote,
+                    local: packet.local,
+                    next_header: packet.next_header,
+                    payload: packet.payload.to_vec(),
+                },
+                FromWorker::Host { port, frame } => Event::Host { port, frame: frame.to_vec() },
+                FromWorker::Unresolved { port, next_hop, packet } => {
+                    Event::Unresolved { port, next_hop, packet }
+                }
+                FromWorker::UnknownSpi(spi) => Event::UnknownSpi(spi.get()),
+            });
+        });
+        events
+    }
+
+    pub fn counters(&self) -> Snapshot {
+        self.counters.snapshot()
+    }
+
+    /// The drop counters that are not 0.
+    pub fn drops(&self) -> BTreeMap<&'static str, u64> {
+        let drops = self.counters().drops().collect::<Vec<_>>();
+        drops.into_iter().filter(|(_, n)| *n > 0).map(|(reason, n)| (reason.name(), n)).collect()
+    }
+
+    /// Sends a packet that has to be dropped for this reason, once, with nothing sent, nothing
+    /// told to control, and the SA of the mobile node left as it was.
+    pub fn refuses(&mut self, mn: &MobileNode, packet: &[u8], reason: DropReason) {
+        let before = (self.drops(), self.tables.sa_usage(mn.spi));
+        self.send(ACCESS, packet);
+        let mut expected = before.0;
+        *expected.entry(reason.name()).or_insert(0) += 1;
+        assert_eq!(self.drops(), expected, "expected one {}", reason.name());
+        assert_eq!(self.tables.sa_usage(mn.spi), before.1, "the window moved");
+        self.is_silent();
+    }
+
+    /// Nothing came out anywhere.
+    pub fn is_silent(&mut self) {
+        assert!(self.received(ACCESS).is_empty());
+        assert!(self.received(HOME).is_empty());
+        let told = self.events().into_iter().filter(|event| !matches!(event, Event::UnknownSpi(_)));
+        assert_eq!(told.count(), 0);
+    }
+
+    /// Adds the SA of a mobile node.
+    pub fn insert_sa(&mut self, mn: &MobileNode) {
+        let keys = |keys: &Keys| {
+            DirectionKeys::new(
+                mn.suite,
+                keys.integrity.clone().into(),
+                keys.encryption.clone().into(),
+            )
+            .unwrap()
+        };
+        let (mn_to_ha, ha_to_mn) = (keys(&mn.up), keys(&mn.down));
+        self.tables
+            .insert_sa(&SaParameters {
+                spi: mn.spi,
+                suite: mn.suite,
+                scope: mn.scope,
+                mn_to_ha: &mn_to_ha,
+                ha_to_mn: &ha_to_mn,
+                next_outbound: SeqNo(0),
+            })
+            .unwrap();
+    }
+
+    /// Binds a mobile node's home addresses to where it is.
+    pub fn bind(&mut self, mn: &MobileNode) {
+        self.tables.bind(&mn.binding(), &[]).unwrap();
+    }
+
+    /// A mobile node with SA and binding.
+    pub fn attach(&mut self, mn: MobileNode) -> MobileNode {
+        self.insert_sa(&mn);
+        self.bind(&mn);
+        mn
+    }
+
+    /// Ends the test: every mbuf is back.
+    pub fn finish(self) {
+        let Self { tables, control, workers, wires, pool, .. } = self;
+        drop((workers, control, tables, wires));
+        assert_eq!(pool.in_use(), 0, "mbufs leaked");
+    }
+}
+
+/// A mobile node, as the codec plays it.
+#[derive(Clone)]
+pub struct MobileNode {
+    pub suite: Suite,
+    pub scope: Scope,
+    pub spi: Spi,
+    pub up: Keys,
+    pub down: Keys,
+    pub home6: Ipv6Addr,
+    pub home4: Ipv4Addr,
+    /// Care-of address and port.
+    pub remote: SocketAddr,
+    /// Home agent address and port that it uses.
+    pub local: SocketAddr,
+    pub seq: u32,
+}
+
+impl MobileNode {
+    /// Number `n`, behind IPv6 or IPv4.
+    pub fn new(n: u8, suite: Suite, scope: Scope, outer6: bool) -> Self {
+        let local: IpAddr = if outer6 { HA6.into() } else { HA4.into() };
+        let remote: IpAddr = if outer6 {
+            Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, n.into()).into()
+        } else {
+            Ipv4Addr::new(192, 0, 2, n).into()
+        };
+        Self {
+            suite,
+            scope,
+            spi: Spi::new(SPI_BASE + u32::from(n)).unwrap(),
+            up: Keys::new(suite, n),
+            down: Keys::new(suite, n | 0x80),
+            home6: Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 1, n.into()),
+            home4: Ipv4Addr::new(203, 0, 113, n),
+            remote: SocketAddr::new(remote, 40_000 + u16::from(n)),
+            local: SocketAddr::new(local, SERVICE_PORT),
+            seq: 0,
+        }
+    }
+
+    /// The usual one for tests of a single thing.
+    pub fn usual() -> Self {
+        Self::new(1, Suite::Aes128CbcSha, Scope::SignallingAndData, true)
+    }
+
+    pub fn binding(&self) -> Binding {
+        Binding {
+            home_address: self.home6,
+            ipv4_home_address: Some(self.home4),
+            spi: self.spi,
+            local: self.local,
+            remote: self.remote,
+        }
+    }
+
+    /// A frame to be sealed, with this number.
+    pub fn plain<'a>(&self, ptype: u8, seq: u32, next_header: u8, payload: &'a [u8]) -> Plain<'a> {
+        Plain {
+            ptype,
+            spi: self.spi.get(),
+            seq,
+            next_header,
+            payload,
+            padding: None,
+            pad_length: None,
+            iv: std::array::from_fn(|i| i as u8 ^ seq as u8 ^ 0x77),
+        }
+    }
+
+    /// An outer packet around a frame.
+    pub fn packet(&self, frame: &[u8]) -> Vec<u8> {
+        codec::udp_packet(self.remote, self.local, frame)
+    }
+
+    /// An outer packet around a sealed frame.
+    pub fn sealed(&self, plain: &Plain<'_>) -> Vec<u8> {
+        self.packet(&plain.seal(self.suite, &self.up))
+    }
+
+    /// A PType 1 packet around an inner packet, with the next number.
+    pub fn data(&mut self, inner: &[u8]) -> Vec<u8> {
+        let next_header = if inner[0] >> 4 == 6 { 41 } else { 4 };
+        let packet = self.sealed(&self.plain(1, self.seq, next_header, inner));
+        self.seq += 1;
+        packet
+    }
+
+    /// A PType 0 packet around an inner packet.
+    pub fn clear(&self, inner: &[u8]) -> Vec<u8> {
+        self.packet(&[&[0; 8], inner].concat())
+    }
+
+    /// An inner packet from the home address to the correspondent.
+    pub fn inner6(&self) -> Vec<u8> {
+        codec::ip(self.home6.into(), CN6.into(), 17, b"data over IPv6, some of it")
+    }
+
+    /// An inner packet from the IPv4 home address to the correspondent.
+    pub fn inner4(&self) -> Vec<u8> {
+        codec::ip(self.home4.into(), CN4.into(), 17, b"data over IPv4")
+    }
+
+    /// Opens a packet that the home agent sent, and checks its outer headers.
+    pub fn open(&self, frame: &Frame) -> Opened {
+        let datagram = Datagram::read(frame.packet());
+        assert_eq!((datagram.from, datagram.to), (self.local, self.remote));
+        assert_eq!(datagram.hop_limit, 64);
+        codec::open(self.suite, &self.down, &datagram.content)
+    }
+}

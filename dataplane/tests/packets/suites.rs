@@ -1,0 +1,170 @@
+//! Known-answer packets: five suites, both outer families, PType 1 and 8, both directions
+//! (ENC-19, ENC-22, ENC-26, ENC-31, ENC-33, ENC-37, ENC-43).
+
+use std::net::IpAddr;
+
+use hearth_wire::{Scope, Suite};
+
+use crate::codec::{self, Datagram, Plain};
+use crate::rig::{ACCESS, CN_MAC, CN4, CN6, Event, GATEWAY_MAC, HOME, MobileNode, Rig};
+
+fn each(test: impl Fn(&mut Rig, &mut MobileNode)) {
+    let mut rig = Rig::new();
+    let mut n = 0;
+    for suite in Suite::ALL {
+        for outer6 in [true, false] {
+            n += 1;
+            let mn = MobileNode::new(n, suite, Scope::SignallingAndData, outer6);
+            let mut mn = rig.attach(mn);
+            test(&mut rig, &mut mn);
+        }
+    }
+    assert!(rig.drops().is_empty(), "{:?}", rig.drops());
+    rig.finish();
+}
+
+#[test]
+fn uplink_data_of_both_versions() {
+    each(|rig, mn| {
+        for inner in [mn.inner6(), mn.inner4()] {
+            let packet = mn.data(&inner);
+            rig.send(ACCESS, &packet);
+            let frame = rig.received_one(HOME);
+            assert_eq!(frame.destination(), CN_MAC, "{} {}", mn.suite, mn.remote);
+            assert_eq!(frame.0[6..12], rig.mac(HOME));
+            // As it was sent, but for one hop.
+            let mut expected = inner.clone();
+            let hop = if inner[0] >> 4 == 6 { 7 } else { 8 };
+            expected[hop] -= 1;
+            if hop == 8 {
+                expected[10..12].copy_from_slice(&[0, 0]);
+                let sum = codec::checksum(&expected[..20]).to_be_bytes();
+                expected[10..12].copy_from_slice(&sum);
+            }
+            assert_eq!(frame.packet(), expected);
+        }
+    });
+}
+
+#[test]
+fn downlink_data_of_both_versions_equals_the_codec_octet_by_octet() {
+    each(|rig, mn| {
+        for (seq, to) in (0..).zip([IpAddr::from(mn.home6), mn.home4.into()]) {
+            let from: IpAddr = if to.is_ipv6() { CN6.into() } else { CN4.into() };
+            let inner = codec::ip(from, to, 17, &[0xd7; 101]);
+            rig.send(HOME, &inner);
+            let frame = rig.received_one(ACCESS);
+            assert_eq!(frame.destination(), GATEWAY_MAC);
+            let opened = mn.open(&frame);
+            assert_eq!((opened.ptype, opened.spi, opened.seq), (1, mn.spi.get(), seq));
+            assert_eq!(opened.next_header, if to.is_ipv6() { 41 } else { 4 });
+            assert_eq!(opened.payload.len(), inner.len());
+            let mut iv = [0; 16];
+            iv[..opened.iv.len()].copy_from_slice(&opened.iv);
+            let again = Plain { iv, ..mn.plain(1, seq, opened.next_header, &opened.payload) };
+            assert_eq!(
+                Datagram::read(frame.packet()).content,
+                again.seal(mn.suite, &mn.down),
+                "{}",
+                mn.suite
+            );
+        }
+    });
+}
+
+#[test]
+fn signalling_in_and_out_shares_the_sa_with_data() {
+    each(|rig, mn| {
+        // ENC-33: destination options first, or the Mobility Header directly.
+        for (seq, next_header) in [(0, 60), (1, 135)] {
+            let content = [&[135, 2, 0xc9][..], &[seq as u8; 53]].concat();
+            let packet = mn.sealed(&mn.plain(8, seq, next_header, &content));
+            rig.send(ACCESS, &packet);
+            match &rig.events()[..] {
+                [Event::Signalling { spi, remote, local, next_header: first, payload }] => {
+                    assert_eq!((*spi, *remote, *local), (mn.spi.get(), mn.remote, mn.local));
+                    assert_eq!((*first, payload), (next_header, &content));
+                }
+                _ => panic!("one signalling packet; {:?}", rig.drops()),
+            }
+        }
+        let answer = [0x3b; 40];
+        rig.control.send_signalling(mn.spi, mn.local, mn.remote, 43, &answer).unwrap();
+        rig.turns();
+        let opened = mn.open(&rig.received_one(ACCESS));
+        assert_eq!((opened.ptype, opened.seq, opened.next_header), (8, 0, 43));
+        assert_eq!(opened.payload, answer);
+        // ENC-22: one sequence space per direction for both PTypes.
+        rig.send(HOME, &codec::ip(CN6.into(), mn.home6.into(), 17, b"x"));
+        assert_eq!(mn.open(&rig.received_one(ACCESS)).seq, 1);
+        let usage = rig.tables.sa_usage(mn.spi).unwrap();
+        assert_eq!((usage.in_packets, usage.out_packets, usage.next_outbound), (2, 2, 2));
+        assert_eq!(usage.highest_inbound.unwrap().0, 1);
+    });
+}
+
+/// ENC-43.
+#[test]
+fn the_same_packet_twice_has_another_iv_and_other_ciphertext() {
+    each(|rig, mn| {
+        let inner = codec::ip(CN6.into(), mn.home6.into(), 17, &[7; 64]);
+        rig.send(HOME, &inner);
+        let first = Datagram::read(rig.received_one(ACCESS).packet()).content;
+        rig.send(HOME, &inner);
+        let second = Datagram::read(rig.received_one(ACCESS).packet()).content;
+        if mn.suite.encrypts() {
+            let iv = 8..8 + mn.suite.iv_len();
+            assert_ne!(first[iv.clone()], second[iv.clone()]);
+            assert!(
+                first[iv.end..].iter().zip(&second[iv.end..]).filter(|(a, b)| a != b).count() > 50
+            );
+        }
+    });
+}
+
+/// Every length around the block sizes, in both directions.
+#[test]
+fn all_lengths() {
+    let mut rig = Rig::new();
+    for (n, suite) in (1..).zip(Suite::ALL) {
+        let mut mn = rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, n % 2 == 0));
+        for len in (0..70).chain([512, 1300, 1330]) {
+            let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &vec![len as u8; len]);
+            let packet = mn.data(&inner);
+            rig.send(ACCESS, &packet);
+            assert_eq!(rig.received_one(HOME).packet()[40..], inner[40..]);
+            let inner = codec::ip(CN6.into(), mn.home6.into(), 17, &vec![len as u8; len]);
+            rig.send(HOME, &inner);
+            let opened = mn.open(&rig.received_one(ACCESS));
+            assert_eq!(opened.payload[40..], inner[40..], "{suite} {len}");
+        }
+    }
+    rig.finish();
+}
+
+/// 300 packets of all suites mixed in one go: they ride, and none is lost or changed.
+#[test]
+fn all_suites_mixed_in_full_bursts() {
+    let mut rig = Rig::with(|config| config.triple_des_budget = 300);
+    let mut nodes: Vec<_> = (1..)
+        .zip(Suite::ALL)
+        .map(|(n, suite)| rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, true)))
+        .collect();
+    let mac = rig.mac(ACCESS);
+    let mut expected = std::collections::BTreeMap::new();
+    for number in 0..300_u32 {
+        let mn = &mut nodes[number as usize % 5];
+        let payload: Vec<u8> = (0..40 + number % 700).map(|i| (i ^ number) as u8).collect();
+        let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload);
+        *expected.entry(payload).or_insert(0) += 1;
+        let frame = codec::ethernet(mac, [2, 9, 9, 9, 9, 9], &mn.data(&inner));
+        rig.inject(ACCESS, 0, &frame);
+    }
+    rig.turns();
+    let mut got = std::collections::BTreeMap::new();
+    for frame in rig.received(HOME) {
+        *got.entry(frame.packet()[40..].to_vec()).or_insert(0) += 1;
+    }
+    assert_eq!(got, expected, "{:?}", rig.drops());
+    rig.finish();
+}
