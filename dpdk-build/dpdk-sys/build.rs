@@ -23,7 +23,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_fib_lookup_bulk",
     "rte_fib6_free",
     "rte_hash_add_key_data",
-    "rte_hash_count",
     "rte_hash_del_key",
     "rte_hash_free",
     "rte_hash_lookup_bulk_data",

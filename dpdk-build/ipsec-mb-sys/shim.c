@@ -85,11 +85,6 @@ IMB_JOB *hearth_imb_flush_job(IMB_MGR *mgr)
 	return IMB_FLUSH_JOB(mgr);
 }
 
-uint32_t hearth_imb_queue_size(IMB_MGR *mgr)
-{
-	return IMB_QUEUE_SIZE(mgr);
-}
-
 uint32_t hearth_imb_next_burst(IMB_MGR *mgr, uint32_t n, IMB_JOB **jobs)
 {
 	return IMB_GET_NEXT_BURST(mgr, n, jobs);

@@ -69,7 +69,6 @@ IMB_JOB *hearth_imb_next_job(IMB_MGR *mgr);
 IMB_JOB *hearth_imb_submit_job(IMB_MGR *mgr);
 IMB_JOB *hearth_imb_completed_job(IMB_MGR *mgr);
 IMB_JOB *hearth_imb_flush_job(IMB_MGR *mgr);
-uint32_t hearth_imb_queue_size(IMB_MGR *mgr);
 uint32_t hearth_imb_next_burst(IMB_MGR *mgr, uint32_t n, IMB_JOB **jobs);
 uint32_t hearth_imb_submit_burst(IMB_MGR *mgr, uint32_t n, IMB_JOB **jobs);
 uint32_t hearth_imb_flush_burst(IMB_MGR *mgr, uint32_t max, IMB_JOB **jobs);

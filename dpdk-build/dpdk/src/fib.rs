@@ -44,7 +44,7 @@ pub struct FibParameters {
     /// Prefixes at most.
     pub max_routes: u32,
     /// Groups of 256 next hops for prefixes longer than /24. An IPv4 /24 that holds longer ones
-    /// takes one; IPv6 takes one for each octet beyond the third on a prefix's way.
+    /// takes one (DPDK rounds up to a multiple of 64); IPv6 takes one for each octet beyond the third on a prefix's way.
     pub tbl8_groups: u32,
     /// Width of next hops.
     pub next_hop: NextHopWidth,

@@ -49,6 +49,8 @@ impl<const KEY: usize> Drop for Inner<KEY> {
 #[derive(Debug)]
 pub struct HashWriter<const KEY: usize> {
     inner: Arc<Inner<KEY>>,
+    /// rte_hash_count counts slots that wait for readers, too.
+    len: usize,
 }
 
 /// One of any number of readers. Each thread that looks up is a reader of the table's [`Qsbr`].
@@ -72,7 +74,7 @@ impl<const KEY: usize> HashWriter<KEY> {
             unsafe { sys::hearth_hash_create(name.as_ptr(), entries, key_len, qsbr.as_ptr()) };
         let raw = NonNull::new(raw).ok_or_else(|| HashError::Create(Errno::last()))?;
         let inner = Inner { raw, _qsbr: qsbr.clone(), _eal: eal.clone() };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), len: 0 })
     }
 
     /// A handle for readers.
@@ -86,19 +88,26 @@ impl<const KEY: usize> HashWriter<KEY> {
     /// # Errors
     /// [`HashError::Full`].
     pub fn insert(&mut self, key: &[u8; KEY], value: u32) -> Result<(), HashError> {
+        let new = self.get(key).is_none();
         let data = ptr::without_provenance_mut::<c_void>(value as usize);
         // SAFETY: `self` is the only writer; the key has the table's length.
         let code = unsafe {
             sys::rte_hash_add_key_data(self.inner.raw.as_ptr(), key.as_ptr().cast(), data)
         };
-        if code < 0 { Err(HashError::Full) } else { Ok(()) }
+        if code < 0 {
+            return Err(HashError::Full);
+        }
+        self.len += usize::from(new);
+        Ok(())
     }
 
     /// Takes a key out; false when it was not there. What its value stands for may be freed
     /// after a grace period of the table's [`Qsbr`].
     pub fn remove(&mut self, key: &[u8; KEY]) -> bool {
         // SAFETY: as in `insert`.
-        unsafe { sys::rte_hash_del_key(self.inner.raw.as_ptr(), key.as_ptr().cast()) >= 0 }
+        let code = unsafe { sys::rte_hash_del_key(self.inner.raw.as_ptr(), key.as_ptr().cast()) };
+        self.len -= usize::from(code >= 0);
+        code >= 0
     }
 
     /// The key's value.
@@ -109,14 +118,13 @@ impl<const KEY: usize> HashWriter<KEY> {
 
     /// Keys in the table.
     #[must_use]
-    pub fn len(&self) -> usize {
-        // SAFETY: alive as long as `self`.
-        usize::try_from(unsafe { sys::rte_hash_count(self.inner.raw.as_ptr()) }).unwrap_or(0)
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether there is no key.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }

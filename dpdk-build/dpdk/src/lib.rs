@@ -32,7 +32,7 @@ pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};
 pub use hash::{HASH_BULK, HashError, HashReader, HashWriter};
 pub use mb::{
     Aes128DecryptKey, Aes128EncryptKey, Arch, Auth, Cipher, Completed, HmacSha1Key, MultiBuffer,
-    MultiBufferError, Op, OpError, Rejected, Tag, TripleDesKey, XcbcKey,
+    MultiBufferError, Op, OpError, Rejected, Submission, Tag, TripleDesKey, XcbcKey,
 };
 pub use mbuf::{HEADROOM, META_SIZE, Mbuf, RxChecksum};
 pub use mempool::Mempool;

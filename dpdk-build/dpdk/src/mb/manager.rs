@@ -16,6 +16,9 @@ use crate::mbuf::Mbuf;
 /// Jobs that a manager holds at most.
 const MAX_JOBS: usize = sys::HEARTH_MAX_JOBS as usize;
 
+/// Jobs that are submitted together at most.
+const MAX_BURST: usize = sys::HEARTH_MAX_BURST as usize;
+
 /// The instruction set that a manager uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arch {
@@ -40,6 +43,16 @@ pub enum MultiBufferError {
     /// The processor lacks the instruction set, or the library's self-test failed.
     #[error("ipsec-mb does not run on this processor (its error {0})")]
     Unsupported(i32),
+}
+
+/// A packet on its way into the lanes ([`MultiBuffer::submit_burst`]).
+pub struct Submission<'k> {
+    /// The packet.
+    pub mbuf: Mbuf,
+    /// What is to be done with it.
+    pub op: Op<'k>,
+    /// A number that comes back with it.
+    pub user: u64,
 }
 
 /// A packet that came out of the lanes.
@@ -73,6 +86,8 @@ pub struct MultiBuffer<'k> {
     /// the array used [`MAX_JOBS`] jobs ago is free.
     des_pointers: Box<[TripleDesPointers; MAX_JOBS]>,
     next_des: usize,
+    /// Packets in the lanes. IMB_QUEUE_SIZE of ipsec-mb 1.3 is wrong once its ring has wrapped.
+    pending: usize,
     _keys: PhantomData<&'k ()>,
     _one_thread: PhantomData<Cell<()>>,
 }
@@ -113,6 +128,7 @@ impl<'k> MultiBuffer<'k> {
             raw,
             des_pointers: Box::new([[ptr::null(); 3]; MAX_JOBS]),
             next_des: 0,
+            pending: 0,
             _keys: PhantomData,
             _one_thread: PhantomData,
         };
@@ -172,31 +188,114 @@ impl<'k> MultiBuffer<'k> {
         // 'k, which outlives `self`; the pointer array is not used again before this job is back.
         unsafe { job.fill(mbuf, op, user, &mut *des) };
         // SAFETY: the slot that was just filled is submitted.
-        Ok(unsafe { Self::done(sys::hearth_imb_submit_job(mgr)) })
+        let done = unsafe { sys::hearth_imb_submit_job(mgr) };
+        self.pending += 1;
+        // SAFETY: what comes back was filled above or in an earlier call.
+        Ok(unsafe { self.done(done) })
+    }
+
+    /// Submits packets in bursts of up to 128, which spares some calls per packet. What is done
+    /// goes to `done`, oldest first, what does not fit its operation to `rejected`. There may be
+    /// more that is done ([`MultiBuffer::completed`]).
+    pub fn submit_burst(
+        &mut self,
+        submissions: impl IntoIterator<Item = Submission<'k>>,
+        mut rejected: impl FnMut(Rejected),
+        mut done: impl FnMut(Completed),
+    ) {
+        let mut submissions = submissions.into_iter().filter_map(|submission| {
+            let Submission { mbuf, op, user } = submission;
+            match op.check(&mbuf) {
+                Ok(()) => Some((mbuf, op, user)),
+                Err(error) => {
+                    rejected(Rejected { mbuf, error });
+                    None
+                }
+            }
+        });
+        let mut jobs = [ptr::null_mut(); MAX_BURST];
+        let mut next = submissions.next();
+        while next.is_some() {
+            let wanted = submissions.size_hint().1.map_or(MAX_BURST, |n| (n + 1).min(MAX_BURST));
+            let slots = self.next_burst(&mut jobs[..wanted]);
+            if slots == 0 {
+                // The ring is full: finish the oldest.
+                let oldest = self.completed().or_else(|| self.flush());
+                oldest.into_iter().for_each(&mut done);
+                continue;
+            }
+            let mut filled = 0;
+            while filled < slots {
+                let Some((mbuf, op, user)) = next.take() else { break };
+                let Some(job) = Job::new(jobs[filled]) else { break };
+                let des = self.des_slot();
+                // SAFETY: as in `submit`.
+                unsafe { job.fill(mbuf, &op, user, &mut *des) };
+                filled += 1;
+                next = submissions.next();
+            }
+            self.submit_filled(&mut jobs, filled, &mut done);
+        }
+    }
+
+    /// Free slots, at most as many as there is room for in `jobs`. We count ourselves:
+    /// IMB_GET_NEXT_BURST of ipsec-mb 1.3 goes by its wrong queue size and would hand out slots
+    /// with packets in them.
+    fn next_burst(&mut self, jobs: &mut [*mut sys::IMB_JOB]) -> usize {
+        let free = MAX_JOBS - 1 - self.pending.min(MAX_JOBS - 1);
+        let n = u32::try_from(jobs.len().min(free)).unwrap_or(0);
+        if n == 0 {
+            return 0;
+        }
+        // SAFETY: alive; `jobs` has room for n pointers.
+        let slots = unsafe { sys::hearth_imb_next_burst(self.raw.as_ptr(), n, jobs.as_mut_ptr()) };
+        slots.min(n) as usize
+    }
+
+    /// Submits the first slots of `jobs`, which become those that are done.
+    fn submit_filled(
+        &mut self,
+        jobs: &mut [*mut sys::IMB_JOB; MAX_BURST],
+        filled: usize,
+        done: &mut impl FnMut(Completed),
+    ) {
+        let n = u32::try_from(filled).unwrap_or(0);
+        // SAFETY: the first n slots were got together and filled in this order.
+        let back = unsafe { sys::hearth_imb_submit_burst(self.raw.as_ptr(), n, jobs.as_mut_ptr()) };
+        self.pending += filled;
+        for job in jobs.iter().take(back as usize) {
+            // SAFETY: the library has just returned these jobs, which were filled by us.
+            unsafe { self.done(*job) }.into_iter().for_each(&mut *done);
+        }
     }
 
     /// A packet that is done already, the oldest. Finishes nothing that is not.
     pub fn completed(&mut self) -> Option<Completed> {
         // SAFETY: alive; a returned job was submitted by us and is returned once.
-        unsafe { Self::done(sys::hearth_imb_completed_job(self.raw.as_ptr())) }
+        unsafe {
+            let job = sys::hearth_imb_completed_job(self.raw.as_ptr());
+            self.done(job)
+        }
     }
 
     /// Finishes the oldest packet, however empty the lanes beside it; None when there is none.
     pub fn flush(&mut self) -> Option<Completed> {
         // SAFETY: as in `completed`.
-        unsafe { Self::done(sys::hearth_imb_flush_job(self.raw.as_ptr())) }
+        unsafe {
+            let job = sys::hearth_imb_flush_job(self.raw.as_ptr());
+            self.done(job)
+        }
     }
 
     /// Packets in the lanes.
     #[must_use]
-    pub fn len(&self) -> usize {
-        // SAFETY: alive as long as `self`.
-        unsafe { sys::hearth_imb_queue_size(self.raw.as_ptr()) as usize }
+    pub const fn len(&self) -> usize {
+        self.pending
     }
 
     /// Whether no packet is in the lanes.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -207,10 +306,11 @@ impl<'k> MultiBuffer<'k> {
 
     /// # Safety
     /// `raw` is null, or a job that was filled by us and has just been returned.
-    unsafe fn done(raw: *mut sys::IMB_JOB) -> Option<Completed> {
+    unsafe fn done(&mut self, raw: *mut sys::IMB_JOB) -> Option<Completed> {
         let job = Job::new(raw)?;
         // SAFETY: by the contract above.
         let (mbuf, user, ok) = unsafe { job.take() };
+        self.pending -= 1;
         Some(Completed { mbuf, user, ok })
     }
 

@@ -16,5 +16,5 @@ mod manager;
 mod op;
 
 pub use keys::{Aes128DecryptKey, Aes128EncryptKey, HmacSha1Key, TripleDesKey, XcbcKey};
-pub use manager::{Arch, Completed, MultiBuffer, MultiBufferError, Rejected};
+pub use manager::{Arch, Completed, MultiBuffer, MultiBufferError, Rejected, Submission};
 pub use op::{Auth, Cipher, Op, OpError, Tag};

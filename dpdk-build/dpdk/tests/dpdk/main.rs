@@ -5,7 +5,7 @@
 
 // Mbuf::from_raw is unsafe to call. A test that cannot be set up has failed.
 #![allow(unsafe_code)]
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod crypto;
 mod fib;
