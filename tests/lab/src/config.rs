@@ -195,18 +195,18 @@ pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
     format!(
         r#"eal:
   huge_pages: false
-  memory_mb: 256
+  memory_mb: 1024
   file_prefix: {name}
   control_core: 0
 workers:
   - core: {worker}
 ports:
   - name: access
-    device: "net_af_packet,iface=acc0"
+    device: "net_af_packet,iface=acc0,framesz=1888,blocksz=241664"
     mtu: 1500
     addresses: ["{HA6}/64", "{HA4}/27"]
   - name: home
-    device: "net_af_packet,iface=home0"
+    device: "net_af_packet,iface=home0,framesz=1888,blocksz=241664"
     mtu: 1500
     addresses: ["{HA_HOME6}/64", "{HA_HOME4}/27"]
 home_agent:

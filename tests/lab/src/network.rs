@@ -99,6 +99,7 @@ impl Network {
         for address in [format!("{ACCESS_ROUTER6}/64"), format!("{ACCESS_ROUTER4}/27")] {
             add_address(&self.net6, "access", &address)?;
         }
+        no_unreachables(&self.net6, "access")?;
         self.net6.ip("link set access up")?;
         deafen(&self.ha, "acc0", "hearth_acc0")
     }
@@ -121,6 +122,7 @@ impl Network {
         veth(&self.net6, "wan4", &self.nat4, "wan4")?;
         add_address(&self.net6, "wan4", &format!("{NAT_ROUTER}/27"))?;
         add_address(&self.nat4, "wan4", &format!("{NAT_OUTSIDE}/27"))?;
+        no_unreachables(&self.nat4, "wan4")?;
         self.net6.ip("link set wan4 up")?;
         self.nat4.ip("link set wan4 up")?;
         self.nat4.ip(&format!("-4 route add default via {NAT_ROUTER}"))?;
@@ -235,6 +237,16 @@ fn add_address(namespace: &Netns, link: &str, address: &str) -> Result<()> {
 fn plain_frames(namespace: &Netns, link: &str) -> Result<()> {
     let off = ["tx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off"];
     run(namespace.command("ethtool").args(["-K", link]).args(off)).map(drop)
+}
+
+/// Makes a router drop packets for a mobile node that has just left without telling the home agent,
+/// as many do: what is on the access link is then TLS and UDP 7872 alone.
+fn no_unreachables(router: &Netns, link: &str) -> Result<()> {
+    router.nft(&format!(
+        "table inet quiet {{\n chain output {{\n  type filter hook output priority 0\n  \
+         oifname \"{link}\" icmpv6 type destination-unreachable drop\n  \
+         oifname \"{link}\" icmp type destination-unreachable drop\n }}\n}}\n"
+    ))
 }
 
 /// Keeps the kernel from answering on a veth that DPDK reads: no addresses, no IPv6, and nothing
