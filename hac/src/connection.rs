@@ -153,7 +153,7 @@ impl Connection<'_> {
         let deadline = Instant::now() + self.shared.limits.request_timeout;
         let mut chunk = [0; 4096];
         loop {
-            match self.lockstep.next() {
+            match self.lockstep.next_request() {
                 Ok(Some(request)) => return Ok(Ok(request)),
                 Ok(None) => {}
                 Err(refused) => return Ok(Err(NoRequest::Refused(refused))),

@@ -31,7 +31,7 @@ pub struct Lockstep {
 }
 
 impl Lockstep {
-    /// Takes received octets. What stands behind a request waits until [`Lockstep::next`] is
+    /// Takes received octets. What stands behind a request waits until [`Lockstep::next_request`] is
     /// called again, after the response.
     pub fn push(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
@@ -41,7 +41,7 @@ impl Lockstep {
     ///
     /// # Errors
     /// [`Refused`]; the session is at its end.
-    pub fn next(&mut self) -> Result<Option<Request>, Refused> {
+    pub fn next_request(&mut self) -> Result<Option<Request>, Refused> {
         self.check_identifier()?;
         match container::decode(&self.buffer) {
             Ok(Some((container, used))) => {
@@ -112,14 +112,14 @@ mod tests {
             ([0, 2, 0, 1], 2),    // the first is not 1
             ([0, 1, 0, 0], 1),    // Length 0
         ] {
-            assert_eq!(feed(&header).next(), Err(Refused { identifier }), "{header:?}");
+            assert_eq!(feed(&header).next_request(), Err(Refused { identifier }), "{header:?}");
         }
     }
 
     /// HAC-05.
     #[test]
     fn reserved_bits_are_ignored() {
-        assert_eq!(feed(&[0x1f, 1, 0, 1, b'x']).next(), request(1, b"x"));
+        assert_eq!(feed(&[0x1f, 1, 0, 1, b'x']).next_request(), request(1, b"x"));
     }
 
     /// HAC-07: repeated or smaller is refused, a gap is not.
@@ -127,16 +127,16 @@ mod tests {
     fn identifiers_grow() {
         for (second, accepted) in [(1, false), (2, true), (200, true)] {
             let mut lockstep = feed(&[0, 1, 0, 1, b'a', 0, second, 0, 1, b'b']);
-            assert_eq!(lockstep.next(), request(1, b"a"));
+            assert_eq!(lockstep.next_request(), request(1, b"a"));
             let expected = match accepted {
                 true => request(second, b"b"),
                 false => Err(Refused { identifier: second }),
             };
-            assert_eq!(lockstep.next(), expected);
+            assert_eq!(lockstep.next_request(), expected);
         }
         let mut lockstep = feed(&[0, 1, 0, 1, b'a', 0, 9, 0, 1, b'b', 0, 8, 0, 1, b'c']);
-        assert!(lockstep.next().is_ok() && lockstep.next().is_ok());
-        assert_eq!(lockstep.next(), Err(Refused { identifier: 8 }));
+        assert!(lockstep.next_request().is_ok() && lockstep.next_request().is_ok());
+        assert_eq!(lockstep.next_request(), Err(Refused { identifier: 8 }));
     }
 
     /// HAC-10: 255 exchanges are the most.
@@ -145,12 +145,12 @@ mod tests {
         let mut lockstep = Lockstep::default();
         for identifier in 1..=255 {
             lockstep.push(&[0, identifier, 0, 1, b'x']);
-            assert_eq!(lockstep.next(), request(identifier, b"x"));
+            assert_eq!(lockstep.next_request(), request(identifier, b"x"));
         }
         for identifier in 0..=255 {
             let mut full = Lockstep { buffer: Vec::new(), last: lockstep.last };
             full.push(&[0, identifier, 0, 1, b'x']);
-            assert!(full.next().is_err());
+            assert!(full.next_request().is_err());
         }
     }
 
@@ -162,13 +162,13 @@ mod tests {
         let mut seen = Vec::new();
         for octet in octets {
             dribbled.push(&[octet]);
-            seen.extend(dribbled.next().unwrap());
+            seen.extend(dribbled.next_request().unwrap());
         }
         let mut at_once = feed(&octets);
         for expected in seen {
-            assert_eq!(at_once.next(), Ok(Some(expected)));
+            assert_eq!(at_once.next_request(), Ok(Some(expected)));
         }
-        assert_eq!(at_once.next(), Ok(None));
+        assert_eq!(at_once.next_request(), Ok(None));
     }
 
     /// HAC-09.
@@ -177,9 +177,9 @@ mod tests {
         let content = vec![b'x'; 65535];
         let mut lockstep = feed(&[0, 1, 0xff, 0xff]);
         lockstep.push(&content[1..]);
-        assert_eq!(lockstep.next(), Ok(None));
+        assert_eq!(lockstep.next_request(), Ok(None));
         lockstep.push(&content[..1]);
-        assert_eq!(lockstep.next(), request(1, &content));
+        assert_eq!(lockstep.next_request(), request(1, &content));
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         #[test]
         fn any_octets(octets: Vec<u8>) {
             let mut lockstep = feed(&octets);
-            while let Ok(Some(request)) = lockstep.next() {
+            while let Ok(Some(request)) = lockstep.next_request() {
                 assert!(!request.content.is_empty());
             }
         }

@@ -10,7 +10,7 @@ use clap::Parser;
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, StartError, system_clock};
 use hearth_hac::hardening::harden;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
@@ -74,8 +74,10 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
+        // Before the daemon says that it is ready: an order to stop counts from then on.
+        let mut orders = Orders::listen().map_err(StartError::Thread)?;
         let hac = Hac::start(config, clock)?;
-        wait_for_order().await.map_err(StartError::Thread)?;
+        orders.stop().await;
         hac.stop().await;
         Ok::<(), StartError>(())
     });
@@ -89,13 +91,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn wait_for_order() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM"),
-        _ = interrupt.recv() => info!("SIGINT"),
+/// The signals that end the daemon.
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Orders {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => info!("SIGTERM"),
+            _ = self.interrupt.recv() => info!("SIGINT"),
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! The HAC over real TLS on loopback, against rustls, openssl and a mobile node in Python.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,6 +17,7 @@ use hearth_hac::daemon::{Hac, system_clock};
 use hearth_wire::directory::{Request, SaRecord, Update, decode_update, deframe, encode_request};
 use hearth_wire::hac::{AuthMethod, Message, Side, container, message};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -309,7 +311,7 @@ async fn hac_40_resumption() {
 /// HAC-01, HAC-02, HAC-03.
 #[tokio::test(flavor = "multi_thread")]
 async fn hac_01_02_03_openssl_s_client() {
-    let running = Running::start(identity(ECDSA), "");
+    let running = Running::start(identity(ECDSA), "limits: {request_timeout: 2}");
     for version in ["1_2", "1_3"] {
         let (ok, text) = running.s_client(&format!("-tls{version}"), "").await;
         let protocol = format!("TLSv{}", version.replace('_', "."));
@@ -586,39 +588,102 @@ async fn hac_35_pool_exhausted() {
     assert_eq!(running.python("mn1@example.net", PSK, "").await.0, Some(0));
 }
 
-/// The daemon itself: ready, serves, ends cleanly on SIGTERM, leaves no socket behind.
+/// A `hearth-hac` process.
+struct Daemon {
+    child: std::process::Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let folder = identity(ECDSA);
+        let text = format!(
+            "\
+listen: ['127.0.0.1:0']
+tls: {{certificate: hac.pem, key: hac.key}}
+directory: {{store: hac.redb, socket: hac.sock}}
+home_agents:
+  - {{name: ha1, ip6: '2001:db8:1::1', spi_range: [1, 99], home_prefix_ip6: '2001:db8:100::/64'}}
+subscribers:
+  - {{mn_id: mn1@example.net, psk: {{hex: '{PSK}'}}, home_address_ip6: '2001:db8:100::10'}}
+"
+        );
+        fs::write(folder.path().join("hac.yaml"), text).unwrap();
+        // A file-size limit, by which a test stops the store, then gives an error and no signal.
+        let mut child = Command::new("sh")
+            .current_dir(&folder)
+            .args(["-c", "trap '' XFSZ; exec \"$0\" --config hac.yaml"])
+            .arg(env!("CARGO_BIN_EXE_hearth-hac"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = child.stderr.take().unwrap();
+        let mut seen = String::new();
+        while !seen.contains("socket=") {
+            let mut chunk = [0; 1024];
+            let count = log.read(&mut chunk).unwrap();
+            assert_ne!(count, 0, "{seen}");
+            seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
+        }
+        let (_, port) = seen.split_once("127.0.0.1:").unwrap();
+        let port = port.split(']').next().unwrap().parse().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, port, folder }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// What the mobile node in Python says.
+    fn python(&self) -> String {
+        let output = Command::new("python3")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer.py"))
+            .args(["127.0.0.1", &self.port.to_string()])
+            .arg(self.folder.path().join("hac.pem"))
+            .args([NAME, "mn1@example.net", PSK])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    fn stop(mut self) -> tempfile::TempDir {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        self.folder
+    }
+}
+
+/// The daemon itself: ready, no core dumps, ends cleanly on SIGTERM, leaves no socket behind.
 #[test]
 fn the_daemon_starts_and_stops() {
-    let folder = identity(ECDSA);
-    let text = "\
-listen: ['127.0.0.1:0']
-tls: {certificate: hac.pem, key: hac.key}
-directory: {store: hac.redb, socket: hac.sock}
-home_agents:
-  - {name: ha1, ip6: '2001:db8:1::1', spi_range: [1, 9], home_prefix_ip6: '2001:db8:100::/64'}
-subscribers: []
-";
-    fs::write(folder.path().join("hac.yaml"), text).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hearth-hac"))
-        .current_dir(&folder)
-        .args(["--config", "hac.yaml"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = child.stderr.take().unwrap();
-    let mut seen = String::new();
-    while !seen.contains("ready") {
-        let mut chunk = [0; 1024];
-        let count = log.read(&mut chunk).unwrap();
-        assert_ne!(count, 0, "{seen}");
-        seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
-    }
-    assert!(folder.path().join("hac.sock").exists());
-    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let daemon = Daemon::start();
+    assert!(daemon.folder.path().join("hac.sock").exists());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.child.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    let folder = daemon.stop();
     assert!(!folder.path().join("hac.sock").exists());
+}
+
+/// HAC-14: a store that can't write is a 500, and is used again as soon as it can.
+#[test]
+fn hac_14_store_down() {
+    let daemon = Daemon::start();
+    let limit = |octets| {
+        let limit = Rlimit { current: octets, maximum: None };
+        prlimit(Some(daemon.pid()), Resource::Fsize, limit).unwrap();
+    };
+    assert!(daemon.python().contains("\"200\""));
+    limit(Some(0));
+    for _ in 0..2 {
+        let text = daemon.python();
+        assert!(text.contains("\"500\"") && !text.contains("mip6-spi"), "{text}");
+    }
+    limit(None);
+    let text = daemon.python();
+    assert!(text.contains("\"200\""), "{text}");
+    daemon.stop();
 }

@@ -1,4 +1,5 @@
 //! The configuration: what is refused, with file, line, key and what would be right.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

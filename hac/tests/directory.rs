@@ -1,4 +1,5 @@
 //! The SA directory: SPIs, leases, durability, watch and lookup.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The MHAuth exchange at the level of Content: rows HAC-14 to HAC-38 of the conformance list.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

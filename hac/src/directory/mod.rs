@@ -6,10 +6,12 @@
 //! and all watchers see changes in the order in which they were written.
 
 pub mod issue;
+mod issuer;
 mod leases;
 pub mod server;
 mod spis;
 mod store;
+mod tables;
 pub mod writer;
 
 pub use issue::{IssueError, IssueRequest};

@@ -186,12 +186,12 @@ impl Peer {
     ) -> Result<mpsc::Receiver<Frame>, Ended> {
         let mut after = 0;
         loop {
-            let (page, last) =
+            let page =
                 store::page(&watch.snapshot, home_agent, after, PAGE).map_err(|_| Ended::Store)?;
-            for record in &page {
+            for record in &page.records {
                 self.write(record).await?;
             }
-            match last {
+            match page.last {
                 Some(last) => after = last,
                 None => break,
             }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use hearth_wire::Spi;
 use hearth_wire::directory::{SaRecord, Update, encode_update};
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::ReadTransaction;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
 use super::issue::{IssueError, IssueRequest};
-use super::store::{self, Change, Store};
+use super::store::{self, Handle, Store};
+use super::tables::Change;
 
 /// One update as it goes over the socket, encoded once for all watchers.
 pub type Frame = Arc<Zeroizing<Vec<u8>>>;
@@ -49,7 +50,7 @@ pub struct Watch {
 /// A handle to the directory; dropping it ends its thread.
 pub struct Directory {
     jobs: SyncSender<Job>,
-    database: Arc<Database>,
+    database: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -192,6 +193,7 @@ impl Writer {
             }
             Err(error) => {
                 error!(%error, "the store failed, nothing was issued");
+                self.reopen();
                 for answer in answers {
                     let _ = answer.send(Err(IssueError::Store));
                 }
@@ -203,13 +205,24 @@ impl Writer {
         let mut changes = Vec::new();
         match self.store.purge((self.clock)(), &mut changes) {
             Ok(()) => self.publish(changes),
-            Err(error) => error!(%error, "ended SAs can't be removed from the store"),
+            Err(error) => {
+                error!(%error, "ended SAs can't be removed from the store");
+                self.reopen();
+            }
+        }
+    }
+
+    /// After an I/O error (a full disk, most likely) the store has to be opened anew. Where that
+    /// fails it is tried again with the next request, and with the next purge.
+    fn reopen(&mut self) {
+        if let Err(error) = self.store.reopen() {
+            error!(%error, "the store does not open");
         }
     }
 
     /// Registers a watcher between two transactions: what the snapshot lacks, the channel brings.
     fn watch(&mut self, home_agent: Box<str>, answer: oneshot::Sender<Watch>) {
-        match self.store.database().begin_read() {
+        match self.store.database().read() {
             Ok(snapshot) => {
                 let (sender, changes) = mpsc::channel(LAG);
                 if answer.send(Watch { snapshot, changes }).is_ok() {
