@@ -21,6 +21,7 @@ mod hash;
 mod mbuf;
 mod mempool;
 mod port;
+mod port_config;
 mod qsbr;
 mod queue;
 mod ring;
@@ -36,7 +37,8 @@ pub use mb::{
 };
 pub use mbuf::{HEADROOM, META_SIZE, Mbuf, RxChecksum};
 pub use mempool::Mempool;
-pub use port::{Link, Offloads, Port, PortConfig, PortError, PortStats, Queues};
+pub use port::{Port, Queues};
+pub use port_config::{Link, Offloads, PortConfig, PortError, PortStats};
 pub use qsbr::{Epoch, Qsbr, QsbrReader, Token};
 pub use queue::{RxQueue, TxQueue};
 pub use ring::{RingConsumer, RingProducer, SharedRingProducer, mpsc_ring, spsc_ring};

@@ -4,7 +4,10 @@
 //! `Clone` and are wiped on drop. A job in a lane points at them: [`crate::Op`] borrows them for
 //! as long as the [`crate::MultiBuffer`] may.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use hearth_ipsec_mb_sys as sys;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::manager::MultiBuffer;
 
 /// Octets of an AES-128 key schedule: 11 round keys.
 const AES128_SCHEDULE: usize = 11 * 16;
@@ -44,3 +47,91 @@ pub struct XcbcKey {
 // An SA holds one cipher and one integrity key per direction; these sizes are in its budget.
 const _: () = assert!(size_of::<Aes128EncryptKey>() == 176 && size_of::<TripleDesKey>() == 384);
 const _: () = assert!(size_of::<HmacSha1Key>() == 48 && size_of::<XcbcKey>() == 208);
+
+/// Key expansion. It touches no lane.
+impl MultiBuffer<'_> {
+    /// Expands an AES-128 key for encryption.
+    #[must_use]
+    pub fn aes128_encrypt_key(&self, key: &[u8; 16]) -> Aes128EncryptKey {
+        let mut enc = Aes128EncryptKey([0; 176]);
+        let mut dec = Aes128DecryptKey([0; 176]);
+        self.aes128(key, &mut enc, &mut dec);
+        enc
+    }
+
+    /// Expands an AES-128 key for decryption.
+    #[must_use]
+    pub fn aes128_decrypt_key(&self, key: &[u8; 16]) -> Aes128DecryptKey {
+        let mut enc = Aes128EncryptKey([0; 176]);
+        let mut dec = Aes128DecryptKey([0; 176]);
+        self.aes128(key, &mut enc, &mut dec);
+        dec
+    }
+
+    fn aes128(&self, key: &[u8; 16], enc: &mut Aes128EncryptKey, dec: &mut Aes128DecryptKey) {
+        // SAFETY: the key is 16 octets, the schedules are 176 and aligned to 16.
+        unsafe {
+            sys::hearth_imb_aes128_keyexp(
+                self.raw.as_ptr(),
+                key.as_ptr(),
+                enc.0.as_mut_ptr(),
+                dec.0.as_mut_ptr(),
+            );
+        }
+    }
+
+    /// Expands the three keys of TripleDES, K1 | K2 | K3. Parity is ignored.
+    #[must_use]
+    pub fn triple_des_key(&self, key: &[u8; 24]) -> TripleDesKey {
+        let mut expanded = TripleDesKey([[0; 16]; 3]);
+        for (schedule, key) in expanded.0.iter_mut().zip(key.chunks_exact(8)) {
+            // SAFETY: the key is 8 octets, the schedule 16 words.
+            unsafe {
+                sys::hearth_imb_des_keysched(
+                    self.raw.as_ptr(),
+                    schedule.as_mut_ptr(),
+                    key.as_ptr(),
+                );
+            }
+        }
+        expanded
+    }
+
+    /// Prepares an HMAC-SHA1 key of 20 octets (R-13; RFC 2104 s.2).
+    #[must_use]
+    pub fn hmac_sha1_key(&self, key: &[u8; 20]) -> HmacSha1Key {
+        let mut expanded = HmacSha1Key { inner: [0; 20], outer: [0; 20] };
+        for (state, pad) in [(&mut expanded.inner, 0x36), (&mut expanded.outer, 0x5c)] {
+            let mut block = Zeroizing::new([pad; 64]);
+            for (octet, key) in block.iter_mut().zip(key) {
+                *octet ^= key;
+            }
+            // SAFETY: the block is 64 octets, the state 20.
+            unsafe {
+                sys::hearth_imb_sha1_one_block(
+                    self.raw.as_ptr(),
+                    block.as_ptr(),
+                    state.as_mut_ptr(),
+                );
+            }
+        }
+        expanded
+    }
+
+    /// Derives and expands the keys of AES-XCBC-MAC (RFC 3566 s.4).
+    #[must_use]
+    pub fn xcbc_key(&self, key: &[u8; 16]) -> XcbcKey {
+        let mut expanded = XcbcKey { k1: [0; 176], k2: [0; 16], k3: [0; 16] };
+        // SAFETY: the sizes are those of the shim's signature, aligned to 16.
+        unsafe {
+            sys::hearth_imb_xcbc_keyexp(
+                self.raw.as_ptr(),
+                key.as_ptr(),
+                expanded.k1.as_mut_ptr(),
+                expanded.k2.as_mut_ptr(),
+                expanded.k3.as_mut_ptr(),
+            );
+        }
+        expanded
+    }
+}
