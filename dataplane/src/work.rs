@@ -93,6 +93,8 @@ pub(crate) struct Work {
     pub(crate) tx: Vec<PortTx>,
     /// When this turn began.
     pub(crate) now: u64,
+    /// Packets that came out of the lanes in this turn.
+    pub(crate) settled: usize,
     identification: u16,
     triple_des_budget: u16,
     /// 3DES packets that this turn may still take.
@@ -121,6 +123,7 @@ impl Work {
             ivs,
             tx: tx.collect(),
             now: 0,
+            settled: 0,
             triple_des_budget: parts.triple_des_budget,
             triple_des_left: 0,
         })
@@ -129,6 +132,7 @@ impl Work {
     /// Starts a turn.
     pub(crate) fn begin(&mut self, now: u64) {
         self.now = now;
+        self.settled = 0;
         self.triple_des_left = self.triple_des_budget;
     }
 

@@ -113,34 +113,16 @@ impl Worker {
         }
     }
 
-    /// One turn: everything that has arrived goes one step on, most of it out again. Returns how
-    /// many packets there were. Never waits.
+    /// One turn: everything that has arrived goes on, most of it out again. Returns how many
+    /// packets came in or out of the crypto lanes; 0 says that there was nothing to do. Never
+    /// waits.
     pub fn turn(&mut self) -> usize {
         let start = clock::now();
         self.work.begin(start);
-        let mut handled = 0;
-
-        if self.from_control.receive(&mut self.burst) > 0 {
-            handled += self.burst.len();
-            receive::from_control(&self.view, &mut self.work, &mut self.burst);
-            self.process();
-        }
-        if self.inbox.receive(&mut self.burst) > 0 {
-            handled += self.burst.len();
-            receive::from_peers(&self.view, &mut self.work, &mut self.burst);
-            self.process();
-        }
-        for queue in 0..self.rx.len() {
-            let Some((port, rx)) = self.rx.get_mut(queue) else { break };
-            if rx.receive(&mut self.burst) > 0 {
-                handled += self.burst.len();
-                receive::from_wire(&self.view, &mut self.work, *port, &mut self.burst);
-                self.process();
-            }
-        }
+        let received = self.receive();
 
         // Under load packets ride on until the lanes are full or their time is up.
-        let due = if handled == 0 {
+        let due = if received == 0 {
             Rule::All
         } else {
             Rule::Since(start.saturating_sub(self.max_job_age))
@@ -148,8 +130,35 @@ impl Worker {
         self.settle(due);
         self.work.flush(&self.view);
         self.quiesce();
+
+        let handled = received + self.work.settled;
         self.account(start, handled);
         handled
+    }
+
+    /// Takes in what has arrived, a burst at a time.
+    fn receive(&mut self) -> usize {
+        let mut received = 0;
+
+        if self.from_control.receive(&mut self.burst) > 0 {
+            received += self.burst.len();
+            receive::from_control(&self.view, &mut self.work, &mut self.burst);
+            self.process();
+        }
+        if self.inbox.receive(&mut self.burst) > 0 {
+            received += self.burst.len();
+            receive::from_peers(&self.view, &mut self.work, &mut self.burst);
+            self.process();
+        }
+        for queue in 0..self.rx.len() {
+            let Some((port, rx)) = self.rx.get_mut(queue) else { break };
+            if rx.receive(&mut self.burst) > 0 {
+                received += self.burst.len();
+                receive::from_wire(&self.view, &mut self.work, *port, &mut self.burst);
+                self.process();
+            }
+        }
+        received
     }
 
     /// Empties the lanes between the stages, in a packet's order, then takes in what crypto has

@@ -37,6 +37,7 @@ pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
             }
         }
     }
+    work.settled += settled;
     settled
 }
 
