@@ -28,6 +28,7 @@ impl<const N: usize> Default for Burst<N> {
 impl<const N: usize> Burst<N> {
     /// An empty burst.
     #[must_use]
+    #[inline]
     pub const fn new() -> Self {
         const { assert!(N > 0 && N <= u16::MAX as usize) };
         Self { mbufs: [const { MaybeUninit::uninit() }; N], len: 0 }
@@ -35,18 +36,21 @@ impl<const N: usize> Burst<N> {
 
     /// How many it can hold.
     #[must_use]
+    #[inline]
     pub const fn capacity(&self) -> usize {
         N
     }
 
     /// Whether nothing more fits.
     #[must_use]
+    #[inline]
     pub const fn is_full(&self) -> bool {
         self.len == N
     }
 
     /// How many more fit.
     #[must_use]
+    #[inline]
     pub const fn room(&self) -> usize {
         N - self.len
     }
@@ -55,6 +59,7 @@ impl<const N: usize> Burst<N> {
     ///
     /// # Errors
     /// The packet itself, when the burst is full.
+    #[inline]
     pub fn push(&mut self, mbuf: Mbuf) -> Result<(), Mbuf> {
         match self.mbufs.get_mut(self.len) {
             Some(slot) => {
@@ -67,6 +72,7 @@ impl<const N: usize> Burst<N> {
     }
 
     /// Takes the last packet.
+    #[inline]
     pub fn pop(&mut self) -> Option<Mbuf> {
         self.len = self.len.checked_sub(1)?;
         // SAFETY: the slot was initialised, and the new `len` no longer covers it.
@@ -74,6 +80,7 @@ impl<const N: usize> Burst<N> {
     }
 
     /// Takes all packets, first to last. Those not asked for are freed.
+    #[inline]
     pub fn drain(&mut self) -> Drain<'_, N> {
         let len = self.len;
         self.len = 0;
@@ -81,6 +88,7 @@ impl<const N: usize> Burst<N> {
     }
 
     /// Frees all packets.
+    #[inline]
     pub fn clear(&mut self) {
         let len = self.len;
         self.len = 0;
@@ -89,6 +97,7 @@ impl<const N: usize> Burst<N> {
     }
 
     /// Lets `f` write up to `room` owned mbufs at the end; it returns how many it wrote.
+    #[inline]
     pub(crate) fn fill_with(
         &mut self,
         f: impl FnOnce(*mut *mut sys::rte_mbuf, u16) -> u16,
@@ -104,6 +113,7 @@ impl<const N: usize> Burst<N> {
 
     /// Offers all packets to `f`, which returns how many of the first ones it took over; the
     /// others move to the front.
+    #[inline]
     pub(crate) fn offer_to(
         &mut self,
         f: impl FnOnce(*mut *mut sys::rte_mbuf, u16) -> u16,
@@ -139,6 +149,7 @@ unsafe fn free(mbufs: &mut [MaybeUninit<Mbuf>], from: usize, to: usize) {
 impl<const N: usize> Deref for Burst<N> {
     type Target = [Mbuf];
 
+    #[inline]
     fn deref(&self) -> &[Mbuf] {
         // SAFETY: the first `len` slots are initialised.
         unsafe { core::slice::from_raw_parts(self.mbufs.as_ptr().cast(), self.len) }
@@ -146,6 +157,7 @@ impl<const N: usize> Deref for Burst<N> {
 }
 
 impl<const N: usize> DerefMut for Burst<N> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [Mbuf] {
         // SAFETY: the first `len` slots are initialised; `&mut self` makes this the only access.
         unsafe { core::slice::from_raw_parts_mut(self.mbufs.as_mut_ptr().cast(), self.len) }
@@ -153,6 +165,7 @@ impl<const N: usize> DerefMut for Burst<N> {
 }
 
 impl<const N: usize> Drop for Burst<N> {
+    #[inline]
     fn drop(&mut self) {
         self.clear();
     }
@@ -169,6 +182,7 @@ pub struct Drain<'a, const N: usize> {
 impl<const N: usize> Iterator for Drain<'_, N> {
     type Item = Mbuf;
 
+    #[inline]
     fn next(&mut self) -> Option<Mbuf> {
         if self.next == self.len {
             return None;
@@ -187,6 +201,7 @@ impl<const N: usize> Iterator for Drain<'_, N> {
 impl<const N: usize> ExactSizeIterator for Drain<'_, N> {}
 
 impl<const N: usize> Drop for Drain<'_, N> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: slots next..len are initialised and belong to nobody else.
         unsafe { free(&mut self.burst.mbufs, self.next, self.len) };

@@ -45,12 +45,14 @@ impl Mbuf {
     /// `raw` is a direct mbuf (or a chain of them) of a pool made by [`Mempool::new`], with
     /// reference count 1, and the caller gives up owning it.
     #[must_use]
+    #[inline]
     pub unsafe fn from_raw(raw: NonNull<u8>) -> Self {
         Self(raw.cast())
     }
 
     /// Gives the mbuf up without freeing it; [`Mbuf::from_raw`] takes it over again.
     #[must_use]
+    #[inline]
     pub fn into_raw(self) -> NonNull<u8> {
         let raw = self.0.cast();
         core::mem::forget(self);
@@ -59,39 +61,47 @@ impl Mbuf {
 
     /// # Safety
     /// As for [`Mbuf::from_raw`], or null.
+    #[inline]
     pub(crate) unsafe fn from_nullable(raw: *mut sys::rte_mbuf) -> Option<Self> {
         NonNull::new(raw).map(Self)
     }
 
     /// A field of the mbuf's header, named by its offset in `shim.h`.
+    #[inline]
     const fn field<T: Copy>(&self, offset: u32) -> *mut T {
         // SAFETY: the offsets come from offsetof() and are within the struct.
         unsafe { self.0.as_ptr().byte_add(offset as usize).cast() }
     }
 
+    #[inline]
     fn get<T: Copy>(&self, offset: u32) -> T {
         // SAFETY: shim.c asserts that the field at this offset has this width, and it is
         // initialised in every mbuf that a pool hands out. `self` owns the mbuf.
         unsafe { self.field::<T>(offset).read() }
     }
 
+    #[inline]
     fn set<T: Copy>(&mut self, offset: u32, value: T) {
         // SAFETY: as in `get`; `&mut self` makes this the only access.
         unsafe { self.field::<T>(offset).write(value) }
     }
 
+    #[inline]
     fn data_len(&self) -> u16 {
         self.get(sys::HEARTH_MBUF_DATA_LEN)
     }
 
+    #[inline]
     fn data_off(&self) -> u16 {
         self.get(sys::HEARTH_MBUF_DATA_OFF)
     }
 
+    #[inline]
     fn buffer(&self) -> *mut u8 {
         self.get(sys::HEARTH_MBUF_BUF_ADDR)
     }
 
+    #[inline]
     pub(crate) fn data_ptr(&self) -> *mut u8 {
         // SAFETY: data_off is within the buffer, by DPDK and by the methods below.
         unsafe { self.buffer().add(self.data_off().into()) }
@@ -99,30 +109,35 @@ impl Mbuf {
 
     /// Octets of the whole packet, all segments.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.get::<u32>(sys::HEARTH_MBUF_PKT_LEN) as usize
     }
 
     /// Whether there is no octet in it.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Segments of the packet, 1 or more.
     #[must_use]
+    #[inline]
     pub fn segments(&self) -> u16 {
         self.get(sys::HEARTH_MBUF_NB_SEGS)
     }
 
     /// Whether the packet is in one segment, so that [`Mbuf::data`] is all of it.
     #[must_use]
+    #[inline]
     pub fn is_contiguous(&self) -> bool {
         self.segments() == 1
     }
 
     /// The octets of the first segment.
     #[must_use]
+    #[inline]
     pub fn data(&self) -> &[u8] {
         // SAFETY: data_len octets from data_off are within the buffer, which the pool zeroed or
         // somebody wrote, and which only the owner of this mbuf touches.
@@ -131,6 +146,7 @@ impl Mbuf {
 
     /// The octets of the first segment, to change.
     #[must_use]
+    #[inline]
     pub fn data_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `data`; `&mut self` makes this the only access.
         unsafe { core::slice::from_raw_parts_mut(self.data_ptr(), self.data_len().into()) }
@@ -138,12 +154,14 @@ impl Mbuf {
 
     /// Free octets in front of the data.
     #[must_use]
+    #[inline]
     pub fn headroom(&self) -> usize {
         self.data_off().into()
     }
 
     /// Free octets behind the data; 0 for a packet of several segments.
     #[must_use]
+    #[inline]
     pub fn tailroom(&self) -> usize {
         if !self.is_contiguous() {
             return 0;
@@ -154,6 +172,7 @@ impl Mbuf {
 
     /// Grows the packet by `n` octets in front, whose content is whatever was there, and returns
     /// them; None when the headroom is smaller.
+    #[inline]
     pub fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
         let off = usize::from(self.data_off()).checked_sub(n)?;
         self.resize_first(off, usize::from(self.data_len()) + n)?;
@@ -162,6 +181,7 @@ impl Mbuf {
 
     /// Grows the packet by `n` octets at the end, whose content is whatever was there, and
     /// returns them; None when the tailroom is smaller.
+    #[inline]
     pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
         let len = usize::from(self.data_len());
         if n > self.tailroom() {
@@ -172,12 +192,14 @@ impl Mbuf {
     }
 
     /// Cuts `n` octets off the front; None when the first segment has fewer.
+    #[inline]
     pub fn adj(&mut self, n: usize) -> Option<()> {
         let len = usize::from(self.data_len()).checked_sub(n)?;
         self.resize_first(usize::from(self.data_off()) + n, len)
     }
 
     /// Cuts `n` octets off the end; None when there are fewer, or several segments.
+    #[inline]
     pub fn trim(&mut self, n: usize) -> Option<()> {
         let len = usize::from(self.data_len()).checked_sub(n)?;
         if !self.is_contiguous() {
@@ -188,6 +210,7 @@ impl Mbuf {
 
     /// Sets where the first segment's data lies. The callers have checked that it is within the
     /// buffer.
+    #[inline]
     fn resize_first(&mut self, off: usize, len: usize) -> Option<()> {
         let off = u16::try_from(off).ok()?;
         let len = u16::try_from(len).ok()?;
@@ -235,22 +258,26 @@ impl Mbuf {
 
     /// The DPDK port that it came from.
     #[must_use]
+    #[inline]
     pub fn port(&self) -> u16 {
         self.get(sys::HEARTH_MBUF_PORT)
     }
 
     /// The hash by which the NIC chose the queue; 0 where it has none.
     #[must_use]
+    #[inline]
     pub fn rss_hash(&self) -> u32 {
         self.get(sys::HEARTH_MBUF_HASH_RSS)
     }
 
+    #[inline]
     fn flags(&self) -> u64 {
         self.get(sys::HEARTH_MBUF_OL_FLAGS)
     }
 
     /// What the NIC says of the IPv4 header's checksum.
     #[must_use]
+    #[inline]
     pub fn rx_ip_checksum(&self) -> RxChecksum {
         match self.flags() & sys::HEARTH_RX_IP_CKSUM_MASK {
             sys::HEARTH_RX_IP_CKSUM_GOOD => RxChecksum::Good,
@@ -261,6 +288,7 @@ impl Mbuf {
 
     /// What the NIC says of the UDP or TCP checksum.
     #[must_use]
+    #[inline]
     pub fn rx_l4_checksum(&self) -> RxChecksum {
         match self.flags() & sys::HEARTH_RX_L4_CKSUM_MASK {
             sys::HEARTH_RX_L4_CKSUM_GOOD => RxChecksum::Good,
@@ -273,6 +301,7 @@ impl Mbuf {
     /// have [`crate::Offloads::tx_udp_checksum`]; the UDP field holds the pseudo-header's sum,
     /// the IPv4 field 0. Lengths are those of the Ethernet and IP headers in octets (at most 127
     /// and 511).
+    #[inline]
     pub fn request_tx_checksums(&mut self, l2_len: u8, l3_len: u16, ipv6: bool) {
         let l2 = u64::from(l2_len) & 0x7f;
         let l3 = u64::from(l3_len) & 0x1ff;
@@ -283,11 +312,13 @@ impl Mbuf {
     }
 
     /// Takes back what a NIC said or was asked to do: for a received packet that goes out again.
+    #[inline]
     pub fn clear_offloads(&mut self) {
         self.set(sys::HEARTH_MBUF_OL_FLAGS, 0_u64);
         self.set(sys::HEARTH_MBUF_TX_OFFLOAD, 0_u64);
     }
 
+    #[inline]
     pub(crate) fn meta_ptr(&self) -> *mut u8 {
         // SAFETY: the private area follows the header in the same pool element.
         unsafe { self.0.as_ptr().byte_add(sys::HEARTH_MBUF_SIZE as usize).cast() }
@@ -296,6 +327,7 @@ impl Mbuf {
     /// The private area as a `T`. A fresh or received mbuf holds what its last user left there,
     /// or zeros.
     #[must_use]
+    #[inline]
     pub fn meta<T: FromBytes + Immutable>(&self) -> &T {
         const { assert!(size_of::<T>() <= META_SIZE && align_of::<T>() <= 64) };
         // SAFETY: the pool zeroed the area, so every octet is initialised, and any octets are a
@@ -305,6 +337,7 @@ impl Mbuf {
 
     /// The private area as a `T`, to change.
     #[must_use]
+    #[inline]
     pub fn meta_mut<T: FromBytes + IntoBytes>(&mut self) -> &mut T {
         const { assert!(size_of::<T>() <= META_SIZE && align_of::<T>() <= 64) };
         // SAFETY: as in `meta`; IntoBytes keeps every octet initialised, `&mut self` makes this
@@ -327,6 +360,7 @@ impl Mbuf {
 }
 
 impl Drop for Mbuf {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: `self` owns the mbuf and is gone after this.
         unsafe { sys::hearth_mbuf_free(self.0.as_ptr()) };
