@@ -15,7 +15,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -42,10 +42,21 @@ pub struct Rule {
     pub selector: Selector,
     /// Whether it is about IPv6.
     pub is_ipv6: bool,
-    /// The table that it looks in.
-    pub table: u32,
-    /// Whether default routes found in that table count.
-    pub with_default: bool,
+    /// What it does.
+    pub verdict: Verdict,
+}
+
+/// What a [`Rule`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Takes a route from this table.
+    Table(u32),
+    /// Takes a route from this table unless it is a default route.
+    TableButDefault(u32),
+    /// Goes on at the rule of this priority.
+    Goto(u32),
+    /// Nothing: something to go on at.
+    Nop,
 }
 
 /// What a [`Rule`] applies to.
@@ -57,8 +68,8 @@ pub enum Selector {
     From(IpAddr),
     /// Packets to this address.
     To(IpAddr),
-    /// Packets without this firewall mark.
-    NotMarked(u32),
+    /// Packets with this firewall mark.
+    Marked(u32),
 }
 
 /// Table `main`.
@@ -338,14 +349,25 @@ fn is_no_route(error: &io::Error) -> bool {
 fn rule_message(rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = if rule.is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    message.header.action = RuleAction::ToTable;
     let attributes = &mut message.attributes;
     attributes.push(RuleAttribute::Priority(rule.priority));
-    attributes.push(RuleAttribute::Table(rule.table));
     attributes.push(RuleAttribute::Protocol(RouteProtocol::Static));
-    if !rule.with_default {
-        attributes.push(RuleAttribute::SuppressPrefixLen(0));
-    }
+    message.header.action = match rule.verdict {
+        Verdict::Table(table) => {
+            attributes.push(RuleAttribute::Table(table));
+            RuleAction::ToTable
+        }
+        Verdict::TableButDefault(table) => {
+            attributes.push(RuleAttribute::Table(table));
+            attributes.push(RuleAttribute::SuppressPrefixLen(0));
+            RuleAction::ToTable
+        }
+        Verdict::Goto(priority) => {
+            attributes.push(RuleAttribute::Goto(priority));
+            RuleAction::Goto
+        }
+        Verdict::Nop => RuleAction::Nop,
+    };
     match rule.selector {
         Selector::All => {}
         Selector::From(address) => {
@@ -356,10 +378,7 @@ fn rule_message(rule: &Rule) -> RuleMessage {
             message.header.dst_len = host_prefix(address);
             attributes.push(RuleAttribute::Destination(address));
         }
-        Selector::NotMarked(mark) => {
-            message.header.flags = RuleFlags::Invert;
-            attributes.push(RuleAttribute::FwMark(mark));
-        }
+        Selector::Marked(mark) => attributes.push(RuleAttribute::FwMark(mark)),
     }
     message
 }

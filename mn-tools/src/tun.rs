@@ -1,15 +1,16 @@
 //! The TUN device with the home addresses, and the routing that leads into it.
 //!
 //! ```text
-//!   priority   who                        looks in
-//!   table      from a home address        table: all of it goes through the tunnel
-//!   table+1    to home agent and HAC      main: outer packets, and reverse path checks on them
-//!   table+2    without our mark           table, routes longer than the default
-//!   table+3    all                        main, routes longer than the default (visited links)
-//!   table+4    without our mark           table
+//!   priority   who                        what
+//!   table      with our mark              goes on behind these rules: outer packets and the
+//!                                         connection to the HAC, as if there were no tunnel
+//!   table+1    from a home address        table: all of it goes through the tunnel
+//!   table+2    to home agent and HAC      main; reverse path checks of outer packets look here
+//!   table+3    all                        table, routes longer than the default
+//!   table+4    all                        main, routes longer than the default (visited links)
+//!   table+5    all                        table
+//!   table+6                               where marked packets go on
 //! ```
-//!
-//! Outer packets carry the mark, so that no route into the TUN can catch them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,10 +21,10 @@ use hearth_wire::{Suite, frame};
 use ipnet::IpNet;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use crate::netlink::{MAIN_TABLE, Netlink, Rule, Selector};
+use crate::netlink::{MAIN_TABLE, Netlink, Rule, Selector, Verdict};
 
 /// Rules that a node may own, counted from its table's number.
-const RULES: u32 = 5;
+const RULES: u32 = 7;
 /// The least that IPv6 must be able to carry (RFC 8200 s.5).
 const MIN_MTU: usize = 1280;
 /// IPv6 and UDP in front of a frame: the worse of the two outer families.
@@ -151,21 +152,22 @@ fn rules(table: u32, addresses: &Addresses) -> Vec<Rule> {
     let mut rules = Vec::new();
     for home in addresses.homes() {
         let is_ipv6 = home.is_ipv6();
-        let rule = |offset: u32, selector, table_to_look_in, with_default| Rule {
+        let rule = |offset, selector, verdict| Rule {
             priority: table + offset,
             selector,
             is_ipv6,
-            table: table_to_look_in,
-            with_default,
+            verdict,
         };
-        // The rule that everything else rests on comes first: it is what keeps outer packets out.
+        // What keeps outer packets out of the tunnel comes first, its target before it.
+        rules.push(rule(6, Selector::All, Verdict::Nop));
+        rules.push(rule(0, Selector::Marked(table), Verdict::Goto(table + 6)));
         for outside in addresses.outside.iter().filter(|address| address.is_ipv6() == is_ipv6) {
-            rules.push(rule(1, Selector::To(*outside), MAIN_TABLE, true));
+            rules.push(rule(2, Selector::To(*outside), Verdict::Table(MAIN_TABLE)));
         }
-        rules.push(rule(0, Selector::From(home), table, true));
-        rules.push(rule(2, Selector::NotMarked(table), table, false));
-        rules.push(rule(3, Selector::All, MAIN_TABLE, false));
-        rules.push(rule(4, Selector::NotMarked(table), table, true));
+        rules.push(rule(1, Selector::From(home), Verdict::Table(table)));
+        rules.push(rule(3, Selector::All, Verdict::TableButDefault(table)));
+        rules.push(rule(4, Selector::All, Verdict::TableButDefault(MAIN_TABLE)));
+        rules.push(rule(5, Selector::All, Verdict::Table(table)));
     }
     rules
 }
@@ -223,7 +225,7 @@ mod tests {
             mtu: 1280,
         };
         let rules = rules(6618, &addresses);
-        assert_eq!(rules.len(), 5);
+        assert_eq!(rules.len(), 7);
         assert!(rules.iter().all(|rule| rule.is_ipv6));
         assert!(rules.iter().all(|rule| (6618..6618 + RULES).contains(&rule.priority)));
     }

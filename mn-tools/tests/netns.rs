@@ -1,0 +1,328 @@
+//! The whole node in a network namespace, with a scripted HAC and home agent in another. Needs
+//! root.
+//!
+//! ```text
+//!   mn  eth6 2001:db8:6::100 ---- net6 2001:db8:6::1  ha   lo 2001:db8:a::10, 198.51.100.10
+//!       eth4 192.0.2.100     ---- net4 192.0.2.1
+//! ```
+
+// A test's helper fails the test where it stands.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod home;
+
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use hearth_wire::hac::StatusCode;
+use hearth_wire::mh::Status;
+use home::{HA4, HA6, HAC_NAME, HOME4, HOME6, Home, PSK};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+
+/// Runs `work` on a thread inside the namespace.
+fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), kind).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    })
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let until = home::patience();
+    while !condition() {
+        assert!(std::time::Instant::now() < until, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "ip {arguments}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Two namespaces, a home and a node's files; the node when it runs.
+struct Bench {
+    mn: String,
+    ha: String,
+    folder: tempfile::TempDir,
+    home: Home,
+    node: Option<Child>,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        let (mn, ha) = (format!("hmnt-{name}-mn"), format!("hmnt-{name}-ha"));
+        for namespace in [&mn, &ha] {
+            // What a run that was killed left behind.
+            let _ = Command::new("ip").args(["netns", "delete", namespace]).output();
+            ip(&format!("netns add {namespace}"));
+            ip(&format!("-n {namespace} link set lo up"));
+        }
+        for (near, far, far_address) in
+            [("eth6", "net6", "2001:db8:6::1/64"), ("eth4", "net4", "192.0.2.1/24")]
+        {
+            ip(&format!("-n {mn} link add {near} type veth peer name {far} netns {ha}"));
+            // A dead link would otherwise come up with addresses of its own to wait for.
+            ip(&format!("-n {mn} link set {near} addrgenmode none"));
+            ip(&format!("-n {ha} link set {far} addrgenmode none"));
+            let nodad = if far == "net6" { " nodad" } else { "" };
+            ip(&format!("-n {ha} address add {far_address} dev {far}{nodad}"));
+            ip(&format!("-n {ha} link set {far} up"));
+        }
+        ip(&format!("-n {ha} address add {HA6}/128 dev lo nodad"));
+        ip(&format!("-n {ha} address add {HA4}/32 dev lo"));
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::serve(&ha, &folder.path().join("ca.pem"));
+        Self { mn, ha, folder, home, node: None }
+    }
+
+    fn attach6(&self) {
+        let mn = &self.mn;
+        ip(&format!("-n {mn} link set eth6 up"));
+        ip(&format!("-n {mn} address add 2001:db8:6::100/64 dev eth6 nodad"));
+        ip(&format!("-n {mn} route add default via 2001:db8:6::1 dev eth6"));
+    }
+
+    fn attach4(&self) {
+        let mn = &self.mn;
+        ip(&format!("-n {mn} link set eth4 up"));
+        ip(&format!("-n {mn} address add 192.0.2.100/24 dev eth4"));
+        ip(&format!("-n {mn} route add default via 192.0.2.1 dev eth4"));
+    }
+
+    fn detach(&self, interface: &str) {
+        ip(&format!("-n {} address flush dev {interface} scope global", self.mn));
+        ip(&format!("-n {} link set {interface} down", self.mn));
+    }
+
+    fn start(&mut self, more: &str) {
+        let psk: String = PSK.iter().map(|octet| format!("{octet:02x}")).collect();
+        let text = format!(
+            "mn_id: mn1@example.net\npsk: {{ hex: \"{psk}\" }}\nhac:\n  name: {HAC_NAME}\n  \
+             port: 7873\n  ca: ca.pem\n  addresses: [\"{HA6}\", \"{HA4}\"]\nstatus_file: status.json\n{more}"
+        );
+        let file = self.folder.path().join("mn.yaml");
+        std::fs::write(&file, text).unwrap();
+        let node = Command::new("ip")
+            .args(["netns", "exec", &self.mn, env!("CARGO_BIN_EXE_hearth-mn"), "up", "--config"])
+            .arg(&file)
+            .spawn()
+            .unwrap();
+        self.node = Some(node);
+    }
+
+    fn status_file(&self) -> PathBuf {
+        self.folder.path().join("status.json")
+    }
+
+    fn status(&self) -> Value {
+        std::fs::read(self.status_file())
+            .ok()
+            .and_then(|octets| serde_json::from_slice(&octets).ok())
+            .unwrap_or(Value::Null)
+    }
+
+    fn wait(&self, what: &str, condition: impl Fn(&Value) -> bool) {
+        wait_for(what, || condition(&self.status()));
+    }
+
+    fn wait_registered_at(&self, care_of: &str) {
+        self.wait(&format!("registered at {care_of}"), |status| {
+            status["state"] == "registered" && status["care_of_address"] == care_of
+        });
+    }
+
+    /// A socket in the MN's namespace that knows of no tunnel.
+    fn application(&self, to: IpAddr) -> UdpSocket {
+        inside(&self.mn, || {
+            let any: SocketAddr =
+                if to.is_ipv6() { "[::]:0".parse().unwrap() } else { "0.0.0.0:0".parse().unwrap() };
+            let socket = UdpSocket::bind(any).unwrap();
+            socket.connect((to, 7)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            socket
+        })
+    }
+
+    fn stop(&mut self) {
+        let mut node = self.node.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&node);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(node.wait().unwrap().success());
+        assert_eq!(self.status()["state"], "stopped");
+        // No trace: neither device nor rule nor route.
+        let mn = &self.mn;
+        assert!(!ip(&format!("-n {mn} link")).contains("hearth0"));
+        for family in ["-4", "-6"] {
+            let rules = ip(&format!("-n {mn} {family} rule"));
+            assert!(!rules.contains("6618") && !rules.contains("662"), "{rules}");
+            assert!(!ip(&format!("-n {mn} {family} route show table all")).contains("6618"));
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+        for namespace in [&self.mn, &self.ha] {
+            let _ = Command::new("ip").args(["netns", "delete", namespace]).output();
+        }
+    }
+}
+
+/// Sends through the tunnel until the same octets come back.
+fn echoes(socket: &UdpSocket, octets: &[u8]) {
+    wait_for("an echo", || {
+        let mut back = [0; 2048];
+        let _ = socket.send(octets);
+        matches!(socket.recv(&mut back), Ok(len) if back[..len] == *octets)
+    });
+}
+
+#[test]
+fn registers_carries_hands_over_and_leaves_no_trace() {
+    let mut bench = Bench::new("move");
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    let (six, four) = (
+        bench.application("2001:db8:c::2".parse().unwrap()),
+        bench.application("192.0.2.222".parse().unwrap()),
+    );
+    assert_eq!(six.local_addr().unwrap().ip(), IpAddr::from(HOME6));
+    assert_eq!(four.local_addr().unwrap().ip(), IpAddr::from(HOME4));
+    echoes(&six, b"over IPv6");
+    echoes(&four, &[0x42; 1300]);
+    // To the IPv4 network; the sockets know nothing of it.
+    bench.detach("eth6");
+    bench.attach4();
+    bench.wait_registered_at("192.0.2.100");
+    echoes(&six, b"over IPv4");
+    let got = bench.home.script.lock().unwrap().got.last().unwrap().clone();
+    assert_eq!(got.ipv4_coa, Some([192, 0, 2, 100].into()));
+    assert_eq!(bench.status()["nat"], false);
+    // And back, with both networks there for a while.
+    bench.attach6();
+    bench.wait_registered_at("2001:db8:6::100");
+    bench.detach("eth4");
+    echoes(&four, b"IPv4 over IPv6");
+    let got = bench.home.script.lock().unwrap().got.last().unwrap().clone();
+    assert_eq!(got.alternate_coa, Some("2001:db8:6::100".parse().unwrap()));
+    let status = bench.status();
+    let handovers = status["handovers"].as_array().unwrap();
+    let families: Vec<_> = handovers.iter().map(|h| (&h["from_family"], &h["to_family"])).collect();
+    assert_eq!(families, [(&"ipv6".into(), &"ipv4".into()), (&"ipv4".into(), &"ipv6".into())]);
+    bench.stop();
+    let script = bench.home.script.lock().unwrap();
+    assert_eq!(script.got.last().unwrap().lifetime, 0, "de-registered");
+    let mut seqs: Vec<u16> = script.got.iter().map(|got| got.seq).collect();
+    seqs.dedup();
+    assert_eq!(seqs.len(), script.got.len(), "each Binding Update has a number of its own");
+}
+
+#[test]
+fn falls_back_to_ipv4_where_ipv6_leads_nowhere() {
+    let mut bench = Bench::new("fall");
+    bench.home.script.lock().unwrap().deaf_on_ipv6 = true;
+    bench.attach6();
+    bench.attach4();
+    bench.start("timers: { first_registration_timeout: 0.2, initial_timeout: 0.2 }\n");
+    bench.wait_registered_at("192.0.2.100");
+    let script = bench.home.script.lock().unwrap();
+    let over_ipv6 = script.got.iter().take_while(|got| got.from.is_ipv6()).count();
+    assert_eq!((over_ipv6, script.got.len()), (3, 4));
+    drop(script);
+    bench.stop();
+}
+
+#[test]
+fn statuses_135_and_176_and_a_refresh_request_are_obeyed() {
+    let mut bench = Bench::new("status");
+    {
+        let mut script = bench.home.script.lock().unwrap();
+        script.statuses = [Status::SEQUENCE_OUT_OF_WINDOW].into();
+    }
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    assert_eq!(bench.status()["spi"], 1);
+    // The answer to the next move asks for a refresh; that is answered with 176.
+    {
+        let mut script = bench.home.script.lock().unwrap();
+        script.statuses = [Status::ACCEPTED, Status::REINIT_SA_WITH_HAC].into();
+        script.ask_refresh = true;
+    }
+    bench.attach4();
+    bench.detach("eth6");
+    bench.wait("registered under the new SA", |status| {
+        status["state"] == "registered" && status["spi"] == 2
+    });
+    let kinds: Vec<String> = bench.status()["registrations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, ["initial", "handover", "new_sa"]);
+    let application = bench.application("2001:db8:c::2".parse().unwrap());
+    echoes(&application, b"under the new SA");
+    bench.stop();
+}
+
+#[test]
+fn a_new_sa_comes_before_the_old_one_ends_without_harm_to_data() {
+    let mut bench = Bench::new("renew");
+    bench.home.script.lock().unwrap().sa_validity = Duration::from_secs(6);
+    bench.attach6();
+    bench.start("timers: { renew_before: 0.5 }\n");
+    bench.wait_registered_at("2001:db8:6::100");
+    let application = bench.application("2001:db8:c::2".parse().unwrap());
+    echoes(&application, b"first");
+    bench.home.wait("an update under the second SA", |script| {
+        script.got.last().is_some_and(|got| got.spi == 2)
+    });
+    echoes(&application, b"second");
+    assert_eq!(bench.status()["last_error"], Value::Null);
+    bench.stop();
+}
+
+#[test]
+fn a_refused_bootstrap_is_told_and_tried_again() {
+    let mut bench = Bench::new("refuse");
+    bench.home.script.lock().unwrap().refusals = [StatusCode::Unauthorized].into();
+    bench.attach6();
+    bench.start("timers: { hac_retry: 0.2 }\n");
+    bench.wait_registered_at("2001:db8:6::100");
+    let status = bench.status();
+    let text = status["last_error"]["text"].as_str().unwrap();
+    assert!(text.contains("not authenticated (401)"), "{text}");
+    bench.stop();
+}
+
+#[test]
+fn without_a_network_it_waits_for_one() {
+    let mut bench = Bench::new("wait");
+    bench.start("timers: { hac_retry: 60 }\n");
+    bench.wait("an error", |status| status["last_error"]["text"].is_string());
+    bench.attach6();
+    bench.wait_registered_at("2001:db8:6::100");
+    bench.detach("eth6");
+    bench.wait("no network", |status| status["state"] == "no_network");
+    bench.attach6();
+    bench.wait_registered_at("2001:db8:6::100");
+    bench.stop();
+}
