@@ -119,13 +119,15 @@ impl Hac {
         &self.shared.counters
     }
 
-    /// Accepts no more, and gives the open sessions a moment to end.
+    /// Accepts no more, gives the open sessions a moment to end, and closes the store.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
         while self.admission.open() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let directory = self.shared.directory.clone();
+        let _ = tokio::task::spawn_blocking(move || directory.close()).await;
         info!(counters = %self.shared.counters, "stopped");
     }
 }

@@ -60,6 +60,11 @@ impl Handle {
         Ok(database.begin_write()?)
     }
 
+    /// Closes the database.
+    pub(super) fn close(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Closes the database if it is open, and opens the one at `path`.
     fn open(&self, path: &Path) -> Result<(), redb::Error> {
         let mut database = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! The one thread that writes the store and tells watchers.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -47,11 +47,11 @@ pub struct Watch {
     pub(super) changes: mpsc::Receiver<Frame>,
 }
 
-/// A handle to the directory; dropping it ends its thread.
+/// A handle to the directory; dropping it closes it.
 pub struct Directory {
     jobs: SyncSender<Job>,
     database: Handle,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Directory {
@@ -66,7 +66,7 @@ impl Directory {
         let thread = std::thread::Builder::new()
             .name("directory".to_owned())
             .spawn(move || writer.run(&queue))?;
-        Ok(Self { jobs, database, thread: Some(thread) })
+        Ok(Self { jobs, database, thread: Mutex::new(Some(thread)) })
     }
 
     /// Issues an SA. When this returns its record is on disk and on its way to its watchers
@@ -102,15 +102,23 @@ impl Directory {
             }
         }
     }
+
+    /// Ends the thread after what it was asked for so far, and closes the store. Whatever is asked
+    /// afterwards fails.
+    pub fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A full queue is being worked off by the thread, so this waits and does not hang.
+            let _ = self.jobs.send(Job::Stop);
+            let _ = thread.join();
+            self.database.close();
+        }
+    }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // A full queue is being worked off by the thread, so this waits and does not hang.
-        let _ = self.jobs.send(Job::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 
