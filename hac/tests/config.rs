@@ -191,6 +191,10 @@ subscribers:
             "hac.yaml:19: policy.sa_validity: 1 is out",
         ),
         (
+            format!("{TEXT}dns: [{}]\n", vec!["192.0.2.1"; 33].join(", ")),
+            "hac.yaml: dns: names 33 servers",
+        ),
+        (
             format!("{TEXT}limits: {{connections: 0}}\n"),
             "hac.yaml:19: limits.connections: 0 is out of",
         ),

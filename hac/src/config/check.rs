@@ -18,6 +18,9 @@ use crate::cert::{self, ChannelBinding};
 use crate::policy::{Policy, ScopePolicy};
 use crate::tls;
 
+/// DNS servers at most; a response has room for no more than 65535 octets.
+const MAX_DNS: usize = 32;
+
 /// Checks everything; `now` in unix seconds.
 pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigError> {
     let root = &file.value;
@@ -34,6 +37,10 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
     let policy = policy(file, &root.policy, "policy")?;
     let home_agents = home_agents::check(file)?;
     let subscribers = subscribers::check(file, &home_agents, &policy)?;
+    if root.dns.len() > MAX_DNS {
+        let message = format!("names {} servers; at most {MAX_DNS}", root.dns.len());
+        return Err(file.error(start(), "dns", message));
+    }
     let (mut dns_ip6, mut dns_ip4) = (Vec::new(), Vec::new());
     for server in &root.dns {
         match server {

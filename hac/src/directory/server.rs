@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,8 +43,11 @@ impl Server {
     /// # Errors
     /// The socket can't be made, or somebody listens there.
     pub fn bind(path: &Path, allow_uids: &[u32]) -> io::Result<Self> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+            DirBuilder::new().recursive(true).create(folder)?;
+            // Home agents of other users pass through it, whatever the umask says.
+            fs::set_permissions(folder, Permissions::from_mode(0o755))?;
         }
         remove_stale(path)?;
         let listener = UnixListener::bind(path)?;
