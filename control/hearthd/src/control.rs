@@ -16,8 +16,8 @@ use hearth_dataplane::{
     Binding, ControlPort, Counters, FromWorker, HeldPacket, PortId, SaParameters, TableWriter,
 };
 use hearth_home_agent::{Action, Event, HomeAgent, SaInfo, SignallingPacket, Timestamp, WallClock};
-use hearth_wire::directory::{SaRecord, Update};
 use hearth_wire::SeqNo;
+use hearth_wire::directory::{SaRecord, Update};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, warn};
 
@@ -200,7 +200,10 @@ impl Control {
     fn take_from_directory(&mut self, update: FromDirectory) {
         match update {
             FromDirectory::WatchBegun => self.tell(Event::WatchBegun),
-            FromDirectory::Update(Update::Synced) => self.tell(Event::WatchSynced),
+            FromDirectory::Update(Update::Synced) => {
+                self.parts.horizon.synced();
+                self.tell(Event::WatchSynced);
+            }
             FromDirectory::Update(Update::Revoked(spi)) => self.tell(Event::SaRevoked(spi)),
             FromDirectory::Update(Update::Unknown(spi)) => {
                 self.lookups.unknown(spi, Instant::now());
@@ -342,6 +345,9 @@ impl Control {
         self.parts.tables.reclaim();
         self.routes.apply(&mut self.parts.tables, instant);
         self.neighbours.expire(instant);
+        if let Err(error) = self.parts.horizon.keep_ahead() {
+            error!(%error, "the SPI horizon can't be written");
+        }
         let tables = &self.parts.tables;
         for spi in self.limits.sweep(|spi| tables.sa_usage(spi)) {
             self.tell(Event::SequenceNearEnd(spi));

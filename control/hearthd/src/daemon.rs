@@ -74,7 +74,8 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(system("signals"))?;
     }
-    let horizon = SpiHorizon::open(&config.state_dir).map_err(system("state"))?;
+    let horizon = SpiHorizon::open(&config.state_dir, config.home_agent.spi_range.value.0)
+        .map_err(system("state"))?;
     let waker = Waker::new().map_err(system("eventfd"))?;
     // Threads inherit the affinity of the one that starts them, and the EAL pins its caller: these
     // come first, so that they keep off nothing and are kept off nothing.

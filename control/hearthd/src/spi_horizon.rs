@@ -1,21 +1,25 @@
-//! Which SPIs this home agent may have used already.
+//! Which SAs this home agent may have used before it was started.
 //!
 //! Read first: readings.
 //!
 //! Sequence numbers live in memory. After a restart an SA that was in use must not be used again:
 //! its outbound numbers would repeat and its replay window would be empty. SPIs are dealt out
-//! densely and growing, so that one number on disk tells old from new: an SPI up to the horizon
-//! may have been used. It is written before the first SA beyond it is installed.
+//! growing and never again, so that one number on disk, the horizon, tells: an SPI beyond it was
+//! never used here. Of those up to it, the ones that the directory replays when the daemon first
+//! watches it are taken for used; what the HAC issues later is new.
+//!
+//! The horizon is kept ahead of the SPIs in use, so that installing an SA does not wait for a disk.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use hearth_wire::Spi;
 
-/// SPIs that one write covers. At a restart at most this many that were never used are refused,
-/// and their mobile nodes bootstrap anew.
-const STRIDE: u32 = 64;
+/// How far the horizon is moved ahead. After a restart at most this many SAs that were never used
+/// are refused, and their mobile nodes bootstrap anew.
+const STRIDE: u32 = 1024;
 
 /// The horizon, on disk.
 #[derive(Debug)]
@@ -25,19 +29,26 @@ pub struct SpiHorizon {
     used_before: u32,
     /// What the file says now.
     written: u32,
+    /// The highest SPI installed since the start.
+    highest: u32,
+    /// SPIs of before the start that the directory still holds.
+    refused: HashSet<Spi>,
+    /// The first watch has replayed everything.
+    synced: bool,
 }
 
 impl SpiHorizon {
-    /// Reads the horizon in `folder`, which is made if it is missing.
+    /// Reads the horizon in `folder`, which is made if it is missing, and moves it ahead; `first`
+    /// is the first SPI that is dealt out for this home agent.
     ///
     /// # Errors
     /// The folder or the file can't be used, or the file holds no number.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path, first: u32) -> io::Result<Self> {
         let file = folder.join("spi-horizon");
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
         fs::create_dir_all(folder).map_err(named)?;
-        let written = match fs::read_to_string(&file) {
+        let used_before = match fs::read_to_string(&file) {
             Ok(text) => text
                 .trim()
                 .parse()
@@ -45,37 +56,64 @@ impl SpiHorizon {
             Err(error) if error.kind() == ErrorKind::NotFound => 0,
             Err(error) => return Err(named(error)),
         };
-        Ok(Self { file, used_before: written, written })
+        let mut horizon = Self {
+            highest: used_before.max(first.saturating_sub(1)),
+            file: file.clone(),
+            used_before,
+            written: used_before,
+            refused: HashSet::new(),
+            synced: false,
+        };
+        horizon.advance().map_err(named)?;
+        Ok(horizon)
     }
 
-    /// Whether `spi` may be installed: it was never used before this start. The horizon is on disk
-    /// when this returns.
+    /// Whether `spi` may be installed: it was never used before this start. The horizon on disk
+    /// covers it when this returns.
     ///
     /// # Errors
     /// The horizon can't be written; the SA must not be used then.
     pub fn admit(&mut self, spi: Spi) -> io::Result<bool> {
-        if spi.get() <= self.used_before {
+        if !self.synced && spi.get() <= self.used_before {
+            self.refused.insert(spi);
+        }
+        if self.refused.contains(&spi) {
             return Ok(false);
         }
+        self.highest = self.highest.max(spi.get());
         if spi.get() > self.written {
-            let horizon = spi.get().saturating_add(STRIDE - 1);
-            self.write(horizon)?;
-            self.written = horizon;
+            self.advance()?;
         }
         Ok(true)
     }
 
+    /// The directory has replayed everything for the first time, or again.
+    pub fn synced(&mut self) {
+        self.synced = true;
+    }
+
+    /// Moves the horizon ahead where it has come near. To be called now and then, outside the
+    /// installation of an SA.
+    ///
+    /// # Errors
+    /// The horizon can't be written.
+    pub fn keep_ahead(&mut self) -> io::Result<()> {
+        if self.highest.saturating_add(STRIDE / 2) > self.written { self.advance() } else { Ok(()) }
+    }
+
     /// Replaces the file as a whole: a power cut leaves the old or the new number.
-    fn write(&self, horizon: u32) -> io::Result<()> {
+    fn advance(&mut self) -> io::Result<()> {
+        let horizon = self.highest.saturating_add(STRIDE);
         let fresh = self.file.with_extension("new");
         let mut file = File::create(&fresh)?;
         writeln!(file, "{horizon}")?;
         file.sync_all()?;
         fs::rename(&fresh, &self.file)?;
-        match self.file.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
+        if let Some(folder) = self.file.parent() {
+            File::open(folder)?.sync_all()?;
         }
+        self.written = horizon;
+        Ok(())
     }
 }
 
@@ -87,35 +125,45 @@ mod tests {
         Spi::new(value).unwrap()
     }
 
-    #[test]
-    fn what_was_used_before_a_restart_is_not_admitted_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut horizon = SpiHorizon::open(folder.path()).unwrap();
-        assert!(horizon.admit(spi(1)).unwrap());
-        assert!(horizon.admit(spi(70)).unwrap());
-        assert!(horizon.admit(spi(3)).unwrap(), "order does not matter while it runs");
-
-        let mut restarted = SpiHorizon::open(folder.path()).unwrap();
-        assert!(!restarted.admit(spi(1)).unwrap());
-        assert!(!restarted.admit(spi(70)).unwrap());
-        assert!(!restarted.admit(spi(133)).unwrap(), "within the stride of 70");
-        assert!(restarted.admit(spi(134)).unwrap());
+    fn on_disk(folder: &Path) -> u32 {
+        fs::read_to_string(folder.join("spi-horizon")).unwrap().trim().parse().unwrap()
     }
 
     #[test]
-    fn the_horizon_is_on_disk_before_the_sa_is_used() {
+    fn what_the_directory_replays_after_a_restart_is_not_used_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut horizon = SpiHorizon::open(folder.path()).unwrap();
-        assert!(horizon.admit(spi(1000)).unwrap());
-        let text = fs::read_to_string(folder.path().join("spi-horizon")).unwrap();
-        assert_eq!(text.trim(), "1063");
+        let mut horizon = SpiHorizon::open(folder.path(), 1).unwrap();
+        assert!(horizon.admit(spi(1)).unwrap());
+        assert!(horizon.admit(spi(70)).unwrap());
+        horizon.synced();
+        assert!(horizon.admit(spi(3)).unwrap(), "order does not matter");
+
+        let mut restarted = SpiHorizon::open(folder.path(), 1).unwrap();
+        assert!(!restarted.admit(spi(70)).unwrap());
+        assert!(restarted.admit(spi(STRIDE + 1)).unwrap(), "beyond the horizon: never used");
+        restarted.synced();
+        assert!(restarted.admit(spi(71)).unwrap(), "issued after the restart");
+        assert!(!restarted.admit(spi(70)).unwrap(), "replayed again by a later watch");
+    }
+
+    #[test]
+    fn the_horizon_is_ahead_of_the_spis_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut horizon = SpiHorizon::open(folder.path(), 5000).unwrap();
+        assert_eq!(on_disk(folder.path()), 4999 + STRIDE);
+        assert!(horizon.admit(spi(5000 + STRIDE / 2)).unwrap());
+        assert_eq!(on_disk(folder.path()), 4999 + STRIDE, "no write while an SA is installed");
+        horizon.keep_ahead().unwrap();
+        assert_eq!(on_disk(folder.path()), 5000 + STRIDE / 2 + STRIDE);
+        assert!(horizon.admit(spi(100_000)).unwrap());
+        assert_eq!(on_disk(folder.path()), 100_000 + STRIDE, "but one beyond it is written first");
     }
 
     #[test]
     fn a_damaged_file_is_an_error_not_a_zero() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("spi-horizon"), "x").unwrap();
-        let error = SpiHorizon::open(folder.path()).unwrap_err().to_string();
+        let error = SpiHorizon::open(folder.path(), 1).unwrap_err().to_string();
         assert!(error.contains("spi-horizon: holds no number"), "{error}");
     }
 }
