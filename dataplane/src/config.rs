@@ -48,8 +48,8 @@ pub struct Config {
     pub busy_poll: bool,
     /// How long a packet may wait in a half-filled crypto batch under load, in microseconds of TSC.
     pub max_job_age_us: u32,
-    /// 3DES packets that one worker takes per turn; more are dropped, so that they do not hold up
-    /// everybody else.
+    /// 3DES packets that one worker takes per turn; some hundred more wait for later turns, so that
+    /// they do not hold up everybody else.
     pub triple_des_budget: u16,
 }
 

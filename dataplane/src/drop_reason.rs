@@ -138,8 +138,8 @@ drop_reasons! {
     BufferRoom = "buffer_room",
     /// The crypto library refused or failed a job.
     CryptoFailed = "crypto_failed",
-    /// More 3DES packets than its budget allows.
-    TripleDesBudget = "triple_des_budget",
+    /// More 3DES packets than can wait for their share of a worker's time.
+    TripleDesQueueFull = "triple_des_queue_full",
 
     // Queues.
     /// The ring to the worker that owns the SA was full.

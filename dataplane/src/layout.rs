@@ -17,6 +17,17 @@ pub(crate) const IPV4_LEN: usize = 20;
 /// Octets of a UDP header.
 pub(crate) const UDP_LEN: usize = 8;
 
+/// A length or an offset in one buffer as a 16-bit number; all ones for what no buffer has.
+pub(crate) const fn len16(octets: usize) -> u16 {
+    #[expect(clippy::cast_possible_truncation, reason = "compared before")]
+    if octets < 0xffff { octets as u16 } else { 0xffff }
+}
+
+/// A length or an offset in one buffer as the crypto layer counts it, which checks it.
+pub(crate) const fn len32(octets: usize) -> u32 {
+    len16(octets) as u32
+}
+
 /// EtherTypes that are looked at.
 pub(crate) mod ethertype {
     pub(crate) const IPV4: [u8; 2] = [0x08, 0x00];

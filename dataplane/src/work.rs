@@ -1,6 +1,7 @@
 //! What a worker works with: packets between stages, crypto, transmit queues.
 
 use core::net::IpAddr;
+use std::collections::VecDeque;
 
 use hearth_dpdk::{BURST, Burst, Mbuf, TxQueue};
 
@@ -76,6 +77,62 @@ impl Default for Lanes {
     }
 }
 
+/// 3DES packets of either direction that wait at most.
+const WAITING: usize = 512;
+
+/// 3DES packets that the turn's budget has no room for. They go through all checks again when
+/// their turn comes; no reference to a table is kept.
+pub(crate) struct TripleDesQueue {
+    budget: u16,
+    /// What this turn may still take.
+    left: u16,
+    uplink: VecDeque<(Mbuf, Envelope)>,
+    downlink: VecDeque<Routed>,
+}
+
+impl TripleDesQueue {
+    fn new(budget: u16) -> Self {
+        Self {
+            budget: budget.max(1),
+            left: 0,
+            uplink: VecDeque::with_capacity(WAITING),
+            downlink: VecDeque::with_capacity(WAITING),
+        }
+    }
+
+    /// Takes one packet out of the turn's budget.
+    pub(crate) fn take(&mut self) -> bool {
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// Lets an envelope wait.
+    pub(crate) fn hold_uplink(&mut self, view: &View, mbuf: Mbuf, envelope: Envelope) {
+        if self.uplink.len() >= WAITING {
+            return view.drop(mbuf, DropReason::TripleDesQueueFull);
+        }
+        self.uplink.push_back((mbuf, envelope));
+    }
+
+    /// Lets a packet to a mobile node wait.
+    pub(crate) fn hold_downlink(&mut self, view: &View, packet: Routed) {
+        if self.downlink.len() >= WAITING {
+            return view.drop(packet.mbuf, DropReason::TripleDesQueueFull);
+        }
+        self.downlink.push_back(packet);
+    }
+
+    /// Puts those that this turn can take back into the lanes, half and half; returns how many.
+    fn release(&mut self, lanes: &mut Lanes) -> usize {
+        let half = usize::from(self.budget.div_ceil(2)).min(BURST / 2);
+        let (up, down) = (self.uplink.len().min(half), self.downlink.len().min(half));
+        lanes.protected.extend(self.uplink.drain(..up));
+        lanes.routed.extend(self.downlink.drain(..down));
+        up + down
+    }
+}
+
 /// A port's transmit queue and what waits for it.
 pub(crate) struct PortTx {
     pub(crate) mac: [u8; 6],
@@ -96,9 +153,7 @@ pub(crate) struct Work {
     /// Packets that came out of the lanes in this turn.
     pub(crate) settled: usize,
     identification: u16,
-    triple_des_budget: u16,
-    /// 3DES packets that this turn may still take.
-    triple_des_left: u16,
+    pub(crate) triple_des: TripleDesQueue,
 }
 
 /// What it is made of.
@@ -119,28 +174,21 @@ impl Work {
         Ok(Self {
             lanes: Lanes::default(),
             engine: Engine::new()?,
-            identification: ivs.number() as u16,
+            identification: ivs.number(),
             ivs,
             tx: tx.collect(),
             now: 0,
             settled: 0,
-            triple_des_budget: parts.triple_des_budget,
-            triple_des_left: 0,
+            triple_des: TripleDesQueue::new(parts.triple_des_budget),
         })
     }
 
-    /// Starts a turn.
-    pub(crate) fn begin(&mut self, now: u64) {
+    /// Starts a turn; returns how many packets of earlier turns are in the lanes again.
+    pub(crate) fn begin(&mut self, now: u64) -> usize {
         self.now = now;
         self.settled = 0;
-        self.triple_des_left = self.triple_des_budget;
-    }
-
-    /// Takes one packet out of the turn's 3DES budget.
-    pub(crate) fn take_triple_des(&mut self) -> bool {
-        let left = self.triple_des_left.checked_sub(1);
-        self.triple_des_left = left.unwrap_or(0);
-        left.is_some()
+        self.triple_des.left = self.triple_des.budget;
+        self.triple_des.release(&mut self.lanes)
     }
 
     /// The next IPv4 identification.

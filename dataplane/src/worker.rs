@@ -118,8 +118,11 @@ impl Worker {
     /// waits.
     pub fn turn(&mut self) -> usize {
         let start = clock::now();
-        self.work.begin(start);
-        let received = self.receive();
+        let waited = self.work.begin(start);
+        if waited > 0 {
+            self.process();
+        }
+        let received = waited + self.receive();
 
         // Under load packets ride on until the lanes are full or their time is up.
         let due = if received == 0 {

@@ -118,7 +118,9 @@ impl Lanes {
 
 /// Where a number's flight stands.
 const fn place(number: u64) -> usize {
-    (number % FLIGHTS as u64) as usize
+    #[expect(clippy::cast_possible_truncation, reason = "below FLIGHTS")]
+    let place = (number % FLIGHTS as u64) as usize;
+    place
 }
 
 /// A worker's crypto.

@@ -21,8 +21,10 @@ impl IvSource {
     }
 
     /// A number to start a counter with.
-    pub(crate) fn number(&mut self) -> u32 {
-        self.0.next_u32()
+    pub(crate) fn number(&mut self) -> u16 {
+        let mut octets = [0; 2];
+        self.fill(&mut octets);
+        u16::from_be_bytes(octets)
     }
 }
 

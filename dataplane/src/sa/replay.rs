@@ -118,7 +118,6 @@ impl<'a> ReplayWindow<'a> {
 
     fn place(self, seq: u64) -> (Option<&'a AtomicU64>, u64) {
         // The number of words is a power of two, so that the ring stays whole as numbers grow.
-        #[expect(clippy::cast_possible_truncation, reason = "masked to the number of words")]
         let index = (seq / 64) as usize & self.bits.len().wrapping_sub(1);
         (self.bits.get(index), 1 << (seq % 64))
     }

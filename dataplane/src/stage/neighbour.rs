@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hearth_wire::ip::pseudo_v6;
 
-use crate::layout::{ETHERNET_LEN, IPV6_LEN, Ip, ethertype, proto};
+use crate::layout::{ETHERNET_LEN, IPV6_LEN, Ip, ethertype, len16, proto};
 
 /// Octets of an ARP packet for Ethernet and IPv4, and of the frame.
 const ARP_LEN: usize = 28;
@@ -179,7 +179,9 @@ fn write_advertisement(
     space[..6].copy_from_slice(&destination_mac);
     space[6..12].copy_from_slice(&mac);
     space[12..14].copy_from_slice(&ethertype::IPV6);
-    space[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, NA_LEN as u8, proto::ICMPV6, 255]);
+    const LEN: [u8; 2] = len16(NA_LEN).to_be_bytes();
+    space[14..18].copy_from_slice(&[0x60, 0, 0, 0]);
+    space[18..22].copy_from_slice(&[LEN[0], LEN[1], proto::ICMPV6, 255]);
     space[22..38].copy_from_slice(&source.octets());
     space[38..54].copy_from_slice(&destination.octets());
     space[54..].copy_from_slice(&message);

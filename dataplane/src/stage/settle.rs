@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 
 use crate::crypto::engine::{Job, Rule};
 use crate::drop_reason::DropReason;
-use crate::layout::{Ip, proto};
+use crate::layout::{Ip, len16, proto};
 use crate::note::Note;
 use crate::outer::seal;
 use crate::sa::replay::Replay;
@@ -132,7 +132,7 @@ fn signalling(
         Content::Plain => return Err(DropReason::SignallingSpiZero),
     };
     let (remote, local) = envelope.endpoints(mbuf.data()).ok_or(DropReason::IpHeader)?;
-    let payload = (offset as u16, len as u16);
+    let payload = (len16(offset), len16(len));
     Ok(Note::Signalling { spi, local, remote, next_header, payload })
 }
 

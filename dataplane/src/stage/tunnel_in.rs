@@ -9,6 +9,7 @@ use hearth_wire::{Cipher, Scope, SeqNo, Spi};
 
 use crate::crypto::engine::Job;
 use crate::drop_reason::DropReason;
+use crate::layout::{Ip, len32};
 use crate::sa::keys::Direction;
 use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
@@ -33,11 +34,7 @@ pub(crate) fn plain(view: &View, work: &mut Work) {
     }
 }
 
-fn admit_plain(
-    view: &View,
-    mbuf: &mut Mbuf,
-    envelope: &Envelope,
-) -> Result<crate::layout::Ip, DropReason> {
+fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, DropReason> {
     let start = envelope.frame_offset() + FrameHeader::LEN;
     let end = envelope.frame_offset() + usize::from(envelope.frame_len);
     let packet = mbuf.data().get(start..end).ok_or(DropReason::FrameShort)?;
@@ -68,7 +65,10 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.protected);
     for (mbuf, envelope) in lane.drain(..) {
         if let Content::Protected { ptype, spi, seq } = envelope.content {
-            match look(view, work, ptype, spi, seq, &envelope) {
+            match look(view, ptype, spi, seq, &envelope) {
+                Ok((sa, _)) if is_triple_des(sa) && !work.triple_des.take() => {
+                    work.triple_des.hold_uplink(view, mbuf, envelope);
+                }
                 Ok((sa, layout)) => submit(view, work, mbuf, (sa, ptype, seq), envelope, layout),
                 Err(reason) => view.drop(mbuf, reason),
             }
@@ -80,7 +80,6 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
 /// The verdicts that come before the ICV.
 fn look<'v>(
     view: &'v View,
-    work: &mut Work,
     ptype: PType,
     spi: Spi,
     seq: SeqNo,
@@ -107,10 +106,11 @@ fn look<'v>(
         Replay::Replayed => return Err(DropReason::Replayed),
         Replay::TooOld => return Err(DropReason::ReplayTooOld),
     }
-    if sa.facts.suite.cipher() == Cipher::TripleDesCbc && !work.take_triple_des() {
-        return Err(DropReason::TripleDesBudget);
-    }
     Ok((sa, layout))
+}
+
+fn is_triple_des(sa: SaRef<'_>) -> bool {
+    sa.facts.suite.cipher() == Cipher::TripleDesCbc
 }
 
 /// Puts the packet into the lanes. It is decrypted in place before the tag is compared; the
@@ -126,16 +126,16 @@ fn submit(
     // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
     // epochs whose jobs have left the lanes (`Worker::quiesce`).
     let keys = unsafe { sa.slot.keys(Direction::Inbound) };
-    let at = |offset: usize| (envelope.frame_offset() + offset) as u32;
+    let at = |offset: usize| len32(envelope.frame_offset() + offset);
     let encrypts = sa.facts.suite.encrypts();
     let op = Op {
         cipher: keys.cipher(),
         auth: keys.auth(),
         iv_offset: at(FrameHeader::LEN),
         cipher_offset: at(layout.cipher_offset),
-        cipher_len: if encrypts { layout.cipher_len as u32 } else { 0 },
+        cipher_len: if encrypts { len32(layout.cipher_len) } else { 0 },
         auth_offset: at(0),
-        auth_len: layout.icv_offset as u32,
+        auth_len: len32(layout.icv_offset),
         tag: Tag::Meta(0),
     };
     let job = Job::Inbound { sa: sa.index, ptype, seq, envelope };

@@ -13,14 +13,14 @@ use zerocopy::IntoBytes;
 
 use crate::crypto::engine::Job;
 use crate::drop_reason::DropReason;
-use crate::layout::{IPV6_LEN, Ip, UDP_LEN, decrement_hop_limit, proto};
+use crate::layout::{IPV6_LEN, Ip, UDP_LEN, decrement_hop_limit, len16, len32, proto};
 use crate::note::Note;
 use crate::outer::{OuterFields, OuterHeaders, seal};
 use crate::sa::keys::Direction;
 use crate::sa::table::SaRef;
 use crate::table::binding::BindingEntry;
 use crate::view::View;
-use crate::work::{Downlink, Hop, Outgoing, Work};
+use crate::work::{Downlink, Hop, Outgoing, Routed, Via, Work};
 
 /// Encapsulates the packets of the lane.
 pub(crate) fn encapsulate(view: &View, work: &mut Work) {
@@ -50,6 +50,11 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
     if protected && owner != view.index {
         return view.hand_over(owner, Note::Downlink { from_host }, mbuf);
     }
+    let triple_des = binding.facts.suite.cipher() == Cipher::TripleDesCbc;
+    if protected && triple_des && !work.triple_des.take() {
+        let via = if from_host { Via::Host } else { Via::Inside };
+        return work.triple_des.hold_downlink(view, Routed { mbuf, ip, via });
+    }
     if ip.total_len > binding.tunnel_mtu(protected) {
         return view.drop(mbuf, DropReason::TunnelMtu);
     }
@@ -78,7 +83,7 @@ fn plain(view: &View, work: &mut Work, mut mbuf: Mbuf, ip: &Ip, binding: &Bindin
     let outer = &binding.outer;
     let udp_len = UDP_LEN + FrameHeader::LEN + mbuf.len();
     let fields = OuterFields {
-        udp_len: udp_len as u16,
+        udp_len: len16(udp_len),
         traffic_class: ip.traffic_class,
         identification: work.next_identification(),
     };
@@ -140,9 +145,6 @@ fn protect(
     content: Content,
 ) -> Result<(), (Mbuf, DropReason)> {
     let suite = sa.facts.suite;
-    if suite.cipher() == Cipher::TripleDesCbc && !work.take_triple_des() {
-        return Err((mbuf, DropReason::TripleDesBudget));
-    }
     let payload_len = mbuf.len();
     let trailer_len = padding_len(suite, payload_len) + 2;
     let Some(back) = mbuf.append(trailer_len + ICV_LEN) else {
@@ -154,7 +156,7 @@ fn protect(
     let frame_offset = outer.len();
     let frame_len = FrameHeader::LEN + suite.iv_len() + payload_len + trailer_len + ICV_LEN;
     let fields = OuterFields {
-        udp_len: (UDP_LEN + frame_len) as u16,
+        udp_len: len16(UDP_LEN + frame_len),
         traffic_class: content.traffic_class,
         identification: work.next_identification(),
     };
@@ -180,12 +182,12 @@ fn protect(
     let op = Op {
         cipher: keys.cipher(),
         auth: keys.auth(),
-        iv_offset: iv_offset as u32,
-        cipher_offset: (iv_offset + suite.iv_len()) as u32,
-        cipher_len: if suite.encrypts() { (payload_len + trailer_len) as u32 } else { 0 },
-        auth_offset: frame_offset as u32,
-        auth_len: auth_len as u32,
-        tag: Tag::Packet((frame_offset + auth_len) as u32),
+        iv_offset: len32(iv_offset),
+        cipher_offset: len32(iv_offset + suite.iv_len()),
+        cipher_len: if suite.encrypts() { len32(payload_len + trailer_len) } else { 0 },
+        auth_offset: len32(frame_offset),
+        auth_len: len32(auth_len),
+        tag: Tag::Packet(len32(frame_offset + auth_len)),
     };
     match work.engine.submit(suite, mbuf, &op, Job::Outbound, work.now) {
         Ok(()) => sa.slot.outbound.count(frame_len),

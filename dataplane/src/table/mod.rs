@@ -2,6 +2,7 @@
 
 pub(crate) mod binding;
 pub(crate) mod fib;
+pub(crate) mod grace;
 pub(crate) mod neighbour;
 pub(crate) mod reserve;
 pub(crate) mod shared;

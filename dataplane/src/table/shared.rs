@@ -80,8 +80,8 @@ impl RetiredRoutes {
     /// Frees them.
     ///
     /// # Safety
-    /// Every worker has been quiescent since they were swapped out.
-    pub(crate) unsafe fn free(self) {
+    /// Every worker has been quiescent since they were swapped out, and this is the only call.
+    pub(crate) unsafe fn free(&self) {
         // SAFETY: made by `swap_routes`; nobody uses it any more.
         drop(unsafe { Box::from_raw(self.0) });
     }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token};
-use hearth_wire::{SeqNo, Spi};
+use hearth_wire::Spi;
 
 use crate::config::{
     Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, TableError,
@@ -17,47 +17,15 @@ use crate::sa::keys::{Direction, KeySchedule};
 use crate::sa::slot::{BindingIndex, SaFacts};
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Routes;
+use crate::table::grace::{FreeList, Retired};
 use crate::table::neighbour::{self, KEY_LEN};
-use crate::table::shared::{RetiredRoutes, SPARE_BINDINGS, Tables};
-
-/// What waits for a grace period.
-enum Retired {
-    Sa(u32),
-    Binding(BindingIndex),
-    Mac(u32),
-    Routes(RetiredRoutes),
-}
+use crate::table::shared::{SPARE_BINDINGS, Tables};
 
 /// A binding as control remembers it.
 struct Bound {
     index: BindingIndex,
     ipv4_home_address: Option<Ipv4Addr>,
     carriers: Vec<Spi>,
-}
-
-/// Numbers of cells that are free.
-struct FreeList {
-    free: Vec<u32>,
-    next: u32,
-    end: u32,
-}
-
-impl FreeList {
-    const fn new(end: u32) -> Self {
-        Self { free: Vec::new(), next: 0, end }
-    }
-
-    fn take(&mut self) -> Option<u32> {
-        self.free.pop().or_else(|| {
-            let fresh = (self.next < self.end).then_some(self.next)?;
-            self.next += 1;
-            Some(fresh)
-        })
-    }
-
-    fn give(&mut self, number: u32) {
-        self.free.push(number);
-    }
 }
 
 /// Writes the tables that workers read.
@@ -370,11 +338,7 @@ impl TableWriter {
             out_packets: outbound.packets(),
             out_octets: outbound.octets(),
             next_outbound: outbound.sequence(),
-            highest_inbound: inbound
-                .sequence()
-                .checked_sub(1)
-                .and_then(|seq| u32::try_from(seq).ok())
-                .map(SeqNo),
+            highest_inbound: self.tables.sas.window(sa.index, sa.slot).highest(),
         })
     }
 
@@ -396,20 +360,13 @@ impl TableWriter {
     }
 
     fn free(&mut self, retired: Retired) {
-        // SAFETY (all arms): the grace period of what is freed has passed.
+        // SAFETY: `reclaim` has seen the grace period pass that began after it was taken away.
+        unsafe { retired.release(&self.tables) };
         match retired {
-            Retired::Sa(index) => {
-                if let Some(slot) = self.tables.sas.slot(index) {
-                    unsafe { slot.wipe() };
-                }
-                self.draining.remove(&index);
-            }
-            Retired::Binding(index) => {
-                unsafe { self.tables.bindings.free(index) };
-                self.free_bindings.give(index.0);
-            }
+            Retired::Sa(index) => drop(self.draining.remove(&index)),
+            Retired::Binding(index) => self.free_bindings.give(index.0),
             Retired::Mac(index) => self.free_macs.give(index),
-            Retired::Routes(routes) => unsafe { routes.free() },
+            Retired::Routes(_) => {}
         }
     }
 }

@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use aes::Aes128;
 use aes::cipher::{
-    Array, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, BlockSizeUser, KeyInit,
-    KeyIvInit,
+    Array, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit,
 };
 use des::TdesEde3;
 use hearth_wire::Suite;

@@ -94,7 +94,7 @@ fn every_flipped_bit_is_noticed() {
                     4..32
                         if (1..=5).any(|n| {
                             mutant[..4] == ((u32::from(ptype) << 28) | (SPI_BASE + n)).to_be_bytes()
-                                && n <= u32::from(mn.spi.get() - SPI_BASE)
+                                && n <= mn.spi.get() - SPI_BASE
                         }) =>
                     {
                         // Another mobile node's SA, whose suite may want another length.

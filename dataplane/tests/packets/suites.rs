@@ -145,7 +145,7 @@ fn all_lengths() {
 /// 300 packets of all suites mixed in one go: they ride, and none is lost or changed.
 #[test]
 fn all_suites_mixed_in_full_bursts() {
-    let mut rig = Rig::with(|config| config.triple_des_budget = 300);
+    let mut rig = Rig::new();
     let mut nodes: Vec<_> = (1..)
         .zip(Suite::ALL)
         .map(|(n, suite)| rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, true)))
@@ -166,5 +166,66 @@ fn all_suites_mixed_in_full_bursts() {
         *got.entry(frame.packet()[40..].to_vec()).or_insert(0) += 1;
     }
     assert_eq!(got, expected, "{:?}", rig.drops());
+    rig.finish();
+}
+
+/// 3DES has a budget per turn: the rest waits, AES does not wait for it, and more than can wait is
+/// dropped and counted.
+#[test]
+fn triple_des_waits_for_its_share() {
+    let mut rig = Rig::with(|config| config.triple_des_budget = 8);
+    let attach = |rig: &mut Rig, n, suite| {
+        rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, true))
+    };
+    let mut slow = attach(&mut rig, 1, Suite::TripleDesEdeCbcSha);
+    let mut fast = attach(&mut rig, 2, Suite::Aes128CbcSha);
+    let mac = rig.mac(ACCESS);
+    let inject = |rig: &mut Rig, mn: &mut MobileNode| {
+        let frame = codec::ethernet(mac, [2, 9, 9, 9, 9, 9], &mn.data(&mn.inner6()));
+        rig.inject(ACCESS, 0, &frame);
+    };
+    for _ in 0..40 {
+        inject(&mut rig, &mut slow);
+    }
+    for _ in 0..20 {
+        inject(&mut rig, &mut fast);
+    }
+    rig.workers[0].turn();
+    rig.workers[0].turn();
+    let early = rig.received(HOME);
+    let of = |mn: &MobileNode, frames: &[crate::rig::Frame]| {
+        frames.iter().filter(|frame| frame.packet()[8..24] == mn.home6.octets()).count()
+    };
+    assert_eq!(of(&fast, &early), 20);
+    assert!(of(&slow, &early) <= 16);
+    rig.turns();
+    assert_eq!(of(&slow, &early) + of(&slow, &rig.received(HOME)), 40);
+    assert!(rig.drops().is_empty());
+    // Downlink waits too, and numbers are drawn in order.
+    let down = codec::ip(CN6.into(), slow.home6.into(), 17, b"slowly");
+    let frame = codec::ethernet(rig.mac(HOME), [2, 9, 9, 9, 9, 9], &down);
+    for _ in 0..40 {
+        rig.inject(HOME, 0, &frame);
+    }
+    rig.turns();
+    let numbers: Vec<u32> = rig.received(ACCESS).iter().map(|frame| slow.open(frame).seq).collect();
+    assert_eq!(numbers, (0..40).collect::<Vec<_>>());
+    // 64 of each burst arrive per turn, 8 are taken.
+    let (before, mut got) = (slow.seq, 0);
+    for _ in 0..2 {
+        for _ in 0..400 {
+            inject(&mut rig, &mut slow);
+        }
+        for _ in 0..7 {
+            rig.workers[0].turn();
+            got += rig.received(HOME).len() as u64;
+        }
+    }
+    while rig.workers[0].turn() > 0 {
+        got += rig.received(HOME).len() as u64;
+    }
+    let dropped = rig.drops()["triple_des_queue_full"];
+    assert_eq!(got + dropped, u64::from(slow.seq - before));
+    assert!(dropped > 0 && got >= 512);
     rig.finish();
 }
