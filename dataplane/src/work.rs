@@ -86,6 +86,8 @@ pub(crate) struct TripleDesQueue {
     budget: u16,
     /// What this turn may still take.
     left: u16,
+    /// Those that waited are in the lanes now; all others come behind those that still wait.
+    releasing: bool,
     uplink: VecDeque<(Mbuf, Envelope)>,
     downlink: VecDeque<Routed>,
 }
@@ -95,16 +97,31 @@ impl TripleDesQueue {
         Self {
             budget: budget.max(1),
             left: 0,
+            releasing: false,
             uplink: VecDeque::with_capacity(WAITING),
             downlink: VecDeque::with_capacity(WAITING),
         }
     }
 
-    /// Takes one packet out of the turn's budget.
-    pub(crate) fn take(&mut self) -> bool {
+    /// Whether an envelope need not wait; takes it out of the turn's budget then.
+    pub(crate) fn admits_uplink(&mut self) -> bool {
+        (self.releasing || self.uplink.is_empty()) && self.take()
+    }
+
+    /// Whether a packet to a mobile node need not wait; takes it out of the turn's budget then.
+    pub(crate) fn admits_downlink(&mut self) -> bool {
+        (self.releasing || self.downlink.is_empty()) && self.take()
+    }
+
+    fn take(&mut self) -> bool {
         let left = self.left.checked_sub(1);
         self.left = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// Says that those that waited have left the lanes again.
+    pub(crate) fn released(&mut self) {
+        self.releasing = false;
     }
 
     /// Lets an envelope wait.
@@ -129,6 +146,7 @@ impl TripleDesQueue {
         let (up, down) = (self.uplink.len().min(half), self.downlink.len().min(half));
         lanes.protected.extend(self.uplink.drain(..up));
         lanes.routed.extend(self.downlink.drain(..down));
+        self.releasing = true;
         up + down
     }
 }

@@ -120,8 +120,9 @@ impl Worker {
         let start = clock::now();
         let waited = self.work.begin(start);
         if waited > 0 {
-            self.process();
+            Self::stages(&self.view, &mut self.work);
         }
+        self.work.triple_des.released();
         let received = waited + self.receive();
 
         // Under load packets ride on until the lanes are full or their time is up.

@@ -66,7 +66,7 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
     for (mbuf, envelope) in lane.drain(..) {
         if let Content::Protected { ptype, spi, seq } = envelope.content {
             match look(view, ptype, spi, seq, &envelope) {
-                Ok((sa, _)) if is_triple_des(sa) && !work.triple_des.take() => {
+                Ok((sa, _)) if is_triple_des(sa) && !work.triple_des.admits_uplink() => {
                     work.triple_des.hold_uplink(view, mbuf, envelope);
                 }
                 Ok((sa, layout)) => submit(view, work, mbuf, (sa, ptype, seq), envelope, layout),

@@ -51,7 +51,7 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
         return view.hand_over(owner, Note::Downlink { from_host }, mbuf);
     }
     let triple_des = binding.facts.suite.cipher() == Cipher::TripleDesCbc;
-    if protected && triple_des && !work.triple_des.take() {
+    if protected && triple_des && !work.triple_des.admits_downlink() {
         let via = if from_host { Via::Host } else { Via::Inside };
         return work.triple_des.hold_downlink(view, Routed { mbuf, ip, via });
     }

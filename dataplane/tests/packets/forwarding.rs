@@ -291,3 +291,54 @@ fn routes_are_replaced_whole() {
     }
     rig.finish();
 }
+
+/// A port that takes no more: dropped and counted, not waited for.
+#[test]
+fn a_port_that_does_not_keep_up() {
+    let mut rig = Rig::new();
+    let packet = codec::ip("192.0.2.9".parse().unwrap(), CN4.into(), 17, b"x");
+    for _ in 0..600 {
+        rig.send(ACCESS, &packet);
+    }
+    let sent = rig.received(HOME).len() as u64;
+    assert_eq!(rig.drops(), [("tx_full", 600 - sent)].into());
+    assert!(sent < 600);
+    let counters = rig.counters();
+    assert_eq!((counters.ports[0].rx.packets, counters.ports[1].tx.packets), (600, sent));
+    assert_eq!(counters.ports[1].tx.octets, sent * (14 + 21));
+    rig.finish();
+}
+
+/// Control's packet leaves no room for a trailer.
+#[test]
+fn no_room_in_the_buffer() {
+    let mut rig = Rig::new();
+    let mn = rig.attach(MobileNode::usual());
+    let most = 2304 - 128;
+    let send = |rig: &mut Rig, len| {
+        rig.control.send_signalling(mn.spi, mn.local, mn.remote, 43, &vec![0; len])
+    };
+    assert_eq!(send(&mut rig, most + 1), Err(hearth_dataplane::ControlError::TooLarge));
+    send(&mut rig, most).unwrap();
+    rig.turns();
+    rig.is_silent();
+    assert_eq!(rig.drops(), [("buffer_room", 1)].into());
+    rig.finish();
+}
+
+/// A worker that stops counts what was riding.
+#[test]
+fn a_worker_stops_with_packets_under_way() {
+    let mut rig = Rig::with(|config| config.max_job_age_us = 1_000_000_000);
+    let mn = rig.attach(MobileNode::usual());
+    let inner = codec::ip(CN6.into(), mn.home6.into(), 17, b"x");
+    let frame = codec::ethernet(rig.mac(HOME), [2; 6], &inner);
+    for _ in 0..3 {
+        rig.inject(HOME, 0, &frame);
+    }
+    assert!(rig.workers[0].turn() >= 3);
+    rig.workers.clear();
+    rig.is_silent();
+    assert_eq!(rig.drops(), [("stopped", 3)].into());
+    rig.finish();
+}

@@ -207,5 +207,15 @@ fn a_control_thread_that_does_not_keep_up() {
     assert!(matches!(events[0], Event::Signalling { .. }), "signalling comes first");
     let host = events.len() as u64 - 1;
     assert_eq!(host + before["host_ring_full"], 1100);
+    // And signalling that nobody takes.
+    for _ in 0..1100 {
+        let packet = mn.sealed(&mn.plain(8, mn.seq, 135, &[59; 8]));
+        mn.seq += 1;
+        rig.send(ACCESS, &packet);
+    }
+    let dropped = rig.drops()["signalling_ring_full"];
+    assert!(dropped > 0);
+    // Both rings hold more than one poll takes.
+    assert_eq!(rig.events().len() as u64 + rig.events().len() as u64 + dropped, 1100);
     rig.finish();
 }

@@ -201,15 +201,21 @@ fn triple_des_waits_for_its_share() {
     rig.turns();
     assert_eq!(of(&slow, &early) + of(&slow, &rig.received(HOME)), 40);
     assert!(rig.drops().is_empty());
-    // Downlink waits too, and numbers are drawn in order.
-    let down = codec::ip(CN6.into(), slow.home6.into(), 17, b"slowly");
-    let frame = codec::ethernet(rig.mac(HOME), [2, 9, 9, 9, 9, 9], &down);
-    for _ in 0..40 {
-        rig.inject(HOME, 0, &frame);
+    // Downlink waits too, and nothing overtakes.
+    let mut expected = Vec::new();
+    for round in 0..4 {
+        for number in 0..10 {
+            let down = codec::ip(CN6.into(), slow.home6.into(), 17, &[round * 10 + number; 9]);
+            let frame = codec::ethernet(rig.mac(HOME), [2, 9, 9, 9, 9, 9], &down);
+            rig.inject(HOME, 0, &frame);
+            expected.push((u32::from(round * 10 + number), round * 10 + number));
+        }
+        rig.workers[0].turn();
     }
     rig.turns();
-    let numbers: Vec<u32> = rig.received(ACCESS).iter().map(|frame| slow.open(frame).seq).collect();
-    assert_eq!(numbers, (0..40).collect::<Vec<_>>());
+    let frames = rig.received(ACCESS);
+    let got = frames.iter().map(|frame| slow.open(frame)).map(|got| (got.seq, got.payload[40]));
+    assert_eq!(got.collect::<Vec<_>>(), expected);
     // 64 of each burst arrive per turn, 8 are taken.
     let (before, mut got) = (slow.seq, 0);
     for _ in 0..2 {

@@ -142,6 +142,29 @@ fn workers_run_and_stop() {
     rig.finish();
 }
 
+/// A worker that does not keep up: what does not fit into its ring is dropped by the one that
+/// received it.
+#[test]
+fn a_worker_that_does_not_keep_up() {
+    let mut rig = two();
+    let mut mn = rig.attach(MobileNode::usual());
+    let (mac, owner) = (rig.mac(ACCESS), 1);
+    let mut sent = 0;
+    while rig.counters().dropped_total() == 0 {
+        let frame = codec::ethernet(mac, [2; 6], &mn.data(&mn.inner6()));
+        rig.inject(ACCESS, 1 - owner, &frame);
+        rig.workers[1 - owner].turn();
+        sent += 1;
+    }
+    assert_eq!(rig.drops(), [("handover_ring_full", 1)].into());
+    let mut received = 0;
+    while rig.workers[owner].turn() > 0 {
+        received += rig.received(HOME).len();
+    }
+    assert_eq!(received, sent - 1);
+    rig.finish();
+}
+
 #[test]
 fn the_parts_may_go_to_threads() {
     const fn sendable<T: Send>() {}
