@@ -13,8 +13,8 @@ use crate::table::fib::Target;
 use crate::view::View;
 use crate::work::{Routed, Via, Work};
 
-/// The source address of frames that the dataplane makes up: packets for the kernel that came out
-/// of a tunnel. Locally administered.
+/// The address under which the kernel sees mobile nodes that are away: of packets that came out of
+/// a tunnel, and in answers to its questions. Locally administered.
 const TUNNEL_MAC: [u8; 6] = [0x02, 0x68, 0x65, 0x61, 0x72, 0x74];
 
 /// Gives a packet for one of the box's own addresses to the kernel.
@@ -69,7 +69,7 @@ pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
         work.lanes.routed.push(Routed { mbuf, ip, via: Via::Host });
         return;
     }
-    match answer(view, port, mbuf) {
+    match answer(view, port, TUNNEL_MAC, mbuf) {
         Ok(answer) => view.to_host(port, answer),
         Err(frame) => work.transmit(view, port, frame),
     }
@@ -77,21 +77,22 @@ pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
 
 /// A question from the link: who has this address?
 pub(crate) fn query_from_wire(view: &View, work: &mut Work, port: PortId, mbuf: Mbuf) {
-    match answer(view, port, mbuf) {
+    let mac = view.own_mac(port).unwrap_or_default();
+    match answer(view, port, mac, mbuf) {
         Ok(answer) => work.transmit(view, port, answer),
         Err(frame) => view.to_host(port, frame),
     }
 }
 
-/// Turns a question for a bound home address on this link into its answer; gives any other frame
-/// back.
-fn answer(view: &View, port: PortId, mut mbuf: Mbuf) -> Result<Mbuf, Mbuf> {
+/// Turns a question for a bound home address on this link into its answer, `mac`; gives any other
+/// frame back.
+fn answer(view: &View, port: PortId, mac: [u8; 6], mut mbuf: Mbuf) -> Result<Mbuf, Mbuf> {
     let Some(query) = Query::read(mbuf.data()) else { return Err(mbuf) };
     // A home address is answered for on its home link only: where its prefix is routed to.
     let here = matches!(view.target(query.target), Target::Port { port: home, .. } if home == port);
-    let (true, Some(mac)) = (here && view.bound(query.target).is_some(), view.own_mac(port)) else {
+    if !here || view.bound(query.target).is_none() {
         return Err(mbuf);
-    };
+    }
     let mut space = [0; ANSWER_ROOM];
     let len = query.answer(&mut space, mac, view.tables.service.ip6);
     let room = match mbuf.len().checked_sub(len) {

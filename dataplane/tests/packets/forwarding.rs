@@ -1,6 +1,6 @@
 //! Routes, tunnels to mobile nodes, neighbours (ENC-12, ENC-13, ENC-44, R-23, R-42).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hearth_dataplane::{DropReason as D, Route, SaParameters};
 use hearth_wire::directory::DirectionKeys;
@@ -289,6 +289,36 @@ fn routes_are_replaced_whole() {
         rig.send(HOME, &codec::ip(from, to, 1, &[8, 0, 0, 0]));
         assert!(matches!(rig.events()[..], [Event::Host { .. }]));
     }
+    rig.finish();
+}
+
+/// A thousand host routes of each family, and every one is found.
+#[test]
+fn many_routes() {
+    let mut rig = Rig::with(|config| config.max_routes = 4096);
+    let far = |n: u32| -> [IpAddr; 2] {
+        let spread = n.wrapping_mul(2_654_435_761);
+        let v6 = 0x2001_0db8_0077 << 80 | u128::from(spread) << 48 | u128::from(n);
+        [Ipv6Addr::from_bits(v6).into(), Ipv4Addr::from_bits(0x0a00_0000 | spread >> 8).into()]
+    };
+    let routes: Vec<_> = (0..1000)
+        .flat_map(far)
+        .map(|to| Route {
+            prefix: (to, if to.is_ipv4() { 32 } else { 128 }),
+            port: HOME,
+            gateway: Some(if to.is_ipv4() { CN4.into() } else { CN6.into() }),
+        })
+        .collect();
+    rig.tables.set_routes(&routes).unwrap();
+    for n in 0..1000 {
+        for to in far(n) {
+            let from: IpAddr = if to.is_ipv4() { GATEWAY4.into() } else { GATEWAY6.into() };
+            rig.send(ACCESS, &codec::ip(from, to, 17, b"x"));
+            assert_eq!(rig.received_one(HOME).destination(), CN_MAC, "{to}");
+        }
+    }
+    let too_many = vec![routes[0]; 4097];
+    assert_eq!(rig.tables.set_routes(&too_many), Err(hearth_dataplane::TableError::Full));
     rig.finish();
 }
 
