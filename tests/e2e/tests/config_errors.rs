@@ -15,7 +15,7 @@ use hearth_lab::{
 };
 
 /// One way to break a file: what is replaced by what, and the words of the complaint: the line's
-/// own text to find its number by, the key, and what a reader needs.
+/// own text to find it by, the key, and what a reader needs.
 struct Broken {
     from: &'static str,
     to: &'static str,
@@ -50,7 +50,9 @@ fn check(program: &str, right: &str, path: &Path, cases: &[Broken]) {
         let Broken { from, to, line, words } = case;
         assert!(right.contains(from), "{program}: {from:?} is not in the file");
         let text = right.replacen(from, to, 1);
-        let number = 1 + text.lines().position(|l| l.contains(line)).expect("the broken line");
+        let lines: Vec<&str> = text.lines().collect();
+        // Where two lines are at odds, the later one is wrong.
+        let number = 1 + lines.iter().rposition(|l| l.contains(line)).expect("the broken line");
         let output = check(&text);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let place = format!("{}:{number}: ", path.display());
@@ -82,7 +84,7 @@ fn hearthd_names_file_line_and_key() {
         broken("memory_mb", "memory_gb", "memory_gb", &["memory_gb", "memory_mb"]),
         broken("mtu: 1500", "mtu: wide", "mtu: wide", &["mtu"]),
         broken("2001:db8:b:1::/64", "2001:db8:b:1::/129", "/129", &["home_prefixes"]),
-        broken("iface=home0", "iface=acc0", "name: home", &["ports"]),
+        broken("iface=home0", "iface=acc0", "iface=acc0", &["ports"]),
         broken("2001:db8:c::1/64", "2001:db8:a::10/64", "2001:db8:a::10/64\", \"203", &["address"]),
         broken("  port: 7872", "  port: 78720", "78720", &["port"]),
         broken("spi_range: [1, 4096]", "spi_range: [0, 4096]", "[0, 4096]", &["spi_range"]),
@@ -103,19 +105,9 @@ fn hearth_hac_names_file_line_and_key() {
         broken("\"[::]:7873\",", "\"[::]:7873\", \"[::]:7873\",", "[::]:7873", &["listen"]),
         broken("scope: 1", "scope: 2", "scope: 2", &["scope"]),
         broken("suites: [\"AES_128_CBC_SHA\"]", "suites: [ROT13]", "ROT13", &["suites"]),
-        broken("203.0.113.145", "203.0.113.144", "psk-is-no-text", &["address"]),
+        broken("203.0.113.145", "203.0.113.144", "203.0.113.144", &["address"]),
     ];
-    // The address that occurs twice is named where it occurs the second time.
-    let (last, rest) = cases.split_last().unwrap();
-    check("hearth-hac", &right, &files.config("hac"), rest);
-    let text = right.replacen(last.from, last.to, 1);
-    std::fs::write(files.config("hac"), &text).unwrap();
-    let mut command = Programs::find().unwrap().command("hearth-hac").unwrap();
-    let output = output(command.arg("--config").arg(files.config("hac")).arg("--check")).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let second = text.lines().enumerate().filter(|(_, l)| l.contains(last.to)).nth(1).unwrap().0;
-    assert!(said.contains(&format!("hac.yaml:{}: ", second + 1)), "{said}");
-    assert_eq!(output.status.code(), Some(2));
+    check("hearth-hac", &right, &files.config("hac"), &cases);
 }
 
 #[test]

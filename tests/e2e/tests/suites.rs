@@ -46,7 +46,7 @@ fn one_combination(lab: &TestLab, suite: Suite, visited: Visited, scope: u8) {
     let status = node.status().unwrap();
     assert_eq!(status.suite.as_deref(), Some(suite.name()));
     assert_eq!(status.scope, Some(scope));
-    assert_eq!(status.nat, Some(visited == Visited::Nat4));
+    assert_eq!(status.nat.unwrap_or(false), visited == Visited::Nat4);
     let binding = lab.bindings().unwrap().remove(0);
     assert_eq!(binding.care_of_address, visited.care_of_address(0));
     lab.ping_both(&subscriber);

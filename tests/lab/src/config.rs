@@ -247,6 +247,8 @@ pub struct NodeTuning {
     pub lifetime: u32,
     /// Networks that it uses, the most wanted first.
     pub interfaces: Vec<&'static str>,
+    /// Seconds before the first retransmission of a Binding Update; RFC 6275 s.12 says 1.
+    pub retransmit_after: f32,
 }
 
 impl Default for NodeTuning {
@@ -257,6 +259,7 @@ impl Default for NodeTuning {
             psk: None,
             lifetime: 600,
             interfaces: vec!["visit6", "visit4"],
+            retransmit_after: 1.0,
         }
     }
 }
@@ -277,6 +280,9 @@ scope: {scope}
 interfaces: [{interfaces}]
 timers:
   lifetime: {lifetime}
+  initial_timeout: {retransmit}
+  first_registration_timeout: {retransmit}
+  max_timeout: {longest}
 "#,
         mn_id = subscriber.mn_id,
         psk = tuning.psk.as_ref().unwrap_or(&subscriber.psk),
@@ -286,5 +292,7 @@ timers:
         scope = subscriber.scope,
         interfaces = tuning.interfaces.join(", "),
         lifetime = tuning.lifetime,
+        retransmit = tuning.retransmit_after,
+        longest = 32.0 * tuning.retransmit_after.max(0.1),
     )
 }
