@@ -48,6 +48,9 @@ pub struct Config {
     pub busy_poll: bool,
     /// How long a packet may wait in a half-filled crypto batch under load, in microseconds of TSC.
     pub max_job_age_us: u32,
+    /// The same for 3DES, in microseconds. Finishing a half-filled 3DES batch holds up everything
+    /// else for hundreds of microseconds, so under load it should not happen often.
+    pub max_triple_des_job_age_us: u32,
     /// 3DES packets that one worker takes per turn; some hundred more wait for later turns, so that
     /// they do not hold up everybody else.
     pub triple_des_budget: u16,
@@ -67,6 +70,7 @@ impl Default for Config {
             path_mtu: 1500,
             busy_poll: false,
             max_job_age_us: 20,
+            max_triple_des_job_age_us: 1000,
             triple_des_budget: 32,
         }
     }

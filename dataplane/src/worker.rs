@@ -36,6 +36,7 @@ pub struct Worker {
     /// The epoch to report as soon as the packets up to this mark have left the lanes.
     riding: Option<(Epoch, Mark)>,
     max_job_age: u64,
+    max_triple_des_age: u64,
     busy_poll: bool,
     eal: Eal,
 }
@@ -79,6 +80,7 @@ impl Worker {
             tx: parts.queues.tx,
             triple_des_budget: parts.config.triple_des_budget,
         })?;
+        let cycles = |us: u32| u64::from(us) * clock::cycles_per_us();
         Ok(Self {
             view,
             work,
@@ -88,7 +90,8 @@ impl Worker {
             burst: Burst::new(),
             reader: parts.reader,
             riding: None,
-            max_job_age: u64::from(parts.config.max_job_age_us) * clock::cycles_per_us(),
+            max_job_age: cycles(parts.config.max_job_age_us),
+            max_triple_des_age: cycles(parts.config.max_triple_des_job_age_us),
             busy_poll: parts.config.busy_poll,
             eal: parts.eal.clone(),
         })
@@ -129,7 +132,10 @@ impl Worker {
         let due = if received == 0 {
             Rule::All
         } else {
-            Rule::Since(start.saturating_sub(self.max_job_age))
+            Rule::Since {
+                common: start.saturating_sub(self.max_job_age),
+                triple_des: start.saturating_sub(self.max_triple_des_age),
+            }
         };
         self.settle(due);
         self.work.flush(&self.view);

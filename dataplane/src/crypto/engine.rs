@@ -43,8 +43,8 @@ pub(crate) struct Settled {
 pub(crate) enum Rule {
     /// Those that are done; the others ride on.
     Ready,
-    /// And those that went in at this time or before.
-    Since(u64),
+    /// And those that went in at this time or before; for 3DES, at the other.
+    Since { common: u64, triple_des: u64 },
     /// All.
     All,
 }
@@ -98,19 +98,14 @@ impl Lanes {
         Some(Settled { mbuf: completed.mbuf, job, ok: completed.ok })
     }
 
-    fn next(&mut self, rule: Rule) -> Option<Settled> {
+    /// The oldest packet if it is done, or if it went in at `due` or before.
+    fn next(&mut self, due: Option<u64>) -> Option<Settled> {
         if self.submitted == self.finished {
             return None;
         }
         let completed = self.manager.completed().or_else(|| {
-            let due = match rule {
-                Rule::Ready => false,
-                Rule::All => true,
-                Rule::Since(time) => {
-                    self.flights.get(place(self.finished)).is_some_and(|(_, since)| *since <= time)
-                }
-            };
-            if due { self.manager.flush() } else { None }
+            let (_, since) = self.flights.get(place(self.finished))?;
+            if due.is_some_and(|due| *since <= due) { self.manager.flush() } else { None }
         })?;
         self.settle(completed)
     }
@@ -164,10 +159,15 @@ impl Engine {
 
     /// The next packet that comes out under this rule.
     pub(crate) fn next(&mut self, rule: Rule) -> Option<Settled> {
+        let (common, triple_des) = match rule {
+            Rule::Ready => (None, None),
+            Rule::Since { common, triple_des } => (Some(common), Some(triple_des)),
+            Rule::All => (Some(u64::MAX), Some(u64::MAX)),
+        };
         self.ready
             .pop_front()
-            .or_else(|| self.common.next(rule))
-            .or_else(|| self.triple_des.next(rule))
+            .or_else(|| self.common.next(common))
+            .or_else(|| self.triple_des.next(triple_des))
     }
 
     /// How many packets have gone in so far.
