@@ -87,6 +87,9 @@ impl Default for Timers {
 /// that does not know it stays silent.
 pub const SILENT_AFTER: u32 = 6;
 
+/// SAs that are kept at a time.
+const MAX_ASSOCIATIONS: usize = 4;
+
 /// What registration needs to know of a security association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Association {
@@ -338,6 +341,14 @@ impl Registration {
         self.bootstrap.succeeded();
         self.associations.push(association);
         self.unanswered = 0;
+        // While the home agent is silent each doubt brings another SA; the first of them goes.
+        let in_use = self.binding.as_ref().map(|binding| binding.spi);
+        if self.associations.len() > MAX_ASSOCIATIONS
+            && let Some(at) = self.associations.iter().position(|old| Some(old.spi) != in_use)
+        {
+            let spi = self.associations.remove(at).spi;
+            self.actions.push_back(Action::Forget(spi));
+        }
         self.reconsider(now);
     }
 

@@ -574,3 +574,18 @@ fn a_worn_sa_is_replaced_once() {
     bench.node.on_worn(spi(1));
     assert_eq!(bench.done(), [], "that one is on its way out");
 }
+
+/// A silent home agent brings new SAs without end; the binding's own stays among the few kept.
+#[test]
+fn unused_sas_do_not_pile_up() {
+    let mut bench = Bench::registered(&[net6()]);
+    let mut forgotten = vec![];
+    for number in 2..=9 {
+        bench.issue(number, 86400);
+        forgotten.extend(bench.done().into_iter().filter_map(|action| match action {
+            Action::Forget(spi) => Some(spi.get()),
+            _ => None,
+        }));
+    }
+    assert_eq!(forgotten, [2, 3, 4, 5, 6]);
+}

@@ -77,8 +77,11 @@ impl Registration {
         let stopping = exchange.purpose == Purpose::Deregistration;
         if !exchange.sent.is_empty() {
             self.unanswered = self.unanswered.saturating_add(1);
-            if !stopping && self.unanswered.is_multiple_of(SILENT_AFTER) {
+            let doubted = self.unanswered.is_multiple_of(SILENT_AFTER);
+            if !stopping && (doubted || self.unanswered == self.timers.attempts_per_path) {
                 self.report(Report::Unanswered(self.unanswered));
+            }
+            if !stopping && doubted {
                 self.request_bootstrap();
             }
         }
