@@ -8,17 +8,23 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
-};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+
+mod messages;
+mod monitor;
+
+use messages::{
+    address_message, family, host_prefix, is_no_route, is_unicast_route, link_of, messages,
+    rule_message,
+};
+pub use monitor::{Change, Monitor};
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,179 +283,4 @@ fn take_answers(
         }
     }
     Ok(false)
-}
-
-/// The messages of a datagram, as far as they can be read.
-fn messages(
-    mut datagram: &[u8],
-) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> + use<'_> {
-    std::iter::from_fn(move || {
-        loop {
-            let length = datagram.first_chunk::<4>().map(|octets| u32::from_ne_bytes(*octets))?;
-            let length = usize::try_from(length).ok().filter(|length| *length >= 16)?;
-            let message = datagram.get(..length)?;
-            datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-            // A kind that this program does not know is passed over.
-            if let Ok(message) = NetlinkMessage::deserialize(message) {
-                return Some(message);
-            }
-        }
-    })
-}
-
-fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
-}
-
-const fn host_prefix(address: IpAddr) -> u8 {
-    if address.is_ipv6() { 128 } else { 32 }
-}
-
-fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
-    let RouteNetlinkMessage::NewLink(link) = message else { return None };
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
-    Some(Link {
-        index: link.header.index,
-        name,
-        is_up: is_up(link),
-        is_loopback: link.header.flags.contains(LinkFlags::Loopback),
-    })
-}
-
-fn is_up(link: &LinkMessage) -> bool {
-    link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp)
-}
-
-fn address_message(index: u32, address: IpAddr) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = family(address);
-    message.header.index = index;
-    message.header.prefix_len = host_prefix(address);
-    if address.is_ipv6() {
-        message.header.flags = AddressHeaderFlags::Nodad;
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-    }
-    message.attributes.push(AddressAttribute::Local(address));
-    message.attributes.push(AddressAttribute::Address(address));
-    message
-}
-
-fn is_unicast_route(message: &RouteNetlinkMessage) -> bool {
-    matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast)
-}
-
-fn is_no_route(error: &io::Error) -> bool {
-    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, NotFound};
-    matches!(error.kind(), HostUnreachable | NetworkUnreachable | NotFound)
-}
-
-fn rule_message(rule: &Rule) -> RuleMessage {
-    let mut message = RuleMessage::default();
-    message.header.family = if rule.is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    let attributes = &mut message.attributes;
-    attributes.push(RuleAttribute::Priority(rule.priority));
-    attributes.push(RuleAttribute::Protocol(RouteProtocol::Static));
-    message.header.action = match rule.verdict {
-        Verdict::Table(table) => {
-            attributes.push(RuleAttribute::Table(table));
-            RuleAction::ToTable
-        }
-        Verdict::TableButDefault(table) => {
-            attributes.push(RuleAttribute::Table(table));
-            attributes.push(RuleAttribute::SuppressPrefixLen(0));
-            RuleAction::ToTable
-        }
-        Verdict::Goto(priority) => {
-            attributes.push(RuleAttribute::Goto(priority));
-            RuleAction::Goto
-        }
-        Verdict::Nop => RuleAction::Nop,
-    };
-    match rule.selector {
-        Selector::All => {}
-        Selector::From(address) => {
-            message.header.src_len = host_prefix(address);
-            attributes.push(RuleAttribute::Source(address));
-        }
-        Selector::To(address) => {
-            message.header.dst_len = host_prefix(address);
-            attributes.push(RuleAttribute::Destination(address));
-        }
-        Selector::Marked(mark) => attributes.push(RuleAttribute::FwMark(mark)),
-    }
-    message
-}
-
-/// A change of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// A link went down, lost its carrier or is gone.
-    LinkDown(u32),
-    /// A link lost an address.
-    AddressGone(u32, IpAddr),
-    /// Something else about links, addresses or routes; or changes were missed.
-    Other,
-}
-
-/// A socket that hears of changes.
-pub struct Monitor(Socket);
-
-/// Multicast groups of rtnetlink (linux/rtnetlink.h): LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
-/// IPV6_ROUTE.
-const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
-
-impl Monitor {
-    /// Opens the socket; changes from now on will be heard of.
-    ///
-    /// # Errors
-    /// As the kernel says.
-    pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        for group in GROUPS {
-            socket.add_membership(group)?;
-        }
-        Ok(Self(socket))
-    }
-
-    /// Waits for changes.
-    ///
-    /// # Errors
-    /// As the kernel says.
-    pub fn wait(&self) -> io::Result<Vec<Change>> {
-        match self.0.recv_from_full() {
-            Ok((datagram, _)) => Ok(messages(&datagram).filter_map(change_of).collect()),
-            // The kernel had more to say than the socket could hold.
-            Err(error)
-                if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
-            {
-                Ok(vec![Change::Other])
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn change_of(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Change> {
-    let NetlinkPayload::InnerMessage(message) = message.payload else { return None };
-    Some(match message {
-        RouteNetlinkMessage::NewLink(link) if !is_up(&link) => Change::LinkDown(link.header.index),
-        RouteNetlinkMessage::DelLink(link) => Change::LinkDown(link.header.index),
-        RouteNetlinkMessage::DelAddress(message) => {
-            let address = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(address) | AddressAttribute::Address(address) => {
-                    Some(*address)
-                }
-                _ => None,
-            });
-            match address {
-                Some(address) => Change::AddressGone(message.header.index, address),
-                None => Change::Other,
-            }
-        }
-        _ => Change::Other,
-    })
 }

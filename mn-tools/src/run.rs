@@ -2,28 +2,31 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hearth_wire::Spi;
 
 use crate::association::SecurityAssociation;
-use crate::bootstrap::{Grant, Proposal};
+use crate::bootstrap::Grant;
 use crate::config::Config;
 use crate::hac_client::{Failure, HacClient, unix_now};
-use crate::netlink::{Change, Monitor, Netlink};
-use crate::network::{Gaps, HomeAgent, Search, outer_socket, paths};
+use crate::netlink::{Change, Netlink};
+use crate::network::{Gaps, HomeAgent, Search, paths};
 use crate::path::Path;
-use crate::registration::{Action, Association, Registration, Update};
-use crate::signalling::{self, MAX_UPDATE, Received};
+use crate::registration::{Association, Registration};
+use crate::signalling::{self, Received};
 use crate::status::{AssociationInfo, Status};
-use crate::tun::{Addresses, Layout, Tun, mtu};
-use crate::tunnel::{self, Carry, IvSource, State, Tunnel, Worker};
+use crate::tun::{Layout, Tun};
+use crate::tunnel::{self, IvSource, Tunnel, Worker};
 
+mod actions;
 mod report;
+mod watch;
+
+use watch::{watch_network, watch_signals};
 
 /// Changes of the network come in flocks: link, address, route.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -132,41 +135,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
     node.registration.start();
     node.serve(&receiver);
     Ok(())
-}
-
-fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-    let forward = move || {
-        for _ in signals.forever() {
-            if events.send(Event::Stop).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(forward).map(drop)
-}
-
-fn watch_network(events: Sender<Event>) -> io::Result<()> {
-    let monitor = Monitor::open()?;
-    let forward = move || {
-        loop {
-            match monitor.wait() {
-                Ok(changes) if changes.is_empty() => {}
-                Ok(changes) => {
-                    if events.send(Event::Network(changes)).is_err() {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::error!(%error, "changes of the network are no longer seen");
-                    return;
-                }
-            }
-        }
-    };
-    thread::Builder::new().name("network".to_owned()).spawn(forward).map(drop)
 }
 
 impl Node {
@@ -353,139 +321,4 @@ impl Node {
             }
         }
     }
-
-    /// Does what the state machine wants; whether everything is over.
-    fn act(&mut self) -> bool {
-        while let Some(action) = self.registration.action() {
-            match action {
-                Action::Open(path) => self.open_path(path),
-                Action::Close(path) => drop(self.open.remove(&path)),
-                Action::Send(update) => self.send(&update),
-                Action::Carry(way) => {
-                    self.carry = way;
-                    self.publish();
-                }
-                Action::Forget(spi) => {
-                    self.held.retain(|held| held.sa.spi != spi);
-                    self.publish();
-                }
-                Action::Bootstrap => self.bootstrap(),
-                Action::Report(report) => self.report(report),
-                Action::Stopped => {
-                    self.write_stopped();
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    fn open_path(&mut self, path: Path) {
-        let opened = open_socket(&path, self.config.table).and_then(|socket| {
-            let socket = Arc::new(socket);
-            let tunnel = Arc::clone(&self.tunnel);
-            let downlink = Worker::downlink(tunnel, Arc::clone(&socket), self.tun.device())?;
-            Ok(OpenPath { socket, _downlink: downlink })
-        });
-        match opened {
-            Ok(open) => drop(self.open.insert(path, open)),
-            Err(error) => {
-                // The address may just have gone; the next look at the network will tell.
-                tracing::warn!(%path, %error, "no socket for this care-of address");
-                self.rescan_at.get_or_insert(Instant::now() + SETTLE);
-            }
-        }
-    }
-
-    fn send(&mut self, update: &Update) {
-        let held = self.held.iter().find(|held| held.sa.spi == update.spi);
-        let (Some(held), Some(open)) = (held, self.open.get(&update.path)) else { return };
-        let mut buffer = [0; MAX_UPDATE];
-        let iv = self.ivs.draw();
-        let Some(len) = signalling::seal_update(update, &held.sa, &iv, &mut buffer) else {
-            tracing::error!(spi = %update.spi, "the SA has no sequence number left");
-            return;
-        };
-        let frame = buffer.get(..len).unwrap_or_default();
-        // The first attempt may only report an ICMP error about an earlier packet. A Binding
-        // Update that is not sent is sent again by its timer.
-        if let Err(error) = open.socket.send(frame).or_else(|_| open.socket.send(frame)) {
-            tracing::warn!(path = %update.path, %error, "Binding Update not sent");
-        }
-    }
-
-    /// Tells the data path of the current SAs, home addresses and way.
-    fn publish(&self) {
-        let carry = self.carry.as_ref().and_then(|(path, spi)| {
-            let held = self.held.iter().find(|held| held.sa.spi == *spi)?;
-            let socket = Arc::clone(&self.open.get(path)?.socket);
-            Some(Carry { socket, sa: Arc::clone(&held.sa) })
-        });
-        let mut homes: Vec<IpAddr> = Vec::new();
-        for held in &self.held {
-            homes.push(held.sa.home_address.into());
-            homes.extend(held.sa.home_address_ip4.map(IpAddr::from));
-        }
-        let associations = self.held.iter().map(|held| Arc::clone(&held.sa)).collect();
-        self.tunnel.publish(State { associations, carry, homes });
-    }
-
-    /// Home addresses, routes and MTU as the binding's SA wants them.
-    fn configure_tun(&mut self) {
-        let spi = self.registration.binding().map(|binding| binding.spi);
-        let Some(held) = self.held.iter().find(|held| Some(held.sa.spi) == spi) else { return };
-        let home_agent = held.home_agent.addresses().into_iter().map(|address| address.ip());
-        let mut outside: Vec<IpAddr> = home_agent.chain([held.hac]).collect();
-        outside.extend(&self.config.hac.addresses);
-        outside.sort_unstable();
-        outside.dedup();
-        let addresses = Addresses {
-            home6: held.sa.home_address,
-            home4: held.sa.home_address_ip4.filter(|_| self.home4_bound),
-            outside,
-            mtu: mtu(held.sa.suite(), self.config.link_mtu),
-        };
-        match self.tun.configure(&addresses) {
-            Ok(()) => self.status.on_tunnel(addresses.home6, addresses.home4, addresses.mtu),
-            Err(error) => {
-                tracing::error!(%error, tun = self.config.tun, "the tunnel can't be set up");
-                self.status.on_error(&format!("the tunnel can't be set up: {error}"));
-            }
-        }
-    }
-
-    fn bootstrap(&self) {
-        let (config, hac) = (Arc::clone(&self.config), Arc::clone(&self.hac));
-        let events = self.events.clone();
-        let session = move || {
-            let begin = Instant::now();
-            let proposal = Proposal {
-                mn_id: &config.mn_id,
-                psk: config.psk.octets(),
-                suites: &config.suites,
-                scope: config.scope,
-            };
-            let outcome = hac.bootstrap(proposal);
-            let _ = events.send(Event::Bootstrapped(outcome, begin.elapsed()));
-        };
-        tracing::info!(hac = %self.config.hac.name, "bootstraps");
-        let thread = thread::Builder::new().name("bootstrap".to_owned()).spawn(session);
-        if let Err(error) = thread {
-            let text = format!("no thread for it: {error}");
-            let failure = Failure { text, retry_after: None, by_network: false };
-            let _ = self.events.send(Event::Bootstrapped(Err(failure), Duration::ZERO));
-        }
-    }
-}
-
-/// A socket from the path's care-of address to its home agent.
-fn open_socket(path: &Path, mark: u32) -> io::Result<UdpSocket> {
-    let socket = outer_socket(path.home_agent, Some(&path.interface), mark)?;
-    socket.bind(&SocketAddr::new(path.care_of, 0).into())?;
-    socket.connect(&path.home_agent.into())?;
-    // Beyond the system's limit where we may, up to it where we may not.
-    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
-        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    }
-    Ok(socket.into())
 }

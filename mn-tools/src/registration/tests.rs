@@ -1,7 +1,7 @@
 //! Recorded steps: what goes in, at which second, and what comes out.
 
 use super::*;
-use hearth_wire::mh::NatDetection;
+use hearth_wire::mh::{NatDetection, Status};
 
 /// A node, a clock and what the node wants done.
 struct Bench {

@@ -1,0 +1,119 @@
+//! What the requests look like, and what is read from the answers.
+
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_core::NetlinkMessage;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{RouteProtocol, RouteType};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::{Link, Rule, Selector, Verdict};
+
+/// The messages of a datagram, as far as they can be read.
+pub(super) fn messages(
+    mut datagram: &[u8],
+) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> + use<'_> {
+    std::iter::from_fn(move || {
+        loop {
+            let length = datagram.first_chunk::<4>().map(|octets| u32::from_ne_bytes(*octets))?;
+            let length = usize::try_from(length).ok().filter(|length| *length >= 16)?;
+            let message = datagram.get(..length)?;
+            datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+            // A kind that this program does not know is passed over.
+            if let Ok(message) = NetlinkMessage::deserialize(message) {
+                return Some(message);
+            }
+        }
+    })
+}
+
+pub(super) fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
+}
+
+pub(super) const fn host_prefix(address: IpAddr) -> u8 {
+    if address.is_ipv6() { 128 } else { 32 }
+}
+
+pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
+    let RouteNetlinkMessage::NewLink(link) = message else { return None };
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    Some(Link {
+        index: link.header.index,
+        name,
+        is_up: is_up(link),
+        is_loopback: link.header.flags.contains(LinkFlags::Loopback),
+    })
+}
+
+pub(super) fn is_up(link: &LinkMessage) -> bool {
+    link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp)
+}
+
+pub(super) fn address_message(index: u32, address: IpAddr) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.index = index;
+    message.header.prefix_len = host_prefix(address);
+    if address.is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    message.attributes.push(AddressAttribute::Local(address));
+    message.attributes.push(AddressAttribute::Address(address));
+    message
+}
+
+pub(super) fn is_unicast_route(message: &RouteNetlinkMessage) -> bool {
+    matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast)
+}
+
+pub(super) fn is_no_route(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, NotFound};
+    matches!(error.kind(), HostUnreachable | NetworkUnreachable | NotFound)
+}
+
+pub(super) fn rule_message(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = if rule.is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let attributes = &mut message.attributes;
+    attributes.push(RuleAttribute::Priority(rule.priority));
+    attributes.push(RuleAttribute::Protocol(RouteProtocol::Static));
+    message.header.action = match rule.verdict {
+        Verdict::Table(table) => {
+            attributes.push(RuleAttribute::Table(table));
+            RuleAction::ToTable
+        }
+        Verdict::TableButDefault(table) => {
+            attributes.push(RuleAttribute::Table(table));
+            attributes.push(RuleAttribute::SuppressPrefixLen(0));
+            RuleAction::ToTable
+        }
+        Verdict::Goto(priority) => {
+            attributes.push(RuleAttribute::Goto(priority));
+            RuleAction::Goto
+        }
+        Verdict::Nop => RuleAction::Nop,
+    };
+    match rule.selector {
+        Selector::All => {}
+        Selector::From(address) => {
+            message.header.src_len = host_prefix(address);
+            attributes.push(RuleAttribute::Source(address));
+        }
+        Selector::To(address) => {
+            message.header.dst_len = host_prefix(address);
+            attributes.push(RuleAttribute::Destination(address));
+        }
+        Selector::Marked(mark) => attributes.push(RuleAttribute::FwMark(mark)),
+    }
+    message
+}

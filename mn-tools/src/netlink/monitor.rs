@@ -1,0 +1,83 @@
+//! Changes of links, addresses and routes as the kernel tells of them.
+
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::messages::{is_up, messages};
+
+/// A change of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A link went down, lost its carrier or is gone.
+    LinkDown(u32),
+    /// A link lost an address.
+    AddressGone(u32, IpAddr),
+    /// Something else about links, addresses or routes; or changes were missed.
+    Other,
+}
+
+/// A socket that hears of changes.
+pub struct Monitor(Socket);
+
+/// Multicast groups of rtnetlink (linux/rtnetlink.h): LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
+/// IPV6_ROUTE.
+const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+
+impl Monitor {
+    /// Opens the socket; changes from now on will be heard of.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        for group in GROUPS {
+            socket.add_membership(group)?;
+        }
+        Ok(Self(socket))
+    }
+
+    /// Waits for changes.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn wait(&self) -> io::Result<Vec<Change>> {
+        match self.0.recv_from_full() {
+            Ok((datagram, _)) => Ok(messages(&datagram).filter_map(change_of).collect()),
+            // The kernel had more to say than the socket could hold.
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
+            {
+                Ok(vec![Change::Other])
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn change_of(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Change> {
+    let NetlinkPayload::InnerMessage(message) = message.payload else { return None };
+    Some(match message {
+        RouteNetlinkMessage::NewLink(link) if !is_up(&link) => Change::LinkDown(link.header.index),
+        RouteNetlinkMessage::DelLink(link) => Change::LinkDown(link.header.index),
+        RouteNetlinkMessage::DelAddress(message) => {
+            let address = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) | AddressAttribute::Address(address) => {
+                    Some(*address)
+                }
+                _ => None,
+            });
+            match address {
+                Some(address) => Change::AddressGone(message.header.index, address),
+                None => Change::Other,
+            }
+        }
+        _ => Change::Other,
+    })
+}
