@@ -15,23 +15,35 @@ use crate::work::{Hop, Outgoing, Work};
 /// Sends the packets of the lane.
 pub(crate) fn send(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.outgoing);
-    // Neighbouring packets of a burst often share the next hop.
+    // Packets of a burst often share their destination and their next hop.
+    let mut last = None;
     let mut known = None;
-    for Outgoing { mbuf, hop } in lane.drain(..) {
-        let hop = match hop {
+    for Outgoing { mbuf, hop: wanted } in lane.drain(..) {
+        let hop = match wanted {
             Hop::Via(port, next_hop) => Some((port, next_hop)),
-            Hop::To(destination) => match view.target(destination) {
-                Target::Port { port, gateway } => Some((port, gateway.unwrap_or(destination))),
-                // The box's own address is no care-of address.
-                Target::Local | Target::None => None,
+            Hop::To(destination) => match last {
+                Some((to, hop)) if to == destination => hop,
+                _ => next_hop(view, destination),
             },
         };
+        if let Hop::To(destination) = wanted {
+            last = Some((destination, hop));
+        }
         match hop {
             Some((port, next_hop)) => to_neighbour(view, work, mbuf, (port, next_hop), &mut known),
             None => view.drop(mbuf, DropReason::NoRoute),
         }
     }
     work.lanes.outgoing = lane;
+}
+
+/// Port and neighbour on the way to a destination.
+fn next_hop(view: &View, destination: IpAddr) -> Option<(PortId, IpAddr)> {
+    match view.target(destination) {
+        Target::Port { port, gateway } => Some((port, gateway.unwrap_or(destination))),
+        // The box's own address is no care-of address.
+        Target::Local | Target::None => None,
+    }
 }
 
 /// A neighbour that was looked up before in this call.

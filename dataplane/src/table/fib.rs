@@ -113,12 +113,12 @@ impl Routes {
 
     /// Looks up one address.
     pub(crate) fn lookup(&self, address: IpAddr) -> Target {
-        let mut found = Target::None;
+        let mut number = [0];
         match address {
-            IpAddr::V4(v4) => self.lookup4(&[v4.to_bits()], |_, target| found = target),
-            IpAddr::V6(v6) => self.lookup6(&[v6.octets()], |_, target| found = target),
+            IpAddr::V4(v4) => self.fib4.lookup_bulk(&[v4.to_bits()], &mut number),
+            IpAddr::V6(v6) => self.fib6.lookup_bulk(&[v6.octets()], &mut number),
         }
-        found
+        self.target(number[0])
     }
 
     fn target(&self, number: u64) -> Target {

@@ -72,8 +72,8 @@ pub(crate) struct WriterParts<'a> {
 impl TableWriter {
     pub(crate) fn new(parts: WriterParts<'_>) -> Result<Self, BuildError> {
         let WriterParts { tables, eal, qsbr, config, ports, name } = parts;
-        // rte_hash spreads keys over buckets; some room keeps it from filling up unevenly.
-        let homes = config.max_bindings.saturating_add(config.max_bindings / 4).max(64);
+        // Keys that were taken out keep their place until a grace period has passed.
+        let homes = config.max_bindings.saturating_add(SPARE_BINDINGS);
         let hash = |_| BuildError::Dpdk("a hash table");
         Ok(Self {
             homes6: HashWriter::new(eal, &format!("{name}_h6"), homes, &qsbr).map_err(hash)?,

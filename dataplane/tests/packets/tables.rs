@@ -1,6 +1,6 @@
 //! Changes of the tables while packets flow: hand-over, carriers, ends, and what is refused.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hearth_dataplane::{Binding, DropReason as D, PortId, Route, SaParameters, TableError};
 use hearth_wire::directory::DirectionKeys;
@@ -48,6 +48,29 @@ fn entries_are_used_again() {
             rig.reclaim();
         }
     }
+    rig.send(HOME, &codec::ip(CN6.into(), mn.home6.into(), 17, b"x"));
+    mn.open(&rig.received_one(ACCESS));
+    rig.finish();
+}
+
+/// Mobile nodes come and go, many more than there is room for at one time.
+#[test]
+fn home_addresses_are_used_again() {
+    let mut rig = Rig::new();
+    let mut mn = MobileNode::usual();
+    rig.insert_sa(&mn);
+    for round in 0..20_000_u32 {
+        let [_, _, high, low] = round.to_be_bytes();
+        mn.home6 = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 7, round as u16);
+        mn.home4 = Ipv4Addr::new(203, 0, high, low);
+        rig.bind(&mn);
+        assert!(rig.tables.unbind(mn.home6));
+        if round % 500 == 0 {
+            rig.reclaim();
+        }
+    }
+    assert_eq!(rig.tables.bindings(), 0);
+    rig.bind(&mn);
     rig.send(HOME, &codec::ip(CN6.into(), mn.home6.into(), 17, b"x"));
     mn.open(&rig.received_one(ACCESS));
     rig.finish();
