@@ -3,8 +3,8 @@
 
 use std::{path::Path, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use hearth_lab::{Lab, LabOptions, Result, demo, wait};
+use clap::{Parser, Subcommand, ValueEnum};
+use hearth_lab::{Lab, LabOptions, Result, demo, network::Network, plan::Visited, wait};
 
 /// Bring up the lab of network namespaces, take it down, or run the demo in it.
 #[derive(Debug, Parser)]
@@ -18,10 +18,35 @@ struct Arguments {
 enum Command {
     /// Bring up the lab and leave it there; target/lab/lab.json describes it.
     Up,
+    /// Move the mobile node of a lab that is up.
+    Move {
+        /// Where to: one network with the other one gone, or both up at once.
+        to: Place,
+    },
     /// Remove every trace of the lab.
     Down,
     /// Bring up the lab, move a mobile node during a TCP transfer, report, and take the lab down.
     Demo,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Place {
+    /// The IPv6-only network.
+    Net6,
+    /// The IPv4 network behind the NAT.
+    Nat4,
+    /// Both, as after `up`.
+    Both,
+}
+
+impl Place {
+    fn networks(self) -> &'static [Visited] {
+        match self {
+            Self::Net6 => &[Visited::Net6],
+            Self::Nat4 => &[Visited::Nat4],
+            Self::Both => &Visited::ALL,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -42,7 +67,12 @@ fn act(command: &Command) -> Result<bool> {
     match command {
         Command::Up => {
             let lab = Lab::up(options)?;
+            place(&lab.network, Place::Both)?;
             println!("lab: up, described in {}", lab.options.files.description().display());
+            Ok(true)
+        }
+        Command::Move { to } => {
+            place(&Network::named(&options.prefix, options.mobile_nodes), *to)?;
             Ok(true)
         }
         Command::Down => {
@@ -56,4 +86,14 @@ fn act(command: &Command) -> Result<bool> {
             Ok(report.ok)
         }
     }
+}
+
+/// Takes the mobile node out of the networks where it should not be, then into those where it
+/// should.
+fn place(network: &Network, place: Place) -> Result<()> {
+    let wanted = place.networks();
+    for visited in Visited::ALL.into_iter().filter(|visited| !wanted.contains(visited)) {
+        network.detach(0, visited)?;
+    }
+    wanted.iter().try_for_each(|visited| network.attach(0, *visited))
 }

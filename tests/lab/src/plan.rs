@@ -12,6 +12,9 @@
 //!                            hearth-nat4 (masquerade)
 //! ```
 //!
+//! `hearth-lab up` leaves the mobile node attached to both visited networks; `hearth-lab move net6`,
+//! `move nat4` and `move both` change that. The demo moves with the old network gone first.
+//!
 //! Home addresses: 2001:db8:b:1::/64 and 203.0.113.128/25, routed by the correspondent to the home
 //! agent's home port.
 
