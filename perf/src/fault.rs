@@ -1,0 +1,68 @@
+//! Why something could not be measured.
+
+use hearth_dataplane::{BuildError, DropReason, TableError};
+use hearth_dpdk::{EalError, Errno, MultiBufferError, OpError, PortError};
+use thiserror::Error;
+
+/// Why something could not be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum Fault {
+    /// DPDK did not start.
+    #[error("{0}")]
+    Eal(#[from] EalError),
+    /// DPDK refused to make an object.
+    #[error("DPDK refused to make {0}: {1}")]
+    Dpdk(&'static str, Errno),
+    /// A port made of rings could not be opened.
+    #[error("{0}")]
+    Port(#[from] PortError),
+    /// The crypto library does not run.
+    #[error("{0}")]
+    Crypto(#[from] MultiBufferError),
+    /// The dataplane could not be built.
+    #[error("the dataplane: {0}")]
+    Build(#[from] BuildError),
+    /// The dataplane refused an SA, a binding or a route.
+    #[error("the dataplane's tables: {0}")]
+    Table(#[from] TableError),
+    /// A key's length is not the suite's, or an address is out of range.
+    #[error("the mobile node number {0} can't be made")]
+    Station(u16),
+    /// A packet does not fit its buffer.
+    #[error("a packet does not fit its buffer")]
+    Room,
+    /// The pool has run out of buffers.
+    #[error("the pool has run out of buffers")]
+    Pool,
+    /// The raw side did not take an operation.
+    #[error("the raw side did not take an operation: {0}")]
+    Op(#[from] OpError),
+    /// The crypto library did not carry out an operation.
+    #[error("ipsec-mb did not carry out an operation")]
+    NotDone,
+    /// Packets went into the pipeline that did not come out.
+    #[error("of {sent} packets {received} came out; drop reason: {}", reason(*.drop))]
+    Lost {
+        /// Put in.
+        sent: usize,
+        /// Came out.
+        received: usize,
+        /// A reason for which some were dropped.
+        drop: Option<DropReason>,
+    },
+    /// A packet came out with the wrong content.
+    #[error("packet {0} came out with the wrong content")]
+    Content(usize),
+    /// Too few pairs in which the kernel left the core alone.
+    #[error("the machine is too busy: {undisturbed} undisturbed pairs of {taken}")]
+    Busy {
+        /// Pairs without preemption.
+        undisturbed: usize,
+        /// All pairs.
+        taken: usize,
+    },
+}
+
+fn reason(drop: Option<DropReason>) -> &'static str {
+    drop.map_or("none", DropReason::name)
+}

@@ -1,1 +1,0 @@
-//! The performance lab: every figure a ratio taken in one run.
