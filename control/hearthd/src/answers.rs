@@ -1,9 +1,7 @@
 //! Rows for the API.
 
-use std::time::SystemTime;
-
 use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow};
-use hearth_home_agent::{Refusal, WallClock};
+use hearth_home_agent::Refusal;
 
 use crate::control::Control;
 use crate::server::Question;
@@ -47,9 +45,7 @@ impl Control {
     }
 
     fn sas(&self) -> Vec<SaRow> {
-        let since_epoch =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let clock = WallClock::new(self.now(), since_epoch);
+        let clock = self.wall_clock();
         let mut rows: Vec<_> = self
             .parts
             .home_agent

@@ -50,7 +50,7 @@ pub struct Eal {
     /// Prefix of DPDK's runtime files; one per process on a machine.
     pub file_prefix: String,
     /// The core of the control thread.
-    pub control_core: u32,
+    pub control_core: Spanned<u32>,
 }
 
 impl Default for Eal {
@@ -60,7 +60,7 @@ impl Default for Eal {
             huge_pages: true,
             memory_mb: Spanned::new(512, at, at),
             file_prefix: "hearth".into(),
-            control_core: 0,
+            control_core: Spanned::new(0, at, at),
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Port {
 #[serde(deny_unknown_fields)]
 pub struct HomeAgent {
     /// The name under which the HAC's YAML knows this home agent.
-    pub name: String,
+    pub name: Spanned<String>,
     /// The IPv6 home agent address: the one that the HAC hands out.
     pub address_ip6: Spanned<Ipv6Addr>,
     /// The IPv4 home agent address, for mobile nodes in IPv4 networks.
@@ -112,11 +112,11 @@ pub struct HomeAgent {
     pub max_lifetime: Spanned<u32>,
     /// Refresh time in seconds that mobile nodes behind a NAT are told. Default: 110.
     #[serde(default = "default_nat_refresh")]
-    pub nat_refresh: u32,
+    pub nat_refresh: Spanned<u32>,
     /// How long an older SA carries data after the first BU under a newer one, in seconds (R-15).
     /// Default: 10.
     #[serde(default = "default_sa_grace")]
-    pub sa_grace: u32,
+    pub sa_grace: Spanned<u32>,
     /// Follow the outer source of IPv6 Binding Updates too (NAT66), instead of the authenticated
     /// Alternate Care-of Address option (R-36). Default: off.
     #[serde(default)]
@@ -197,12 +197,12 @@ fn default_max_lifetime() -> Spanned<u32> {
     Spanned::new(3600, Location::UNKNOWN, Location::UNKNOWN)
 }
 
-const fn default_nat_refresh() -> u32 {
-    110
+fn default_nat_refresh() -> Spanned<u32> {
+    Spanned::new(110, Location::UNKNOWN, Location::UNKNOWN)
 }
 
-const fn default_sa_grace() -> u32 {
-    10
+fn default_sa_grace() -> Spanned<u32> {
+    Spanned::new(10, Location::UNKNOWN, Location::UNKNOWN)
 }
 
 /// Reads and checks the file at `path`.
@@ -277,12 +277,18 @@ const DEVICE_FORMS: &str = "neither a PCI address (0000:01:00.0) nor a DPDK virt
                             (net_af_packet,iface=eth1)";
 
 fn check_workers(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let exists = |core: u32| usize::try_from(core).is_ok_and(|core| core < available);
+    let control = &config.eal.control_core;
+    if !exists(control.value) {
+        let message = format!("core {} does not exist; 0 to {}", control.value, available - 1);
+        return Err(document.error(control.referenced, "eal.control_core", message));
+    }
     let mut cores = HashMap::new();
     for (index, worker) in config.workers.iter().enumerate() {
         let key = format!("workers[{index}].core");
         let at = worker.core.referenced;
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
-        if usize::try_from(worker.core.value).unwrap_or(usize::MAX) >= available {
+        if !exists(worker.core.value) {
             let message =
                 format!("core {} does not exist; 0 to {}", worker.core.value, available - 1);
             return Err(document.error(at, key, message));
@@ -325,10 +331,20 @@ fn check_home_agent(document: &Document<Config>, config: &Config) -> Result<(), 
         let at = home_agent.spi_range.referenced;
         return Err(document.error(at, "home_agent.spi_range", message));
     }
-    let lifetime = &home_agent.max_lifetime;
-    if !(4..=262_140).contains(&lifetime.value) {
-        let message = format!("{} is out of range; 4 to 262140 seconds", lifetime.value);
-        return Err(document.error(lifetime.referenced, "home_agent.max_lifetime", message));
+    if !(1..=255).contains(&home_agent.name.value.len()) {
+        let message = "1 to 255 octets, as under home_agents in the HAC's YAML";
+        return Err(document.error(home_agent.name.referenced, "home_agent.name", message));
+    }
+    let seconds = [
+        (&home_agent.max_lifetime, "home_agent.max_lifetime", 4, 262_140),
+        (&home_agent.nat_refresh, "home_agent.nat_refresh", 1, 86_400),
+        (&home_agent.sa_grace, "home_agent.sa_grace", 0, 3600),
+    ];
+    for (value, key, least, most) in seconds {
+        if !(least..=most).contains(&value.value) {
+            let message = format!("{} is out of range; {least} to {most} seconds", value.value);
+            return Err(document.error(value.referenced, key, message));
+        }
     }
     check_home_prefixes(document, home_agent)
 }

@@ -12,22 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
-use hearth_dataplane::{
-    Binding, ControlPort, Counters, FromWorker, HeldPacket, PortId, SaParameters, TableWriter,
-};
-use hearth_home_agent::{Action, Event, HomeAgent, SaInfo, SignallingPacket, Timestamp, WallClock};
-use hearth_wire::SeqNo;
-use hearth_wire::directory::{SaRecord, Update};
+use hearth_dataplane::{ControlPort, Counters, FromWorker, HeldPacket, PortId, TableWriter};
+use hearth_home_agent::{Action, Event, HomeAgent, SignallingPacket, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, warn};
 
 use crate::config::Config;
-use crate::directory::{Directory, FromDirectory};
+use crate::decisions::Draining;
+use crate::directory::Directory;
 use crate::host_path::Tap;
 use crate::kernel::{Change, Kernel};
 use crate::lookups::Lookups;
 use crate::neighbours::Neighbours;
-use crate::notices;
 use crate::routes::Routes;
 use crate::sa_limits::SaLimits;
 use crate::server::Question;
@@ -80,10 +76,12 @@ pub struct Control {
     start: Instant,
     pub(crate) host_queue_full: u64,
     pub(crate) neighbours: Neighbours<HeldPacket>,
-    limits: SaLimits,
-    lookups: Lookups,
+    pub(crate) limits: SaLimits,
+    pub(crate) lookups: Lookups,
+    pub(crate) draining: Draining,
+    pub(crate) clock: Option<(Instant, SystemTime)>,
     routes: Routes,
-    actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
     housekept: Instant,
@@ -103,6 +101,8 @@ impl Control {
             neighbours: Neighbours::default(),
             limits: SaLimits::default(),
             lookups: Lookups::default(),
+            draining: Draining::new(),
+            clock: None,
             routes: Routes::default(),
             actions: Vec::new(),
             unresolved: Vec::new(),
@@ -197,109 +197,6 @@ impl Control {
         Ok(count)
     }
 
-    fn take_from_directory(&mut self, update: FromDirectory) {
-        match update {
-            FromDirectory::WatchBegun => self.tell(Event::WatchBegun),
-            FromDirectory::Update(Update::Synced) => {
-                self.parts.horizon.synced();
-                self.tell(Event::WatchSynced);
-            }
-            FromDirectory::Update(Update::Revoked(spi)) => self.tell(Event::SaRevoked(spi)),
-            FromDirectory::Update(Update::Unknown(spi)) => {
-                self.lookups.unknown(spi, Instant::now());
-            }
-            FromDirectory::Update(Update::Issued(record)) => self.issued(&record),
-        }
-    }
-
-    fn issued(&mut self, record: &SaRecord) {
-        self.lookups.issued(record.spi);
-        match self.parts.horizon.admit(record.spi) {
-            Ok(true) => {}
-            Ok(false) => {
-                debug!(spi = %record.spi, mn_id = %record.mn_id, "SA of before the restart (R-23)");
-                return;
-            }
-            Err(error) => {
-                error!(spi = %record.spi, %error, "SA not installed: its SPI can't be recorded");
-                return;
-            }
-        }
-        let since_epoch =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let end = WallClock::new(self.now(), since_epoch).timestamp(record.validity_end);
-        let info = SaInfo::from_record(record, end);
-        let now = self.now();
-        self.parts.home_agent.handle(now, Event::SaIssued(info), &mut self.actions);
-        self.act(Some(record));
-    }
-
-    fn tell(&mut self, event: Event<'_>) {
-        let now = self.now();
-        self.parts.home_agent.handle(now, event, &mut self.actions);
-        self.act(None);
-    }
-
-    /// Does what the home agent decided; `record` is the one it was told of, if it was.
-    fn act(&mut self, record: Option<&SaRecord>) {
-        let mut actions = std::mem::take(&mut self.actions);
-        for action in actions.drain(..) {
-            if let Err(error) = self.act_on(action, record) {
-                warn!(%error, "a decision of the home agent could not be carried out");
-            }
-        }
-        self.actions = actions;
-    }
-
-    fn act_on(
-        &mut self,
-        action: Action,
-        record: Option<&SaRecord>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        let Parts { tables, workers, macs, .. } = &mut self.parts;
-        match action {
-            Action::SendSignalling { spi, local, remote, next_header, payload } => {
-                workers.send_signalling(spi, local, remote, next_header, &payload)?;
-            }
-            Action::SendData { packet, .. } => {
-                let frame = notices::frame_from_host(macs.first().copied(), &packet);
-                workers.send_from_host(PortId(0), &frame)?;
-            }
-            Action::Bind { home_address, ipv4_home_address, spi, local, remote, carriers } => {
-                let binding = Binding { home_address, ipv4_home_address, spi, local, remote };
-                tables.bind(&binding, &carriers)?;
-            }
-            Action::Unbind { home_address } => {
-                tables.unbind(home_address);
-            }
-            Action::InstallSa(spi) => {
-                if let Some(record) = record.filter(|record| record.spi == spi) {
-                    self.install(record)?;
-                }
-            }
-            Action::RemoveSa(spi) => {
-                self.limits.forget(spi);
-                tables.remove_sa(spi)?;
-            }
-            Action::Notice(notice) => notices::log(&notice),
-            Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
-        }
-        Ok(())
-    }
-
-    fn install(&mut self, record: &SaRecord) -> Result<(), hearth_dataplane::TableError> {
-        self.parts.tables.insert_sa(&SaParameters {
-            spi: record.spi,
-            suite: record.suite,
-            scope: record.scope,
-            mn_to_ha: &record.mn_to_ha,
-            ha_to_mn: &record.ha_to_mn,
-            next_outbound: SeqNo(0),
-        })?;
-        self.limits.watch(record.spi, record.suite);
-        Ok(())
-    }
-
     fn kernel_changed(&mut self, change: Change) {
         match change {
             Change::Routes(routes) => self.routes.set_routes(routes),
@@ -343,6 +240,8 @@ impl Control {
         }
         self.housekept = instant;
         self.parts.tables.reclaim();
+        self.retry_draining();
+        self.follow_wall_clock();
         self.routes.apply(&mut self.parts.tables, instant);
         self.neighbours.expire(instant);
         if let Err(error) = self.parts.horizon.keep_ahead() {

@@ -11,6 +11,7 @@ use hearth_dpdk::{
     Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Port, PortConfig, PortError,
 };
 use hearth_home_agent::{HomeAgent, Policy};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use thiserror::Error;
 use tracing::{error, info};
@@ -74,6 +75,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(system("signals"))?;
     }
+    harden().map_err(system("hardening"))?;
     let horizon = SpiHorizon::open(&config.state_dir, config.home_agent.spi_range.value.0)
         .map_err(system("state"))?;
     let waker = Waker::new().map_err(system("eventfd"))?;
@@ -84,7 +86,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let directory = watch_directory(&config, &waker).map_err(system("SA directory"))?;
 
     let eal = Eal::init(&eal_options(&config))?;
-    pin(config.eal.control_core).map_err(system("pinning the control thread"))?;
+    pin(config.eal.control_core.value).map_err(system("pinning the control thread"))?;
     let pool = Mempool::new(&eal, "hearth", config.tables.mbufs.value, 256, data_room(&config))
         .map_err(DaemonError::Mempool)?;
     let Ports { ports, setups, macs } = open_ports(&eal, &config, &pool)?;
@@ -132,7 +134,7 @@ fn watch_directory(config: &Config, waker: &Waker) -> io::Result<Directory> {
     let directory = DirectoryConfig {
         socket: config.sa_directory.socket.clone(),
         uid: config.sa_directory.uid,
-        home_agent: config.home_agent.name.as_str().into(),
+        home_agent: config.home_agent.name.value.as_str().into(),
     };
     Directory::watch(directory, waker.clone())
 }
@@ -148,7 +150,7 @@ fn eal_options(config: &Config) -> EalOptions {
         huge_pages: config.eal.huge_pages,
         memory_mb: config.eal.memory_mb.value,
         file_prefix: config.eal.file_prefix.clone(),
-        main_core: usize::try_from(config.eal.control_core).ok(),
+        main_core: usize::try_from(config.eal.control_core.value).ok(),
         vdevs: devices.iter().filter_map(|(index, device)| device.vdev(*index)).collect(),
         pci_allow: devices
             .iter()
@@ -242,9 +244,9 @@ fn policy(config: &Config) -> Policy {
         ha_addresses: own.chain([home_agent.address_ip6.value.into()]).chain(ip4).collect(),
         max_lifetime: seconds(home_agent.max_lifetime.value),
         max_bindings: usize::try_from(config.tables.max_bindings.value).unwrap_or(usize::MAX),
-        nat_refresh_time: home_agent.nat_refresh,
+        nat_refresh_time: home_agent.nat_refresh.value,
         nat66_follow_source: home_agent.nat66_follow_source,
-        sa_grace: seconds(home_agent.sa_grace),
+        sa_grace: seconds(home_agent.sa_grace.value),
         ..Policy::default()
     }
 }
@@ -267,6 +269,12 @@ fn start_workers(
         threads.push(thread.map_err(system("starting a worker"))?);
     }
     Ok(threads)
+}
+
+/// No core dumps, and nobody of the same user reads this process's memory: it holds every key.
+fn harden() -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 /// Pins the calling thread to `core`.

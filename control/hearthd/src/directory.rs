@@ -5,6 +5,7 @@
 //! new connection begins a new watch, which resynchronises.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +71,14 @@ impl Directory {
     #[must_use]
     pub fn next(&self) -> Option<FromDirectory> {
         self.updates.try_recv().ok()
+    }
+
+    /// Ends the connection: the next one begins a new watch, which replays everything.
+    pub fn resynchronise(&self) {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stream) = connection.as_ref() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Asks for the record of `spi`. Never waits: while the HAC is away or behind, nothing is
@@ -186,4 +195,109 @@ impl Watcher {
 
 fn broken(error: hearth_wire::directory::DirectoryError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("broken record: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearth_wire::directory::{decode_request, encode_update};
+    use std::os::unix::net::UnixListener;
+
+    struct Hac {
+        listener: UnixListener,
+        folder: tempfile::TempDir,
+    }
+
+    impl Hac {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let listener = UnixListener::bind(folder.path().join("directory.sock")).unwrap();
+            Self { listener, folder }
+        }
+
+        fn watched_by(&self, uid: Option<u32>) -> Directory {
+            let socket = self.folder.path().join("directory.sock");
+            let config = DirectoryConfig { socket, uid, home_agent: "ha1".into() };
+            Directory::watch(config, Waker::new().unwrap()).unwrap()
+        }
+
+        /// The next connection; its first request has to be the watch.
+        fn accept(&self) -> UnixStream {
+            let mut stream = self.listener.accept().unwrap().0;
+            assert_eq!(request(&mut stream), Request::Watch { home_agent: "ha1".into() });
+            stream
+        }
+    }
+
+    fn request(stream: &mut UnixStream) -> Request {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut body).unwrap();
+        decode_request(&body).unwrap()
+    }
+
+    fn next(directory: &Directory) -> FromDirectory {
+        directory.updates.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+
+    #[test]
+    fn a_broken_connection_begins_a_new_watch() {
+        let hac = Hac::new();
+        let directory = hac.watched_by(None);
+        for _ in 0..2 {
+            let mut stream = hac.accept();
+            stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+            assert!(matches!(next(&directory), FromDirectory::WatchBegun));
+            assert!(matches!(next(&directory), FromDirectory::Update(Update::Synced)));
+        }
+    }
+
+    #[test]
+    fn a_resynchronisation_begins_a_new_watch() {
+        let hac = Hac::new();
+        let directory = hac.watched_by(None);
+        let _first = hac.accept();
+        assert!(matches!(next(&directory), FromDirectory::WatchBegun));
+        directory.resynchronise();
+        let _second = hac.accept();
+        assert!(matches!(next(&directory), FromDirectory::WatchBegun));
+    }
+
+    #[test]
+    fn an_update_in_pieces_is_read_and_a_lookup_reaches_the_hac() {
+        let hac = Hac::new();
+        let directory = hac.watched_by(None);
+        let mut stream = hac.accept();
+        let spi = Spi::new(77).unwrap();
+        assert!(matches!(next(&directory), FromDirectory::WatchBegun));
+        directory.lookup(spi);
+        assert_eq!(request(&mut stream), Request::Lookup { spi });
+        for octet in encode_update(&Update::Unknown(spi)).unwrap().iter() {
+            stream.write_all(&[*octet]).unwrap();
+        }
+        let update = next(&directory);
+        assert!(matches!(update, FromDirectory::Update(Update::Unknown(of)) if of == spi));
+    }
+
+    #[test]
+    fn nobody_but_the_hacs_user_is_believed() {
+        let hac = Hac::new();
+        let own = rustix::process::geteuid().as_raw();
+        let directory = hac.watched_by(Some(own + 1));
+        let mut stream = hac.listener.accept().unwrap().0;
+        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "it leaves without a request");
+        assert!(directory.next().is_none());
+    }
+
+    #[test]
+    fn a_broken_record_ends_the_connection_not_the_watcher() {
+        let hac = Hac::new();
+        let directory = hac.watched_by(None);
+        let mut stream = hac.accept();
+        stream.write_all(&[0, 0, 0, 1, 0xff]).unwrap();
+        let _again = hac.accept();
+        assert!(matches!(next(&directory), FromDirectory::WatchBegun));
+        assert!(matches!(next(&directory), FromDirectory::WatchBegun));
+    }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`] | reads and checks `hearthd.yaml` |
 //! | [`daemon`] | puts the daemon together and takes it apart |
-//! | [`control`] | the control thread |
+//! | [`control`] | the control thread; `decisions` carries out what the home agent decided |
 //! | [`neighbours`] | packets that wait for a link-layer address |
 //! | [`sa_limits`] | SAs that have carried too much |
 //! | [`directory`] | watches the HAC's SA directory |
@@ -22,6 +22,7 @@ mod answers;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod decisions;
 pub mod directory;
 pub mod host_path;
 pub mod kernel;

@@ -1,5 +1,6 @@
 //! `hearthd`: the Mobile IPv6 home agent daemon.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,10 +37,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let filter = match &arguments.log {
-        Some(filter) => EnvFilter::new(filter),
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        Some(filter) => EnvFilter::try_new(filter),
+        None => Ok(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = match filter {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("hearthd: --log: {error}; give a level, or directives as in hearthd=debug");
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     match daemon::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -4,13 +4,14 @@
 //!
 //! Sequence numbers live in memory. After a restart an SA that was in use must not be used again:
 //! its outbound numbers would repeat and its replay window would be empty. SPIs are dealt out
-//! growing and never again, so that one number on disk, the horizon, tells: an SPI beyond it was
-//! never used here. Of those up to it, the ones that the directory replays when the daemon first
-//! watches it are taken for used; what the HAC issues later is new.
+//! densely, so that one number on disk, the horizon, tells: an SPI beyond it was never used here.
+//! Of those up to it, the SAs that the directory replays when the daemon first watches it are
+//! taken for used; what the HAC issues later is new, also where an SPI has rested and comes back.
+//! An SA is told from a later one with its SPI by the end of its validity, which only grows.
 //!
 //! The horizon is kept ahead of the SPIs in use, so that installing an SA does not wait for a disk.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -31,8 +32,8 @@ pub struct SpiHorizon {
     written: u32,
     /// The highest SPI installed since the start.
     highest: u32,
-    /// SPIs of before the start that the directory still holds.
-    refused: HashSet<Spi>,
+    /// SAs of before the start that the directory still holds, and the end of their validity.
+    refused: HashMap<Spi, u64>,
     /// The first watch has replayed everything.
     synced: bool,
 }
@@ -61,30 +62,36 @@ impl SpiHorizon {
             file: file.clone(),
             used_before,
             written: used_before,
-            refused: HashSet::new(),
+            refused: HashMap::new(),
             synced: false,
         };
         horizon.advance().map_err(named)?;
         Ok(horizon)
     }
 
-    /// Whether `spi` may be installed: it was never used before this start. The horizon on disk
-    /// covers it when this returns.
+    /// Whether the SA of `spi` that is valid until `validity_end` may be installed: it was never
+    /// used before this start. The horizon on disk covers it when this returns.
     ///
     /// # Errors
     /// The horizon can't be written; the SA must not be used then.
-    pub fn admit(&mut self, spi: Spi) -> io::Result<bool> {
+    pub fn admit(&mut self, spi: Spi, validity_end: u64) -> io::Result<bool> {
         if !self.synced && spi.get() <= self.used_before {
-            self.refused.insert(spi);
+            self.refused.insert(spi, validity_end);
         }
-        if self.refused.contains(&spi) {
+        if self.refused.get(&spi) == Some(&validity_end) {
             return Ok(false);
         }
+        self.refused.remove(&spi);
         self.highest = self.highest.max(spi.get());
         if spi.get() > self.written {
             self.advance()?;
         }
         Ok(true)
+    }
+
+    /// The SA of `spi` is gone from the directory.
+    pub fn revoked(&mut self, spi: Spi) {
+        self.refused.remove(&spi);
     }
 
     /// The directory has replayed everything for the first time, or again.
@@ -125,6 +132,8 @@ mod tests {
         Spi::new(value).unwrap()
     }
 
+    const END: u64 = 1_800_000_000;
+
     fn on_disk(folder: &Path) -> u32 {
         fs::read_to_string(folder.join("spi-horizon")).unwrap().trim().parse().unwrap()
     }
@@ -133,17 +142,19 @@ mod tests {
     fn what_the_directory_replays_after_a_restart_is_not_used_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut horizon = SpiHorizon::open(folder.path(), 1).unwrap();
-        assert!(horizon.admit(spi(1)).unwrap());
-        assert!(horizon.admit(spi(70)).unwrap());
+        assert!(horizon.admit(spi(1), END).unwrap());
+        assert!(horizon.admit(spi(70), END).unwrap());
         horizon.synced();
-        assert!(horizon.admit(spi(3)).unwrap(), "order does not matter");
+        assert!(horizon.admit(spi(3), END).unwrap(), "order does not matter");
 
         let mut restarted = SpiHorizon::open(folder.path(), 1).unwrap();
-        assert!(!restarted.admit(spi(70)).unwrap());
-        assert!(restarted.admit(spi(STRIDE + 1)).unwrap(), "beyond the horizon: never used");
+        assert!(!restarted.admit(spi(70), END).unwrap());
+        assert!(restarted.admit(spi(STRIDE + 1), END).unwrap(), "beyond the horizon: never used");
         restarted.synced();
-        assert!(restarted.admit(spi(71)).unwrap(), "issued after the restart");
-        assert!(!restarted.admit(spi(70)).unwrap(), "replayed again by a later watch");
+        assert!(restarted.admit(spi(71), END).unwrap(), "issued after the restart");
+        assert!(!restarted.admit(spi(70), END).unwrap(), "replayed again by a later watch");
+        assert!(restarted.admit(spi(70), END + 900).unwrap(), "its SPI has rested and comes back");
+        assert!(restarted.admit(spi(70), END + 900).unwrap(), "and is replayed");
     }
 
     #[test]
@@ -151,11 +162,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut horizon = SpiHorizon::open(folder.path(), 5000).unwrap();
         assert_eq!(on_disk(folder.path()), 4999 + STRIDE);
-        assert!(horizon.admit(spi(5000 + STRIDE / 2)).unwrap());
+        assert!(horizon.admit(spi(5000 + STRIDE / 2), END).unwrap());
         assert_eq!(on_disk(folder.path()), 4999 + STRIDE, "no write while an SA is installed");
         horizon.keep_ahead().unwrap();
         assert_eq!(on_disk(folder.path()), 5000 + STRIDE / 2 + STRIDE);
-        assert!(horizon.admit(spi(100_000)).unwrap());
+        assert!(horizon.admit(spi(100_000), END).unwrap());
         assert_eq!(on_disk(folder.path()), 100_000 + STRIDE, "but one beyond it is written first");
     }
 

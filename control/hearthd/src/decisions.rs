@@ -1,0 +1,212 @@
+//! The home agent's decisions, carried out; and the SAs it decides on.
+
+use std::error::Error;
+use std::time::{Duration, Instant, SystemTime};
+
+use hearth_dataplane::{Binding, PortId, SaParameters, TableError};
+use hearth_home_agent::{Action, Event, SaInfo, WallClock};
+use hearth_wire::directory::{SaRecord, Update};
+use hearth_wire::{SeqNo, Spi};
+use tracing::{debug, error, warn};
+
+use crate::control::{Control, Parts};
+use crate::directory::FromDirectory;
+use crate::notices;
+
+/// A difference between the wall clock and the monotonic one that is a step, not drift.
+const STEP: Duration = Duration::from_millis(500);
+
+/// SAs that came while an older one was still leaving their place in the table.
+pub(crate) type Draining = Vec<Box<SaRecord>>;
+
+impl Control {
+    pub(crate) fn take_from_directory(&mut self, update: FromDirectory) {
+        match update {
+            FromDirectory::WatchBegun => self.tell(Event::WatchBegun),
+            FromDirectory::Update(Update::Synced) => {
+                self.parts.horizon.synced();
+                self.tell(Event::WatchSynced);
+            }
+            FromDirectory::Update(Update::Revoked(spi)) => {
+                self.parts.horizon.revoked(spi);
+                self.tell(Event::SaRevoked(spi));
+            }
+            FromDirectory::Update(Update::Unknown(spi)) => {
+                self.lookups.unknown(spi, Instant::now());
+            }
+            FromDirectory::Update(Update::Issued(record)) => self.issued(record),
+        }
+    }
+
+    fn issued(&mut self, record: Box<SaRecord>) {
+        if !self.is_for_us(&record) {
+            self.lookups.unknown(record.spi, Instant::now());
+            return;
+        }
+        let (spi, mn_id) = (record.spi, &record.mn_id);
+        match self.parts.horizon.admit(spi, record.validity_end) {
+            Ok(true) => self.lookups.issued(spi),
+            Ok(false) => {
+                debug!(%spi, %mn_id, "an SA of before the restart is not used again (R-23)");
+                self.lookups.unknown(spi, Instant::now());
+                return;
+            }
+            Err(error) => {
+                error!(%spi, %mn_id, %error, "SA not installed: the SPI horizon can't be written");
+                return;
+            }
+        }
+        let now = self.now();
+        let end = self.wall_clock().timestamp(record.validity_end);
+        let info = SaInfo::from_record(&record, end);
+        self.parts.home_agent.handle(now, Event::SaIssued(info), &mut self.actions);
+        self.act(Some(record));
+    }
+
+    /// Whether the record is this home agent's, and its SPI within the range that the tables were
+    /// made for.
+    fn is_for_us(&self, record: &SaRecord) -> bool {
+        let home_agent = &self.parts.config.home_agent;
+        if *record.home_agent != *home_agent.name.value {
+            warn!(spi = %record.spi, home_agent = %record.home_agent, "SA of another home agent");
+            return false;
+        }
+        let (first, last) = home_agent.spi_range.value;
+        let within = (first..=last).contains(&record.spi.get());
+        if !within {
+            error!(
+                spi = %record.spi,
+                "SA not installed: its SPI is outside home_agent.spi_range [{first}, {last}]; give \
+                 home_agents[].spi_range in the HAC's YAML the same range"
+            );
+        }
+        within
+    }
+
+    pub(crate) fn tell(&mut self, event: Event<'_>) {
+        let now = self.now();
+        self.parts.home_agent.handle(now, event, &mut self.actions);
+        self.act(None);
+    }
+
+    /// Does what the home agent decided; `record` is the one it was told of, if it was.
+    ///
+    /// A binding that the dataplane did not take is not acknowledged: the mobile node tries again.
+    pub(crate) fn act(&mut self, mut record: Option<Box<SaRecord>>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut unbound = None;
+        for action in actions.drain(..) {
+            if let Action::SendSignalling { spi, .. } = action
+                && unbound == Some(spi)
+            {
+                continue;
+            }
+            let bound_under = match action {
+                Action::Bind { spi, .. } => Some(spi),
+                _ => None,
+            };
+            if let Err(error) = self.act_on(action, &mut record) {
+                error!(%error, "a decision of the home agent could not be carried out");
+                unbound = bound_under.or(unbound);
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn act_on(
+        &mut self,
+        action: Action,
+        record: &mut Option<Box<SaRecord>>,
+    ) -> Result<(), Box<dyn Error>> {
+        let Parts { tables, workers, macs, .. } = &mut self.parts;
+        match action {
+            Action::SendSignalling { spi, local, remote, next_header, payload } => {
+                workers.send_signalling(spi, local, remote, next_header, &payload)?;
+            }
+            Action::SendData { packet, .. } => {
+                let frame = notices::frame_from_host(macs.first().copied(), &packet);
+                workers.send_from_host(PortId(0), &frame)?;
+            }
+            Action::Bind { home_address, ipv4_home_address, spi, local, remote, carriers } => {
+                let binding = Binding { home_address, ipv4_home_address, spi, local, remote };
+                tables.bind(&binding, &carriers)?;
+            }
+            Action::Unbind { home_address } => {
+                tables.unbind(home_address);
+            }
+            Action::InstallSa(spi) => {
+                if let Some(record) = record.take_if(|record| record.spi == spi) {
+                    self.install(record)?;
+                }
+            }
+            Action::RemoveSa(spi) => self.remove(spi)?,
+            Action::Notice(notice) => notices::log(&notice),
+            Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
+        }
+        Ok(())
+    }
+
+    /// Installs the keys. Where the workers have not yet left an SA that had the same SPI, it is
+    /// tried again until they have.
+    fn install(&mut self, record: Box<SaRecord>) -> Result<(), TableError> {
+        match self.insert(&record) {
+            Err(TableError::SpiDraining) => {
+                self.draining.push(record);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn insert(&mut self, record: &SaRecord) -> Result<(), TableError> {
+        self.parts.tables.insert_sa(&SaParameters {
+            spi: record.spi,
+            suite: record.suite,
+            scope: record.scope,
+            mn_to_ha: &record.mn_to_ha,
+            ha_to_mn: &record.ha_to_mn,
+            next_outbound: SeqNo(0),
+        })?;
+        self.limits.watch(record.spi, record.suite);
+        Ok(())
+    }
+
+    fn remove(&mut self, spi: Spi) -> Result<(), TableError> {
+        self.limits.forget(spi);
+        let waiting = self.draining.len();
+        self.draining.retain(|record| record.spi != spi);
+        if self.draining.len() < waiting { Ok(()) } else { self.parts.tables.remove_sa(spi) }
+    }
+
+    /// Installs what had to wait for its place in the table.
+    pub(crate) fn retry_draining(&mut self) {
+        for record in std::mem::take(&mut self.draining) {
+            let spi = record.spi;
+            if let Err(error) = self.install(record) {
+                error!(%spi, %error, "SA not installed");
+            }
+        }
+    }
+
+    /// R-43 is kept by the wall clock. When it is stepped, the directory is read anew, and every
+    /// SA's end with it.
+    pub(crate) fn follow_wall_clock(&mut self) {
+        let now = (Instant::now(), SystemTime::now());
+        let stepped = self.clock.is_some_and(|then| {
+            let expected = then.1 + now.0.duration_since(then.0);
+            let ahead = now.1.duration_since(expected).unwrap_or_default();
+            let behind = expected.duration_since(now.1).unwrap_or_default();
+            ahead.max(behind) > STEP
+        });
+        if stepped {
+            warn!("the wall clock was stepped; reading the SA directory anew");
+            self.parts.directory.resynchronise();
+        }
+        self.clock = Some(now);
+    }
+
+    pub(crate) fn wall_clock(&self) -> WallClock {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        WallClock::new(self.now(), since_epoch.unwrap_or_default())
+    }
+}
