@@ -12,8 +12,12 @@ use super::leases::Cursors;
 use super::tables::{Change, GENERATION, Tables, find, ip4_of};
 use crate::config::{HomeAddress, HomeAgent, Realm, Subscriber};
 
-/// SAs that one mn-id may have at a time.
-pub(super) const SAS_PER_NODE: usize = 64;
+/// SAs that the store holds of one mn-id; the next one ends the oldest, used or not.
+///
+/// This bounds memory and nothing else: the 64 of R-15, of which the oldest *unused* go first, are
+/// the home agent's to keep, as only it knows which SAs are in use. It lies well above, so that who
+/// fetches SAs and uses them, however restless, never meets it.
+pub(super) const RECORDS_PER_NODE: usize = 128;
 
 /// Issues one SA within a transaction.
 pub(super) struct Issuer<'a, 'txn> {
@@ -79,7 +83,7 @@ impl Issuer<'_, '_> {
         Ok(())
     }
 
-    /// at most 64 SAs of one mn-id; the oldest go.
+    /// Keeps to [`RECORDS_PER_NODE`].
     pub(super) fn retire(
         &mut self,
         mn_id: &str,
@@ -91,7 +95,7 @@ impl Issuer<'_, '_> {
             .range((mn_id, 0)..=(mn_id, u64::MAX))?
             .map(|entry| entry.map(|(_, spi)| spi.value()))
             .collect::<Result<_, _>>()?;
-        let excess = live.len().saturating_sub(SAS_PER_NODE);
+        let excess = live.len().saturating_sub(RECORDS_PER_NODE);
         for spi in live.into_iter().take(excess) {
             self.tables.remove(spi, self.now, changes)?;
         }

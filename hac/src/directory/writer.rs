@@ -195,7 +195,7 @@ impl Writer {
                 self.publish(changes);
                 for (answer, result) in answers.into_iter().zip(results) {
                     // A session that ended meanwhile leaves an SA that nobody uses; it ends by
-                    // itself, or by the limit of R-15.
+                    // itself, or the home agent ends it by the limit of R-15.
                     let _ = answer.send(result);
                 }
             }
