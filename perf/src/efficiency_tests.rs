@@ -4,7 +4,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use aes::Aes128;
-use cipher::{BlockModeDecrypt, BlockSizeUser, KeyIvInit};
+use cipher::{BlockModeDecrypt, KeyIvInit};
 use des::TdesEde3;
 use hearth_dpdk::EalOptions;
 use hearth_wire::ip::{Ipv6Header, udp_valid_v6};
@@ -92,7 +92,7 @@ fn prepared_uplink_packets_are_valid_and_never_repeat_a_number() {
                     let (inner, next_header) = open(&bench.station, Direction::Uplink, packet);
                     assert_eq!((inner.len(), next_header), (len, 41));
                     assert_eq!(inner, bench.inner[number as usize]);
-                    let seq = pass * BUFFERS as u32 + number;
+                    let seq = pass * u32::try_from(BUFFERS).unwrap() + number;
                     assert_eq!(&packet[52..56], seq.to_be_bytes());
                 }
             }

@@ -32,7 +32,6 @@ pub(crate) struct Schedules {
     auth: AuthKeys,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one per row, and boxes would only add a hop")]
 enum CipherKeys {
     Null,
     Aes(Aes128EncryptKey, Aes128DecryptKey),
