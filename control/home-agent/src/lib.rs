@@ -13,6 +13,7 @@
 //! | `dsmipv6` | care-of address, NAT detection, IPv4 home address | RFC 5555 s.4.5; R-36, R-37 |
 //! | `binding` | the binding cache | RFC 6275 s.9.1, 10.1 |
 //! | `sa` | the life of the SAs | RFC 6618 s.4.3, R-50 |
+//! | `ended` | SAs that must not come back | R-15, R-23 |
 //! | `refresh` | Binding Refresh Requests | RFC 6275 s.9.5.5; R-31 |
 //! | `answer` | the messages sent | RFC 6275 s.6.1; R-29, R-30 |
 //! | `icmp` | Parameter Problem | RFC 6275 s.9.2; R-33 |
@@ -22,6 +23,7 @@
 mod answer;
 mod binding;
 mod dsmipv6;
+mod ended;
 mod event;
 mod icmp;
 mod policy;
@@ -85,9 +87,9 @@ impl HomeAgent {
         self.run_timers(now, out);
         match event {
             Event::WatchBegun => self.watch_begun(),
-            Event::WatchSynced => self.watch_synced(out),
+            Event::WatchSynced => self.watch_synced(now, out),
             Event::SaIssued(info) => self.sa_issued(now, info, out),
-            Event::SaRevoked(spi) => self.end_sa(spi, SaEnd::Revoked, out),
+            Event::SaRevoked(spi) => self.end_sa(now, spi, SaEnd::Revoked, out),
             Event::Signalling(packet) => {
                 if let Err(refusal) = self.signalling(now, &packet, out) {
                     self.counters.refuse(refusal);

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
 use crate::HomeAgent;
+use crate::ended::EndedSas;
 use crate::event::{Action, Notice, SaEnd, SaInfo};
 use crate::rate::Bucket;
 use crate::time::Timestamp;
@@ -72,6 +73,7 @@ pub(crate) struct SaTable {
     nodes: HashMap<Arc<MobileNodeId>, Node>,
     /// In how many SAs an address is the home address.
     homes: HashMap<IpAddr, u32>,
+    ended: EndedSas,
     watch: u64,
 }
 
@@ -168,12 +170,12 @@ impl HomeAgent {
     }
 
     /// what the replay of the directory did not name is gone.
-    pub(crate) fn watch_synced(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn watch_synced(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         let watch = self.sas.watch;
         let gone: Vec<_> =
             self.sas.iter().filter(|(_, sa)| sa.watch != watch).map(|(spi, _)| spi).collect();
         for spi in gone {
-            self.end_sa(spi, SaEnd::Revoked, out);
+            self.end_sa(now, spi, SaEnd::Revoked, out);
         }
     }
 
@@ -183,7 +185,7 @@ impl HomeAgent {
             Some(true) => self.update_sa(&info),
             // R-51 says that this does not happen; if it does, the new SA is the one to trust.
             Some(false) => {
-                self.end_sa(info.spi, SaEnd::Revoked, out);
+                self.end_sa(now, info.spi, SaEnd::Revoked, out);
                 self.add_sa(now, info, out);
             }
             None => self.add_sa(now, info, out),
@@ -191,11 +193,15 @@ impl HomeAgent {
     }
 
     fn add_sa(&mut self, now: Timestamp, info: SaInfo, out: &mut Vec<Action>) {
-        // A directory may replay what has ended here: it stays gone.
+        // A directory may replay what has ended here: it stays gone.
+        let mn_id = self.sas.shared_id(info.mn_id);
+        let name = (info.spi, info.generation, Arc::clone(&mn_id));
         let over = if info.validity_end <= now {
             Some(SaEnd::Validity)
+        } else if self.sas.is_superseded(&mn_id, info.generation) {
+            Some(SaEnd::Superseded)
         } else {
-            self.sas.is_superseded(&info.mn_id, info.generation).then_some(SaEnd::Superseded)
+            self.sas.ended.why(now, &name, info.validity_end)
         };
         if let Some(why) = over {
             out.push(Action::Notice(Notice::SaEnded { spi: info.spi, why }));
@@ -203,7 +209,6 @@ impl HomeAgent {
         }
         let spi = info.spi;
         let home_address = info.home_address;
-        let mn_id = self.sas.shared_id(info.mn_id);
         let sa = Sa {
             mn_id: Arc::clone(&mn_id),
             suite: info.suite,
@@ -225,7 +230,7 @@ impl HomeAgent {
         self.carriers_changed(&mn_id, home_address, out);
         // at most so many per mn-id.
         if let Some(excess) = self.sas.excess(&mn_id, self.policy.max_sas_per_node) {
-            self.end_sa(excess, SaEnd::TooMany, out);
+            self.end_sa(now, excess, SaEnd::TooMany, out);
         }
     }
 
@@ -245,9 +250,11 @@ impl HomeAgent {
     }
 
     /// Ends an SA, and the binding that was made under it: a binding never outlives its SA.
-    pub(crate) fn end_sa(&mut self, spi: Spi, why: SaEnd, out: &mut Vec<Action>) {
+    pub(crate) fn end_sa(&mut self, now: Timestamp, spi: Spi, why: SaEnd, out: &mut Vec<Action>) {
         let Some(sa) = self.sas.remove(spi) else { return };
         self.wheel.cancel(sa.timer);
+        let name = (spi, sa.generation, Arc::clone(&sa.mn_id));
+        self.sas.ended.remember(now, name, sa.validity_end, why);
         if self.cache.entry(sa.home_address).is_some_and(|binding| binding.spi == spi) {
             if self.remove_binding(sa.home_address, out) {
                 let home_address = sa.home_address;
@@ -278,7 +285,7 @@ impl HomeAgent {
         if sa.ends <= now {
             let superseded = sa.state == SaState::Superseded && sa.validity_end > now;
             let why = if superseded { SaEnd::Superseded } else { SaEnd::Validity };
-            self.end_sa(spi, why, out);
+            self.end_sa(now, spi, why, out);
         }
     }
 

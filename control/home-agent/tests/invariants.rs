@@ -81,7 +81,7 @@ fn update() -> impl Strategy<Value = BindingUpdate<'static>> {
 fn step() -> impl Strategy<Value = Step> {
     let node = prop_oneof![5 => Just(None), 1 => (0..NODES).prop_map(Some)];
     let issue =
-        (any_spi(), node, 1..200u64, 0..8u64).prop_map(|(spi, home, seconds, generation)| {
+        (any_spi(), node, 1..200u64, 0..32u64).prop_map(|(spi, home, seconds, generation)| {
             let node = u8::try_from(spi).unwrap() % NODES;
             Step::Issue { spi, node, home: home.unwrap_or(node), seconds, generation }
         });
@@ -174,6 +174,8 @@ impl Dataplane {
 
 struct World {
     ha: HomeAgent,
+    /// When an SA was removed: SPI and generation; the SPI says whose it is.
+    ended: BTreeMap<(Spi, u64), Timestamp>,
     now: Timestamp,
     dataplane: Dataplane,
 }
@@ -192,13 +194,26 @@ impl World {
             ..Policy::default()
         };
         let dataplane = Dataplane::default();
-        Self { ha: HomeAgent::new(policy), now: Timestamp::ZERO, dataplane }
+        let ended = BTreeMap::new();
+        Self { ha: HomeAgent::new(policy), ended, now: Timestamp::ZERO, dataplane }
     }
 
     fn handle(&mut self, event: Event<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
+        let before: Vec<_> = self.ha.sas().map(|sa| (sa.spi, sa.generation)).collect();
         self.ha.handle(self.now, event, &mut actions);
         self.dataplane.apply(&actions);
+        // what is gone stays gone, for an hour at least.
+        for sa in self.ha.sas().filter(|sa| !before.contains(&(sa.spi, sa.generation))) {
+            let ended = self.ended.get(&(sa.spi, sa.generation));
+            let hour = Duration::from_secs(3600);
+            assert!(ended.is_none_or(|ended| ended.after(hour) <= self.now), "{sa:?} is back");
+        }
+        for name in before {
+            if self.ha.sa(name.0).is_none_or(|sa| sa.generation != name.1) {
+                self.ended.insert(name, self.now);
+            }
+        }
         self.dataplane.agrees_with(&self.ha);
         for binding in self.ha.bindings() {
             assert!(binding.expires > self.now);

@@ -5,6 +5,7 @@ use core::time::Duration;
 use hearth_home_agent::{
     Action, Event, Notice, Policy, Refusal, Reinit, SaEnd, SaInfo, SaState, Timestamp, WallClock,
 };
+use hearth_wire::Scope;
 
 use crate::lab::{
     Bu, COA, COA2, HA, HOA, Lab, OTHER_HOA, Outcome, addr, hoa, other_sa, policy, sa, seconds, spi,
@@ -284,6 +285,55 @@ fn r_15_what_was_superseded_does_not_come_back() {
     let outcome = lab.issue(sa(1));
     assert!(!outcome.0.contains(&Action::InstallSa(spi(1))));
     assert_eq!(lab.bu(Bu::new(17)).refusal(), Refusal::UnknownSpi);
+}
+
+#[test]
+fn r_15_what_was_superseded_stays_gone_after_the_newer_one() {
+    let mut lab = Lab::registered();
+    lab.issue(lasting(100, sa(2)));
+    lab.bu(Bu::new(16).spi(2));
+    // The older one goes with its grace time, the newer one with its validity.
+    lab.wait(seconds(100));
+    assert_eq!(lab.ha.sa_count(), 0);
+    // It is valid at the HAC for an hour: a lookup or a replay of the watch names it again.
+    for _ in 0..2 {
+        let ended = Notice::SaEnded { spi: spi(1), why: SaEnd::Superseded };
+        assert_eq!(lab.issue(sa(1)).0, [Action::Notice(ended)]);
+        lab.event(Event::WatchBegun);
+    }
+    assert_eq!(lab.bu(Bu::new(17)).refusal(), Refusal::UnknownSpi);
+    // The mobile node's next SA is welcome.
+    assert_eq!(lab.issue(sa(3)).0, [Action::InstallSa(spi(3))]);
+}
+
+#[test]
+fn r_23_no_sa_is_installed_twice() {
+    type End = fn(&mut Lab);
+    let ends: [(End, SaEnd); 4] = [
+        (|lab| drop(lab.event(Event::SaRevoked(spi(1)))), SaEnd::Revoked),
+        (
+            |lab| {
+                lab.event(Event::WatchBegun);
+                lab.event(Event::WatchSynced);
+            },
+            SaEnd::Revoked,
+        ),
+        (|lab| drop((2..=65).map(|n| lab.issue(sa(n))).collect::<Vec<_>>()), SaEnd::TooMany),
+        // The wall clock is stepped back behind the end.
+        (|lab| drop(lab.wait(seconds(3600))), SaEnd::Validity),
+    ];
+    for (end, why) in ends {
+        let mut lab = Lab::new();
+        end(&mut lab);
+        assert!(lab.ha.sa(spi(1)).is_none(), "{why:?}");
+        let ended = Action::Notice(Notice::SaEnded { spi: spi(1), why });
+        assert_eq!(lab.issue(lasting(7000, sa(1))).0, [ended]);
+    }
+    // Nor under another description of the same issue.
+    let mut lab = Lab::registered();
+    let outcome = lab.issue(SaInfo { scope: Scope::Signalling, ..sa(1) });
+    assert!(!outcome.0.contains(&Action::InstallSa(spi(1))), "{outcome:?}");
+    assert_eq!((outcome.removed_sas(), lab.ha.sa_count()), (vec![1], 0));
 }
 
 #[test]
