@@ -455,16 +455,22 @@ async fn hac_11_12_13_however_the_octets_arrive() {
     chatty.closed().await;
 }
 
+/// What the home agent finds under `spi` after its watch has replayed.
 fn look_up(socket: &Path, spi: Spi) -> Option<Box<SaRecord>> {
     let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(&encode_request(&Request::Lookup { spi }).unwrap()).unwrap();
-    let mut buffer = Vec::new();
+    for request in [Request::Watch { home_agent: "ha1".into() }, Request::Lookup { spi }] {
+        stream.write_all(&encode_request(&request).unwrap()).unwrap();
+    }
+    let (mut buffer, mut synced) = (Vec::new(), false);
     loop {
-        if let Some((body, _)) = deframe(&buffer).unwrap() {
-            return match decode_update(body).unwrap() {
-                Update::Issued(record) => Some(record),
-                _ => None,
-            };
+        while let Some((body, used)) = deframe(&buffer).unwrap() {
+            match decode_update(body).unwrap() {
+                Update::Synced => synced = true,
+                Update::Issued(record) if synced => return Some(record),
+                Update::Unknown(_) => return None,
+                Update::Issued(_) | Update::Revoked(_) => {}
+            }
+            buffer.drain(..used);
         }
         let mut chunk = [0; 1024];
         let count = stream.read(&mut chunk).unwrap();

@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::{Counting, NOW, home_agent, mn_id, realm, subscriber};
 use hearth_hac::config::{HomeAddress, Realm};
 use hearth_hac::directory::server::Server;
-use hearth_hac::directory::{Directory, IssueError, IssueRequest, Store};
+use hearth_hac::directory::{Directory, IssueError, IssueRequest, Store, WatchError};
 use hearth_hac::keys::direction_keys;
 use hearth_wire::directory::{
     Request, SaRecord, Update, decode_update, deframe, encode_request, encode_update,
@@ -86,8 +86,20 @@ fn pooled(count: usize) -> Realm {
     realm
 }
 
+/// `mn1@example.net` at `ha1` and `n0@example.net` at `ha2`.
+fn two_home_agents() -> Realm {
+    let mut two = pooled(1);
+    let mut second = home_agent();
+    second.name = "ha2".into();
+    second.ip6 = "2001:db8:1::2".parse().unwrap();
+    second.spis = 1001..=2000;
+    two.home_agents.push(second);
+    two.subscribers.get_mut(&mn_id("n0@example.net")).unwrap().home_agent = 1;
+    two
+}
+
 fn lookup(directory: &Directory, spi: u32) -> Update {
-    let frame = directory.lookup(Spi::new(spi).unwrap()).unwrap();
+    let frame = directory.lookup("ha1", Spi::new(spi).unwrap()).unwrap();
     decode_update(deframe(&frame).unwrap().unwrap().0).unwrap()
 }
 
@@ -313,14 +325,7 @@ async fn r_15_at_most_64_is_the_home_agents_to_keep() {
 #[tokio::test]
 async fn sa_11_watch_and_lookup() {
     let place = Place::new();
-    let mut two = pooled(1);
-    let mut second = home_agent();
-    second.name = "ha2".into();
-    second.ip6 = "2001:db8:1::2".parse().unwrap();
-    second.spis = 1001..=2000;
-    two.home_agents.push(second);
-    two.subscribers.get_mut(&mn_id("n0@example.net")).unwrap().home_agent = 1;
-    let directory = place.serve(two);
+    let directory = place.serve(two_home_agents());
 
     let old = issue(&directory, "mn1@example.net").await;
     let foreign = issue(&directory, "n0@example.net").await;
@@ -350,6 +355,45 @@ async fn sa_11_watch_and_lookup() {
     assert_eq!(pushed[0], *encode_update(&Update::Issued(new)).unwrap());
     assert_eq!(pushed[1], *encode_update(&Update::Issued(newer)).unwrap());
     assert_eq!(pulled, pushed[0]);
+}
+
+/// R-50: a lookup gives the keys of the home agent whose records the connection watches, not
+/// another's, and none before there is a watch.
+#[tokio::test]
+async fn sa_11_a_lookup_gives_ones_own_records_only() {
+    let place = Place::new();
+    let directory = place.serve(two_home_agents());
+    let own = issue(&directory, "mn1@example.net").await;
+    let foreign = issue(&directory, "n0@example.net").await;
+    assert_eq!(&*foreign.home_agent, "ha2");
+    let (own, foreign) = (own.spi, foreign.spi);
+    blocking(move || {
+        let mut client = Client::connect(&place);
+        client.send(&Request::Lookup { spi: own });
+        assert_eq!(client.update(), Some(Update::Unknown(own)), "no watch");
+        client.send(&Request::Watch { home_agent: "ha1".into() });
+        while client.update().unwrap() != Update::Synced {}
+        client.send(&Request::Lookup { spi: foreign });
+        assert_eq!(client.update(), Some(Update::Unknown(foreign)), "another's");
+        client.send(&Request::Lookup { spi: own });
+        assert!(matches!(client.update(), Some(Update::Issued(record)) if record.spi == own));
+    })
+    .await;
+}
+
+/// A misspelt name is no home agent without SAs: the directory closes, others are served.
+#[tokio::test]
+async fn a_watch_under_an_unknown_name_is_closed() {
+    let place = Place::new();
+    let directory = place.serve(realm());
+    issue(&directory, "mn1@example.net").await;
+    assert_eq!(directory.watch("ha-1").await.err(), Some(WatchError::UnknownHomeAgent));
+    blocking(move || {
+        assert_eq!(Client::watch(&place, "ha-1").update(), None);
+        let mut client = Client::watch(&place, "ha1");
+        assert!(matches!(client.update(), Some(Update::Issued(_))));
+    })
+    .await;
 }
 
 /// Records that are issued while a watch replays are neither lost nor doubled out of order.
@@ -478,8 +522,9 @@ async fn other_users_are_refused() {
         all(&socket, 0o666);
         let script = "import socket,sys\n\
                       s=socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1])\n\
-                      s.sendall(bytes([0,0,0,5,int(sys.argv[2]),0,0,0,1])); print(len(s.recv(9999)))";
-        let lookup = encode_request(&Request::Lookup { spi: Spi::new(1).unwrap() }).unwrap()[4];
+                      s.sendall(bytes.fromhex(sys.argv[2])); print(len(s.recv(9999)))";
+        let watch = encode_request(&Request::Watch { home_agent: "ha1".into() }).unwrap();
+        let watch: String = watch.iter().map(|octet| format!("{octet:02x}")).collect();
         Command::new("setpriv")
             .args([
                 "--reuid",
@@ -492,7 +537,7 @@ async fn other_users_are_refused() {
                 script,
             ])
             .arg(socket)
-            .arg(lookup.to_string())
+            .arg(watch)
             .output()
             .unwrap()
     };

@@ -16,4 +16,4 @@ pub mod writer;
 
 pub use issue::{IssueError, IssueRequest};
 pub use store::{OpenError, Store};
-pub use writer::{Clock, Directory, Frame, Watch};
+pub use writer::{Clock, Directory, Frame, Watch, WatchError};

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
 use super::store;
-use super::writer::{Directory, Frame, Watch};
+use super::writer::{Directory, Frame, Watch, WatchError};
 
 /// Home agents, and whoever else looks in, at a time.
 const CONNECTIONS: usize = 64;
@@ -120,6 +120,8 @@ enum Ended {
     Stuck,
     /// The peer's watch lagged too far behind.
     Lagged,
+    /// The peer calls itself what no home agent of the configuration is called.
+    UnknownHomeAgent,
     /// The store failed.
     Store,
 }
@@ -128,6 +130,8 @@ enum Ended {
 /// later change of the same record.
 struct Peer {
     requests: mpsc::Receiver<Result<Request, Ended>>,
+    /// Whose records the peer watches: lookups give these and no others.
+    home_agent: Option<Box<str>>,
     writer: OwnedWriteHalf,
     directory: Arc<Directory>,
 }
@@ -137,7 +141,7 @@ impl Peer {
         let (reader, writer) = stream.into_split();
         let (sender, requests) = mpsc::channel(REQUESTS);
         tokio::spawn(read_requests(reader, sender));
-        Self { requests, writer, directory }
+        Self { requests, home_agent: None, writer, directory }
     }
 
     async fn run(mut self) -> Ended {
@@ -168,17 +172,30 @@ impl Peer {
         match request {
             Request::Lookup { spi } => self.lookup(spi).await,
             Request::Watch { home_agent } => {
-                let watch = self.directory.watch(&home_agent).await.ok_or(Ended::Store)?;
+                let watch = match self.directory.watch(&home_agent).await {
+                    Ok(watch) => watch,
+                    Err(WatchError::Unavailable) => return Err(Ended::Store),
+                    Err(WatchError::UnknownHomeAgent) => {
+                        // An empty replay would look like a home agent without mobile nodes.
+                        let known = self.directory.home_agents();
+                        warn!(%home_agent, ?known, "no home agent of this name: connection closed");
+                        return Err(Ended::UnknownHomeAgent);
+                    }
+                };
                 info!(%home_agent, "a home agent watches its SAs");
                 *changes = Some(self.replay(&home_agent, watch).await?);
+                self.home_agent = Some(home_agent);
                 Ok(())
             }
         }
     }
 
     async fn lookup(&mut self, spi: Spi) -> Result<(), Ended> {
-        let answer = self.directory.lookup(spi).ok_or(Ended::Store)?;
-        self.write(&answer).await
+        let answer = match &self.home_agent {
+            Some(home_agent) => self.directory.lookup(home_agent, spi),
+            None => encode_update(&Update::Unknown(spi)),
+        };
+        self.write(&answer.ok_or(Ended::Store)?).await
     }
 
     /// Every record of the snapshot, then [`Update::Synced`].

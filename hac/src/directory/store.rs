@@ -106,6 +106,11 @@ impl Store {
         Ok(store)
     }
 
+    /// The home agents that SAs are issued for.
+    pub(super) fn home_agents(&self) -> impl Iterator<Item = &str> {
+        self.realm.home_agents.iter().map(|agent| &*agent.name)
+    }
+
     /// The database, for readers.
     pub(super) fn database(&self) -> Handle {
         self.database.clone()
@@ -222,12 +227,17 @@ impl Store {
     }
 }
 
-/// The record of `spi`, in the form of the directory protocol.
+/// The record of `spi` if it is one of `home_agent`'s, in the form of the directory protocol.
 pub(super) fn lookup(
     database: &Handle,
+    home_agent: &str,
     spi: Spi,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, redb::Error> {
-    let table = database.read()?.open_table(RECORDS)?;
+    let snapshot = database.read()?;
+    if snapshot.open_table(BY_HOME_AGENT)?.get((home_agent, spi.get()))?.is_none() {
+        return Ok(None);
+    }
+    let table = snapshot.open_table(RECORDS)?;
     Ok(table.get(spi.get())?.map(|encoded| Zeroizing::new(encoded.value().to_vec())))
 }
 

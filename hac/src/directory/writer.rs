@@ -47,10 +47,20 @@ pub struct Watch {
     pub(super) changes: mpsc::Receiver<Frame>,
 }
 
+/// Why there is no watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchError {
+    /// No home agent of the configuration has this name.
+    UnknownHomeAgent,
+    /// The store failed, or more waits for it than it can serve.
+    Unavailable,
+}
+
 /// A handle to the directory; dropping it closes it.
 pub struct Directory {
     jobs: SyncSender<Job>,
     database: Handle,
+    home_agents: Box<[Box<str>]>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -62,11 +72,12 @@ impl Directory {
     pub fn start(store: Store, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(QUEUE);
         let database = store.database();
+        let home_agents = store.home_agents().map(Box::from).collect();
         let mut writer = Writer { store, clock, watchers: Vec::new() };
         let thread = std::thread::Builder::new()
             .name("directory".to_owned())
             .spawn(move || writer.run(&queue))?;
-        Ok(Self { jobs, database, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs, database, home_agents, thread: Mutex::new(Some(thread)) })
     }
 
     /// Issues an SA. When this returns its record is on disk and on its way to its watchers
@@ -83,17 +94,32 @@ impl Directory {
         answered.await.unwrap_or(Err(IssueError::Store))
     }
 
-    /// Begins a watch of the records of `home_agent`. `None`: the directory is not available.
-    pub async fn watch(&self, home_agent: &str) -> Option<Watch> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.try_send(Job::Watch(home_agent.into(), answer)).ok()?;
-        answered.await.ok()
+    /// The home agents whose records can be watched.
+    #[must_use]
+    pub fn home_agents(&self) -> &[Box<str>] {
+        &self.home_agents
     }
 
-    /// The answer to a lookup of `spi`, as it goes over the socket. `None`: the store failed.
+    /// Begins a watch of the records of `home_agent`.
+    ///
+    /// # Errors
+    /// [`WatchError`].
+    pub async fn watch(&self, home_agent: &str) -> Result<Watch, WatchError> {
+        if !self.home_agents.iter().any(|name| **name == *home_agent) {
+            return Err(WatchError::UnknownHomeAgent);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.jobs
+            .try_send(Job::Watch(home_agent.into(), answer))
+            .map_err(|_| WatchError::Unavailable)?;
+        answered.await.map_err(|_| WatchError::Unavailable)
+    }
+
+    /// The answer to a lookup of `spi` by `home_agent`, as it goes over the socket: no other home
+    /// agent's keys are in it. `None`: the store failed.
     #[must_use]
-    pub fn lookup(&self, spi: Spi) -> Option<Zeroizing<Vec<u8>>> {
-        match store::lookup(&self.database, spi) {
+    pub fn lookup(&self, home_agent: &str, spi: Spi) -> Option<Zeroizing<Vec<u8>>> {
+        match store::lookup(&self.database, home_agent, spi) {
             Ok(Some(encoded)) => Some(encoded),
             Ok(None) => encode_update(&Update::Unknown(spi)),
             Err(error) => {
