@@ -100,7 +100,8 @@ impl HomeAgent {
     }
 
     /// RFC 6275 s.9.2: a wrong Payload Proto or a short Header Len SHOULD get an ICMP Parameter
-    /// Problem that points at the field. It travels as data, so it needs a binding.
+    /// Problem that points at the field. It travels as data, so it needs a binding, and one
+    /// whose data is protected: it quotes what came encrypted.
     fn parameter_problem(
         &mut self,
         now: Timestamp,
@@ -116,11 +117,15 @@ impl HomeAgent {
         };
         let Some(sa) = self.sas.get(packet.spi) else { return };
         let (home_address, ha_address) = (sa.home_address, sa.ha_address);
-        let bound = self.cache.get(home_address).is_some_and(|b| b.mn_id == sa.mn_id);
-        if bound && self.may_send_error(now, packet.spi) {
-            let packet = icmp::parameter_problem(packet, offset + field, home_address, ha_address);
-            out.push(Action::SendData { home_address, packet });
+        let Some(binding) = self.cache.get(home_address) else { return };
+        let leaves = self.sas.get(binding.spi).filter(|_| binding.mn_id == sa.mn_id);
+        if leaves.is_none_or(|leaves| !icmp::may_quote(sa, leaves))
+            || !self.may_send_error(now, packet.spi)
+        {
+            return;
         }
+        let problem = icmp::parameter_problem(packet, offset + field, home_address, ha_address);
+        out.extend(problem.map(|packet| Action::SendData { home_address, packet }));
     }
 
     /// Takes one error message out of the mobile node's allowance.

@@ -2,13 +2,13 @@
 
 use core::net::Ipv6Addr;
 
-use hearth_home_agent::{Action, Refusal};
-use hearth_wire::exthdr;
+use hearth_home_agent::{Action, Refusal, SaInfo};
 use hearth_wire::mh::{self, BaOptions, BindingAck, BindingError, Message, Status};
+use hearth_wire::{Scope, Suite, exthdr};
 
 use crate::lab::{
     Bu, COA, COA4, HA, HOA, Lab, OTHER_HOA, Outcome, addr, fix_checksum, mobility_header,
-    raw_header, seconds, spi, with_home_address,
+    raw_header, sa, seconds, spi, with_home_address,
 };
 
 /// An MH Type that nobody uses.
@@ -87,6 +87,49 @@ fn mhp_04_header_len_below_the_minimum() {
     assert_eq!(outcome.refusal(), Refusal::MhHeaderLen);
     assert_parameter_problem(&outcome, 40 + 24 + 1, &with_home_address(&header, HOA));
     untouched(&lab);
+}
+
+#[test]
+fn icmp_errors_reveal_nothing_that_came_encrypted() {
+    let mut header = update();
+    header[0] = 6;
+    fix_checksum(&mut header, HOA);
+    let clear = SaInfo { scope: Scope::Signalling, ..sa(2) };
+    let null = SaInfo { suite: Suite::NullSha, ..sa(2) };
+    // The SA of the binding, the SA under which the packet comes, and whether an error leaves.
+    for (bound, came, sent) in [
+        (sa(2), 2, true),
+        // Data of scope 0 is PType 0; the error would be readable by anybody.
+        (clear.clone(), 2, false),
+        (clear, 3, false),
+        // As it would be under NULL, which hides nothing that came.
+        (null.clone(), 2, true),
+        (null, 3, false),
+    ] {
+        let mut lab = Lab::new();
+        lab.issue(bound.clone());
+        lab.bu(Bu::new(15).spi(2));
+        lab.issue(sa(3));
+        let payload = with_home_address(&header, HOA);
+        let outcome = lab.packet(came, COA, exthdr::DESTINATION_OPTIONS, &payload);
+        assert_eq!(outcome.counted(), Refusal::MhPayloadProto);
+        assert_eq!(outcome.0.len(), 1 + usize::from(sent), "{bound:?} {came} {outcome:?}");
+    }
+}
+
+#[test]
+fn icmp_errors_need_a_binding_that_is_alive() {
+    let mut header = update();
+    header[0] = 6;
+    fix_checksum(&mut header, HOA);
+    // De-registered a moment ago: its sequence number is remembered, its data goes nowhere.
+    let mut lab = Lab::registered();
+    assert_eq!(lab.bu(Bu::new(16).lifetime(0)).status(), 0);
+    assert_eq!(lab.header(&header).0, [Action::Count(Refusal::MhPayloadProto)]);
+    // Expired.
+    let mut lab = Lab::registered();
+    lab.wait(seconds(400));
+    assert_eq!(lab.header(&header).0, [Action::Count(Refusal::MhPayloadProto)]);
 }
 
 /// An ICMPv6 Parameter Problem, code 0, from the HA address to the home address, that quotes
