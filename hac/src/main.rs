@@ -40,11 +40,18 @@ fn main() -> ExitCode {
         eprintln!("hearth-hac: can't be hardened: {error}");
         return ExitCode::FAILURE;
     }
+    let filter = match filter(arguments.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("hearth-hac: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
     let clock = system_clock();
     let config = match Config::load(&arguments.config, clock()) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("hearth-hac: {error}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
@@ -52,15 +59,6 @@ fn main() -> ExitCode {
         println!("{}: ok", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    let log = arguments.log.or_else(|| std::env::var(EnvFilter::DEFAULT_ENV).ok());
-    let log = log.unwrap_or_else(|| "info".to_owned());
-    let filter = match EnvFilter::try_new(&log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("--log {log}: {error}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -89,6 +87,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The filter of `--log`, else of RUST_LOG, else `info`; or what is wrong with it.
+fn filter(argument: Option<String>) -> Result<EnvFilter, String> {
+    let environment = || Some(("RUST_LOG", std::env::var(EnvFilter::DEFAULT_ENV).ok()?));
+    let (from, text) = argument
+        .map(|text| ("--log", text))
+        .or_else(environment)
+        .unwrap_or(("", "info".to_owned()));
+    EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
 }
 
 /// The signals that end the daemon.

@@ -24,9 +24,6 @@ use crate::config::{Realm, Subscriber};
 use crate::directory::{IssueError, IssueRequest};
 use crate::keys::{Entropy, direction_keys};
 
-/// Shared key of Response/Init where EAP was asked for (RFC 6618 s.5.9, R-10).
-const EAP_INIT_KEY: &[u8] = b"1";
-
 /// What a session wants after a request.
 #[derive(Debug)]
 pub enum Step {
@@ -169,12 +166,8 @@ impl Session {
         };
         // RFC 6618 s.5.5.2: the HAC selects exactly one method or returns an error.
         if !message.auth_methods.contains(&AuthMethod::Psk) {
-            let response =
-                Message { status: Some(StatusCode::NotImplemented), ..Message::default() };
-            let binding = self.binding.octets();
-            let content = response.encode_signed(Side::Hac, EAP_INIT_KEY, binding);
-            let outcome = Outcome::Refused(StatusCode::NotImplemented);
-            return Err(Reply { content, outcome });
+            // no method, no key. The "1" of R-10 keys responses under EAP, which this is not.
+            return Err(refuse_unkeyed(StatusCode::NotImplemented, None));
         }
         let mn_rand = message.mn_rand.ok_or_else(bad)?;
         let fault = |_| refuse_unkeyed(StatusCode::InternalServerError, None);

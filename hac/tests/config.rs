@@ -83,6 +83,11 @@ fn the_example_is_valid() {
     let text = fs::read_to_string(example).unwrap().replace("/etc/hearth/", "");
     let config = Folder::new().load(&text).unwrap();
     assert_eq!((config.listen.len(), config.realm.subscribers.len()), (2, 2));
+    assert_eq!(config.directory.store, Path::new("/var/lib/hearth-hac/hac.redb"));
+    // What is called a default there is one.
+    let without = Folder::new().load(&TEXT.replace("directory:", "#")).unwrap();
+    assert_eq!(without.directory.store, config.directory.store);
+    assert_eq!(without.directory.socket, config.directory.socket);
 }
 
 #[test]
@@ -289,5 +294,27 @@ fn check_says_ok_or_what_is_wrong() {
     fs::write(folder.path("hac.yaml"), TEXT.replace("name: ha1", "nam: ha1")).unwrap();
     let output = check();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("hac.yaml:5: home_agents[0]"));
+    // Begun with the program's name, as those of every program of this project.
+    let place = format!("hearth-hac: {}:5: home_agents[0]", folder.path("hac.yaml").display());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with(&place), "{said}");
+}
+
+/// A filter that can't be read is wrong use, before anything else is done.
+#[test]
+fn a_wrong_log_filter_is_exit_2() {
+    let folder = Folder::new();
+    folder.load(TEXT).unwrap();
+    for more in [&["--log", "hac=loud"][..], &["--log", "hac=loud", "--check"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_hearth-hac"))
+            .arg("--config")
+            .arg(folder.path("hac.yaml"))
+            .args(more)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("hearth-hac: --log hac=loud: "), "{said}");
+        assert!(!folder.path("hac.redb").exists());
+    }
 }

@@ -286,7 +286,13 @@ fn hac_17_one_auth_method_is_chosen() {
     assert_eq!(init_status(with("").as_bytes()), StatusCode::BadRequest);
     let unknown = with("auth-method:otp,x-9\r\n");
     assert_eq!(init_status(unknown.as_bytes()), StatusCode::BadRequest);
-    assert_eq!(init_status(with("auth-method:eap\r\n").as_bytes()), StatusCode::NotImplemented);
+    for list in ["eap", "eap,otp"] {
+        let content = with(&format!("auth-method:{list}\r\n"));
+        let reply = responded(Peer::new(realm()).request(content.as_bytes()));
+        assert_eq!(reply.outcome, Outcome::Refused(StatusCode::NotImplemented), "{list}");
+        // no method was chosen, so there is no key either.
+        assert_eq!(&**reply.content, b"status-code:501\r\n\r\n\r\n", "{list}");
+    }
     for list in ["psk,eap", "eap , psk", "otp,psk"] {
         let mut peer = Peer::new(realm());
         let reply = responded(peer.request(with(&format!("auth-method:{list}\r\n")).as_bytes()));

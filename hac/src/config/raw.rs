@@ -48,7 +48,7 @@ pub(super) struct Directory {
 impl Default for Directory {
     fn default() -> Self {
         Self {
-            store: "/var/lib/hearth/hac.redb".into(),
+            store: "/var/lib/hearth-hac/hac.redb".into(),
             socket: "/run/hearth/directory.sock".into(),
             allow_uids: Vec::new(),
         }
