@@ -188,6 +188,10 @@ subscribers:
 }
 
 /// `hearthd.yaml`. `name` tells several DPDK processes of one machine apart.
+///
+/// net_af_packet's default ring frames of 2048 octets need larger buffers than hearthd has for an MTU
+/// of 1500; 1888 fit. The driver takes frames to be contiguous, so a block is a whole number of both
+/// frames and pages.
 #[must_use]
 pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
