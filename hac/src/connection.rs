@@ -22,6 +22,7 @@ use crate::counters::{Counter, Counters};
 use crate::directory::{Clock, Directory};
 use crate::keys::SystemEntropy;
 use crate::lockstep::{Lockstep, Refused, Request};
+use crate::log_limit::LogLimit;
 use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
 
 /// Longest wait for the peer's FIN after ours.
@@ -45,6 +46,20 @@ pub struct Shared {
     pub clock: Clock,
     /// Counters.
     pub counters: Counters,
+    /// For warnings that strangers can cause.
+    pub log_limit: LogLimit,
+}
+
+impl Shared {
+    /// Whether a warning that a stranger can cause may be logged: then, how many were not since
+    /// the last one.
+    pub fn may_warn(&self) -> Option<u64> {
+        let admitted = self.log_limit.admit(std::time::Instant::now());
+        if admitted.is_none() {
+            self.counters.count(Counter::WarningsSuppressed);
+        }
+        admitted
+    }
 }
 
 /// How much a connection gets.
@@ -140,8 +155,8 @@ impl Connection<'_> {
             Step::Issue(request) => {
                 // the record is in the directory before Response/Done leaves.
                 let result = shared.directory.issue(*request).await;
-                if let Err(error) = result {
-                    warn!(peer = %self.peer, ?error, "no SA could be issued");
+                if let (Err(error), Some(suppressed)) = (&result, shared.may_warn()) {
+                    warn!(peer = %self.peer, ?error, suppressed, "no SA could be issued");
                 }
                 session.issued(result, (shared.clock)())
             }
@@ -191,7 +206,9 @@ impl Connection<'_> {
             }
             Outcome::Refused(status) => {
                 self.shared.counters.count(Counter::of(status));
-                warn!(%peer, mn_id, ?status, "refused");
+                if let Some(suppressed) = self.shared.may_warn() {
+                    warn!(%peer, mn_id, ?status, suppressed, "refused");
+                }
             }
         }
     }

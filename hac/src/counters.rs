@@ -30,11 +30,13 @@ pub enum Counter {
     ServiceUnavailable,
     /// Status 504.
     GatewayTimeout,
+    /// Warnings about connections that were not logged: there were too many in a short time.
+    WarningsSuppressed,
 }
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connections,
         Self::ConnectionsRefused,
         Self::HandshakesFailed,
@@ -46,6 +48,7 @@ impl Counter {
         Self::NotImplemented,
         Self::ServiceUnavailable,
         Self::GatewayTimeout,
+        Self::WarningsSuppressed,
     ];
 
     /// The counter of sessions that ended with this status code. 100 never ends one.

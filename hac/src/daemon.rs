@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::directory::server::Server;
 use crate::directory::{Clock, Directory, OpenError, Store};
 use crate::listener::{self, Admission};
+use crate::log_limit::LogLimit;
 
 /// How long sessions may go on after the order to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -96,6 +97,7 @@ impl Hac {
             limits,
             clock,
             counters: Counters::default(),
+            log_limit: LogLimit::default(),
         });
         let admission = Admission::new(shared.clone());
         let mut tasks = JoinSet::new();

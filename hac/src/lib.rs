@@ -10,7 +10,7 @@
 //! | [`lockstep`], [`session`] | the protocol without I/O: containers, then MHAuth messages |
 //! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
 //! | [`listener`], [`connection`], [`sources`] | sockets, deadlines and limits around it |
-//! | [`daemon`], [`hardening`], [`counters`] | the running process |
+//! | [`daemon`], [`hardening`], [`counters`], [`log_limit`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
@@ -25,6 +25,7 @@ pub mod hardening;
 pub mod keys;
 pub mod listener;
 pub mod lockstep;
+pub mod log_limit;
 pub mod policy;
 pub mod session;
 pub mod sources;

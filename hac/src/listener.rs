@@ -74,7 +74,9 @@ pub async fn accept(listener: TcpListener, admission: Arc<Admission>) {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: some connection has to end first.
-                warn!(%error, "accept");
+                if let Some(suppressed) = admission.shared.may_warn() {
+                    warn!(%error, suppressed, "accept");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

@@ -215,10 +215,17 @@ impl Client {
     /// The whole exchange; the SPI it got.
     async fn bootstrap(&mut self) -> Spi {
         let hac_rand = self.init().await;
+        self.issued(hac_rand).await.spi.unwrap()
+    }
+
+    /// Done and its response, which must be a success.
+    async fn issued(&mut self, hac_rand: [u8; 32]) -> Message {
         let done = self.done(hac_rand);
         self.send(&framed(2, &done)).await;
         let (_, content) = self.response().await;
-        message::parse(&content).unwrap().message.spi.unwrap()
+        let response = message::parse(&content).unwrap().message;
+        assert_eq!(response.status.unwrap().code(), 200);
+        response
     }
 }
 
@@ -496,6 +503,63 @@ async fn r_50_the_record_is_there_before_the_response() {
     let running = Running::start(folder, "");
     assert!(look_up(&running.path("hac.sock"), spis[0]).is_some());
     assert!(!spis.contains(&running.connect().await.bootstrap().await));
+}
+
+/// SA-05: each bootstrap of the same mobile node brings four keys that never were before, and
+/// another SPI.
+#[tokio::test(flavor = "multi_thread")]
+async fn sa_05_nothing_is_shared_between_two_bootstraps() {
+    let running = Running::start(identity(ECDSA), "");
+    let (mut keys, mut spis) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let mut client = running.connect().await;
+        let hac_rand = client.init().await;
+        let response = client.issued(hac_rand).await;
+        let Message { mn_to_ha_ikey, ha_to_mn_ikey, mn_to_ha_ekey, ha_to_mn_ekey, .. } = response;
+        for key in [mn_to_ha_ikey, ha_to_mn_ikey, mn_to_ha_ekey, ha_to_mn_ekey] {
+            // An ikey that begins as an ekey would not be independent of it either.
+            keys.push(key.unwrap()[..16].to_vec());
+        }
+        spis.push(response.spi.unwrap());
+    }
+    for (at, key) in keys.iter().enumerate() {
+        assert!(!keys[..at].contains(key), "key {at} was there before");
+    }
+    assert_ne!(spis[0], spis[1]);
+}
+
+/// HAC-42, R-15: two bootstraps of one mn-id, interleaved request by request, both succeed, and
+/// the later one does not end the earlier one's SA.
+#[tokio::test(flavor = "multi_thread")]
+async fn hac_42_two_bootstraps_of_one_node_at_the_same_time() {
+    let running = Running::start(identity(ECDSA), "");
+    let (mut one, mut other) = (running.connect().await, running.connect().await);
+    let (one_rand, other_rand) = (one.init().await, other.init().await);
+    assert_ne!(one_rand, other_rand);
+    let other = other.issued(other_rand).await;
+    let one = one.issued(one_rand).await;
+    assert_ne!(one.spi, other.spi);
+    for response in [&one, &other] {
+        let record = look_up(&running.path("hac.sock"), response.spi.unwrap()).expect("alive");
+        assert_eq!(record.mn_id.as_str(), "mn1@example.net");
+        assert_eq!(record.mn_to_ha.encryption(), &**response.mn_to_ha_ekey.as_ref().unwrap());
+        assert_eq!(record.validity_end, response.validity_end.unwrap());
+    }
+}
+
+/// A stranger's refusals are counted, all of them, and logged up to a limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_do_not_fill_the_disk() {
+    let running = Running::start(identity(ECDSA), "");
+    for _ in 0..40 {
+        let mut client = running.connect().await;
+        client.send(&framed(1, b"x")).await;
+        client.refused().await;
+    }
+    assert_eq!(running.hac.counters().get(Counter::BadRequest), 40);
+    // Ten lines in ten seconds: a slow machine may see a second ten.
+    let suppressed = running.hac.counters().get(Counter::WarningsSuppressed);
+    assert!((20..=30).contains(&suppressed), "{suppressed}");
 }
 
 /// HAC-38, HAC-39: who comes in excess is told when to come back, and more than that is closed.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_wire::Spi;
 use hearth_wire::directory::{MAX_FRAME, Request, Update, decode_request, deframe, encode_update};
@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::store;
 use super::writer::{Directory, Frame, Watch, WatchError};
+use crate::log_limit::LogLimit;
 
 /// Home agents, and whoever else looks in, at a time.
 const CONNECTIONS: usize = 64;
@@ -34,6 +35,7 @@ pub struct Server {
     listener: UnixListener,
     path: PathBuf,
     allow_uids: Arc<[u32]>,
+    log_limit: Arc<LogLimit>,
 }
 
 impl Server {
@@ -54,7 +56,8 @@ impl Server {
         fs::set_permissions(path, Permissions::from_mode(0o660))?;
         let own = rustix::process::geteuid().as_raw();
         let allow_uids = [0, own].into_iter().chain(allow_uids.iter().copied()).collect();
-        Ok(Self { listener, path: path.to_owned(), allow_uids })
+        let log_limit = Arc::default();
+        Ok(Self { listener, path: path.to_owned(), allow_uids, log_limit })
     }
 
     /// Serves until the process ends.
@@ -64,23 +67,29 @@ impl Server {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    warn!(%error, "accept on the directory socket");
+                    if let Some(suppressed) = self.log_limit.admit(Instant::now()) {
+                        warn!(%error, suppressed, "accept on the directory socket");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
             let uid = stream.peer_cred().map(|peer| peer.uid());
             if !uid.as_ref().is_ok_and(|uid| self.allow_uids.contains(uid)) {
-                warn!(?uid, "refused on the directory socket");
+                if let Some(suppressed) = self.log_limit.admit(Instant::now()) {
+                    warn!(?uid, suppressed, "refused on the directory socket");
+                }
                 continue;
             }
             let Ok(permit) = connections.clone().try_acquire_owned() else {
-                warn!("too many connections to the directory socket");
+                if let Some(suppressed) = self.log_limit.admit(Instant::now()) {
+                    warn!(suppressed, "too many connections to the directory socket");
+                }
                 continue;
             };
-            let directory = directory.clone();
+            let (directory, log_limit) = (directory.clone(), self.log_limit.clone());
             tokio::spawn(async move {
-                let ended = Peer::new(stream, directory).run().await;
+                let ended = Peer::new(stream, directory, log_limit).run().await;
                 debug!(?ended, "a directory connection ended");
                 drop(permit);
             });
@@ -134,14 +143,15 @@ struct Peer {
     home_agent: Option<Box<str>>,
     writer: OwnedWriteHalf,
     directory: Arc<Directory>,
+    log_limit: Arc<LogLimit>,
 }
 
 impl Peer {
-    fn new(stream: UnixStream, directory: Arc<Directory>) -> Self {
+    fn new(stream: UnixStream, directory: Arc<Directory>, log_limit: Arc<LogLimit>) -> Self {
         let (reader, writer) = stream.into_split();
         let (sender, requests) = mpsc::channel(REQUESTS);
         tokio::spawn(read_requests(reader, sender));
-        Self { requests, home_agent: None, writer, directory }
+        Self { requests, home_agent: None, writer, directory, log_limit }
     }
 
     async fn run(mut self) -> Ended {
@@ -177,8 +187,10 @@ impl Peer {
                     Err(WatchError::Unavailable) => return Err(Ended::Store),
                     Err(WatchError::UnknownHomeAgent) => {
                         // An empty replay would look like a home agent without mobile nodes.
-                        let known = self.directory.home_agents();
-                        warn!(%home_agent, ?known, "no home agent of this name: connection closed");
+                        if let Some(suppressed) = self.log_limit.admit(Instant::now()) {
+                            let known = self.directory.home_agents();
+                            warn!(%home_agent, ?known, suppressed, "no home agent has this name");
+                        }
                         return Err(Ended::UnknownHomeAgent);
                     }
                 };
