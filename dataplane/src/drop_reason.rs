@@ -116,6 +116,8 @@ drop_reasons! {
     InnerLinkScope = "inner_link_scope",
     /// A Mobility Header to the home agent inside a data packet; it must come as PType 8.
     EmbeddedMobilityHeader = "embedded_mobility_header",
+    /// An envelope inside a data packet: UDP to the service address and port, which nobody answers.
+    EmbeddedEnvelope = "embedded_envelope",
     /// The outer header says Congestion Experienced but the inner packet can't carry it (RFC 6040).
     EcnNotCapable = "ecn_not_capable",
 

@@ -255,8 +255,11 @@ pub(crate) struct UpperLayer {
 /// Follows the extension headers of an IPv6 packet to the first header that is none, or to a
 /// fragment header. `None` where the chain is broken or longer than any honest one.
 pub(crate) fn upper_layer_v6(packet: &[u8]) -> Option<UpperLayer> {
-    let mut next = *packet.get(6)?;
-    let mut offset = IPV6_LEN;
+    behind_extensions(packet, UpperLayer { proto: *packet.get(6)?, offset: IPV6_LEN })
+}
+
+fn behind_extensions(packet: &[u8], from: UpperLayer) -> Option<UpperLayer> {
+    let UpperLayer { proto: mut next, mut offset } = from;
     for _ in 0..8 {
         match next {
             proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION_OPTIONS => {
@@ -268,6 +271,31 @@ pub(crate) fn upper_layer_v6(packet: &[u8]) -> Option<UpperLayer> {
         }
     }
     None
+}
+
+/// The upper layer of a whole packet or of a first fragment. `None` in other fragments, and where
+/// [`upper_layer_v6`] finds none.
+pub(crate) fn upper_layer(ip: &Ip, packet: &[u8]) -> Option<UpperLayer> {
+    if ip.destination.is_ipv4() {
+        let &[high, low] = packet.get(6..)?.first_chunk::<2>()?;
+        let first = u16::from_be_bytes([high & 0x1f, low]) == 0;
+        return first.then(|| UpperLayer { proto: ip.proto, offset: ip.header_len.into() });
+    }
+    let upper = upper_layer_v6(packet)?;
+    if upper.proto != proto::FRAGMENT {
+        return Some(upper);
+    }
+    // RFC 8200 s.4.5: the offset is the upper 13 bits.
+    let &[proto, _, high, low, ..] = packet.get(upper.offset..)?.first_chunk::<8>()?;
+    let first = u16::from_be_bytes([high, low]) >> 3 == 0;
+    let behind = UpperLayer { proto, offset: upper.offset + 8 };
+    first.then(|| behind_extensions(packet, behind)).flatten()
+}
+
+/// The destination port of a UDP header.
+pub(crate) fn destination_port(packet: &[u8], udp: UpperLayer) -> Option<u16> {
+    let &[_, _, high, low] = packet.get(udp.offset..)?.first_chunk::<4>()?;
+    Some(u16::from_be_bytes([high, low]))
 }
 
 /// Whether no packet of a stranger may have this source: multicast, loopback, unspecified.

@@ -115,7 +115,7 @@ pub(crate) fn classify(frame: &[u8], receiver: Receiver<'_>) -> Class {
     if is_bad_source(ip.source) {
         return Class::Drop(DropReason::IpSource);
     }
-    if is_service(ip.destination, receiver.service) {
+    if receiver.service.is_at(ip.destination) {
         return to_service(&ip, packet, receiver);
     }
     if is_solicitation(&ip, packet) {
@@ -143,13 +143,6 @@ const fn is_kernel_matter(ip: &Ip) -> bool {
 /// Neighbour Solicitation (RFC 4861 s.4.3); its contents are checked by who answers it.
 fn is_solicitation(ip: &Ip, packet: &[u8]) -> bool {
     ip.proto == proto::ICMPV6 && packet.get(IPV6_LEN) == Some(&135)
-}
-
-fn is_service(destination: IpAddr, service: &Service) -> bool {
-    match destination {
-        IpAddr::V4(v4) => service.ip4 == Some(v4),
-        IpAddr::V6(v6) => service.ip6 == Some(v6),
-    }
 }
 
 /// A packet to the service address: an envelope if it goes to the service port, else the kernel's.

@@ -3,10 +3,9 @@
 //! Read first: RFC 6275 s.10.4.5; RFC 6040 s.4.2; readings R-22, R-24 (its last three checks),
 //!
 
-use core::net::{IpAddr, Ipv6Addr};
-
+use crate::config::Service;
 use crate::drop_reason::DropReason;
-use crate::layout::{Ip, IpError, is_link_scope, proto, set_ecn, upper_layer_v6};
+use crate::layout::{Ip, IpError, destination_port, is_link_scope, proto, set_ecn, upper_layer};
 use crate::outer::combine_ecn;
 use crate::table::binding::BindingEntry;
 
@@ -33,7 +32,7 @@ pub(crate) fn admit(
     ip: &Ip,
     packet: &[u8],
     binding: &BindingEntry,
-    home_agent: Option<Ipv6Addr>,
+    service: &Service,
 ) -> Result<(), DropReason> {
     // such packets are never forwarded, whoever sent them.
     if is_link_scope(ip.source) || is_link_scope(ip.destination) {
@@ -42,12 +41,27 @@ pub(crate) fn admit(
     if !binding.may_send_from(ip.source) {
         return Err(DropReason::InnerSource);
     }
-    // RFC 6618 s.6.3: what is meant for the home agent comes as PType 8.
-    let to_home_agent = matches!(ip.destination, IpAddr::V6(to) if Some(to) == home_agent);
-    if to_home_agent && upper_layer_v6(packet).is_some_and(|upper| upper.proto == proto::MOBILITY) {
-        return Err(DropReason::EmbeddedMobilityHeader);
+    if service.is_at(ip.destination) {
+        return admit_to_home_agent(ip, packet, service);
     }
     Ok(())
+}
+
+/// RFC 6618 s.6.3: signalling for the home agent comes as PType 8, and an envelope in no other
+/// packet: the kernel, which has nobody at the service port, would answer it.
+fn admit_to_home_agent(ip: &Ip, packet: &[u8], service: &Service) -> Result<(), DropReason> {
+    match upper_layer(ip, packet) {
+        Some(upper) if upper.proto == proto::MOBILITY && ip.destination.is_ipv6() => {
+            Err(DropReason::EmbeddedMobilityHeader)
+        }
+        Some(upper)
+            if upper.proto == proto::UDP
+                && destination_port(packet, upper) == Some(service.port) =>
+        {
+            Err(DropReason::EmbeddedEnvelope)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Carries congestion marks of the outer header into the inner one (RFC 6040 s.4.2).

@@ -154,7 +154,7 @@ fn data(
     let ip = inner::read(mbuf.data(), Some(next_header))?;
     let binding =
         binding.and_then(|index| view.tables.bindings.entry(index)).ok_or(DropReason::NoBinding)?;
-    inner::admit(&ip, mbuf.data(), binding, view.tables.service.ip6)?;
+    inner::admit(&ip, mbuf.data(), binding, &view.tables.service)?;
     // what lies behind the inner packet's own length is traffic-flow padding.
     keep(mbuf, 0, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
     inner::carry_ecn(&ip, mbuf.data_mut(), outer_ecn)?;

@@ -49,7 +49,7 @@ fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, 
     if outer.is_none_or(|(remote, _)| remote != binding.remote) {
         return Err(DropReason::PlainOuterSource);
     }
-    inner::admit(&ip, packet, binding, view.tables.service.ip6)?;
+    inner::admit(&ip, packet, binding, &view.tables.service)?;
     keep(mbuf, start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
     inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn)?;
     Ok(ip)
@@ -86,7 +86,8 @@ fn look<'v>(
     envelope: &Envelope,
 ) -> Result<(SaRef<'v>, ProtectedLayout), DropReason> {
     let Some(sa) = view.tables.sas.find(spi.get()) else {
-        if ptype == PType::MobilityHeader {
+        // Only of an SPI of this home agent's can the HAC know anything.
+        if ptype == PType::MobilityHeader && view.tables.sas.index_of(spi.get()).is_some() {
             view.missing.note(view.index, spi);
         }
         return Err(DropReason::SpiUnknown);

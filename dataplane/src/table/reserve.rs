@@ -44,6 +44,9 @@ impl<T: Zeroed> Reserve<T> {
         // SAFETY: the range was just mapped; the advice changes nothing but the page size. Kernels
         // without transparent huge pages refuse it, which costs speed only.
         let _ = unsafe { madvise(start, octets, Advice::LinuxHugepage) };
+        // SAFETY: as above; it keeps the range out of core dumps. SAs hold keys, and a dump with
+        // every table would be as large as the tables.
+        unsafe { madvise(start, octets, Advice::LinuxDontDump) }.ok()?;
         NonNull::new(start.cast::<T>()).map(|start| Self { start, len })
     }
 
@@ -88,6 +91,17 @@ impl<T: Zeroed> Drop for Reserve<T> {
 mod tests {
     use super::*;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// `VmFlags` of the mapping, as proc(5) has them: "dd" is "do not include area into core dump".
+    #[test]
+    fn no_core_dump_holds_a_reserve() {
+        let reserve = Reserve::<AtomicU64>::new(1 << 20).unwrap();
+        let start = format!("{:x}-", reserve.as_slice().as_ptr().addr());
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut lines = maps.lines().skip_while(|line| !line.starts_with(&start));
+        let flags = lines.find_map(|line| line.strip_prefix("VmFlags:")).unwrap();
+        assert!(flags.split_whitespace().any(|flag| flag == "dd"), "{flags}");
+    }
 
     #[test]
     fn a_huge_reserve_costs_nothing_until_it_is_used() {

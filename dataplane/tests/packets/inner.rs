@@ -6,7 +6,7 @@ use hearth_dataplane::DropReason as D;
 use hearth_wire::{Scope, Suite};
 
 use crate::codec::{self, Plain};
-use crate::rig::{ACCESS, CN4, CN6, HA6, HOME, MobileNode, Rig};
+use crate::rig::{ACCESS, CN4, CN6, HA4, HA6, HOME, MobileNode, Rig, SERVICE_PORT};
 
 const OUTSIDER: &str = "2001:db8:ffff::1";
 
@@ -212,6 +212,53 @@ fn a_mobility_header_to_the_home_agent_comes_as_ptype_8_only() {
     let packet = mn.data(&init);
     rig.send(ACCESS, &packet);
     assert_eq!(rig.received_one(HOME).packet()[40..], init[40..]);
+    rig.finish();
+}
+
+/// ENC-36: an envelope inside the tunnel is neither opened nor left to the kernel, which would
+/// answer port unreachable.
+#[test]
+fn an_envelope_inside_the_tunnel_goes_nowhere() {
+    let mut rig = Rig::new();
+    let mut mn = rig.attach(scope0(1));
+    let update = [59, 1, 5, 0, 0, 0, 0, 1, 0xc0, 0, 0, 60, 1, 2, 0, 0];
+    let frame = mn.plain(8, 77, 135, &update).seal(mn.suite, &mn.up);
+    let mut pairs = Vec::new();
+    for (from, to) in [(IpAddr::from(mn.home6), IpAddr::from(HA6)), (mn.home4.into(), HA4.into())] {
+        let datagram = codec::udp((from, 40_000).into(), (to, SERVICE_PORT).into(), &frame);
+        pairs.push(codec::ip(from, to, 17, &datagram));
+        // As the first of two fragments.
+        let mut first = if to.is_ipv6() {
+            let fragment = [&[17, 0, 0, 1, 0, 0, 0, 5][..], &datagram[..16]].concat();
+            codec::ip(from, to, 44, &fragment)
+        } else {
+            codec::ip(from, to, 17, &datagram[..16])
+        };
+        if to.is_ipv4() {
+            first[6] |= 0x20;
+            first[10..12].fill(0);
+            let sum = codec::checksum(&first[..20]).to_be_bytes();
+            first[10..12].copy_from_slice(&sum);
+        }
+        pairs.push(first);
+    }
+    let datagram = codec::udp((mn.home6, 40_000).into(), (HA6, SERVICE_PORT).into(), &frame);
+    let options = [&[17, 0, 1, 4, 0, 0, 0, 0][..], &datagram].concat();
+    pairs.push(codec::ip(mn.home6.into(), HA6.into(), 60, &options));
+    for inner in &pairs {
+        let next_header = if inner[0] >> 4 == 6 { 41 } else { 4 };
+        refuses_inside(&mut rig, &mut mn, next_header, inner, D::EmbeddedEnvelope);
+        rig.refuses(&mn, &mn.clear(inner), D::EmbeddedEnvelope);
+    }
+    // Another port of the box is the kernel's, and the same port elsewhere is data.
+    for (to, port, kernel) in [(HA6, 53, true), (CN6, SERVICE_PORT, false)] {
+        let datagram = codec::udp((mn.home6, 40_000).into(), (to, port).into(), b"x");
+        let packet = mn.data(&codec::ip(mn.home6.into(), to.into(), 17, &datagram));
+        rig.send(ACCESS, &packet);
+        assert_eq!(rig.events().len(), usize::from(kernel));
+        assert_eq!(rig.received(HOME).len(), usize::from(!kernel));
+    }
+    assert_eq!(rig.drops(), [("embedded_envelope", 10)].into());
     rig.finish();
 }
 
