@@ -165,11 +165,11 @@ fn eal_options(config: &Config) -> EalOptions {
 }
 
 /// Octets of an mbuf: headroom for the outer headers, the largest frame, tailroom for padding and
-/// ICV.
+/// ICV. net_af_packet wants room for a whole frame of its ring, 2016 octets, whatever the MTU.
 fn data_room(config: &Config) -> u16 {
     let mtu = config.ports.iter().map(|port| port.mtu.value).max().unwrap_or(1500);
     let headroom = u16::try_from(hearth_dpdk::HEADROOM).unwrap_or(128);
-    (headroom + 18 + mtu + 320).next_multiple_of(64)
+    (headroom + 18 + mtu + 320).max(headroom + 2048).next_multiple_of(64)
 }
 
 fn open_ports(eal: &Eal, config: &Config, pool: &Mempool) -> Result<Ports, DaemonError> {

@@ -188,10 +188,6 @@ subscribers:
 }
 
 /// `hearthd.yaml`. `name` tells several DPDK processes of one machine apart.
-///
-/// net_af_packet's default ring frames of 2048 octets need larger buffers than hearthd has for an MTU
-/// of 1500; 1888 fit. The driver takes frames to be contiguous, so a block is a whole number of both
-/// frames and pages.
 #[must_use]
 pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -206,11 +202,11 @@ workers:
   - core: {worker}
 ports:
   - name: access
-    device: "net_af_packet,iface=acc0,framesz=1888,blocksz=241664"
+    device: "net_af_packet,iface=acc0"
     mtu: 1500
     addresses: ["{HA6}/64", "{HA4}/27"]
   - name: home
-    device: "net_af_packet,iface=home0,framesz=1888,blocksz=241664"
+    device: "net_af_packet,iface=home0"
     mtu: 1500
     addresses: ["{HA_HOME6}/64", "{HA_HOME4}/27"]
 home_agent:
