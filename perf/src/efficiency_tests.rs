@@ -168,7 +168,7 @@ fn a_packet_that_is_lost_or_changed_spoils_the_row() {
 fn medians_are_over_the_pairs_ratios_and_the_better_way() {
     let pair = |job: f64, burst: f64, pipeline: f64| Pair { raw: [job, burst], pipeline };
     let pairs = [pair(110.0, 100.0, 200.0), pair(115.0, 90.0, 150.0), pair(90.0, 80.0, 100.0)];
-    let found = summarise(&pairs, 4);
+    let found = summarise(&pairs, 4, true);
     assert_eq!(found.reference_api, Api::Burst);
     assert_eq!((found.cycles_per_packet, found.reference_cycles_per_packet), (150.0, 90.0));
     // 0.5, 0.6, 0.8

@@ -53,13 +53,11 @@ pub(crate) enum Fault {
     /// A packet came out with the wrong content.
     #[error("packet {0} came out with the wrong content")]
     Content(usize),
-    /// Too few pairs in which the kernel left the core alone.
-    #[error("the machine is too busy: {undisturbed} undisturbed pairs of {taken}")]
+    /// Too few pairs in the time there was.
+    #[error("the machine is too busy: {pairs} pairs only")]
     Busy {
-        /// Pairs without preemption.
-        undisturbed: usize,
-        /// All pairs.
-        taken: usize,
+        /// Pairs that were taken.
+        pairs: usize,
     },
 }
 

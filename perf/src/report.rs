@@ -48,6 +48,7 @@ struct Spread {
     reference_api: crate::raw::Api,
     ratio_quartiles: [f64; 2],
     disturbed_pairs: usize,
+    disturbed_left_out: bool,
 }
 
 impl Row {
@@ -78,6 +79,7 @@ impl Row {
                 reference_api: found.reference_api,
                 ratio_quartiles: found.ratio_quartiles.map(|ratio| rounded(ratio, 4)),
                 disturbed_pairs: found.disturbed_pairs,
+                disturbed_left_out: found.disturbed_left_out,
             }),
             why: fault.map(|fault| fault.to_string()),
         }
@@ -152,6 +154,7 @@ mod tests {
             ratio_quartiles: [0.79, 0.81],
             pairs: 9,
             disturbed_pairs: 2,
+            disturbed_left_out: true,
         };
         let row = serde_json::to_value(Row::efficiency(CASE, Some(0.68), Ok(found))).unwrap();
         assert_eq!(
@@ -161,22 +164,19 @@ mod tests {
                 "inner_bytes": 64, "sas": 1, "cycles_per_packet": 500.0,
                 "reference": "raw ipsec-mb", "reference_cycles_per_packet": 400.1,
                 "ratio": 0.8, "pairs": 9, "must": 0.68, "reference_api": "burst",
-                "ratio_quartiles": [0.79, 0.81], "disturbed_pairs": 2,
+                "ratio_quartiles": [0.79, 0.81], "disturbed_pairs": 2, "disturbed_left_out": true,
             })
         );
     }
 
     #[test]
     fn what_was_not_measured_says_why() {
-        let fault = Fault::Busy { undisturbed: 3, taken: 40 };
+        let fault = Fault::Busy { pairs: 3 };
         let row = Row::efficiency(CASE, None, Err(fault));
         let value = serde_json::to_value(&row).unwrap();
         assert_eq!(value["ratio"], Value::Null);
         assert!(value.as_object().unwrap().contains_key("ratio"));
-        assert_eq!(value["why"], "the machine is too busy: 3 undisturbed pairs of 40");
-        assert!(
-            row.line()
-                .ends_with("not measured: the machine is too busy: 3 undisturbed pairs of 40")
-        );
+        assert_eq!(value["why"], "the machine is too busy: 3 pairs only");
+        assert!(row.line().ends_with("not measured: the machine is too busy: 3 pairs only"));
     }
 }
