@@ -3,7 +3,7 @@
 //! Read first: RFC 6618 s.4.3, 6.1; readings.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use hearth_wire::{Cipher, Scope, SeqNo, Spi, Suite};
@@ -35,6 +35,8 @@ pub struct SecurityAssociation {
     pub inbound: Transform,
     next_seq: AtomicU64,
     octets: AtomicU64,
+    /// A limit of R-23 was told.
+    worn: AtomicBool,
     window: Mutex<ReplayWindow>,
 }
 
@@ -52,6 +54,7 @@ impl SecurityAssociation {
             inbound: grant.inbound,
             next_seq: AtomicU64::new(0),
             octets: AtomicU64::new(0),
+            worn: AtomicBool::new(false),
             window: Mutex::default(),
         }
     }
@@ -87,18 +90,18 @@ impl SecurityAssociation {
         self.window.lock().unwrap_or_else(PoisonError::into_inner).accept(seq)
     }
 
-    /// Counts a packet of `len` octets with number `seq` in either direction; whether it reached a
-    /// limit of R-23, which is told once per direction and limit.
+    /// Counts a packet of `len` octets with number `seq` in either direction; whether a limit of
+    /// R-23 is reached, which is told once for the SA. The very packet that reaches it may be lost,
+    /// or carry a Binding Update, so any later one tells as well.
     #[must_use]
     pub fn wears(&self, seq: SeqNo, len: usize) -> bool {
-        let by_number = u64::from(seq.0) == RENEW_AT_PACKETS;
-        if self.suite().cipher() != Cipher::TripleDesCbc {
-            return by_number;
+        let mut worn = u64::from(seq.0) >= RENEW_AT_PACKETS;
+        if self.suite().cipher() == Cipher::TripleDesCbc {
+            let len = u64::try_from(len).unwrap_or_default();
+            let before = self.octets.fetch_add(len, Ordering::Relaxed);
+            worn |= before.saturating_add(len) >= RENEW_AT_TRIPLE_DES_OCTETS;
         }
-        let len = u64::try_from(len).unwrap_or_default();
-        let before = self.octets.fetch_add(len, Ordering::Relaxed);
-        let limit = RENEW_AT_TRIPLE_DES_OCTETS;
-        by_number || (before < limit && before + len >= limit)
+        worn && !self.worn.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -146,6 +149,11 @@ pub(crate) mod tests {
         assert!(!sa.wears(SeqNo(0x7fff_ffff), usize::MAX));
         assert!(sa.wears(SeqNo(0x8000_0000), 1));
         assert!(!sa.wears(SeqNo(0x8000_0001), 1));
+        // The packet with the number itself was lost.
+        let sa = SecurityAssociation::new(grant(Suite::Aes128CbcSha, Scope::SignallingAndData));
+        assert!(!sa.wears(SeqNo(0x7fff_ffff), 1));
+        assert!(sa.wears(SeqNo(0x8000_0002), 1));
+        assert!(!sa.wears(SeqNo(0x8000_0003), 1));
         let sa = SecurityAssociation::new(grant(Suite::TripleDesEdeCbcSha, Scope::Signalling));
         assert!(!sa.wears(SeqNo(1), (1 << 30) - 1));
         assert!(sa.wears(SeqNo(2), 1));

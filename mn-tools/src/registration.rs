@@ -36,8 +36,10 @@ pub use ack::Ack;
 use bootstrap_timer::BootstrapTimer;
 pub use types::{Action, Association, Binding, Purpose, Registered, Report, Timers, Update};
 
-/// Unanswered Binding Updates, over all paths, after which the SA itself is doubted: a home agent
-/// that does not know it stays silent.
+/// Unanswered Binding Updates, over all paths, after which the SA itself is doubted for the first
+/// time: a home agent that does not know it stays silent. As long as no answer comes, each doubt
+/// doubles the number that it takes for the next: a new SA is no cure for a home agent that is
+/// dead, and all its mobile nodes together would use up its SPIs and flood the HAC.
 pub const SILENT_AFTER: u32 = 6;
 
 /// SAs that are kept at a time.
@@ -75,8 +77,10 @@ pub struct Registration {
     lingering: Vec<(Path, Instant)>,
     binding: Option<Binding>,
     exchange: Option<Exchange>,
-    /// Binding Updates in a row without an answer.
+    /// Binding Updates in a row without an answer, under the newest SA.
     unanswered: u32,
+    /// SAs fetched since the last answer because there was none.
+    doubts: u32,
     bootstrap: BootstrapTimer,
     carry: Option<(Path, Spi)>,
     had_network: bool,
@@ -101,6 +105,7 @@ impl Registration {
             binding: None,
             exchange: None,
             unanswered: 0,
+            doubts: 0,
             bootstrap: BootstrapTimer::default(),
             carry: None,
             had_network: true,
@@ -152,6 +157,7 @@ impl Registration {
     pub fn on_association(&mut self, association: Association, now: Instant) {
         self.bootstrap.succeeded();
         self.associations.push(association);
+        // The new SA is tried as briskly as the first, but doubted as late as the last (`doubts`).
         self.unanswered = 0;
         // While the home agent is silent each doubt brings another SA; the first of them goes.
         let in_use = self.binding.as_ref().map(|binding| binding.spi);
@@ -363,10 +369,13 @@ impl Registration {
         }
     }
 
-    fn request_bootstrap(&mut self) {
-        if self.stopping.is_none() && self.bootstrap.request() {
+    /// Whether a session with the HAC begins.
+    fn request_bootstrap(&mut self) -> bool {
+        let begin = self.stopping.is_none() && self.bootstrap.request();
+        if begin {
             self.actions.push_back(Action::Bootstrap);
         }
+        begin
     }
 
     fn report(&mut self, report: Report) {

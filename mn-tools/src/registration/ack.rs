@@ -47,8 +47,9 @@ impl Registration {
         else {
             return false;
         };
-        self.unanswered = 0;
-        if exchange.purpose == Purpose::Deregistration {
+        let purpose = exchange.purpose;
+        self.answered();
+        if purpose == Purpose::Deregistration {
             self.deregistered(ack, sent_at, now);
         } else if ack.status.is_accepted() {
             self.accepted(ack, sent_at, asked, now);
@@ -58,8 +59,14 @@ impl Registration {
         true
     }
 
-    fn adopt_sequence(&mut self, last_accepted: u16, now: Instant) {
+    /// The home agent is alive and knows the SA.
+    const fn answered(&mut self) {
         self.unanswered = 0;
+        self.doubts = 0;
+    }
+
+    fn adopt_sequence(&mut self, last_accepted: u16, now: Instant) {
+        self.answered();
         self.sequence = last_accepted.wrapping_add(1);
         self.report(Report::SequenceAdopted(last_accepted));
         let Some(exchange) = &mut self.exchange else { return };
@@ -173,7 +180,9 @@ impl Registration {
                 return;
             }
             // The home address is someone else's; the HAC may know a better one.
-            Status::DAD_FAILED => self.request_bootstrap(),
+            Status::DAD_FAILED => {
+                self.request_bootstrap();
+            }
             Status::INVALID_COA => {
                 self.report(Report::Refused(purpose, status));
                 return self.fail_over(now);

@@ -575,6 +575,57 @@ fn a_worn_sa_is_replaced_once() {
     assert_eq!(bench.done(), [], "that one is on its way out");
 }
 
+/// A dead home agent: each new SA, which does not help, makes the next one come later, up to about
+/// an hour; an answer makes it as soon as ever.
+#[test]
+fn a_dead_home_agent_costs_ever_fewer_sas() {
+    for paths in [&[net6()][..], &[net6(), net4()]] {
+        let mut bench = Bench::with_paths(paths);
+        bench.done();
+        let (mut number, mut updates, mut asked) = (1, 1, vec![]);
+        let mut begun = bench.now;
+        while asked.len() < 8 {
+            bench.next();
+            let actions = bench.done();
+            if actions.contains(&Action::Bootstrap) {
+                asked.push(updates);
+                let silence = (bench.now - begun).as_secs();
+                assert!(silence < 3800, "{silence} s until the next SA");
+                // The HAC takes its time, and fails once; both are no reason to ask again.
+                bench.node.on_bootstrap_failed(None, true, 0.5, bench.now);
+                number += 1;
+                bench.issue(number, 86400);
+                assert_eq!(bench.done().into_iter().filter_map(sent).count(), 1);
+                (updates, begun) = (1, bench.now);
+            } else {
+                updates += actions.into_iter().filter_map(sent).count();
+            }
+        }
+        assert_eq!(asked, [6, 12, 24, 48, 96, 112, 112, 112]);
+        let hours = (bench.now - bench.begin).as_secs_f64() / 3600.0;
+        assert!(hours > 3.0, "eight SAs in {hours} hours");
+
+        let update = loop {
+            bench.next();
+            if let Some(update) = bench.done().into_iter().find_map(sent) {
+                break update;
+            }
+        };
+        bench.accept(&update, 150);
+        bench.done();
+        let mut updates = 0;
+        loop {
+            bench.next();
+            let actions = bench.done();
+            if actions.contains(&Action::Bootstrap) {
+                break;
+            }
+            updates += actions.into_iter().filter_map(sent).count();
+        }
+        assert_eq!(updates, 6);
+    }
+}
+
 /// A silent home agent brings new SAs without end; the binding's own stays among the few kept.
 #[test]
 fn unused_sas_do_not_pile_up() {

@@ -77,12 +77,13 @@ impl Registration {
         let stopping = exchange.purpose == Purpose::Deregistration;
         if !exchange.sent.is_empty() {
             self.unanswered = self.unanswered.saturating_add(1);
-            let doubted = self.unanswered.is_multiple_of(SILENT_AFTER);
-            if !stopping && (doubted || self.unanswered == self.timers.attempts_per_path) {
+            let told = self.unanswered.is_multiple_of(SILENT_AFTER)
+                || self.unanswered == self.timers.attempts_per_path;
+            if !stopping && told {
                 self.report(Report::Unanswered(self.unanswered));
             }
-            if !stopping && doubted {
-                self.request_bootstrap();
+            if !stopping && self.unanswered >= self.doubt_at() && self.request_bootstrap() {
+                self.doubts = self.doubts.saturating_add(1);
             }
         }
         if tries >= self.timers.attempts_per_path {
@@ -91,6 +92,15 @@ impl Registration {
         if self.exchange.as_ref().is_some_and(|exchange| exchange.path == path) {
             self.transmit(now);
         }
+    }
+
+    /// How many unanswered Binding Updates make the SA doubtful: twice as many each time, up to
+    /// what [`Timers::max_silence`](super::Timers::max_silence) has room for.
+    fn doubt_at(&self) -> u32 {
+        let spacing = self.timers.max_timeout.as_millis().max(1);
+        let most = u32::try_from(self.timers.max_silence.as_millis() / spacing).unwrap_or(u32::MAX);
+        let doubled = 2u32.checked_pow(self.doubts).and_then(|n| n.checked_mul(SILENT_AFTER));
+        doubled.unwrap_or(u32::MAX).min(most.max(SILENT_AFTER))
     }
 
     fn expire(&mut self, now: Instant) {

@@ -26,6 +26,8 @@ pub struct Timers {
     pub nat_keepalive: Duration,
     /// Part of an SA's validity that is left when a new one is fetched.
     pub renew_before: f64,
+    /// Longest silence of the home agent, about, before another SA is fetched.
+    pub max_silence: Duration,
     /// How long an older SA and an older path are still listened to.
     pub grace: Duration,
     /// First pause after a failed bootstrap.
@@ -47,6 +49,7 @@ impl Default for Timers {
             failed_path_pause: Duration::from_secs(300),
             nat_keepalive: Duration::from_secs(110),
             renew_before: 0.2,
+            max_silence: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
             hac_retry: Duration::from_secs(1),
             hac_max_retry: Duration::from_secs(60),
