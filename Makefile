@@ -43,8 +43,8 @@ test: build ## unit, vector and end-to-end tests
 	fi
 
 bench-quick: deps ## the main performance rows in about a minute
-	$(CARGO) build --release -p hearth-perf
-	$(SUDO) $(BIN_DIR)/hearth-perf quick
+	$(CARGO) build --profile dist -p hearth-perf
+	$(SUDO) $(TARGET_DIR)/dist/hearth-perf quick
 
 lint: deps ## formatting, clippy with warnings as errors, licences and sources of dependencies
 	$(CARGO) fmt --all --check
