@@ -164,17 +164,39 @@ fn truncated_and_ragged_frames() {
     let mut rig = Rig::new();
     for (n, suite) in (1..).zip(Suite::ALL) {
         let mut mn = rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, false));
-        let frame = mn.plain(1, 0, 41, &mn.inner6()).seal(suite, &mn.up);
         let least = 8 + suite.iv_len() + suite.pad_block() + 12;
-        for len in 0..frame.len() {
-            let reason = match len {
-                _ if len < least => D::FrameShort,
-                _ if (len - least) % suite.pad_block() != 0 => D::FrameNotWholeBlocks,
-                _ => D::IcvMismatch,
-            };
-            rig.refuses(&mn, &mn.packet(&frame[..len]), reason);
+        for (ptype, next_header) in [(1, 41), (8, 135)] {
+            let frame = mn.plain(ptype, 0, next_header, &mn.inner6()).seal(suite, &mn.up);
+            for len in 0..frame.len() {
+                let reason = match len {
+                    _ if len < least => D::FrameShort,
+                    _ if (len - least) % suite.pad_block() != 0 => D::FrameNotWholeBlocks,
+                    _ => D::IcvMismatch,
+                };
+                rig.refuses(&mn, &mn.packet(&frame[..len]), reason);
+            }
         }
         still_works(&mut rig, &mut mn);
+    }
+    rig.finish();
+}
+
+/// ENC-25 for PType 0: less than its own header, less than an inner header, less than the inner
+/// packet says.
+#[test]
+fn truncated_frames_in_the_clear() {
+    let mut rig = Rig::new();
+    for (n, outer6) in [(1, true), (2, false)] {
+        let mn = rig.attach(MobileNode::new(n, Suite::Aes128CbcSha, Scope::Signalling, outer6));
+        for inner in [mn.inner6(), mn.inner4()] {
+            let frame = [&[0; 8], &inner[..]].concat();
+            for len in 0..frame.len() {
+                let reason = if len < 8 { D::FrameShort } else { D::InnerLength };
+                rig.refuses(&mn, &mn.packet(&frame[..len]), reason);
+            }
+            rig.send(ACCESS, &mn.packet(&frame));
+            assert_eq!(rig.received_one(HOME).packet().len(), inner.len());
+        }
     }
     rig.finish();
 }

@@ -24,6 +24,10 @@ fn refuses_inside(rig: &mut Rig, mn: &mut MobileNode, next_header: u8, inner: &[
     assert_eq!(rig.drops().get(reason.name()), Some(&(before + 1)), "{:?}", rig.drops());
     assert_eq!(rig.counters().dropped_total(), total + 1);
     rig.is_silent();
+    if reason != D::NoBinding {
+        rig.still_bound(mn);
+        assert_eq!(rig.counters().dropped_total(), total + 1);
+    }
 }
 
 /// ENC-09, ENC-10, ENC-11, ENC-41, R-26.

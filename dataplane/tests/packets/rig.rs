@@ -256,7 +256,7 @@ impl Rig {
     }
 
     /// Sends a packet that has to be dropped for this reason, once, with nothing sent, nothing
-    /// told to control, and the SA of the mobile node left as it was.
+    /// told to control, and SA and binding of the mobile node left as they were.
     pub fn refuses(&mut self, mn: &MobileNode, packet: &[u8], reason: DropReason) {
         let before = (self.drops(), self.tables.sa_usage(mn.spi));
         self.send(ACCESS, packet);
@@ -265,6 +265,19 @@ impl Rig {
         assert_eq!(self.drops(), expected, "expected one {}", reason.name());
         assert_eq!(self.tables.sa_usage(mn.spi), before.1, "the window moved");
         self.is_silent();
+        self.still_bound(mn);
+        assert_eq!(self.drops(), expected);
+    }
+
+    /// The binding leads where the mobile node registered it.
+    pub fn still_bound(&mut self, mn: &MobileNode) {
+        for (from, to) in
+            [(IpAddr::from(CN6), IpAddr::from(mn.home6)), (CN4.into(), mn.home4.into())]
+        {
+            self.send(HOME, &codec::ip(from, to, 17, b"still there?"));
+            let datagram = Datagram::read(self.received_one(ACCESS).packet());
+            assert_eq!((datagram.from, datagram.to), (mn.local, mn.remote), "the binding moved");
+        }
     }
 
     /// Nothing came out anywhere.

@@ -162,13 +162,13 @@ fn an_spi_is_used_again_only_after_a_grace_period() {
     rig.reclaim();
     rig.tables.insert_sa(&sa).unwrap();
     rig.bind(&again);
+    rig.send(HOME, &codec::ip(CN6.into(), again.home6.into(), 17, b"x"));
+    assert_eq!(again.open(&rig.received_one(ACCESS)).seq, 500);
     rig.refuses(&mn, &mn.sealed(&mn.plain(1, 5, 41, &mn.inner6())), D::IcvMismatch);
     let mut again = again;
     let packet = again.data(&again.inner6());
     rig.send(ACCESS, &packet);
     rig.received_one(HOME);
-    rig.send(HOME, &codec::ip(CN6.into(), again.home6.into(), 17, b"x"));
-    assert_eq!(again.open(&rig.received_one(ACCESS)).seq, 500);
     rig.finish();
 }
 
