@@ -6,7 +6,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hearth_wire::ip::checksum;
+use hearth_wire::ip::{Ipv4Header, Ipv6Header, checksum};
+use zerocopy::FromBytes;
 
 /// Octets of an Ethernet header without VLAN tags.
 pub(crate) const ETHERNET_LEN: usize = 14;
@@ -194,55 +195,30 @@ fn addresses_v6(header: &[u8; IPV6_LEN]) -> [Ipv6Addr; 2] {
 /// it may not travel on; the packet is unchanged then.
 pub(crate) fn decrement_hop_limit(packet: &mut [u8]) -> bool {
     match packet.first().map(|first| first >> 4) {
-        Some(6) => match packet.get_mut(7) {
-            Some(hop_limit) if *hop_limit > 1 => {
-                *hop_limit -= 1;
-                true
-            }
-            _ => false,
-        },
-        Some(4) => match packet.first_chunk_mut::<IPV4_LEN>() {
-            Some(header) if header[8] > 1 => {
-                let old = u16::from_be_bytes([header[8], header[9]]);
-                header[8] -= 1;
-                let new = u16::from_be_bytes([header[8], header[9]]);
-                mend_ipv4_checksum(header, old, new);
-                true
-            }
-            _ => false,
-        },
+        Some(6) => Ipv6Header::mut_from_prefix(packet)
+            .is_ok_and(|(header, _)| header.decrement_hop_limit()),
+        Some(4) => {
+            Ipv4Header::mut_from_prefix(packet).is_ok_and(|(header, _)| header.decrement_ttl())
+        }
         _ => false,
     }
 }
 
-/// Replaces the ECN field of the packet.
+/// Replaces the ECN field of the packet, and mends the IPv4 checksum.
 pub(crate) fn set_ecn(packet: &mut [u8], ecn: u8) {
     match packet.first().map(|first| first >> 4) {
         Some(6) => {
-            if let Some(octet) = packet.get_mut(1) {
-                *octet = *octet & 0xcf | (ecn & 3) << 4;
+            if let Ok((header, _)) = Ipv6Header::mut_from_prefix(packet) {
+                header.set_traffic_class(header.traffic_class() & 0xfc | ecn & 3);
             }
         }
         Some(4) => {
-            if let Some(header) = packet.first_chunk_mut::<IPV4_LEN>() {
-                let old = u16::from_be_bytes([header[0], header[1]]);
-                header[1] = header[1] & 0xfc | ecn & 3;
-                let new = u16::from_be_bytes([header[0], header[1]]);
-                mend_ipv4_checksum(header, old, new);
+            if let Ok((header, _)) = Ipv4Header::mut_from_prefix(packet) {
+                header.set_traffic_class(header.traffic_class & 0xfc | ecn & 3);
             }
         }
         _ => {}
     }
-}
-
-/// RFC 1624 s.3, equation 3: `HC' = ~(~HC + ~m + m')`.
-fn mend_ipv4_checksum(header: &mut [u8; IPV4_LEN], old: u16, new: u16) {
-    let stored = u16::from_be_bytes([header[10], header[11]]);
-    let mut sum = u32::from(!stored) + u32::from(!old) + u32::from(new);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    let [_, _, high, low] = (!sum).to_be_bytes();
-    [header[10], header[11]] = [high, low];
 }
 
 /// Where an IPv6 extension header chain ends.

@@ -52,8 +52,6 @@ pub enum MessageError {
     Address(HeaderName),
     /// The prefix length is missing, not decimal, or longer than an address.
     PrefixLength(HeaderName),
-    /// One of `mip6-sas` and `mip6-suitelist` without the other.
-    IncompleteDone,
 }
 
 impl fmt::Display for MessageError {
@@ -81,7 +79,6 @@ impl fmt::Display for MessageError {
             Self::Port => f.write_str("mip6-port: not 1 to 65535"),
             Self::Address(name) => write!(f, "{}: not an address", name.name()),
             Self::PrefixLength(name) => write!(f, "{}: wrong prefix length", name.name()),
-            Self::IncompleteDone => f.write_str("mip6-sas and mip6-suitelist need each other"),
         }
     }
 }

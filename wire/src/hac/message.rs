@@ -12,7 +12,6 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::auth::{AUTH_LEN, Side, authenticator};
-use super::container::FIRST_IDENTIFIER;
 use super::header::Lines;
 use super::value::Value;
 use super::{HeaderName, MessageError};
@@ -114,10 +113,9 @@ impl fmt::Display for StatusCode {
 pub struct Message {
     /// `mn-id`
     pub mn_id: Option<MobileNodeId>,
-    /// `auth-method`: the known methods in their order, each once; empty where there is no header.
+    /// `auth-method`: the known methods in their order, each once; empty where there is no header,
+    /// and where it names only others.
     pub auth_methods: Vec<AuthMethod>,
-    /// Whether `auth-method` listed methods that RFC 6618 does not know; never sent.
-    pub unknown_auth_methods: bool,
     /// `eap-payload`: one EAP packet.
     pub eap_payload: Option<Vec<u8>>,
     /// `status-code`
@@ -185,40 +183,12 @@ impl fmt::Debug for Message {
     }
 }
 
-/// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RequestKind {
-    /// Request/MHAuth-Init.
-    Init,
-    /// Request/MHAuth-Mid; exists under EAP only.
-    Mid,
-    /// Request/MHAuth-Done.
-    Done,
-}
-
 impl Message {
-    /// The kind of a request that came with `identifier`.
-    ///
-    /// # Errors
-    /// [`MessageError::IncompleteDone`]: one of `mip6-sas` and `mip6-suitelist` without the other.
-    pub const fn request_kind(&self, identifier: u8) -> Result<RequestKind, MessageError> {
-        if identifier == FIRST_IDENTIFIER {
-            return Ok(RequestKind::Init);
-        }
-        match (self.scope.is_some(), self.suite_list.is_some()) {
-            (true, true) => Ok(RequestKind::Done),
-            (false, false) => Ok(RequestKind::Mid),
-            _ => Err(MessageError::IncompleteDone),
-        }
-    }
-
     /// Takes over one header, which the caller knows not to be there yet unless it may repeat.
     fn take(&mut self, value: Value<'_>) -> Result<(), MessageError> {
         match value.name {
             HeaderName::MnId => self.mn_id = Some(value.mn_id()?),
-            HeaderName::AuthMethod => {
-                (self.auth_methods, self.unknown_auth_methods) = value.auth_methods()?;
-            }
+            HeaderName::AuthMethod => self.auth_methods = value.auth_methods()?,
             HeaderName::EapPayload => self.eap_payload = Some(value.eap_payload()?),
             HeaderName::StatusCode => self.status = Some(value.status()?),
             HeaderName::RetryAfter => self.retry_after = Some(value.date()?),

@@ -21,4 +21,4 @@ pub use auth::Side;
 pub use container::{Container, ContainerError};
 pub use error::MessageError;
 pub use header::HeaderName;
-pub use message::{AuthMethod, Message, Parsed, RequestKind, StatusCode};
+pub use message::{AuthMethod, Message, Parsed, StatusCode};

@@ -34,21 +34,20 @@ impl<'a> Value<'a> {
         MobileNodeId::new(text).map_err(MessageError::MnId)
     }
 
-    /// `a-method *("," a-method)`: the known methods in their order, and whether there were others.
-    pub(super) fn auth_methods(self) -> Result<(Vec<AuthMethod>, bool), MessageError> {
+    /// `a-method *("," a-method)`: the known methods in their order.
+    pub(super) fn auth_methods(self) -> Result<Vec<AuthMethod>, MessageError> {
         let mut known = Vec::new();
-        let mut unknown = false;
         for method in self.octets.split(|octet| *octet == b',').map(<[u8]>::trim_ascii) {
             if method.is_empty() || !method.iter().all(|octet| is_token(*octet)) {
                 return Err(MessageError::AuthMethod);
             }
-            match AuthMethod::from_name(method) {
-                Some(method) if known.contains(&method) => {}
-                Some(method) => known.push(method),
-                None => unknown = true,
+            if let Some(method) = AuthMethod::from_name(method)
+                && !known.contains(&method)
+            {
+                known.push(method);
             }
         }
-        Ok((known, unknown))
+        Ok(known)
     }
 
     /// `1*(HEX HEX)` of 1 to `max` octets, white space of folds between the pairs.

@@ -144,6 +144,7 @@ impl Ipv4Header {
 
     /// Takes one off the TTL and brings the checksum along (RFC 1624). `false`, and nothing
     /// changed, where the TTL is 0 or 1: the packet must not be forwarded.
+    #[inline]
     #[must_use]
     pub const fn decrement_ttl(&mut self) -> bool {
         if self.ttl <= 1 {
@@ -157,6 +158,7 @@ impl Ipv4Header {
     }
 
     /// Sets DSCP and ECN and brings the checksum along (RFC 1624).
+    #[inline]
     pub const fn set_traffic_class(&mut self, traffic_class: u8) {
         let old = u16::from_be_bytes([self.version_ihl, self.traffic_class]);
         self.traffic_class = traffic_class;

@@ -91,6 +91,7 @@ impl Ipv6Header {
     }
 
     /// DSCP and ECN.
+    #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "8 of the 32 bits")]
     pub const fn traffic_class(&self) -> u8 {
@@ -98,6 +99,7 @@ impl Ipv6Header {
     }
 
     /// Sets DSCP and ECN.
+    #[inline]
     pub const fn set_traffic_class(&mut self, traffic_class: u8) {
         let others = self.version_class_flow.get() & 0xf00f_ffff;
         self.version_class_flow = U32::new(others | (traffic_class as u32) << 20);
@@ -111,6 +113,7 @@ impl Ipv6Header {
 
     /// Takes one off the hop limit. `false`, and nothing changed, where it is 0 or 1: the packet
     /// must not be forwarded.
+    #[inline]
     #[must_use]
     pub const fn decrement_hop_limit(&mut self) -> bool {
         if self.hop_limit <= 1 {

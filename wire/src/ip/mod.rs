@@ -11,10 +11,7 @@ mod ipv4;
 mod ipv6;
 mod udp;
 
-pub use checksum::{
-    Sum, checksum, pseudo_v4, pseudo_v6, udp_checksum_v4, udp_checksum_v6, udp_valid_v4,
-    udp_valid_v6, updated,
-};
+pub use checksum::{Sum, checksum, pseudo_v6, udp_checksum_v6, udp_valid_v6, updated};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use udp::UdpHeader;

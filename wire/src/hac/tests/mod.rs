@@ -239,19 +239,6 @@ fn single_headers_stand_once_and_dns_servers_repeat() {
     }
 }
 
-#[test]
-fn kind_of_a_request_is_known_by_identifier_and_headers() {
-    //
-    let done = read("mip6-sas:1\r\nmip6-suitelist:{13,01}").unwrap();
-    assert_eq!(done.request_kind(1), Ok(RequestKind::Init));
-    assert_eq!(done.request_kind(2), Ok(RequestKind::Done));
-    assert_eq!(read("eap-payload:00").unwrap().request_kind(9), Ok(RequestKind::Mid));
-    for line in ["mip6-sas:1", "mip6-suitelist:{00,2F}"] {
-        let lacking = read(line).unwrap().request_kind(2);
-        assert_eq!(lacking, Err(MessageError::IncompleteDone), "{line}");
-    }
-}
-
 /// Text that gets past the first checks often enough to reach all of the parser.
 fn almost_a_message() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
