@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use hearth_wire::{Cipher, Scope, SeqNo, Spi, Suite};
 
 use crate::bootstrap::Grant;
-use crate::crypto::{ReplayWindow, Transform};
+use crate::crypto::{ReplayError, ReplayWindow, Transform};
 
 /// Packets in one direction after which a new SA is fetched.
 pub const RENEW_AT_PACKETS: u64 = 1 << 31;
@@ -79,14 +79,18 @@ impl SecurityAssociation {
     }
 
     /// The look of R-24.
-    #[must_use]
-    pub fn may_accept(&self, seq: SeqNo) -> bool {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).may_accept(seq)
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub fn look(&self, seq: SeqNo) -> Result<(), ReplayError> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).look(seq)
     }
 
     /// The commit of R-24.
-    #[must_use]
-    pub fn accept(&self, seq: SeqNo) -> bool {
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub fn accept(&self, seq: SeqNo) -> Result<(), ReplayError> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner).accept(seq)
     }
 

@@ -12,7 +12,7 @@
 //! | [`path`], [`network`], [`netlink`] | which ways lead to the home agent |
 //! | [`tls`], [`hac_client`] | certificate verification, channel binding, the session |
 //! | [`tun`], [`tunnel`] | the device with its routing, and the threads of the data path |
-//! | [`run`], [`status`] | all of it running, and what a person sees of it |
+//! | [`run`], [`status`], [`hardening`] | all of it running, and what a person sees of it |
 #![forbid(unsafe_code)]
 
 pub mod association;
@@ -20,6 +20,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod crypto;
 pub mod hac_client;
+pub mod hardening;
 pub mod netlink;
 pub mod network;
 pub mod path;

@@ -41,14 +41,20 @@ const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(error) = hearth_mn::hardening::harden() {
+        eprintln!("hearth-mn: can't be hardened: {error}");
+        return ExitCode::FAILURE;
+    }
+    let filter = match filter(arguments.log.as_deref()) {
+        Ok(filter) => filter,
+        Err(error) => return complain(&error),
+    };
     let Some(file) = &arguments.config else {
         return complain("no configuration; say --config FILE");
     };
     match (&arguments.command, arguments.check) {
         (Some(Command::Check), _) | (_, true) => check(file),
-        (Some(Command::Up { status_file }), false) => {
-            up(file, status_file.clone(), arguments.log.as_deref())
-        }
+        (Some(Command::Up { status_file }), false) => up(file, status_file.clone(), filter),
         (None, false) => complain("no command; say `up` or `check`"),
     }
 }
@@ -64,30 +70,26 @@ fn check(file: &Path) -> ExitCode {
             println!("{}: ok", file.display());
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(WRONG_USE)
-        }
+        Err(error) => complain(&error.to_string()),
     }
 }
 
-fn up(file: &Path, status_file: Option<PathBuf>, log: Option<&str>) -> ExitCode {
+/// The filter of `--log`, else of RUST_LOG, else `info`; or what is wrong with it.
+fn filter(argument: Option<&str>) -> Result<EnvFilter, String> {
+    let environment = || Some(("RUST_LOG", std::env::var(EnvFilter::DEFAULT_ENV).ok()?));
+    let (from, text) = argument
+        .map(|text| ("--log", text.to_owned()))
+        .or_else(environment)
+        .unwrap_or(("", "info".to_owned()));
+    EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
+}
+
+fn up(file: &Path, status_file: Option<PathBuf>, filter: EnvFilter) -> ExitCode {
     let mut config = match hearth_mn::config::load(file) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(WRONG_USE);
-        }
+        Err(error) => return complain(&error.to_string()),
     };
     config.status_file = status_file.or(config.status_file);
-    let filter = match log {
-        Some(level) => EnvFilter::try_new(level),
-        None => EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new("info")),
-    };
-    let filter = match filter {
-        Ok(filter) => filter,
-        Err(error) => return complain(&format!("--log: {error}")),
-    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

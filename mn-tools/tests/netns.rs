@@ -155,6 +155,20 @@ impl Bench {
         })
     }
 
+    /// A file of the node's under /proc.
+    fn proc(&self, name: &str) -> String {
+        // `ip netns exec` becomes the node, so their pid is one.
+        let pid = self.node.as_ref().unwrap().id();
+        std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap()
+    }
+
+    /// Processor time that the node has used, in ticks of 10 ms.
+    fn ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     fn stop(&mut self) {
         let mut node = self.node.take().unwrap();
         let pid = rustix::process::Pid::from_child(&node);
@@ -324,5 +338,44 @@ fn without_a_network_it_waits_for_one() {
     bench.wait("no network", |status| status["state"] == "no_network");
     bench.attach6();
     bench.wait_registered_at("2001:db8:6::100");
+    bench.stop();
+}
+
+/// Ordered to stop in the middle of a bootstrap, which hangs: it ends at once and leaves no trace.
+#[test]
+fn stops_during_a_bootstrap_without_a_trace() {
+    let mut bench = Bench::new("early");
+    bench.attach6();
+    // What the HAC answers gets lost.
+    ip(&format!("-n {} route add blackhole 2001:db8:6::100/128", bench.ha));
+    bench.start("");
+    wait_for("a connection that is being made", || {
+        let sockets = inside(&bench.mn, || std::fs::read_to_string("/proc/thread-self/net/tcp6"));
+        // State 2, SYN_SENT, to port 7873.
+        sockets.unwrap().contains(":1EC1 02 ")
+    });
+    assert!(ip(&format!("-n {} link", bench.mn)).contains("hearth0"));
+    let ordered = std::time::Instant::now();
+    bench.stop();
+    assert!(ordered.elapsed() < Duration::from_secs(2));
+}
+
+/// Keys stay in the process, and a node that has nothing to do does nothing.
+#[test]
+fn an_idle_node_is_quiet_and_dumps_no_core() {
+    let mut bench = Bench::new("idle");
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    let limits = bench.proc("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let limits: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(limits, ["0", "0"], "{core}");
+    let before = bench.ticks();
+    // Nothing happens, so there is nothing to wait for but time.
+    std::thread::sleep(Duration::from_secs(2));
+    let used = bench.ticks() - before;
+    println!("{used} ticks in 2 s");
+    assert!(used <= 4, "{used} ticks of 10 ms in 2 s");
     bench.stop();
 }

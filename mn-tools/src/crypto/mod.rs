@@ -11,7 +11,7 @@ pub mod replay;
 pub mod transform;
 pub mod xcbc;
 
-pub use replay::ReplayWindow;
+pub use replay::{ReplayError, ReplayWindow};
 pub use transform::{OpenError, Transform};
 
 #[cfg(test)]

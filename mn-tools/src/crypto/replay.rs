@@ -15,6 +15,15 @@ const WORDS: usize = 16;
 pub const WINDOW: u32 = 1024;
 const _: () = assert!(WINDOW as usize == WORD as usize * WORDS);
 
+/// Why a sequence number is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReplayError {
+    /// It was accepted before.
+    Replayed,
+    /// It is left of the window.
+    TooOld,
+}
+
 /// Which of the last [`WINDOW`] sequence numbers were received. The first packet may carry any
 /// number, 0 included.
 #[derive(Debug, Default)]
@@ -27,20 +36,26 @@ pub struct ReplayWindow {
 
 impl ReplayWindow {
     /// Whether `seq` could be new: the look before the ICV is checked.
-    #[must_use]
-    pub fn may_accept(&self, seq: SeqNo) -> bool {
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub fn look(&self, seq: SeqNo) -> Result<(), ReplayError> {
         let number = u64::from(seq.0);
         if number >= self.next {
-            return true;
+            return Ok(());
         }
-        number + u64::from(WINDOW) >= self.next && !self.is_seen(number)
+        if number + u64::from(WINDOW) < self.next {
+            return Err(ReplayError::TooOld);
+        }
+        if self.is_seen(number) { Err(ReplayError::Replayed) } else { Ok(()) }
     }
 
     /// Takes `seq` if it is new: the commit after the ICV has passed.
-    pub fn accept(&mut self, seq: SeqNo) -> bool {
-        if !self.may_accept(seq) {
-            return false;
-        }
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub fn accept(&mut self, seq: SeqNo) -> Result<(), ReplayError> {
+        self.look(seq)?;
         let number = u64::from(seq.0);
         if number >= self.next {
             self.advance_to(number);
@@ -49,7 +64,7 @@ impl ReplayWindow {
         if let Some(word) = self.seen.get_mut(word) {
             *word |= bit;
         }
-        true
+        Ok(())
     }
 
     /// Forgets the numbers that the window leaves behind when `number` becomes the newest.
@@ -92,20 +107,20 @@ mod tests {
     #[test]
     fn zero_is_a_valid_first_number_and_only_once() {
         let mut window = ReplayWindow::default();
-        assert!(window.accept(SeqNo(0)));
-        assert!(!window.accept(SeqNo(0)));
-        assert!(window.accept(SeqNo(1)));
+        assert_eq!(window.accept(SeqNo(0)), Ok(()));
+        assert_eq!(window.accept(SeqNo(0)), Err(ReplayError::Replayed));
+        assert_eq!(window.accept(SeqNo(1)), Ok(()));
     }
 
     #[test]
     fn numbers_behind_the_window_are_refused() {
         let mut window = ReplayWindow::default();
-        assert!(window.accept(SeqNo(5000)));
-        assert!(window.accept(SeqNo(5000 - (WINDOW - 1))));
-        assert!(!window.accept(SeqNo(5000 - WINDOW)));
-        assert!(window.accept(SeqNo(u32::MAX)));
-        assert!(!window.accept(SeqNo(u32::MAX)));
-        assert!(!window.accept(SeqNo(0)));
+        assert_eq!(window.accept(SeqNo(5000)), Ok(()));
+        assert_eq!(window.accept(SeqNo(5000 - (WINDOW - 1))), Ok(()));
+        assert_eq!(window.accept(SeqNo(5000 - WINDOW)), Err(ReplayError::TooOld));
+        assert_eq!(window.accept(SeqNo(u32::MAX)), Ok(()));
+        assert_eq!(window.accept(SeqNo(u32::MAX)), Err(ReplayError::Replayed));
+        assert_eq!(window.accept(SeqNo(0)), Err(ReplayError::TooOld));
     }
 
     proptest! {
@@ -118,7 +133,7 @@ mod tests {
                 let newest = taken.last().copied();
                 let inside = newest.is_none_or(|newest: u32| number + WINDOW > newest);
                 let expected = inside && !taken.contains(&number);
-                prop_assert_eq!(window.accept(SeqNo(number)), expected);
+                prop_assert_eq!(window.accept(SeqNo(number)).is_ok(), expected);
                 if expected {
                     taken.insert(number);
                 }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a packet is dropped. The name in the status file is [`DropReason::name`].
+/// Why a packet is dropped. The name in the status file is [`DropReason::name`]; where the home
+/// agent drops for the same reason, it is the home agent's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropReason {
     /// Uplink: no path is registered.
@@ -11,26 +12,38 @@ pub enum DropReason {
     NotIp,
     /// Uplink: not from a home address.
     SourceNotHome,
-    /// Uplink: the SA has no sequence number left.
-    Exhausted,
+    /// Uplink: all sequence numbers of the SA are used.
+    SequenceExhausted,
     /// Uplink: the kernel did not take the packet.
     SendFailed,
-    /// Downlink: shorter than its header or its suite's least.
-    Short,
+    /// Downlink: shorter than its header, or than IV, one block and ICV of the suite.
+    FrameShort,
+    /// Downlink: the ciphertext is not a whole number of blocks.
+    FrameNotWholeBlocks,
     /// Downlink: PType other than 0, 1, 8.
-    UnknownPtype,
-    /// Downlink: PType 0 under an SA that protects data, or with SPI or number.
-    Scope,
+    PtypeUnregistered,
+    /// Downlink: PType 0 with an SPI.
+    PlainSpiNotZero,
+    /// Downlink: PType 0 with a sequence number.
+    PlainSequenceNotZero,
+    /// Downlink: PType 0 under an SA that protects data.
+    PlainDataForbidden,
     /// Downlink: no SA has this SPI.
-    UnknownSpi,
-    /// Downlink: sequence number seen before or too old.
-    Replay,
+    SpiUnknown,
+    /// Downlink: sequence number seen before.
+    Replayed,
+    /// Downlink: sequence number left of the replay window.
+    ReplayTooOld,
     /// Downlink: ICV wrong.
-    Icv,
-    /// Downlink: padding wrong behind a right ICV.
+    IcvMismatch,
+    /// Downlink: Pad Length larger than the payload, behind a right ICV.
+    PadLength,
+    /// Downlink: padding other than 1, 2, 3, ..., behind a right ICV.
     Padding,
-    /// Downlink: Next Header does not announce the inner packet.
-    NextHeader,
+    /// Downlink: Next Header of a data packet neither 4 nor 41.
+    DataNextHeader,
+    /// Downlink: the inner packet is of another version than Next Header says.
+    InnerVersion,
     /// Downlink: the inner packet is shorter than it says, or no IP packet.
     InnerLength,
     /// Downlink: not to a home address.
@@ -41,20 +54,26 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::NoBinding,
         Self::NotIp,
         Self::SourceNotHome,
-        Self::Exhausted,
+        Self::SequenceExhausted,
         Self::SendFailed,
-        Self::Short,
-        Self::UnknownPtype,
-        Self::Scope,
-        Self::UnknownSpi,
-        Self::Replay,
-        Self::Icv,
+        Self::FrameShort,
+        Self::FrameNotWholeBlocks,
+        Self::PtypeUnregistered,
+        Self::PlainSpiNotZero,
+        Self::PlainSequenceNotZero,
+        Self::PlainDataForbidden,
+        Self::SpiUnknown,
+        Self::Replayed,
+        Self::ReplayTooOld,
+        Self::IcvMismatch,
+        Self::PadLength,
         Self::Padding,
-        Self::NextHeader,
+        Self::DataNextHeader,
+        Self::InnerVersion,
         Self::InnerLength,
         Self::DestinationNotHome,
         Self::TunFailed,
@@ -67,16 +86,22 @@ impl DropReason {
             Self::NoBinding => "no_binding",
             Self::NotIp => "not_ip",
             Self::SourceNotHome => "source_not_home",
-            Self::Exhausted => "exhausted",
+            Self::SequenceExhausted => "sequence_exhausted",
             Self::SendFailed => "send_failed",
-            Self::Short => "short",
-            Self::UnknownPtype => "unknown_ptype",
-            Self::Scope => "scope",
-            Self::UnknownSpi => "unknown_spi",
-            Self::Replay => "replay",
-            Self::Icv => "icv",
+            Self::FrameShort => "frame_short",
+            Self::FrameNotWholeBlocks => "frame_not_whole_blocks",
+            Self::PtypeUnregistered => "ptype_unregistered",
+            Self::PlainSpiNotZero => "plain_spi_not_zero",
+            Self::PlainSequenceNotZero => "plain_sequence_not_zero",
+            Self::PlainDataForbidden => "plain_data_forbidden",
+            Self::SpiUnknown => "spi_unknown",
+            Self::Replayed => "replayed",
+            Self::ReplayTooOld => "replay_too_old",
+            Self::IcvMismatch => "icv_mismatch",
+            Self::PadLength => "pad_length",
             Self::Padding => "padding",
-            Self::NextHeader => "next_header",
+            Self::DataNextHeader => "data_next_header",
+            Self::InnerVersion => "inner_version",
             Self::InnerLength => "inner_length",
             Self::DestinationNotHome => "destination_not_home",
             Self::TunFailed => "tun_failed",
@@ -140,6 +165,26 @@ mod tests {
             counters.drop(reason);
             assert_eq!(DropReason::ALL.map(|r| counters.dropped(r)).iter().sum::<u64>(), 1);
             assert_eq!(counters.dropped(reason), 1);
+        }
+    }
+
+    /// Those of the home agent's names (hearth-dataplane, `drop_reason`) that an operator looks
+    /// for at both ends.
+    #[test]
+    fn names_are_those_of_the_home_agent() {
+        let names = DropReason::ALL.map(DropReason::name);
+        for shared in [
+            "icv_mismatch",
+            "replayed",
+            "replay_too_old",
+            "spi_unknown",
+            "ptype_unregistered",
+            "plain_data_forbidden",
+            "sequence_exhausted",
+            "frame_short",
+            "no_binding",
+        ] {
+            assert!(names.contains(&shared), "{shared}");
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use hearth_wire::frame::{FrameHeader, PType};
+use hearth_wire::frame::{FrameError, FrameHeader, PType};
 use hearth_wire::{Scope, SeqNo};
 use zerocopy::FromBytes;
 
 use super::{BUFFER, DropReason, Event, Inner, Tunnel, View};
-use crate::crypto::OpenError;
+use crate::crypto::{OpenError, ReplayError};
 
 /// One thread's work on downlink packets.
 pub(super) struct Downlink {
@@ -44,33 +44,31 @@ impl Downlink {
     ) -> Result<(), DropReason> {
         let state = Arc::clone(self.view.state());
         let tunnel = Arc::clone(&self.view.tunnel);
-        let frame = self.buffer.get_mut(..len).ok_or(DropReason::Short)?;
-        let (header, _) = FrameHeader::read_from_prefix(frame).map_err(|_| DropReason::Short)?;
-        let ptype = PType::from_bits(header.ptype_bits()).ok_or(DropReason::UnknownPtype)?;
+        let frame = self.buffer.get_mut(..len).ok_or(DropReason::FrameShort)?;
+        let (header, _) =
+            FrameHeader::read_from_prefix(frame).map_err(|_| DropReason::FrameShort)?;
+        let ptype = PType::from_bits(header.ptype_bits()).ok_or(DropReason::PtypeUnregistered)?;
         let (payload, next_header) = if ptype == PType::PlainData {
-            let allowed = state.associations.iter().any(|sa| sa.scope == Scope::Signalling);
-            if !allowed || header.spi_bits() != 0 || header.seq() != SeqNo(0) {
-                return Err(DropReason::Scope);
+            if header.spi_bits() != 0 {
+                return Err(DropReason::PlainSpiNotZero);
+            }
+            if header.seq() != SeqNo(0) {
+                return Err(DropReason::PlainSequenceNotZero);
+            }
+            if !state.associations.iter().any(|sa| sa.scope == Scope::Signalling) {
+                return Err(DropReason::PlainDataForbidden);
             }
             (FrameHeader::LEN..len, None)
         } else {
             let sa = state.associations.iter().find(|sa| sa.spi.get() == header.spi_bits());
-            let sa = sa.ok_or(DropReason::UnknownSpi)?;
-            if !sa.may_accept(header.seq()) {
-                return Err(DropReason::Replay);
-            }
+            let sa = sa.ok_or(DropReason::SpiUnknown)?;
+            sa.look(header.seq())?;
             let opened = sa.inbound.open(frame);
             // The window moves once the ICV has passed, whatever stands inside.
-            match opened {
-                Err(OpenError::Length(_)) => return Err(DropReason::Short),
-                Err(OpenError::Icv) => return Err(DropReason::Icv),
-                Err(OpenError::Trailer(_)) | Ok(_) if !sa.accept(header.seq()) => {
-                    return Err(DropReason::Replay);
-                }
-                Err(OpenError::Trailer(_)) => return Err(DropReason::Padding),
-                Ok(_) => {}
+            if matches!(opened, Ok(_) | Err(OpenError::Trailer(_))) {
+                sa.accept(header.seq())?;
             }
-            let Ok((payload, next_header)) = opened else { return Err(DropReason::Padding) };
+            let (payload, next_header) = opened?;
             if sa.wears(header.seq(), len) {
                 tunnel.tell(Event::Worn(sa.spi));
             }
@@ -83,8 +81,14 @@ impl Downlink {
         };
         let packet = frame.get(payload).ok_or(DropReason::InnerLength)?;
         let inner = Inner::read(packet).ok_or(DropReason::InnerLength)?;
-        if next_header.is_some_and(|announced| announced != inner.next_header) {
-            return Err(DropReason::NextHeader);
+        match next_header {
+            Some(announced) if ![4, 41].contains(&announced) => {
+                return Err(DropReason::DataNextHeader);
+            }
+            Some(announced) if announced != inner.next_header => {
+                return Err(DropReason::InnerVersion);
+            }
+            _ => {}
         }
         if !state.homes.contains(&inner.destination) {
             return Err(DropReason::DestinationNotHome);
@@ -94,5 +98,28 @@ impl Downlink {
         write(packet).map_err(|_| DropReason::TunFailed)?;
         tunnel.counters.downlink.count(packet.len());
         Ok(())
+    }
+}
+
+impl From<ReplayError> for DropReason {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Replayed => Self::Replayed,
+            ReplayError::TooOld => Self::ReplayTooOld,
+        }
+    }
+}
+
+impl From<OpenError> for DropReason {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Icv => Self::IcvMismatch,
+            OpenError::Length(error) | OpenError::Trailer(error) => match error {
+                FrameError::Short => Self::FrameShort,
+                FrameError::NotWholeBlocks => Self::FrameNotWholeBlocks,
+                FrameError::PadLength => Self::PadLength,
+                FrameError::Padding => Self::Padding,
+            },
+        }
     }
 }

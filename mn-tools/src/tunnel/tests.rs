@@ -141,10 +141,13 @@ fn plain_data_is_refused_under_scope_1_and_with_a_number() {
     let back = ipv6("2001:db8:c::2", HOME6, 17, b"x");
     let bench = Bench::new(Suite::Aes128CbcSha, Scope::SignallingAndData);
     assert_eq!(bench.downlink(&[&[0; 8][..], &back].concat()), None);
-    assert!(bench.dropped(DropReason::Scope));
+    assert!(bench.dropped(DropReason::PlainDataForbidden));
     let bench = Bench::new(Suite::Aes128CbcSha, Scope::Signalling);
     assert_eq!(bench.downlink(&[&[0, 0, 0, 0, 0, 0, 0, 1][..], &back].concat()), None);
-    assert!(bench.dropped(DropReason::Scope));
+    assert!(bench.dropped(DropReason::PlainSequenceNotZero));
+    let bench = Bench::new(Suite::Aes128CbcSha, Scope::Signalling);
+    assert_eq!(bench.downlink(&[&[0, 0, 0, 7, 0, 0, 0, 0][..], &back].concat()), None);
+    assert!(bench.dropped(DropReason::PlainSpiNotZero));
 }
 
 #[test]
@@ -155,10 +158,15 @@ fn replays_are_dropped_and_a_bad_icv_leaves_the_window_alone() {
     let mut forged = frame.clone();
     *forged.last_mut().unwrap() ^= 1;
     assert_eq!(bench.downlink(&forged), None);
-    assert!(bench.dropped(DropReason::Icv));
+    assert!(bench.dropped(DropReason::IcvMismatch));
     assert!(bench.downlink(&frame).is_some(), "the number is still free");
     assert_eq!(bench.downlink(&frame), None);
-    assert_eq!(bench.tunnel.counters.dropped(DropReason::Replay), 1);
+    assert_eq!(bench.tunnel.counters.dropped(DropReason::Replayed), 1);
+    bench.seq += 2000;
+    let newer = bench.sealed(PType::ProtectedData, &back, 41);
+    assert!(bench.downlink(&newer).is_some());
+    assert_eq!(bench.downlink(&frame), None);
+    assert_eq!(bench.tunnel.counters.dropped(DropReason::ReplayTooOld), 1);
 }
 
 #[test]
@@ -167,9 +175,10 @@ fn what_is_not_for_the_tunnel_is_dropped_by_name() {
     let good = ipv6("2001:db8:c::2", HOME6, 17, b"x");
     let to_other = ipv6("2001:db8:c::2", "2001:db8:b:1::8", 17, b"x");
     let short = &good[..good.len() - 1];
-    let cases: [(&[u8], u8, DropReason); 4] = [
+    let cases: [(&[u8], u8, DropReason); 5] = [
         (&to_other, 41, DropReason::DestinationNotHome),
-        (&good, 4, DropReason::NextHeader),
+        (&good, 4, DropReason::InnerVersion),
+        (&good, 59, DropReason::DataNextHeader),
         (short, 41, DropReason::InnerLength),
         (&[0x45; 8], 4, DropReason::InnerLength),
     ];
@@ -180,10 +189,10 @@ fn what_is_not_for_the_tunnel_is_dropped_by_name() {
         assert!(bench.dropped(reason), "{reason:?}");
     }
     let raw: [(&[u8], DropReason); 4] = [
-        (&[0x10, 0, 0], DropReason::Short),
-        (&[0x10, 0, 0, 7, 0, 0, 0, 0, 1, 2, 3], DropReason::Short),
-        (&[0x20, 0, 0, 7, 0, 0, 0, 0], DropReason::UnknownPtype),
-        (&[0x10, 0, 0, 8, 0, 0, 0, 0], DropReason::UnknownSpi),
+        (&[0x10, 0, 0], DropReason::FrameShort),
+        (&[0x10, 0, 0, 7, 0, 0, 0, 0, 1, 2, 3], DropReason::FrameShort),
+        (&[0x20, 0, 0, 7, 0, 0, 0, 0], DropReason::PtypeUnregistered),
+        (&[0x10, 0, 0, 8, 0, 0, 0, 0], DropReason::SpiUnknown),
     ];
     for (frame, reason) in raw {
         let bench = Bench::new(suite, Scope::SignallingAndData);

@@ -58,7 +58,7 @@ impl Uplink {
             (start, FrameHeader::LEN + len)
         } else {
             let start = HEADROOM - sa.outbound.payload_offset();
-            let seq = sa.draw().ok_or(DropReason::Exhausted)?;
+            let seq = sa.draw().ok_or(DropReason::SequenceExhausted)?;
             if sa.wears(seq, len) {
                 self.view.tunnel.tell(Event::Worn(sa.spi));
             }
