@@ -40,11 +40,6 @@ struct rte_mbuf *hearth_mbuf_alloc(struct rte_mempool *pool)
 	return rte_pktmbuf_alloc(pool);
 }
 
-int hearth_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int n)
-{
-	return rte_pktmbuf_alloc_bulk(pool, mbufs, n);
-}
-
 void hearth_mbuf_free(struct rte_mbuf *mbuf)
 {
 	rte_pktmbuf_free(mbuf);

@@ -67,7 +67,6 @@ int hearth_errno(void);
 
 /* mbufs and pools */
 struct rte_mbuf *hearth_mbuf_alloc(struct rte_mempool *pool);
-int hearth_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int n);
 void hearth_mbuf_free(struct rte_mbuf *mbuf);
 
 /* rings of mbufs */

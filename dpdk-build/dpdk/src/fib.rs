@@ -3,6 +3,8 @@
 //! A table is built aside and published by pointer: it does not change while workers read it
 //! (rte_fib6 of DPDK 22.11 has no RCU). That is what `&mut self` says here.
 
+use core::ffi::{c_char, c_int, c_uint};
+use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ptr::NonNull;
 
@@ -69,18 +71,53 @@ pub enum FibError {
     NotFound,
 }
 
-/// Routes for IPv4.
-#[derive(Debug)]
-pub struct Fib4 {
-    raw: NonNull<sys::rte_fib>,
+/// What both families have in common: a table of DPDK's and what its next hops may be.
+struct Table<T> {
+    raw: NonNull<T>,
     max_next_hop: u64,
     _eal: Eal,
 }
 
-// SAFETY: changed through `&mut self` only, and not tied to a thread.
-unsafe impl Send for Fib4 {}
+// SAFETY: changed through `&mut self` of the families only, and not tied to a thread.
+unsafe impl<T> Send for Table<T> {}
 // SAFETY: look-ups only read.
-unsafe impl Sync for Fib4 {}
+unsafe impl<T> Sync for Table<T> {}
+
+impl<T> fmt::Debug for Table<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Table").field(&self.raw).finish()
+    }
+}
+
+/// Name, most routes, groups, octets and default of next hops.
+type Create<T> = unsafe extern "C" fn(*const c_char, c_int, u32, c_uint, u64) -> *mut T;
+
+impl<T> Table<T> {
+    /// Makes an empty table with `create`, which is one of the shim's two.
+    fn new(
+        eal: &Eal,
+        name: &str,
+        parameters: &FibParameters,
+        create: Create<T>,
+    ) -> Result<Self, FibError> {
+        let FibParameters { max_routes, tbl8_groups, next_hop, default_next_hop } = *parameters;
+        let max_routes = c_int::try_from(max_routes).map_err(|_| FibError::Range)?;
+        if default_next_hop > next_hop.max() {
+            return Err(FibError::Range);
+        }
+        let name = c_name(name).map_err(FibError::Create)?;
+        // SAFETY: the EAL runs; the name is copied.
+        let raw = unsafe {
+            create(name.as_ptr(), max_routes, tbl8_groups, next_hop.octets(), default_next_hop)
+        };
+        let raw = NonNull::new(raw).ok_or_else(|| FibError::Create(Errno::last()))?;
+        Ok(Self { raw, max_next_hop: next_hop.max(), _eal: eal.clone() })
+    }
+}
+
+/// Routes for IPv4.
+#[derive(Debug)]
+pub struct Fib4(Table<sys::rte_fib>);
 
 impl Fib4 {
     /// Makes an empty table. The name is unique among DPDK's IPv4 tables.
@@ -88,19 +125,7 @@ impl Fib4 {
     /// # Errors
     /// [`FibError::Create`], [`FibError::Range`] for a default next hop that is too wide.
     pub fn new(eal: &Eal, name: &str, parameters: &FibParameters) -> Result<Self, FibError> {
-        let (name, max_routes) = checked(name, parameters)?;
-        // SAFETY: the EAL runs; the name is copied.
-        let raw = unsafe {
-            sys::hearth_fib_create(
-                name.as_ptr(),
-                max_routes,
-                parameters.tbl8_groups,
-                parameters.next_hop.octets(),
-                parameters.default_next_hop,
-            )
-        };
-        let raw = NonNull::new(raw).ok_or_else(|| FibError::Create(Errno::last()))?;
-        Ok(Self { raw, max_next_hop: parameters.next_hop.max(), _eal: eal.clone() })
+        Table::new(eal, name, parameters, sys::hearth_fib_create).map(Self)
     }
 
     /// Adds a prefix, or replaces its next hop.
@@ -108,11 +133,12 @@ impl Fib4 {
     /// # Errors
     /// [`FibError::Full`], [`FibError::Range`].
     pub fn insert(&mut self, prefix: Ipv4Addr, len: u8, next_hop: u64) -> Result<(), FibError> {
-        if len > 32 || next_hop > self.max_next_hop {
+        if len > 32 || next_hop > self.0.max_next_hop {
             return Err(FibError::Range);
         }
         // SAFETY: `&mut self` keeps readers away.
-        let code = unsafe { sys::rte_fib_add(self.raw.as_ptr(), prefix.to_bits(), len, next_hop) };
+        let code =
+            unsafe { sys::rte_fib_add(self.0.raw.as_ptr(), prefix.to_bits(), len, next_hop) };
         Errno::check(code).map_err(FibError::Full)
     }
 
@@ -125,7 +151,7 @@ impl Fib4 {
             return Err(FibError::Range);
         }
         // SAFETY: `&mut self` keeps readers away.
-        let code = unsafe { sys::rte_fib_delete(self.raw.as_ptr(), prefix.to_bits(), len) };
+        let code = unsafe { sys::rte_fib_delete(self.0.raw.as_ptr(), prefix.to_bits(), len) };
         Errno::check(code).map_err(|_| FibError::NotFound)
     }
 
@@ -136,7 +162,7 @@ impl Fib4 {
         // SAFETY: both arrays hold n elements; DPDK reads the first and writes the second.
         unsafe {
             sys::rte_fib_lookup_bulk(
-                self.raw.as_ptr(),
+                self.0.raw.as_ptr(),
                 addresses.as_ptr().cast_mut(),
                 next_hops.as_mut_ptr(),
                 n,
@@ -148,22 +174,13 @@ impl Fib4 {
 impl Drop for Fib4 {
     fn drop(&mut self) {
         // SAFETY: nobody else has the table.
-        unsafe { sys::rte_fib_free(self.raw.as_ptr()) };
+        unsafe { sys::rte_fib_free(self.0.raw.as_ptr()) };
     }
 }
 
 /// Routes for IPv6.
 #[derive(Debug)]
-pub struct Fib6 {
-    raw: NonNull<sys::rte_fib6>,
-    max_next_hop: u64,
-    _eal: Eal,
-}
-
-// SAFETY: changed through `&mut self` only, and not tied to a thread.
-unsafe impl Send for Fib6 {}
-// SAFETY: look-ups only read.
-unsafe impl Sync for Fib6 {}
+pub struct Fib6(Table<sys::rte_fib6>);
 
 impl Fib6 {
     /// Makes an empty table. The name is unique among DPDK's IPv6 tables.
@@ -171,19 +188,7 @@ impl Fib6 {
     /// # Errors
     /// [`FibError::Create`], [`FibError::Range`] for a default next hop that is too wide.
     pub fn new(eal: &Eal, name: &str, parameters: &FibParameters) -> Result<Self, FibError> {
-        let (name, max_routes) = checked(name, parameters)?;
-        // SAFETY: the EAL runs; the name is copied.
-        let raw = unsafe {
-            sys::hearth_fib6_create(
-                name.as_ptr(),
-                max_routes,
-                parameters.tbl8_groups,
-                parameters.next_hop.octets(),
-                parameters.default_next_hop,
-            )
-        };
-        let raw = NonNull::new(raw).ok_or_else(|| FibError::Create(Errno::last()))?;
-        Ok(Self { raw, max_next_hop: parameters.next_hop.max(), _eal: eal.clone() })
+        Table::new(eal, name, parameters, sys::hearth_fib6_create).map(Self)
     }
 
     /// Adds a prefix, or replaces its next hop.
@@ -191,13 +196,13 @@ impl Fib6 {
     /// # Errors
     /// [`FibError::Full`], [`FibError::Range`].
     pub fn insert(&mut self, prefix: Ipv6Addr, len: u8, next_hop: u64) -> Result<(), FibError> {
-        if len > 128 || next_hop > self.max_next_hop {
+        if len > 128 || next_hop > self.0.max_next_hop {
             return Err(FibError::Range);
         }
         let prefix = prefix.octets();
         // SAFETY: `&mut self` keeps readers away; the prefix is 16 octets.
         let code =
-            unsafe { sys::hearth_fib6_add(self.raw.as_ptr(), prefix.as_ptr(), len, next_hop) };
+            unsafe { sys::hearth_fib6_add(self.0.raw.as_ptr(), prefix.as_ptr(), len, next_hop) };
         Errno::check(code).map_err(FibError::Full)
     }
 
@@ -211,7 +216,7 @@ impl Fib6 {
         }
         let prefix = prefix.octets();
         // SAFETY: `&mut self` keeps readers away; the prefix is 16 octets.
-        let code = unsafe { sys::hearth_fib6_delete(self.raw.as_ptr(), prefix.as_ptr(), len) };
+        let code = unsafe { sys::hearth_fib6_delete(self.0.raw.as_ptr(), prefix.as_ptr(), len) };
         Errno::check(code).map_err(|_| FibError::NotFound)
     }
 
@@ -221,7 +226,7 @@ impl Fib6 {
         // SAFETY: both arrays hold n elements; DPDK reads the first and writes the second.
         unsafe {
             sys::hearth_fib6_lookup_bulk(
-                self.raw.as_ptr(),
+                self.0.raw.as_ptr(),
                 addresses.as_ptr().cast_mut(),
                 next_hops.as_mut_ptr(),
                 n,
@@ -233,14 +238,6 @@ impl Fib6 {
 impl Drop for Fib6 {
     fn drop(&mut self) {
         // SAFETY: nobody else has the table.
-        unsafe { sys::rte_fib6_free(self.raw.as_ptr()) };
+        unsafe { sys::rte_fib6_free(self.0.raw.as_ptr()) };
     }
-}
-
-fn checked(name: &str, parameters: &FibParameters) -> Result<(std::ffi::CString, i32), FibError> {
-    let max_routes = i32::try_from(parameters.max_routes).map_err(|_| FibError::Range)?;
-    if parameters.default_next_hop > parameters.next_hop.max() {
-        return Err(FibError::Range);
-    }
-    Ok((c_name(name).map_err(FibError::Create)?, max_routes))
 }

@@ -4,7 +4,6 @@ use core::ptr::NonNull;
 
 use hearth_dpdk_sys as sys;
 
-use crate::burst::Burst;
 use crate::eal::{Eal, c_name};
 use crate::errno::Errno;
 use crate::mbuf::{META_SIZE, Mbuf};
@@ -90,22 +89,6 @@ impl Mempool {
         let mut mbuf = self.alloc()?;
         mbuf.append(data.len())?.copy_from_slice(data);
         Some(mbuf)
-    }
-
-    /// Fills the rest of the burst with empty mbufs, all of them or none; false when the pool
-    /// has too few.
-    pub fn alloc_burst<const N: usize>(&self, burst: &mut Burst<N>) -> bool {
-        if burst.is_full() {
-            return true;
-        }
-        let filled = burst.fill_with(|slots, room| {
-            // SAFETY: `slots` has place for `room` pointers; on success all are fresh mbufs.
-            match unsafe { sys::hearth_mbuf_alloc_bulk(self.raw.as_ptr(), slots, room.into()) } {
-                0 => room,
-                _ => 0,
-            }
-        });
-        filled > 0
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {

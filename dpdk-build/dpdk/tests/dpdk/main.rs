@@ -16,7 +16,7 @@ mod ring;
 
 use std::sync::OnceLock;
 
-use hearth_dpdk::{Eal, EalOptions, Mempool};
+use hearth_dpdk::{Burst, Eal, EalOptions, Mempool};
 
 /// The EAL of this process.
 fn eal() -> &'static Eal {
@@ -32,6 +32,14 @@ fn pool(name: &str) -> Mempool {
     let pool = Mempool::new(eal(), name, 511, 0, 2048 + 128).expect("a pool");
     assert_eq!((pool.available(), pool.in_use()), (511, 0));
     pool
+}
+
+/// Fills the burst with empty mbufs.
+#[track_caller]
+fn fill<const N: usize>(pool: &Mempool, burst: &mut Burst<N>) {
+    while !burst.is_full() {
+        burst.push(pool.alloc().expect("an mbuf")).expect("room");
+    }
 }
 
 #[track_caller]

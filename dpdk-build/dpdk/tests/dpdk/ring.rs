@@ -2,7 +2,7 @@
 
 use hearth_dpdk::{Burst, mpsc_ring, spsc_ring};
 
-use crate::{all_back, eal, pool};
+use crate::{all_back, eal, fill, pool};
 
 #[test]
 fn a_ring_keeps_the_order_and_gives_back_what_does_not_fit() {
@@ -34,7 +34,7 @@ fn a_ring_frees_what_is_in_it_with_its_last_end() {
     let pool = pool("ring_drop");
     let (mut tx, rx) = spsc_ring(eal(), "ring_drop", 100).expect("a ring");
     let mut burst = Burst::<64>::new();
-    assert!(pool.alloc_burst(&mut burst));
+    fill(&pool, &mut burst);
     assert_eq!(tx.send(&mut burst), 64);
     drop(rx);
     assert_eq!(pool.in_use(), 64, "the producer's end is there still");
