@@ -70,15 +70,18 @@ fn connections_survive_moves_between_networks() {
         println!("gap {gap:?}, lost {} of {}", samples.lost(&period), samples.sent(&period));
         assert!(gap < LONGEST_GAP, "{gap:?}");
     }
+    // REG-28.
+    assert_eq!(samples.duplicated(), 0, "answers came twice");
     assert_eq!(node.status().unwrap().handovers.len(), 2);
     // The SA is not tied to a care-of address: no bootstrap was needed for any of this.
     assert_eq!(node.status().unwrap().bootstraps.len(), 1);
     node.stop().unwrap();
 }
 
-/// Both networks up at once: the new one is used as soon as it is there, and nothing is lost.
+/// Both networks up at once: the new one is used as soon as it is there, nothing is lost, and
+/// nothing comes twice, by the old network and the new one (REG-28).
 #[test]
-fn nothing_is_lost_where_the_networks_overlap() {
+fn nothing_is_lost_or_duplicated_where_the_networks_overlap() {
     let lab = TestLab::up("overlap");
     let who = lab.subscriber(Suite::Aes128CbcSha, 1);
     // Registered over IPv4 first; IPv6 is preferred once it comes up.
@@ -102,6 +105,7 @@ fn nothing_is_lost_where_the_networks_overlap() {
     let end = probe.now();
     let samples = probe.finish();
     assert_eq!(samples.lost(&(start..end)), 0, "gap {:?}", samples.gap(&(start..end)));
+    assert_eq!(samples.duplicated(), 0, "answers came twice");
     node.stop().unwrap();
 }
 

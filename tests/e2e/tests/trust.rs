@@ -5,7 +5,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{process::Child, time::Duration};
+use std::{net::TcpListener, process::Child, time::Duration};
 
 use hearth_e2e::{PATIENCE, TestLab};
 use hearth_lab::{
@@ -104,7 +104,7 @@ fn a_mobile_node_refuses_certificates_without_its_name_as_subject_alternative() 
 }
 
 #[test]
-fn a_mobile_node_waits_for_a_hac_that_is_down_and_keeps_its_binding_meanwhile() {
+fn a_mobile_node_waits_for_a_hac_that_is_down() {
     let mut lab = TestLab::prepare("hac-down");
     lab.start_hearthd().unwrap();
     let who = lab.subscriber(Suite::Aes128CbcSha, 1);
@@ -113,6 +113,49 @@ fn a_mobile_node_waits_for_a_hac_that_is_down_and_keeps_its_binding_meanwhile() 
     assert_names(&text, &["refused", "connect", "reach"]);
     lab.start_hac().unwrap();
     node.registered_at(Visited::Net6, PATIENCE).unwrap();
+    lab.ping_both(&who);
+    node.stop().unwrap();
+}
+
+/// The time comes to fetch the next SA, and first nobody listens at the HAC, then somebody who
+/// takes the connection and says nothing: the old SA and all that hangs on it stay in use.
+#[test]
+fn a_mobile_node_keeps_its_binding_while_the_hac_is_down_or_silent() {
+    // Shorter is no SA (hac.yaml); a tenth of it passes before the next one is fetched.
+    let mut lab = TestLab::up_with("hac-away", |options| options.tuning.sa_validity = 60);
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    lab.network.attach(0, Visited::Net6).unwrap();
+    lab.hac_reachable(0, Visited::Net6.home_agent()).unwrap();
+    let tuning = NodeTuning { renew_before: 0.9, hac_timeout: 1.0, ..NodeTuning::default() };
+    let mut node = lab.start_node(0, &who, &tuning).unwrap();
+    let first = node.registered_at(Visited::Net6, PATIENCE).unwrap();
+    let binding = lab.bindings().unwrap().remove(0);
+    lab.hac.take().unwrap().crash().unwrap();
+
+    let mut complains_of = |lab: &TestLab, word: &str| {
+        let names =
+            |status: &Status| status.last_error.as_ref().is_some_and(|e| e.text.contains(word));
+        let status = node.until(word, PATIENCE, names).unwrap();
+        assert_eq!(status.state, "registered");
+        assert_eq!((status.spi, status.bootstraps.len()), (first.spi, 1));
+        assert_eq!(status.home_address_ip6, Some(who.home6));
+        assert_eq!(status.home_address_ip4, Some(who.home4));
+        let now = lab.bindings().unwrap().remove(0);
+        assert_eq!(
+            (now.spi, now.care_of_address, now.care_of_port, now.sequence),
+            (binding.spi, binding.care_of_address, binding.care_of_port, binding.sequence)
+        );
+        // By both home addresses: they are still the tunnel's, and the binding carries.
+        lab.ping_both(&who);
+    };
+    complains_of(&lab, "refused");
+    let silent = lab.network.ha.enter(|| TcpListener::bind(("::", HAC_PORT))).unwrap().unwrap();
+    complains_of(&lab, "did not answer");
+
+    drop(silent);
+    lab.start_hac().unwrap();
+    let renewed = node.until("a new SA", PATIENCE, |s| s.spi != first.spi).unwrap();
+    assert_eq!(renewed.bootstraps.len(), 2);
     lab.ping_both(&who);
     node.stop().unwrap();
 }

@@ -122,11 +122,25 @@ pub struct Tuning {
     pub max_lifetime: u32,
     /// Whether the HAC speaks TLS 1.3 beside 1.2.
     pub tls13: bool,
+    /// UDP port of the home agent: what hearthd serves and the HAC hands out.
+    pub port: u16,
+    /// The cores of hearthd's workers.
+    pub workers: Vec<usize>,
+    /// Where hearthd looks for the SA directory, where not at the HAC itself.
+    pub directory: Option<PathBuf>,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { sa_validity: 3600, max_lifetime: 600, tls13: true }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            sa_validity: 3600,
+            max_lifetime: 600,
+            tls13: true,
+            port: HA_PORT,
+            workers: vec![usize::from(cores > 1)],
+            directory: None,
+        }
     }
 }
 
@@ -155,7 +169,7 @@ home_agents:
   - name: lab
     ip6: "{HA6}"
     ip4: {HA4}
-    port: {HA_PORT}
+    port: {port}
     spi_range: [{first}, {last}]
     home_prefix_ip6: "{HOME_PREFIX6}"
     home_prefix_ip4: {HOME_PREFIX4}
@@ -166,6 +180,7 @@ subscribers:
         certificate = files.certificate().display(),
         key = files.key().display(),
         tls13 = tuning.tls13,
+        port = tuning.port,
         store = files.run.join("hac.redb").display(),
         socket = files.directory_socket().display(),
         validity = tuning.sa_validity,
@@ -190,8 +205,9 @@ subscribers:
 /// `hearthd.yaml`. `name` tells several DPDK processes of one machine apart.
 #[must_use]
 pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (first, last) = SPI_RANGE;
+    let directory = tuning.directory.clone().unwrap_or_else(|| files.directory_socket());
+    let workers: String = tuning.workers.iter().map(|core| format!("  - core: {core}\n")).collect();
     format!(
         r#"eal:
   huge_pages: false
@@ -199,8 +215,7 @@ pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
   file_prefix: {name}
   control_core: 0
 workers:
-  - core: {worker}
-ports:
+{workers}ports:
   - name: access
     device: "net_af_packet,iface=acc0"
     mtu: 1500
@@ -213,7 +228,7 @@ home_agent:
   name: lab
   address_ip6: "{HA6}"
   address_ip4: "{HA4}"
-  port: {HA_PORT}
+  port: {port}
   home_prefixes: ["{HOME_PREFIX6}", "{HOME_PREFIX4}"]
   spi_range: [{first}, {last}]
   max_lifetime: {lifetime}
@@ -226,9 +241,9 @@ api:
   socket: {api}
 state_dir: {state}
 "#,
-        worker = usize::from(cores > 1),
+        port = tuning.port,
         lifetime = tuning.max_lifetime,
-        directory = files.directory_socket().display(),
+        directory = directory.display(),
         api = files.api_socket().display(),
         state = files.run.join("state").display(),
     )
@@ -249,6 +264,10 @@ pub struct NodeTuning {
     pub interfaces: Vec<&'static str>,
     /// Seconds before the first retransmission of a Binding Update; RFC 6275 s.12 says 1.
     pub retransmit_after: f32,
+    /// Part of an SA's validity that is left when the next one is fetched.
+    pub renew_before: f32,
+    /// Seconds that an exchange with the HAC may take.
+    pub hac_timeout: f32,
 }
 
 impl Default for NodeTuning {
@@ -260,6 +279,8 @@ impl Default for NodeTuning {
             lifetime: 600,
             interfaces: vec!["visit6", "visit4"],
             retransmit_after: 1.0,
+            renew_before: 0.2,
+            hac_timeout: 10.0,
         }
     }
 }
@@ -283,6 +304,8 @@ timers:
   initial_timeout: {retransmit}
   first_registration_timeout: {retransmit}
   max_timeout: {longest}
+  renew_before: {renew}
+  hac_timeout: {patience}
 "#,
         mn_id = subscriber.mn_id,
         psk = tuning.psk.as_ref().unwrap_or(&subscriber.psk),
@@ -294,5 +317,7 @@ timers:
         lifetime = tuning.lifetime,
         retransmit = tuning.retransmit_after,
         longest = 32.0 * tuning.retransmit_after.max(0.1),
+        renew = tuning.renew_before,
+        patience = tuning.hac_timeout,
     )
 }

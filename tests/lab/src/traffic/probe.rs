@@ -75,11 +75,22 @@ fn bind(namespace: &Netns, address: SocketAddr) -> Result<UdpSocket> {
     Ok(bound)
 }
 
-/// When one probe left and when its echo came, from the start of the stream.
+/// When one probe left and when its echo came first, from the start of the stream, and how often
+/// it came again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sample {
     sent: Duration,
     answered: Option<Duration>,
+    again: usize,
+}
+
+impl Sample {
+    fn on_answer(&mut self, at: Duration) {
+        match self.answered {
+            None => self.answered = Some(at),
+            Some(_) => self.again += 1,
+        }
+    }
 }
 
 /// The probes of one stream.
@@ -92,6 +103,12 @@ impl Samples {
     pub fn lost(&self, period: &Range<Duration>) -> usize {
         let sent = self.0.iter().filter(|sample| period.contains(&sample.sent));
         sent.filter(|sample| sample.answered.is_none()).count()
+    }
+
+    /// Answers of the whole stream that came more than once: the probe or its echo was duplicated.
+    #[must_use]
+    pub fn duplicated(&self) -> usize {
+        self.0.iter().map(|sample| sample.again).sum()
     }
 
     /// Probes sent in a period.
@@ -206,7 +223,7 @@ fn send(
         let mut datagram = Vec::with_capacity(PROBE_LEN);
         datagram.extend(number.to_be_bytes());
         datagram.extend(MARKER.repeat(3));
-        lock(samples).push(Sample { sent: start.elapsed(), answered: None });
+        lock(samples).push(Sample { sent: start.elapsed(), answered: None, again: 0 });
         // A probe that the mobile node's kernel cannot send in a handover is a lost one.
         let _ = socket.send_to(&datagram, to);
         next += period;
@@ -223,7 +240,7 @@ fn receive(socket: &UdpSocket, start: Instant, samples: &Mutex<Vec<Sample>>, end
                 let index = number.and_then(|number| usize::try_from(number).ok());
                 let mut samples = lock(samples);
                 if let Some(sample) = index.and_then(|index| samples.get_mut(index)) {
-                    sample.answered.get_or_insert(start.elapsed());
+                    sample.on_answer(start.elapsed());
                 }
             }
             // Quiet for a tick after the last probe: what is not here by now is lost.
@@ -244,7 +261,21 @@ mod tests {
 
     fn samples(rows: &[(u64, Option<u64>)]) -> Samples {
         let ms = Duration::from_millis;
-        Samples(rows.iter().map(|&(s, a)| Sample { sent: ms(s), answered: a.map(ms) }).collect())
+        let sample =
+            |&(s, a): &(u64, Option<u64>)| Sample { sent: ms(s), answered: a.map(ms), again: 0 };
+        Samples(rows.iter().map(sample).collect())
+    }
+
+    #[test]
+    fn an_answer_that_comes_again_is_a_duplicate_and_the_first_counts() {
+        let ms = Duration::from_millis;
+        let mut stream = samples(&[(0, None), (10, None)]);
+        stream.0[0].on_answer(ms(5));
+        assert_eq!(stream.duplicated(), 0);
+        stream.0[0].on_answer(ms(7));
+        stream.0[0].on_answer(ms(8));
+        assert_eq!(stream.duplicated(), 2);
+        assert_eq!(stream.round_trip(), Some(ms(5)));
     }
 
     #[test]

@@ -1,0 +1,114 @@
+//! The home agent asks for an SA that it misses (RFC 6618 s.4.3, R-50).
+//!
+//! ```text
+//!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearthd --(relay of this test)-- hearth-hac
+//! ```
+//!
+//! The relay hands everything on as it is, in both directions, except the records that the HAC
+//! pushes: of those it loses every one until hearthd has asked for its SPI.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::HashSet,
+    io::{Read, Write},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use hearth_e2e::{PATIENCE, TestLab};
+use hearth_lab::{config::NodeTuning, plan::Visited};
+use hearth_wire::{
+    directory::{Request, Update, decode_request, decode_update, deframe},
+    suite::Suite,
+};
+
+/// What the relay saw.
+#[derive(Default)]
+struct Seen {
+    lost: HashSet<u32>,
+    asked: Vec<u32>,
+}
+
+/// Relays connections to `at` to the HAC's socket for as long as the test runs.
+fn relay(at: &Path, hac: PathBuf) -> Arc<Mutex<Seen>> {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let listener = UnixListener::bind(at).unwrap();
+    let notes = Arc::clone(&seen);
+    thread::spawn(move || {
+        for home_agent in listener.incoming() {
+            let (home_agent, hac) = (home_agent.unwrap(), UnixStream::connect(&hac).unwrap());
+            let to_hac = (home_agent.try_clone().unwrap(), hac.try_clone().unwrap());
+            let (asks, answers) = (Arc::clone(&notes), Arc::clone(&notes));
+            thread::spawn(move || frames(to_hac.0, to_hac.1, |body| ask(&asks, body)));
+            thread::spawn(move || frames(hac, home_agent, |body| answer(&answers, body)));
+        }
+    });
+    seen
+}
+
+/// Hands frames on where `passes` says so, until an end closes.
+fn frames(mut from: UnixStream, mut to: UnixStream, passes: impl Fn(&[u8]) -> bool) {
+    let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
+    while let Ok(len @ 1..) = from.read(&mut chunk) {
+        buffer.extend(&chunk[..len]);
+        while let Some((body, taken)) = deframe(&buffer).expect("frame") {
+            if passes(body) && to.write_all(&buffer[..taken]).is_err() {
+                return;
+            }
+            buffer.drain(..taken);
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+fn ask(seen: &Mutex<Seen>, body: &[u8]) -> bool {
+    if let Request::Lookup { spi } = decode_request(body).expect("request") {
+        seen.lock().unwrap().asked.push(spi.get());
+    }
+    true
+}
+
+fn answer(seen: &Mutex<Seen>, body: &[u8]) -> bool {
+    let Update::Issued(record) = decode_update(body).expect("update") else { return true };
+    let (mut seen, spi) = (seen.lock().unwrap(), record.spi.get());
+    let asked = seen.asked.contains(&spi);
+    if !asked {
+        seen.lost.insert(spi);
+    }
+    asked
+}
+
+/// ENC-15.
+#[test]
+fn a_binding_update_under_an_sa_that_was_never_pushed_is_accepted_when_it_comes_again() {
+    let relayed = |run: &Path| run.join("relay.sock");
+    let mut lab = TestLab::prepare_with("sa-lookup", |options| {
+        options.tuning.directory = Some(relayed(&options.files.run));
+    });
+    lab.start_hac().unwrap();
+    let files = &lab.options.files;
+    let seen = relay(&relayed(&files.run), files.directory_socket());
+    lab.start_hearthd().unwrap();
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    lab.network.attach(0, Visited::Net6).unwrap();
+    lab.hac_reachable(0, Visited::Net6.home_agent()).unwrap();
+    let tuning = NodeTuning { retransmit_after: 0.5, ..NodeTuning::default() };
+    let mut node = lab.start_node(0, &who, &tuning).unwrap();
+    let status = node.registered_at(Visited::Net6, PATIENCE).unwrap();
+
+    let spi = status.spi.unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(seen.lost.contains(&spi), "hearthd had the SA before it asked");
+    assert_eq!(seen.asked, [spi]);
+    drop(seen);
+    // The first Binding Update was dropped for its SPI, the second one accepted, without any
+    // other SA.
+    assert_eq!(status.bootstraps.len(), 1);
+    assert_eq!((status.registrations[0].tries, status.registrations[0].status), (2, 0));
+    assert_eq!(lab.dropped("spi_unknown"), 1);
+    lab.ping_both(&who);
+    node.stop().unwrap();
+}
