@@ -4,7 +4,9 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use hearth_wire::ip::{Sum, checksum};
+use hearth_wire::ip::{Ipv4Header, Ipv6Header, Sum, UdpHeader, checksum};
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::network_endian::U16;
 
 use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, proto};
 
@@ -39,27 +41,23 @@ impl OuterHeaders {
     /// the two are not of one family.
     pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> Option<Self> {
         let mut octets = [0; ROOM];
+        // Lengths are those of no payload until `write`.
         let ip_len = match (local.ip().to_canonical(), remote.ip().to_canonical()) {
             (IpAddr::V6(from), IpAddr::V6(to)) => {
-                octets[0] = 0x60;
-                octets[6] = proto::UDP;
-                octets[7] = HOP_LIMIT;
-                octets[8..24].copy_from_slice(&from.octets());
-                octets[24..40].copy_from_slice(&to.octets());
+                let header = Ipv6Header::new(from, to, proto::UDP, HOP_LIMIT, UDP_LEN)?;
+                header.write_to_prefix(&mut octets).ok()?;
                 IPV6_LEN
             }
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                octets[0] = 0x45;
-                octets[8] = HOP_LIMIT;
-                octets[9] = proto::UDP;
-                octets[12..16].copy_from_slice(&from.octets());
-                octets[16..20].copy_from_slice(&to.octets());
+                let mut header = Ipv4Header::new(from, to, proto::UDP, HOP_LIMIT, UDP_LEN)?;
+                header.checksum = U16::ZERO;
+                header.write_to_prefix(&mut octets).ok()?;
                 IPV4_LEN
             }
             _ => return None,
         };
-        octets[ip_len..ip_len + 2].copy_from_slice(&local.port().to_be_bytes());
-        octets[ip_len + 2..ip_len + 4].copy_from_slice(&remote.port().to_be_bytes());
+        let udp = UdpHeader::new(local.port(), remote.port(), 0)?;
+        udp.write_to_prefix(octets.get_mut(ip_len..)?).ok()?;
         #[expect(clippy::cast_possible_truncation, reason = "at most 48")]
         let len = (ip_len + UDP_LEN) as u8;
         Some(Self { octets, len })
