@@ -39,7 +39,9 @@ fn relay(at: &Path, hac: PathBuf) -> Arc<Mutex<Seen>> {
     let notes = Arc::clone(&seen);
     thread::spawn(move || {
         for home_agent in listener.incoming() {
-            let (home_agent, hac) = (home_agent.unwrap(), UnixStream::connect(&hac).unwrap());
+            let home_agent = home_agent.unwrap();
+            // Where the HAC is gone, hearthd finds its connection closed.
+            let Ok(hac) = UnixStream::connect(&hac) else { continue };
             let to_hac = (home_agent.try_clone().unwrap(), hac.try_clone().unwrap());
             let (asks, answers) = (Arc::clone(&notes), Arc::clone(&notes));
             thread::spawn(move || frames(to_hac.0, to_hac.1, |body| ask(&asks, body)));

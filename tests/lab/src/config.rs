@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     error::{Result, file},
+    network::DPDK_LINKS,
     plan::{
         HA_HOME4, HA_HOME6, HA_PORT, HA4, HA6, HAC_NAME, HAC_PORT, HOME_PREFIX4, HOME_PREFIX6,
         SPI_RANGE, Subscriber,
@@ -126,6 +127,8 @@ pub struct Tuning {
     pub port: u16,
     /// The cores of hearthd's workers.
     pub workers: Vec<usize>,
+    /// DPDK's devices of the access and of the home link.
+    pub devices: [String; 2],
     /// Where hearthd looks for the SA directory, where not at the HAC itself.
     pub directory: Option<PathBuf>,
 }
@@ -139,6 +142,7 @@ impl Default for Tuning {
             tls13: true,
             port: HA_PORT,
             workers: vec![usize::from(cores > 1)],
+            devices: DPDK_LINKS.map(|link| format!("net_af_packet,iface={link}")),
             directory: None,
         }
     }
@@ -206,6 +210,7 @@ subscribers:
 #[must_use]
 pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
     let (first, last) = SPI_RANGE;
+    let [access, home] = &tuning.devices;
     let directory = tuning.directory.clone().unwrap_or_else(|| files.directory_socket());
     let workers: String = tuning.workers.iter().map(|core| format!("  - core: {core}\n")).collect();
     format!(
@@ -217,11 +222,11 @@ pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
 workers:
 {workers}ports:
   - name: access
-    device: "net_af_packet,iface=acc0"
+    device: "{access}"
     mtu: 1500
     addresses: ["{HA6}/64", "{HA4}/27"]
   - name: home
-    device: "net_af_packet,iface=home0"
+    device: "{home}"
     mtu: 1500
     addresses: ["{HA_HOME6}/64", "{HA_HOME4}/27"]
 home_agent:
