@@ -314,11 +314,16 @@ impl Registration {
 
     /// Moves data to `path` at once where the path of the binding is gone. The home agent accepts
     /// protected data from any address.
+    ///
+    /// Over IPv4 data waits for the acknowledgement. A NAT that sees the first two packets of a
+    /// flow at the same instant may give it two mappings, of which one soon ends (Linux' clash
+    /// resolution: after a second). Would the Binding Update have gone by that one, packets to the
+    /// mobile node would end with it; alone, it makes the only mapping.
     fn carry_over(&mut self, path: &Path) {
         let Some(binding) = &self.binding else { return };
         if !self.paths.contains(&binding.path) && self.stopping.is_none() {
-            let spi = binding.spi;
-            self.set_carry(Some((path.clone(), spi)));
+            let way = path.care_of.is_ipv6().then(|| (path.clone(), binding.spi));
+            self.set_carry(way);
         }
     }
 

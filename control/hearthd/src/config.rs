@@ -474,16 +474,19 @@ impl Device {
         }
     }
 
-    /// The argument of `--vdev`, where the device is virtual.
+    /// The argument of `--vdev`, where the device is virtual. net_af_packet gets a pair of queues
+    /// for each of `workers`, unless YAML says how many: the kernel then spreads flows over them.
     #[must_use]
-    pub fn vdev(&self, index: usize) -> Option<String> {
-        match self {
-            Self::Pci(_) => None,
-            Self::Virtual { arguments, .. } if arguments.is_empty() => Some(self.eal_name(index)),
-            Self::Virtual { arguments, .. } => {
-                Some(format!("{},{arguments}", self.eal_name(index)))
-            }
+    pub fn vdev(&self, index: usize, workers: usize) -> Option<String> {
+        let Self::Virtual { driver, arguments } = self else { return None };
+        let mut vdev = self.eal_name(index);
+        if !arguments.is_empty() {
+            vdev = format!("{vdev},{arguments}");
         }
+        if driver.starts_with("net_af_packet") && workers > 1 && !arguments.contains("qpairs=") {
+            vdev = format!("{vdev},qpairs={workers}");
+        }
+        Some(vdev)
     }
 }
 

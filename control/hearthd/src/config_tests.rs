@@ -98,12 +98,13 @@ fn two_ports_on_one_kernel_interface_are_one_device() {
 #[test]
 fn devices_become_arguments_of_the_eal() {
     let device = Device::parse("net_af_packet,iface=eth1").unwrap();
-    assert_eq!(device.vdev(1).as_deref(), Some("net_af_packet1,iface=eth1"));
+    assert_eq!(device.vdev(1, 1).as_deref(), Some("net_af_packet1,iface=eth1"));
     assert_eq!(device.eal_name(1), "net_af_packet1");
+    assert_eq!(device.vdev(1, 2).as_deref(), Some("net_af_packet1,iface=eth1,qpairs=2"));
     let device = Device::parse("net_ring7").unwrap();
-    assert_eq!(device.vdev(0).as_deref(), Some("net_ring7"));
+    assert_eq!(device.vdev(0, 2).as_deref(), Some("net_ring7"));
     let device = Device::parse("0000:AF:00.1").unwrap();
-    assert_eq!((device.vdev(0), device.eal_name(0)), (None, "0000:af:00.1".into()));
+    assert_eq!((device.vdev(0, 2), device.eal_name(0)), (None, "0000:af:00.1".into()));
     for wrong in ["", "0000:01:00", "0000:01:00.8", "00:01:00.0", "eth0", "crypto_null"] {
         assert_eq!(Device::parse(wrong), None, "{wrong}");
     }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use hearth_dataplane::{BuildError, Dataplane, PortSetup, Service, Worker};
 use hearth_dpdk::{
-    Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Port, PortConfig, PortError,
+    Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Port, PortConfig, PortError, Queues,
 };
 use hearth_home_agent::{HomeAgent, Policy};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -49,6 +49,16 @@ pub enum DaemonError {
         name: String,
         /// Why.
         source: PortError,
+    },
+    /// A port has too few transmit queues.
+    #[error("port {name}: {workers} workers need a transmit queue each, and it has {queues}")]
+    TransmitQueues {
+        /// Its name in YAML.
+        name: String,
+        /// Workers.
+        workers: u16,
+        /// Transmit queues.
+        queues: u32,
     },
     /// The dataplane could not be built.
     #[error("dataplane: {0}")]
@@ -151,7 +161,10 @@ fn eal_options(config: &Config) -> EalOptions {
         memory_mb: config.eal.memory_mb.value,
         file_prefix: config.eal.file_prefix.clone(),
         main_core: usize::try_from(config.eal.control_core.value).ok(),
-        vdevs: devices.iter().filter_map(|(index, device)| device.vdev(*index)).collect(),
+        vdevs: devices
+            .iter()
+            .filter_map(|(index, device)| device.vdev(*index, config.workers.len()))
+            .collect(),
         pci_allow: devices
             .iter()
             .filter_map(|(_, device)| match device {
@@ -176,24 +189,51 @@ fn open_ports(eal: &Eal, config: &Config, pool: &Mempool) -> Result<Ports, Daemo
     let mut opened = Ports { ports: Vec::new(), setups: Vec::new(), macs: Vec::new() };
     let workers = u16::try_from(config.workers.len()).unwrap_or(u16::MAX);
     for (index, port) in config.ports.iter().enumerate() {
-        let failed = |source| DaemonError::Port { name: port.name.value.clone(), source };
+        let name = || port.name.value.clone();
+        let failed = |source| match source {
+            PortError::Queues { tx: queues, .. } => {
+                DaemonError::TransmitQueues { name: name(), workers, queues }
+            }
+            source => DaemonError::Port { name: name(), source },
+        };
         let device =
             Device::parse(&port.device.value).ok_or_else(|| failed(PortError::NoSuchPort))?;
-        let setup = PortConfig {
-            tx_queues: workers,
-            mtu: Some(port.mtu.value),
-            // A veth under net_af_packet has a MAC of its own, and knows no all-multicast.
-            promiscuous: matches!(device, Device::Virtual { .. }),
-            ..PortConfig::default()
-        };
         let (opened_port, queues) =
-            Port::open(eal, &device.eal_name(index), &setup, pool).map_err(failed)?;
+            open_port(eal, &device, index, port.mtu.value, workers, pool).map_err(failed)?;
         let mac = opened_port.mac().map_err(|error| failed(PortError::Info(error)))?;
         opened.macs.push(mac);
         opened.setups.push(PortSetup { mac, mtu: port.mtu.value, queues });
         opened.ports.push(opened_port);
     }
     Ok(opened)
+}
+
+/// Opens a port with a transmit queue for every worker, and as many receive queues where it has
+/// them: packets are spread over the workers then. With one receive queue its worker hands over.
+fn open_port(
+    eal: &Eal,
+    device: &Device,
+    index: usize,
+    mtu: u16,
+    workers: u16,
+    pool: &Mempool,
+) -> Result<(Port, Queues), PortError> {
+    let name = device.eal_name(index);
+    let mut setup = PortConfig {
+        rx_queues: workers,
+        tx_queues: workers,
+        mtu: Some(mtu),
+        // A veth under net_af_packet has a MAC of its own, and knows no all-multicast.
+        promiscuous: matches!(device, Device::Virtual { .. }),
+        ..PortConfig::default()
+    };
+    match Port::open(eal, &name, &setup, pool) {
+        Err(PortError::Queues { rx, tx }) if rx > 0 && tx >= u32::from(workers) => {
+            setup.rx_queues = u16::try_from(rx).unwrap_or(workers).min(workers);
+            Port::open(eal, &name, &setup, pool)
+        }
+        other => other,
+    }
 }
 
 fn dataplane_config(config: &Config) -> hearth_dataplane::Config {

@@ -266,19 +266,33 @@ fn handover_makes_before_it_breaks() {
 /// The old network is gone: the update and data go over the new one at once.
 #[test]
 fn handover_after_a_break_carries_at_once() {
-    let mut bench = Bench::registered(&[net6()]);
+    let mut bench = Bench::registered(&[net4()]);
     bench.wait(10.0);
-    bench.paths(&[net4()]);
+    bench.paths(&[net6()]);
     let actions = bench.done();
     assert_eq!(
         actions[..3],
         [
-            Action::Open(net4()),
-            Action::Carry(Some((net4(), spi(1)))),
-            Action::Report(Report::Registering(Purpose::Handover, net4())),
+            Action::Open(net6()),
+            Action::Carry(Some((net6(), spi(1)))),
+            Action::Report(Report::Registering(Purpose::Handover, net6())),
         ]
     );
-    assert!(matches!(&actions[3], Action::Send(update) if update.path == net4()));
+    assert!(matches!(&actions[3], Action::Send(update) if update.path == net6()));
+}
+
+/// Behind a NAT the update alone makes the mapping; data follows its acknowledgement.
+#[test]
+fn handover_to_ipv4_after_a_break_carries_once_acknowledged() {
+    let mut bench = Bench::registered(&[net6()]);
+    bench.wait(10.0);
+    bench.paths(&[net4()]);
+    let actions = bench.done();
+    assert_eq!(actions[..2], [Action::Open(net4()), Action::Carry(None)]);
+    let Some(Action::Send(update)) = actions.last() else { panic!("{actions:?}") };
+    let update = update.clone();
+    bench.accept(&update, 150);
+    assert!(bench.done().contains(&Action::Carry(Some((net4(), spi(1))))));
 }
 
 #[test]
