@@ -219,21 +219,16 @@ fn open_port(
     pool: &Mempool,
 ) -> Result<(Port, Queues), PortError> {
     let name = device.eal_name(index);
-    let mut setup = PortConfig {
-        rx_queues: workers,
+    let (rx, _) = Port::queue_limits(eal, &name)?;
+    let setup = PortConfig {
+        rx_queues: u16::try_from(rx).unwrap_or(workers).clamp(1, workers),
         tx_queues: workers,
         mtu: Some(mtu),
         // A veth under net_af_packet has a MAC of its own, and knows no all-multicast.
         promiscuous: matches!(device, Device::Virtual { .. }),
         ..PortConfig::default()
     };
-    match Port::open(eal, &name, &setup, pool) {
-        Err(PortError::Queues { rx, tx }) if rx > 0 && tx >= u32::from(workers) => {
-            setup.rx_queues = u16::try_from(rx).unwrap_or(workers).min(workers);
-            Port::open(eal, &name, &setup, pool)
-        }
-        other => other,
-    }
+    Port::open(eal, &name, &setup, pool)
 }
 
 fn dataplane_config(config: &Config) -> hearth_dataplane::Config {

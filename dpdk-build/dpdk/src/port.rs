@@ -53,11 +53,15 @@ impl PortInner {
     }
 
     fn info(&self) -> Result<sys::hearth_eth_info, Errno> {
-        let mut info = EMPTY_INFO;
-        // SAFETY: `info` is valid for writing; the port id is checked by DPDK.
-        Errno::check(unsafe { sys::hearth_eth_info(self.id, &raw mut info) })?;
-        Ok(info)
+        info(self.id)
     }
+}
+
+fn info(id: u16) -> Result<sys::hearth_eth_info, Errno> {
+    let mut info = EMPTY_INFO;
+    // SAFETY: `info` is valid for writing; the port id is checked by DPDK.
+    Errno::check(unsafe { sys::hearth_eth_info(id, &raw mut info) })?;
+    Ok(info)
 }
 
 impl Drop for PortInner {
@@ -92,6 +96,15 @@ impl Port {
     ) -> Result<(Self, Queues), PortError> {
         let inner = PortInner::claim(eal, port_by_name(name)?, false)?;
         Self::start(inner, config, pool)
+    }
+
+    /// How many receive and transmit queues the port of this name has at most.
+    ///
+    /// # Errors
+    /// [`PortError::NoSuchPort`], [`PortError::BadName`], [`PortError::Info`].
+    pub fn queue_limits(_eal: &Eal, name: &str) -> Result<(u32, u32), PortError> {
+        let info = info(port_by_name(name)?).map_err(PortError::Info)?;
+        Ok((info.max_rx_queues, info.max_tx_queues))
     }
 
     /// Makes a device by an option string as in [`crate::EalOptions::vdevs`], or takes a PCI
