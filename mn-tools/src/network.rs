@@ -66,6 +66,9 @@ pub struct Search<'a> {
     pub interfaces: &'a [String],
     /// The tunnel's own interface, which is no way to the home agent.
     pub tun: &'a str,
+    /// The home addresses, which are no care-of addresses: while a link loses its own address but
+    /// not yet its route, the kernel would send from one of them.
+    pub homes: &'a [IpAddr],
     /// Firewall mark of outer packets.
     pub mark: u32,
 }
@@ -85,7 +88,9 @@ pub fn paths(netlink: &mut Netlink, gaps: &Gaps, search: &Search<'_>) -> io::Res
             if unwanted || !netlink.has_route(home_agent.ip(), link.index, search.mark)? {
                 continue;
             }
-            let Some(care_of) = source_address(home_agent, Some(&link.name), search.mark) else {
+            let Some(care_of) = source_address(home_agent, Some(&link.name), search.mark)
+                .filter(|address| !search.homes.contains(address))
+            else {
                 continue;
             };
             paths.push(Path {

@@ -304,8 +304,10 @@ impl Node {
             self.registration.on_paths(Vec::new(), Instant::now());
             return;
         };
+        let homes = self.homes();
         let search = Search {
             home_agent,
+            homes: &homes,
             interfaces: &self.config.interfaces,
             tun: &self.config.tun,
             mark: self.config.table,

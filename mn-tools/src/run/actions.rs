@@ -84,13 +84,19 @@ impl Node {
             let socket = Arc::clone(&self.open.get(path)?.socket);
             Some(Carry { socket, sa: Arc::clone(&held.sa) })
         });
+        let homes = self.homes();
+        let associations = self.held.iter().map(|held| Arc::clone(&held.sa)).collect();
+        self.tunnel.publish(State { associations, carry, homes });
+    }
+
+    /// The home addresses of all SAs that are held.
+    pub(super) fn homes(&self) -> Vec<IpAddr> {
         let mut homes: Vec<IpAddr> = Vec::new();
         for held in &self.held {
             homes.push(held.sa.home_address.into());
             homes.extend(held.sa.home_address_ip4.map(IpAddr::from));
         }
-        let associations = self.held.iter().map(|held| Arc::clone(&held.sa)).collect();
-        self.tunnel.publish(State { associations, carry, homes });
+        homes
     }
 
     /// Home addresses, routes and MTU as the binding's SA wants them.
