@@ -37,7 +37,7 @@ lab-down: ## remove every trace of the lab
 
 test: build ## unit, vector and end-to-end tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    set -x; $(CARGO) nextest run --workspace && $(CARGO) test --workspace --doc; \
+	    set -x; $(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace; \
 	else \
 	    set -x; $(CARGO) test --workspace; \
 	fi
