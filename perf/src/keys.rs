@@ -56,6 +56,7 @@ impl Schedules {
 
     fn of(crypto: &MultiBuffer<'_>, suite: Suite, keys: &DirectionKeys) -> Option<Self> {
         let cipher = match suite.cipher() {
+            hearth_wire::Cipher::Aes128Gcm => return None,
             hearth_wire::Cipher::Null => CipherKeys::Null,
             hearth_wire::Cipher::Aes128Cbc => {
                 let key = keys.encryption().try_into().ok()?;
@@ -66,6 +67,7 @@ impl Schedules {
             }
         };
         let auth = match suite.integrity() {
+            Integrity::Combined => return None,
             Integrity::HmacSha1_96 => {
                 AuthKeys::Sha(crypto.hmac_sha1_key(keys.integrity().try_into().ok()?))
             }

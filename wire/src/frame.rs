@@ -1,6 +1,7 @@
 //! Framing between mobile node and home agent inside UDP.
 //!
-//! Read first: RFC 6618 s.6.1 to 6.4; RFC 4303 s.2.4 to 2.8; readings R-20 to R-26.
+//! Read first: RFC 6618 s.6.1 to 6.4; RFC 4303 s.2.4 to 2.8; RFC 4106 s.3 to 5 for AES-GCM;
+//! readings R-16, R-20 to R-26.
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -14,15 +15,18 @@
 //! +               +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+  |
 //! |               |  ... padding  |  Pad Length   | Next Header   |  v
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+ ---
-//! |                  Integrity Check Value (12)                   |
+//! |               Integrity Check Value (12 or 16)                |
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
+//!
+//! Under AES-GCM the first two words are the additional authenticated data, the 8 octets of IV are
+//! a [`GcmIv`], and the ICV is the tag over all of it.
 
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::ids::{SeqNo, Spi};
-use crate::suite::{ICV_LEN, Suite};
+use crate::suite::Suite;
 
 /// Packet Type (RFC 6618 s.8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +111,33 @@ impl FrameHeader {
     }
 }
 
+/// The explicit IV of AES-GCM: what makes the nonce of each packet under one key unique. The nonce
+/// is the salt of the `ekey`, then these octets (RFC 4106 s.4, R-16).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct GcmIv {
+    /// A value that the sender never uses again for this SA once it has forgotten which sequence
+    /// numbers it drew: every restart and every failover takes a new one.
+    epoch: U32,
+    /// The sequence number of the frame's header.
+    seq: U32,
+}
+
+const _: () = assert!(size_of::<GcmIv>() == GcmIv::LEN);
+
+impl GcmIv {
+    /// Octets on the wire.
+    pub const LEN: usize = 8;
+
+    /// The IV of the packet with this number.
+    #[must_use]
+    pub const fn new(epoch: u32, seq: SeqNo) -> Self {
+        Self { epoch: U32::new(epoch), seq: U32::new(seq.0) }
+    }
+}
+
 /// Octets of padding for a payload of `payload_len` octets (R-22): payload, padding, Pad Length
 /// and Next Header together fill whole blocks.
 #[must_use]
@@ -118,14 +149,15 @@ pub const fn padding_len(suite: Suite, payload_len: usize) -> usize {
 /// Octets of the whole protected frame (header, IV, ciphertext, ICV) for this payload.
 #[must_use]
 pub const fn protected_len(suite: Suite, payload_len: usize) -> usize {
-    FrameHeader::LEN + suite.iv_len() + payload_len + padding_len(suite, payload_len) + 2 + ICV_LEN
+    let trailer_len = padding_len(suite, payload_len) + 2;
+    FrameHeader::LEN + suite.iv_len() + payload_len + trailer_len + suite.icv_len()
 }
 
 /// The largest payload whose protected frame fits in `frame_len` octets; the inner MTU of a tunnel
 /// whose UDP payload is limited to `frame_len`. 0 where nothing fits.
 #[must_use]
 pub const fn max_payload(suite: Suite, frame_len: usize) -> usize {
-    let fixed = FrameHeader::LEN + suite.iv_len() + ICV_LEN;
+    let fixed = FrameHeader::LEN + suite.iv_len() + suite.icv_len();
     if frame_len < fixed {
         return 0;
     }
@@ -163,15 +195,15 @@ pub struct ProtectedLayout {
 /// [`FrameError::Short`], [`FrameError::NotWholeBlocks`].
 pub const fn protected_layout(suite: Suite, len: usize) -> Result<ProtectedLayout, FrameError> {
     let cipher_offset = FrameHeader::LEN + suite.iv_len();
-    let block = suite.pad_block();
-    if len < cipher_offset + block + ICV_LEN {
+    let (block, icv_len) = (suite.pad_block(), suite.icv_len());
+    if len < cipher_offset + block + icv_len {
         return Err(FrameError::Short);
     }
-    let cipher_len = len - cipher_offset - ICV_LEN;
+    let cipher_len = len - cipher_offset - icv_len;
     if !cipher_len.is_multiple_of(block) {
         return Err(FrameError::NotWholeBlocks);
     }
-    Ok(ProtectedLayout { cipher_offset, cipher_len, icv_offset: len - ICV_LEN })
+    Ok(ProtectedLayout { cipher_offset, cipher_len, icv_offset: len - icv_len })
 }
 
 /// Writes padding 1, 2, 3, ..., Pad Length and Next Header into `trailer`, whose length is the
@@ -234,7 +266,7 @@ mod tests {
 
     #[test]
     fn payload_padding_and_trailer_fill_whole_blocks() {
-        for suite in Suite::ALL {
+        for suite in Suite::known() {
             for payload_len in 0..200 {
                 let padding = padding_len(suite, payload_len);
                 assert!(padding < suite.pad_block());
@@ -254,6 +286,19 @@ mod tests {
         assert_eq!(protected_layout(suite, 8 + 16 + 15 + 12), Err(FrameError::Short));
         assert_eq!(protected_layout(suite, 8 + 16 + 17 + 12), Err(FrameError::NotWholeBlocks));
         assert!(protected_layout(suite, 8 + 16 + 16 + 12).is_ok());
+        let suite = Suite::Aes128Gcm;
+        assert_eq!(protected_layout(suite, 8 + 8 + 3 + 16), Err(FrameError::Short));
+        assert_eq!(protected_layout(suite, 8 + 8 + 6 + 16), Err(FrameError::NotWholeBlocks));
+        let layout = ProtectedLayout { cipher_offset: 16, cipher_len: 4, icv_offset: 20 };
+        assert_eq!(protected_layout(suite, 8 + 8 + 4 + 16), Ok(layout));
+    }
+
+    /// R-16: 8 + 8 + 40 + 2 octets of padding + 2 + 16.
+    #[test]
+    fn gcm_frame_has_an_iv_of_epoch_and_number() {
+        assert_eq!(protected_len(Suite::Aes128Gcm, 40), 76);
+        assert_eq!(max_payload(Suite::Aes128Gcm, 76), 42);
+        assert_eq!(GcmIv::new(0x0102_0304, SeqNo(5)).as_bytes(), [1, 2, 3, 4, 0, 0, 0, 5]);
     }
 
     #[test]

@@ -1,11 +1,19 @@
 //! The ciphersuites between mobile node and home agent, and the scope of an SA.
 //!
-//! Read first: RFC 6618 s.5.6.4, 5.6.5; readings.
+//! Read first: RFC 6618 s.5.6.4, 5.6.5; RFC 4106 for the extension; readings,
+//!
 
 use core::fmt;
 
-/// Integrity Check Value in octets: both integrity algorithms are truncated to 96 bits.
+/// Integrity Check Value in octets of the two integrity algorithms, which are truncated to 96
+/// bits. That of a frame is [`Suite::icv_len`].
 pub const ICV_LEN: usize = 12;
+
+/// Integrity Check Value in octets of AES-GCM: the whole tag.
+pub const GCM_ICV_LEN: usize = 16;
+
+/// Octets of salt at the end of an AES-GCM `ekey` (RFC 4106 s.8.1, R-16).
+pub const GCM_SALT_LEN: usize = 4;
 
 /// Encryption algorithm of an SA (RFC 6618 s.5.6.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +24,8 @@ pub enum Cipher {
     TripleDesCbc,
     /// AES-CBC with 128-bit keys (RFC 3602).
     Aes128Cbc,
+    /// AES-GCM with 128-bit keys, which gives integrity as well (RFC 4106, R-16).
+    Aes128Gcm,
 }
 
 /// Integrity algorithm of an SA (RFC 6618 s.5.6.5).
@@ -25,6 +35,8 @@ pub enum Integrity {
     HmacSha1_96,
     /// AES-XCBC-MAC-96 (RFC 3566).
     AesXcbcMac96,
+    /// No algorithm of its own: the cipher is a combined mode algorithm (RFC 4303 s.1, R-16).
+    Combined,
 }
 
 /// A ciphersuite, named as in RFC 6618 s.5.6.5.
@@ -40,6 +52,8 @@ pub enum Suite {
     Aes128CbcSha,
     /// `{00,3C}`: AES-CBC with 128-bit keys, AES-XCBC-MAC-96.
     Aes128CbcSha256,
+    /// `{00,9C}`: AES-GCM with 128-bit keys, an extension.
+    Aes128Gcm,
 }
 
 impl Suite {
@@ -52,6 +66,14 @@ impl Suite {
         Self::Aes128CbcSha256,
     ];
 
+    /// The extension's suites, used only where a deployment names them.
+    pub const EXTENSIONS: [Self; 1] = [Self::Aes128Gcm];
+
+    /// All suites that Hearth knows: those of RFC 6618, then the extension's.
+    pub fn known() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::EXTENSIONS)
+    }
+
     /// The two octets of the TLS 1.2 numeric representation.
     #[must_use]
     pub const fn code(self) -> [u8; 2] {
@@ -61,16 +83,17 @@ impl Suite {
             Self::TripleDesEdeCbcSha => [0x00, 0x0a],
             Self::Aes128CbcSha => [0x00, 0x2f],
             Self::Aes128CbcSha256 => [0x00, 0x3c],
+            Self::Aes128Gcm => [0x00, 0x9c],
         }
     }
 
-    /// The suite with this numeric representation, if RFC 6618 allows it.
+    /// The suite with this numeric representation; all other values are reserved.
     #[must_use]
     pub fn from_code(code: [u8; 2]) -> Option<Self> {
-        Self::ALL.into_iter().find(|suite| suite.code() == code)
+        Self::known().find(|suite| suite.code() == code)
     }
 
-    /// The name in RFC 6618, as it stands in YAML, the CLI and metrics.
+    /// The name in RFC 6618 or R-16, as it stands in YAML, the CLI and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,13 +102,14 @@ impl Suite {
             Self::TripleDesEdeCbcSha => "3DES_EDE_CBC_SHA",
             Self::Aes128CbcSha => "AES_128_CBC_SHA",
             Self::Aes128CbcSha256 => "AES_128_CBC_SHA256",
+            Self::Aes128Gcm => "AES_128_GCM",
         }
     }
 
     /// The suite of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|suite| suite.name() == name)
+        Self::known().find(|suite| suite.name() == name)
     }
 
     /// The encryption algorithm.
@@ -95,6 +119,7 @@ impl Suite {
             Self::NullSha | Self::NullSha256 => Cipher::Null,
             Self::TripleDesEdeCbcSha => Cipher::TripleDesCbc,
             Self::Aes128CbcSha | Self::Aes128CbcSha256 => Cipher::Aes128Cbc,
+            Self::Aes128Gcm => Cipher::Aes128Gcm,
         }
     }
 
@@ -104,25 +129,38 @@ impl Suite {
         match self {
             Self::NullSha | Self::TripleDesEdeCbcSha | Self::Aes128CbcSha => Integrity::HmacSha1_96,
             Self::NullSha256 | Self::Aes128CbcSha256 => Integrity::AesXcbcMac96,
+            Self::Aes128Gcm => Integrity::Combined,
         }
     }
 
-    /// Octets of an encryption key; 0 for NULL.
+    /// Octets of an encryption key; 0 for NULL. Under AES-GCM 16 octets of key, then
+    /// [`GCM_SALT_LEN`] of salt.
     #[must_use]
     pub const fn ekey_len(self) -> usize {
         match self.cipher() {
             Cipher::Null => 0,
             Cipher::TripleDesCbc => 24,
             Cipher::Aes128Cbc => 16,
+            Cipher::Aes128Gcm => 16 + GCM_SALT_LEN,
         }
     }
 
-    /// Octets of an integrity key.
+    /// Octets of an integrity key; 0 for a combined algorithm.
     #[must_use]
     pub const fn ikey_len(self) -> usize {
         match self.integrity() {
             Integrity::HmacSha1_96 => 20,
             Integrity::AesXcbcMac96 => 16,
+            Integrity::Combined => 0,
+        }
+    }
+
+    /// Octets of the Integrity Check Value at the end of a frame.
+    #[must_use]
+    pub const fn icv_len(self) -> usize {
+        match self.integrity() {
+            Integrity::HmacSha1_96 | Integrity::AesXcbcMac96 => ICV_LEN,
+            Integrity::Combined => GCM_ICV_LEN,
         }
     }
 
@@ -131,17 +169,17 @@ impl Suite {
     pub const fn iv_len(self) -> usize {
         match self.cipher() {
             Cipher::Null => 0,
-            Cipher::TripleDesCbc => 8,
+            Cipher::TripleDesCbc | Cipher::Aes128Gcm => 8,
             Cipher::Aes128Cbc => 16,
         }
     }
 
     /// What payload, padding, pad length and next header are padded to: the cipher block, or 4
-    /// octets under NULL.
+    /// octets under NULL and AES-GCM (RFC 4106 s.3.2).
     #[must_use]
     pub const fn pad_block(self) -> usize {
         match self.cipher() {
-            Cipher::Null => 4,
+            Cipher::Null | Cipher::Aes128Gcm => 4,
             Cipher::TripleDesCbc => 8,
             Cipher::Aes128Cbc => 16,
         }
@@ -195,30 +233,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suites_are_those_of_rfc6618_section_5_6_5() {
+    fn suites_are_those_of_rfc6618_section_5_6_5_and_the_extension() {
         let rows = [
-            ("NULL_SHA", [0x00, 0x02], Cipher::Null, Integrity::HmacSha1_96, (0, 20, 0, 4)),
-            ("NULL_SHA256", [0x00, 0x3b], Cipher::Null, Integrity::AesXcbcMac96, (0, 16, 0, 4)),
+            ("NULL_SHA", [0x00, 0x02], Cipher::Null, Integrity::HmacSha1_96, (0, 20, 0, 4, 12)),
+            ("NULL_SHA256", [0x00, 0x3b], Cipher::Null, Integrity::AesXcbcMac96, (0, 16, 0, 4, 12)),
             (
                 "3DES_EDE_CBC_SHA",
                 [0x00, 0x0a],
                 Cipher::TripleDesCbc,
                 Integrity::HmacSha1_96,
-                (24, 20, 8, 8),
+                (24, 20, 8, 8, 12),
             ),
             (
                 "AES_128_CBC_SHA",
                 [0x00, 0x2f],
                 Cipher::Aes128Cbc,
                 Integrity::HmacSha1_96,
-                (16, 20, 16, 16),
+                (16, 20, 16, 16, 12),
             ),
             (
                 "AES_128_CBC_SHA256",
                 [0x00, 0x3c],
                 Cipher::Aes128Cbc,
                 Integrity::AesXcbcMac96,
-                (16, 16, 16, 16),
+                (16, 16, 16, 16, 12),
+            ),
+            //
+            (
+                "AES_128_GCM",
+                [0x00, 0x9c],
+                Cipher::Aes128Gcm,
+                Integrity::Combined,
+                (20, 0, 8, 4, 16),
             ),
         ];
         for (name, code, cipher, integrity, sizes) in rows {
@@ -229,11 +275,27 @@ mod tests {
                 (name, cipher, integrity)
             );
             assert_eq!(
-                (suite.ekey_len(), suite.ikey_len(), suite.iv_len(), suite.pad_block()),
+                (
+                    suite.ekey_len(),
+                    suite.ikey_len(),
+                    suite.iv_len(),
+                    suite.pad_block(),
+                    suite.icv_len()
+                ),
                 sizes
             );
+            assert_eq!(suite.encrypts(), suite.ekey_len() != 0);
         }
-        assert_eq!(Suite::from_code([0x00, 0x9c]), None);
+        assert_eq!(Suite::known().count(), rows.len());
+    }
+
+    /// ENC-21, R-16: every other value is reserved, NULL integrity and larger GCM keys included.
+    #[test]
+    fn other_codes_are_reserved() {
+        let codes = || (0..=u16::MAX).map(u16::to_be_bytes);
+        assert_eq!(codes().filter_map(Suite::from_code).count(), 6);
+        assert_eq!(Suite::from_code([0x00, 0x00]), None);
+        assert_eq!(Suite::from_code([0x00, 0x9d]), None);
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Engine {
     ) -> Result<(), Mbuf> {
         let lanes = match suite.cipher() {
             Cipher::TripleDesCbc => &mut self.triple_des,
-            Cipher::Null | Cipher::Aes128Cbc => &mut self.common,
+            Cipher::Null | Cipher::Aes128Cbc | Cipher::Aes128Gcm => &mut self.common,
         };
         if let Some(settled) = lanes.submit(mbuf, op, job, now)? {
             self.ready.push_back(settled);

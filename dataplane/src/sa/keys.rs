@@ -55,6 +55,7 @@ impl KeySchedule {
             (Suite::Aes128CbcSha, Direction::Outbound) => Self::EncryptSha(encrypt()?, sha()?),
             (Suite::Aes128CbcSha256, Direction::Inbound) => Self::DecryptXcbc(decrypt()?, xcbc()?),
             (Suite::Aes128CbcSha256, Direction::Outbound) => Self::EncryptXcbc(encrypt()?, xcbc()?),
+            (Suite::Aes128Gcm, _) => return None,
         })
     }
 

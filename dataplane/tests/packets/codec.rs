@@ -158,6 +158,7 @@ fn icv(suite: Suite, key: &[u8], octets: &[u8]) -> Vec<u8> {
             mac.finalize().into_bytes()[..12].to_vec()
         }
         Suite::NullSha256 | Suite::Aes128CbcSha256 => xcbc(key, octets)[..12].to_vec(),
+        Suite::Aes128Gcm => unreachable!("a combined algorithm has no ICV of its own"),
     }
 }
 

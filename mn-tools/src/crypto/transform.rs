@@ -66,6 +66,7 @@ impl Transform {
         }
         let cipher = match suite.cipher() {
             Cipher::Null => CipherKey::Null,
+            Cipher::Aes128Gcm => return None,
             Cipher::TripleDesCbc => {
                 CipherKey::TripleDes(Box::new(TdesEde3::new_from_slice(ekey).ok()?))
             }
@@ -75,6 +76,7 @@ impl Transform {
             ))),
         };
         let integrity = match suite.integrity() {
+            Integrity::Combined => return None,
             Integrity::HmacSha1_96 => IntegrityKey::HmacSha1(Box::new(
                 <Hmac<Sha1> as KeyInit>::new_from_slice(ikey).ok()?,
             )),

@@ -34,13 +34,13 @@ impl DirectionKeys {
             .then_some(keys)
     }
 
-    /// The integrity key (`ikey`).
+    /// The integrity key (`ikey`); empty under a combined algorithm.
     #[must_use]
     pub fn integrity(&self) -> &[u8] {
         &self.integrity
     }
 
-    /// The encryption key (`ekey`); empty under NULL.
+    /// The encryption key (`ekey`), salt included; empty under NULL.
     #[must_use]
     pub fn encryption(&self) -> &[u8] {
         &self.encryption
@@ -118,9 +118,9 @@ mod tests {
     #[test]
     fn keys_have_exactly_the_lengths_of_their_suite() {
         // R-13, ENC-21
-        for suite in Suite::ALL {
+        for suite in Suite::known() {
             let (ikey_len, ekey_len) = (suite.ikey_len(), suite.ekey_len());
-            for ikey in [0, ikey_len - 1, ikey_len, ikey_len + 1] {
+            for ikey in [0, ikey_len.saturating_sub(1), ikey_len, ikey_len + 1] {
                 for ekey in [0, ekey_len.saturating_sub(1), ekey_len, ekey_len + 1] {
                     let keys =
                         DirectionKeys::new(suite, vec![1; ikey].into(), vec![2; ekey].into());
