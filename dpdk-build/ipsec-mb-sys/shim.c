@@ -18,6 +18,8 @@ FIELD_IS(iv, 8);
 FIELD_IS(iv_len_in_bytes, 8);
 FIELD_IS(auth_tag_output, 8);
 FIELD_IS(auth_tag_output_len_in_bytes, 8);
+FIELD_IS(u.GCM.aad, 8);
+FIELD_IS(u.GCM.aad_len_in_bytes, 8);
 FIELD_IS(status, 4);
 FIELD_IS(cipher_mode, 4);
 FIELD_IS(cipher_direction, 4);
@@ -120,4 +122,9 @@ void hearth_imb_xcbc_keyexp(IMB_MGR *mgr, const uint8_t key[16], uint8_t k1[176]
 			    uint8_t k3[16])
 {
 	IMB_AES_XCBC_KEYEXP(mgr, key, k1, k2, k3);
+}
+
+void hearth_imb_aes128_gcm_pre(IMB_MGR *mgr, const uint8_t key[16], uint8_t *expanded)
+{
+	IMB_AES128_GCM_PRE(mgr, key, (struct gcm_key_data *)expanded);
 }

@@ -28,6 +28,8 @@ enum hearth_job_layout {
 	HEARTH_JOB_XCBC_K1 = offsetof(IMB_JOB, u.XCBC._k1_expanded),
 	HEARTH_JOB_XCBC_K2 = offsetof(IMB_JOB, u.XCBC._k2),
 	HEARTH_JOB_XCBC_K3 = offsetof(IMB_JOB, u.XCBC._k3),
+	HEARTH_JOB_GCM_AAD = offsetof(IMB_JOB, u.GCM.aad),
+	HEARTH_JOB_GCM_AAD_LEN = offsetof(IMB_JOB, u.GCM.aad_len_in_bytes),
 	HEARTH_JOB_STATUS = offsetof(IMB_JOB, status),
 	HEARTH_JOB_CIPHER_MODE = offsetof(IMB_JOB, cipher_mode),
 	HEARTH_JOB_CIPHER_DIRECTION = offsetof(IMB_JOB, cipher_direction),
@@ -39,17 +41,20 @@ enum hearth_job_layout {
 
 enum hearth_job_values {
 	HEARTH_CIPHER_CBC = IMB_CIPHER_CBC,
+	HEARTH_CIPHER_GCM = IMB_CIPHER_GCM,
 	HEARTH_CIPHER_NULL = IMB_CIPHER_NULL,
 	HEARTH_CIPHER_DES3 = IMB_CIPHER_DES3,
 	HEARTH_DIR_ENCRYPT = IMB_DIR_ENCRYPT,
 	HEARTH_DIR_DECRYPT = IMB_DIR_DECRYPT,
 	HEARTH_AUTH_HMAC_SHA1 = IMB_AUTH_HMAC_SHA_1,
 	HEARTH_AUTH_XCBC = IMB_AUTH_AES_XCBC,
+	HEARTH_AUTH_GCM = IMB_AUTH_AES_GMAC,
 	HEARTH_ORDER_CIPHER_HASH = IMB_ORDER_CIPHER_HASH,
 	HEARTH_ORDER_HASH_CIPHER = IMB_ORDER_HASH_CIPHER,
 	HEARTH_STATUS_COMPLETED = IMB_STATUS_COMPLETED,
 	HEARTH_MAX_BURST = IMB_MAX_BURST_SIZE,
 	HEARTH_MAX_JOBS = IMB_MAX_JOBS,
+	HEARTH_GCM_KEY_SIZE = sizeof(struct gcm_key_data),
 };
 
 enum hearth_imb_arch {
@@ -80,5 +85,8 @@ void hearth_imb_des_keysched(IMB_MGR *mgr, uint64_t schedule[16], const uint8_t 
 void hearth_imb_sha1_one_block(IMB_MGR *mgr, const uint8_t block[64], uint8_t digest[20]);
 void hearth_imb_xcbc_keyexp(IMB_MGR *mgr, const uint8_t key[16], uint8_t k1[176], uint8_t k2[16],
 			    uint8_t k3[16]);
+/* `expanded` takes HEARTH_GCM_KEY_SIZE octets and is 64-octet aligned, which the header says only
+ * where LINUX is defined. */
+void hearth_imb_aes128_gcm_pre(IMB_MGR *mgr, const uint8_t key[16], uint8_t *expanded);
 
 #endif

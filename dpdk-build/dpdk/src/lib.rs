@@ -32,8 +32,8 @@ pub use errno::Errno;
 pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};
 pub use hash::{HASH_BULK, HashError, HashReader, HashWriter};
 pub use mb::{
-    Aes128DecryptKey, Aes128EncryptKey, Arch, Auth, Cipher, Completed, HmacSha1Key, MultiBuffer,
-    MultiBufferError, Op, OpError, Rejected, Submission, Tag, TripleDesKey, XcbcKey,
+    Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Arch, Auth, Cipher, Completed, HmacSha1Key,
+    MultiBuffer, MultiBufferError, Op, OpError, Rejected, Submission, Tag, TripleDesKey, XcbcKey,
 };
 pub use mbuf::{HEADROOM, META_SIZE, Mbuf, RxChecksum};
 pub use mempool::Mempool;

@@ -4,7 +4,7 @@ use core::ptr::{self, NonNull};
 
 use hearth_ipsec_mb_sys as sys;
 
-use super::op::{Auth, Cipher, Op, TAG_LEN, Tag};
+use super::op::{Auth, Cipher, Op, Tag};
 use crate::mbuf::Mbuf;
 
 /// Pointers to the three schedules of a TripleDES key, which ipsec-mb wants as an array.
@@ -55,6 +55,8 @@ impl Job {
             Tag::Packet(offset) => data.wrapping_add(offset as usize),
             Tag::Meta(offset) => mbuf.meta_ptr().wrapping_add(offset as usize),
         };
+        // The nonce of AES-GCM stands in the private area.
+        let iv_area = if matches!(op.auth, Auth::Gcm) { mbuf.meta_ptr() } else { data };
         // SAFETY: the widths are those of the fields, and every address is within the packet or
         // its private area by Op::check.
         unsafe {
@@ -64,14 +66,14 @@ impl Job {
             self.set(sys::HEARTH_JOB_CIPHER_LEN, u64::from(op.cipher_len));
             self.set(sys::HEARTH_JOB_HASH_OFFSET, u64::from(op.auth_offset));
             self.set(sys::HEARTH_JOB_HASH_LEN, u64::from(op.auth_len));
-            self.set(sys::HEARTH_JOB_IV, data.wrapping_add(op.iv_offset as usize));
-            self.set(sys::HEARTH_JOB_IV_LEN, op.cipher.block() as u64);
+            self.set(sys::HEARTH_JOB_IV, iv_area.wrapping_add(op.iv_offset as usize));
+            self.set(sys::HEARTH_JOB_IV_LEN, op.cipher.iv_len() as u64);
             self.set(sys::HEARTH_JOB_TAG, tag);
-            self.set(sys::HEARTH_JOB_TAG_LEN, TAG_LEN as u64);
+            self.set(sys::HEARTH_JOB_TAG_LEN, op.auth.tag_len() as u64);
             self.set(sys::HEARTH_JOB_USER_DATA, mbuf.into_raw());
             self.set(sys::HEARTH_JOB_USER_DATA2, user);
             self.fill_cipher(&op.cipher, des);
-            self.fill_auth(&op.auth);
+            self.fill_auth(&op.auth, data.wrapping_add(op.auth_offset as usize), op.auth_len);
         }
     }
 
@@ -83,6 +85,11 @@ impl Job {
             Cipher::Null => (sys::HEARTH_CIPHER_NULL, 0, null, null, true),
             Cipher::Aes128Encrypt(key) => (sys::HEARTH_CIPHER_CBC, 16, key.0.as_ptr(), null, true),
             Cipher::Aes128Decrypt(key) => (sys::HEARTH_CIPHER_CBC, 16, null, key.0.as_ptr(), false),
+            // One key for both directions: the library reads `enc` or `dec`.
+            Cipher::Aes128GcmEncrypt(key) | Cipher::Aes128GcmDecrypt(key) => {
+                let encrypt = matches!(cipher, Cipher::Aes128GcmEncrypt(_));
+                (sys::HEARTH_CIPHER_GCM, 16, key.0.as_ptr(), key.0.as_ptr(), encrypt)
+            }
             Cipher::TripleDesEncrypt(key) | Cipher::TripleDesDecrypt(key) => {
                 *des = [key.0[0].as_ptr(), key.0[1].as_ptr(), key.0[2].as_ptr()];
                 let pointers = des.as_ptr().cast();
@@ -108,7 +115,7 @@ impl Job {
 
     /// # Safety
     /// As [`Job::fill`].
-    unsafe fn fill_auth(self, auth: &Auth<'_>) {
+    unsafe fn fill_auth(self, auth: &Auth<'_>, covered: *const u8, len: u32) {
         // SAFETY: by the contract of `fill`.
         unsafe {
             match auth {
@@ -122,6 +129,11 @@ impl Job {
                     self.set(sys::HEARTH_JOB_XCBC_K1, key.k1.as_ptr());
                     self.set(sys::HEARTH_JOB_XCBC_K2, key.k2.as_ptr());
                     self.set(sys::HEARTH_JOB_XCBC_K3, key.k3.as_ptr());
+                }
+                Auth::Gcm => {
+                    self.set(sys::HEARTH_JOB_HASH_ALG, sys::HEARTH_AUTH_GCM);
+                    self.set(sys::HEARTH_JOB_GCM_AAD, covered);
+                    self.set(sys::HEARTH_JOB_GCM_AAD_LEN, u64::from(len));
                 }
             }
         }

@@ -44,9 +44,17 @@ pub struct XcbcKey {
     pub(super) k3: [u8; 16],
 }
 
+/// AES-128-GCM key: the schedule and the powers of the hash key that GHASH wants, for both
+/// directions. How the powers are laid out depends on the instruction set: it is used by managers
+/// of the same [`super::Arch`] as the one that expanded it.
+#[derive(Zeroize, ZeroizeOnDrop)]
+#[repr(C, align(64))]
+pub struct Aes128GcmKey(pub(super) [u8; sys::HEARTH_GCM_KEY_SIZE as usize]);
+
 // An SA holds one cipher and one integrity key per direction; these sizes are in its budget.
 const _: () = assert!(size_of::<Aes128EncryptKey>() == 176 && size_of::<TripleDesKey>() == 384);
 const _: () = assert!(size_of::<HmacSha1Key>() == 48 && size_of::<XcbcKey>() == 208);
+const _: () = assert!(size_of::<Aes128GcmKey>() == 1024);
 
 /// Key expansion. It touches no lane.
 impl MultiBuffer<'_> {
@@ -93,6 +101,22 @@ impl MultiBuffer<'_> {
                     key.as_ptr(),
                 );
             }
+        }
+        expanded
+    }
+
+    /// Expands an AES-128-GCM key. The salt is no part of it: it goes into the nonce.
+    #[must_use]
+    pub fn aes128_gcm_key(&self, key: &[u8; 16]) -> Aes128GcmKey {
+        let mut expanded = Aes128GcmKey([0; sys::HEARTH_GCM_KEY_SIZE as usize]);
+        // SAFETY: the key is 16 octets; `expanded` is as large and as aligned as the library's
+        // struct.
+        unsafe {
+            sys::hearth_imb_aes128_gcm_pre(
+                self.raw.as_ptr(),
+                key.as_ptr(),
+                expanded.0.as_mut_ptr(),
+            );
         }
         expanded
     }

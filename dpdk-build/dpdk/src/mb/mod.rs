@@ -1,6 +1,7 @@
 //! SIMD crypto: intel-ipsec-mb, called directly.
 //!
-//! Read first: RFC 3602, RFC 2451, RFC 2404, RFC 3566; `readings.md` R-13, R-20 to R-22.
+//! Read first: RFC 3602, RFC 2451, RFC 2404, RFC 3566, RFC 4106; `readings.md` R-13, R-16,
+//! R-20 to R-22.
 //!
 //! ```text
 //!  submit(mbuf, op) --> [ lanes of AES | lanes of SHA-1 | ... ] --> Completed { mbuf, .. }
@@ -15,6 +16,8 @@ mod keys;
 mod manager;
 mod op;
 
-pub use keys::{Aes128DecryptKey, Aes128EncryptKey, HmacSha1Key, TripleDesKey, XcbcKey};
+pub use keys::{
+    Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, HmacSha1Key, TripleDesKey, XcbcKey,
+};
 pub use manager::{Arch, Completed, MultiBuffer, MultiBufferError, Rejected, Submission};
 pub use op::{Auth, Cipher, Op, OpError, Tag};

@@ -2,14 +2,13 @@
 
 use thiserror::Error;
 
-use super::keys::{Aes128DecryptKey, Aes128EncryptKey, HmacSha1Key, TripleDesKey, XcbcKey};
+use super::keys::{
+    Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, HmacSha1Key, TripleDesKey, XcbcKey,
+};
 use crate::mbuf::{META_SIZE, Mbuf};
 
-/// Octets of the truncated tag: both integrity algorithms give 96 bits.
-pub(super) const TAG_LEN: usize = 12;
-
 /// The cipher's part of an operation, with its direction. Encryption is done before, decryption
-/// after the tag is computed.
+/// after the tag is computed; AES-GCM does both at once.
 #[derive(Clone, Copy)]
 pub enum Cipher<'k> {
     /// None; `cipher_len` is 0 and the IV's place is not read.
@@ -22,17 +21,32 @@ pub enum Cipher<'k> {
     TripleDesEncrypt(&'k TripleDesKey),
     /// TripleDES-CBC decryption.
     TripleDesDecrypt(&'k TripleDesKey),
+    /// AES-128-GCM encryption (RFC 4106), together with [`Auth::Gcm`].
+    Aes128GcmEncrypt(&'k Aes128GcmKey),
+    /// AES-128-GCM decryption, together with [`Auth::Gcm`].
+    Aes128GcmDecrypt(&'k Aes128GcmKey),
 }
 
 impl Cipher<'_> {
-    /// Octets of a block, and of the IV; 0 for [`Cipher::Null`].
+    /// Octets of a block, of which `cipher_len` is a multiple; 0 for [`Cipher::Null`].
     #[must_use]
     pub const fn block(&self) -> usize {
         match self {
             Self::Null => 0,
             Self::Aes128Encrypt(_) | Self::Aes128Decrypt(_) => 16,
             Self::TripleDesEncrypt(_) | Self::TripleDesDecrypt(_) => 8,
+            Self::Aes128GcmEncrypt(_) | Self::Aes128GcmDecrypt(_) => 1,
         }
+    }
+
+    /// Octets that the library reads as the IV: a block, or the nonce of AES-GCM.
+    #[must_use]
+    pub const fn iv_len(&self) -> usize {
+        if self.is_gcm() { 12 } else { self.block() }
+    }
+
+    const fn is_gcm(&self) -> bool {
+        matches!(self, Self::Aes128GcmEncrypt(_) | Self::Aes128GcmDecrypt(_))
     }
 }
 
@@ -43,9 +57,23 @@ pub enum Auth<'k> {
     HmacSha1(&'k HmacSha1Key),
     /// AES-XCBC-MAC-96 (RFC 3566).
     Xcbc(&'k XcbcKey),
+    /// The tag of AES-GCM, by the cipher's key. The octets from `auth_offset` are the additional
+    /// authenticated data; those that are encrypted are covered anyway.
+    Gcm,
 }
 
-/// Where the 12 octets of the tag go. They are never compared here: the caller does that, in
+impl Auth<'_> {
+    /// Octets of the tag: 96 bits, or 128 of AES-GCM.
+    #[must_use]
+    pub const fn tag_len(&self) -> usize {
+        match self {
+            Self::HmacSha1(_) | Self::Xcbc(_) => 12,
+            Self::Gcm => 16,
+        }
+    }
+}
+
+/// Where the octets of the tag go ([`Auth::tag_len`]). They are never compared here: the caller does that, in
 /// constant time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tag {
@@ -63,7 +91,9 @@ pub struct Op<'k> {
     pub cipher: Cipher<'k>,
     /// Integrity algorithm and key.
     pub auth: Auth<'k>,
-    /// Where the IV stands; it is as long as a block.
+    /// Where the IV stands in the packet; it is as long as a block. The nonce of AES-GCM, salt |
+    /// explicit IV (RFC 4106 s.4), never stands in a packet as a whole: its 12 octets are at this
+    /// offset of the private area ([`Mbuf::meta`]).
     pub iv_offset: u32,
     /// Where the octets to encrypt or decrypt start.
     pub cipher_offset: u32,
@@ -71,7 +101,7 @@ pub struct Op<'k> {
     pub cipher_len: u32,
     /// Where the octets under the tag start.
     pub auth_offset: u32,
-    /// How many there are, not 0.
+    /// How many there are, not 0 (but for [`Auth::Gcm`]).
     pub auth_len: u32,
     /// Where the tag goes.
     pub tag: Tag,
@@ -83,6 +113,9 @@ pub enum OpError {
     /// The packet is in several segments.
     #[error("the packet is in several segments")]
     Segments,
+    /// AES-GCM's cipher without its tag, or its tag without its cipher.
+    #[error("the cipher and the integrity algorithm do not go together")]
+    Suite,
     /// The length to encrypt or decrypt is no multiple of the block, or 0, or not 0 under NULL.
     #[error("the length to encrypt or decrypt does not fit the cipher's block")]
     CipherLength,
@@ -97,6 +130,10 @@ impl Op<'_> {
         if !mbuf.is_contiguous() {
             return Err(OpError::Segments);
         }
+        let gcm = self.cipher.is_gcm();
+        if gcm != matches!(self.auth, Auth::Gcm) {
+            return Err(OpError::Suite);
+        }
         let len = mbuf.len();
         let block = self.cipher.block();
         let cipher_len = self.cipher_len as usize;
@@ -109,16 +146,20 @@ impl Op<'_> {
             if cipher_len == 0 || cipher_len & (block - 1) != 0 {
                 return Err(OpError::CipherLength);
             }
-            if !within(self.iv_offset, block, len) || !within(self.cipher_offset, cipher_len, len) {
+            let iv_room = if gcm { META_SIZE } else { len };
+            if !within(self.iv_offset, self.cipher.iv_len(), iv_room)
+                || !within(self.cipher_offset, cipher_len, len)
+            {
                 return Err(OpError::Range);
             }
         }
+        let tag_len = self.auth.tag_len();
         let tag_fits = match self.tag {
-            Tag::Packet(offset) => within(offset, TAG_LEN, len),
-            Tag::Meta(offset) => within(offset, TAG_LEN, META_SIZE),
+            Tag::Packet(offset) => within(offset, tag_len, len),
+            Tag::Meta(offset) => within(offset, tag_len, META_SIZE),
         };
-        if !tag_fits || self.auth_len == 0 || !within(self.auth_offset, self.auth_len as usize, len)
-        {
+        let auth_len = self.auth_len as usize;
+        if !tag_fits || (auth_len == 0 && !gcm) || !within(self.auth_offset, auth_len, len) {
             return Err(OpError::Range);
         }
         Ok(())

@@ -2,20 +2,21 @@
 
 use std::collections::VecDeque;
 
-use hearth_dpdk::{Arch, Completed, Mempool, MultiBuffer, Op, Submission, Tag};
+use hearth_dpdk::{Arch, Completed, Mbuf, Mempool, MultiBuffer, Op, Submission, Tag};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{AuthKey, CipherKey, oracle};
 use crate::{all_back, pool};
 
-/// Cipher and integrity key of the five suites of RFC 6618 s.5.6.5.
-const SUITES: [(&[u8], &[u8]); 5] = [
+/// Cipher and integrity key of the five suites of RFC 6618 s.5.6.5, and of AES_128_GCM.
+const SUITES: [(&[u8], &[u8]); 6] = [
     (&[], &[0x11; 20]),
     (&[], &[0x22; 16]),
     (b"first keysecond,third...", &[0x33; 20]),
     (&[0x44; 16], &[0x55; 20]),
     (&[0x66; 16], &[0x77; 16]),
+    (b"sixteen octets..salt", &[]),
 ];
 
 /// One packet: header of 8 octets, IV, text, tag.
@@ -47,31 +48,55 @@ impl Case {
         }
     }
 
+    fn is_gcm(&self) -> bool {
+        SUITES[self.suite].1.is_empty()
+    }
+
+    fn tag_len(&self) -> usize {
+        if self.is_gcm() { 16 } else { 12 }
+    }
+
     fn len(&self) -> usize {
-        // NULL pads to 4 octets, the ciphers to their block.
-        self.blocks * if self.iv_len() == 0 { 4 } else { self.iv_len() }
+        // NULL and AES-GCM pad to 4 octets (R-22; RFC 4106 s.3), the ciphers to their block.
+        self.blocks * if self.iv_len() == 0 || self.is_gcm() { 4 } else { self.iv_len() }
     }
 
     /// The packet before the operation.
     fn before(&self) -> Vec<u8> {
         let octets = 8 + self.iv_len() + self.len();
-        (0..octets).map(|i| (i * 31 + i / 7) as u8 ^ self.seed).chain([0; 12]).collect()
+        (0..octets)
+            .map(|i| (i * 31 + i / 7) as u8 ^ self.seed)
+            .chain(std::iter::repeat_n(0, self.tag_len()))
+            .collect()
+    }
+
+    /// The packet in an mbuf, with the nonce of AES-GCM in the private area.
+    fn mbuf(&self, pool: &Mempool) -> Mbuf {
+        let mut mbuf = pool.alloc_with(&self.before()).expect("the lanes hold less than the pool");
+        if self.is_gcm() {
+            let nonce = [&SUITES[self.suite].0[16..], &mbuf.data()[8..16]].concat();
+            mbuf.meta_mut::<[u8; 28]>()[16..].copy_from_slice(&nonce);
+        }
+        mbuf
     }
 
     /// The packet after it, and the tag, by the twin.
-    fn after(&self) -> (Vec<u8>, [u8; 12]) {
+    fn after(&self) -> (Vec<u8>, Vec<u8>) {
         let (ekey, ikey) = SUITES[self.suite];
         let (iv, text) = (8, 8 + self.iv_len());
         let end = text + self.len();
         let mut data = self.before();
         let (head, rest) = data.split_at_mut(text);
-        let tag = if self.encrypt {
+        let tag = if self.is_gcm() {
+            let act = if self.encrypt { oracle::seal } else { oracle::open };
+            act(ekey, &head[iv..], &head[..iv], &mut rest[..end - text]).to_vec()
+        } else if self.encrypt {
             oracle::encrypt(ekey, &head[iv..], &mut rest[..end - text]);
-            oracle::tag(ikey, &data[..end])
+            oracle::tag(ikey, &data[..end]).to_vec()
         } else {
             let covered = [&*head, &rest[..end - text]].concat();
             oracle::decrypt(ekey, &head[iv..], &mut rest[..end - text]);
-            oracle::tag(ikey, &covered)
+            oracle::tag(ikey, &covered).to_vec()
         };
         if self.encrypt {
             data[end..].copy_from_slice(&tag);
@@ -85,11 +110,11 @@ impl Case {
         Op {
             cipher: if self.encrypt { cipher.encrypt() } else { cipher.decrypt() },
             auth: auth.auth(),
-            iv_offset: 8,
+            iv_offset: if self.is_gcm() { 16 } else { 8 },
             cipher_offset: text,
             cipher_len: if self.iv_len() == 0 { 0 } else { len },
             auth_offset: 0,
-            auth_len: text + len,
+            auth_len: if self.is_gcm() { 8 } else { text + len },
             tag: if self.encrypt { Tag::Packet(text + len) } else { Tag::Meta(0) },
         }
     }
@@ -110,11 +135,12 @@ fn check(pool: &Mempool, arch: Arch, cases: &[Case]) {
         let (data, tag) = case.after();
         assert!(done.mbuf.data() == data, "packet {number} on {arch:?}: {case:?}");
         if !case.encrypt {
-            assert_eq!(done.mbuf.meta::<[u8; 12]>(), &tag, "tag {number} on {arch:?}: {case:?}");
+            let computed = &done.mbuf.meta::<[u8; 16]>()[..case.tag_len()];
+            assert_eq!(computed, tag, "tag {number} on {arch:?}: {case:?}");
         }
     };
     for (number, case) in cases.iter().enumerate() {
-        let mbuf = pool.alloc_with(&case.before()).expect("the lanes hold less than the pool");
+        let mbuf = case.mbuf(pool);
         due.push_back((number as u64, case));
         let mut done = mb.submit(mbuf, &case.op(&keys), number as u64).expect("valid");
         if case.flush && done.is_none() {
@@ -145,7 +171,7 @@ fn check_bursts(pool: &Mempool, arch: Arch, cases: &[Case]) {
     let mut done = Vec::new();
     for (round, burst) in cases.chunks(150).enumerate() {
         let submissions = burst.iter().enumerate().map(|(i, case)| Submission {
-            mbuf: pool.alloc_with(&case.before()).expect("an mbuf"),
+            mbuf: case.mbuf(pool),
             op: case.op(&keys),
             user: (round * 150 + i) as u64,
         });
@@ -161,7 +187,8 @@ fn check_bursts(pool: &Mempool, arch: Arch, cases: &[Case]) {
         let (data, tag) = case.after();
         assert!(packet.mbuf.data() == data, "packet {number} on {arch:?}: {case:?}");
         if !case.encrypt {
-            assert_eq!(packet.mbuf.meta::<[u8; 12]>(), &tag, "tag {number} on {arch:?}");
+            let computed = &packet.mbuf.meta::<[u8; 16]>()[..case.tag_len()];
+            assert_eq!(computed, tag, "tag {number} on {arch:?}");
         }
     }
     drop((mb, done));

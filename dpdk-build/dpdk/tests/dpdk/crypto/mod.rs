@@ -1,5 +1,6 @@
 //! ipsec-mb against the vectors of the RFCs, against openssl, and against the portable twin.
 
+mod gcm;
 mod mixed;
 mod oracle;
 
@@ -7,8 +8,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use hearth_dpdk::{
-    Aes128DecryptKey, Aes128EncryptKey, Auth, Cipher, Completed, HmacSha1Key, Mbuf, Mempool,
-    MultiBuffer, Op, OpError, Tag, TripleDesKey, XcbcKey,
+    Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Auth, Cipher, Completed, HmacSha1Key, Mbuf,
+    Mempool, MultiBuffer, Op, OpError, Tag, TripleDesKey, XcbcKey,
 };
 
 use crate::{all_back, pool};
@@ -27,10 +28,11 @@ enum CipherKey {
     Null,
     Aes(Box<(Aes128EncryptKey, Aes128DecryptKey)>),
     TripleDes(Box<TripleDesKey>),
+    Gcm(Box<Aes128GcmKey>),
 }
 
 impl CipherKey {
-    /// By length: 0, 16 or 24 octets.
+    /// By length: 0, 16 or 24 octets; 20 are an AES-GCM key and its salt, which is left alone.
     fn new(mb: &MultiBuffer<'_>, key: &[u8]) -> Self {
         match key.len() {
             0 => Self::Null,
@@ -38,6 +40,7 @@ impl CipherKey {
                 let key = key.try_into().expect("16 octets");
                 Self::Aes(Box::new((mb.aes128_encrypt_key(key), mb.aes128_decrypt_key(key))))
             }
+            20 => Self::Gcm(Box::new(mb.aes128_gcm_key(key[..16].try_into().expect("16 octets")))),
             _ => Self::TripleDes(Box::new(mb.triple_des_key(key.try_into().expect("24 octets")))),
         }
     }
@@ -47,6 +50,7 @@ impl CipherKey {
             Self::Null => Cipher::Null,
             Self::Aes(keys) => Cipher::Aes128Encrypt(&keys.0),
             Self::TripleDes(key) => Cipher::TripleDesEncrypt(key),
+            Self::Gcm(key) => Cipher::Aes128GcmEncrypt(key),
         }
     }
 
@@ -55,6 +59,7 @@ impl CipherKey {
             Self::Null => Cipher::Null,
             Self::Aes(keys) => Cipher::Aes128Decrypt(&keys.1),
             Self::TripleDes(key) => Cipher::TripleDesDecrypt(key),
+            Self::Gcm(key) => Cipher::Aes128GcmDecrypt(key),
         }
     }
 }
@@ -63,12 +68,14 @@ impl CipherKey {
 enum AuthKey {
     Sha1(HmacSha1Key),
     Xcbc(Box<XcbcKey>),
+    Gcm,
 }
 
 impl AuthKey {
-    /// By length: 20 or 16 octets.
+    /// By length: 20 or 16 octets, or none for AES-GCM.
     fn new(mb: &MultiBuffer<'_>, key: &[u8]) -> Self {
         match key.len() {
+            0 => Self::Gcm,
             20 => Self::Sha1(mb.hmac_sha1_key(key.try_into().expect("20 octets"))),
             _ => Self::Xcbc(Box::new(mb.xcbc_key(key.try_into().expect("16 octets")))),
         }
@@ -78,6 +85,7 @@ impl AuthKey {
         match self {
             Self::Sha1(key) => Auth::HmacSha1(key),
             Self::Xcbc(key) => Auth::Xcbc(key),
+            Self::Gcm => Auth::Gcm,
         }
     }
 }

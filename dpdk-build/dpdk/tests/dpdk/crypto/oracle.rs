@@ -1,6 +1,7 @@
 //! The naive twin: RustCrypto, and AES-XCBC-MAC straight from RFC 3566 s.4.
 
 use aes::Aes128;
+use aes_gcm::{AeadInOut, Aes128Gcm};
 use cipher::{BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit};
 use des::TdesEde3;
 use hmac::{Hmac, Mac};
@@ -54,6 +55,22 @@ pub(super) fn tag(key: &[u8], data: &[u8]) -> [u8; 12] {
         xcbc(key.try_into().expect("16 octets"), data).to_vec()
     };
     full[..12].try_into().expect("12 octets")
+}
+
+/// AES-128-GCM in place; `ekey` is key | salt, `iv` the explicit IV. The tag covers the
+/// ciphertext.
+pub(super) fn seal(ekey: &[u8], iv: &[u8], aad: &[u8], data: &mut [u8]) -> [u8; 16] {
+    let (key, salt) = ekey.split_at(16);
+    let nonce: [u8; 12] = [salt, iv].concat().try_into().expect("12 octets");
+    let gcm = Aes128Gcm::new_from_slice(key).expect("16 octets");
+    gcm.encrypt_inout_detached(&nonce.into(), aad, data.into()).expect("short").into()
+}
+
+/// The other direction: the text, and the tag that its ciphertext should have had.
+pub(super) fn open(ekey: &[u8], iv: &[u8], aad: &[u8], data: &mut [u8]) -> [u8; 16] {
+    // Counter mode is its own inverse; the tag is that of the result encrypted again.
+    seal(ekey, iv, aad, data);
+    seal(ekey, iv, aad, &mut data.to_vec())
 }
 
 fn aes(key: &[u8; 16], mut block: [u8; 16]) -> [u8; 16] {
