@@ -76,6 +76,15 @@ impl MultiBuffer<'_> {
         dec
     }
 
+    /// The schedule that decrypts what `key` encrypted: to read back a packet of one's own.
+    #[must_use]
+    pub fn aes128_reverse_key(&self, key: &Aes128EncryptKey) -> Aes128DecryptKey {
+        // FIPS 197 s.5.2: the first round key is the key itself.
+        let mut first = Zeroizing::new([0; 16]);
+        first.copy_from_slice(&key.0[..16]);
+        self.aes128_decrypt_key(&first)
+    }
+
     fn aes128(&self, key: &[u8; 16], enc: &mut Aes128EncryptKey, dec: &mut Aes128DecryptKey) {
         // SAFETY: the key is 16 octets, the schedules are 176 and aligned to 16.
         unsafe {
@@ -157,5 +166,18 @@ impl MultiBuffer<'_> {
             );
         }
         expanded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reversed_key_is_the_decryption_key() {
+        let mb = MultiBuffer::new().expect("a manager");
+        let key: [u8; 16] = *b"sixteen octets..";
+        let reversed = mb.aes128_reverse_key(&mb.aes128_encrypt_key(&key));
+        assert!(reversed.0 == mb.aes128_decrypt_key(&key).0);
     }
 }
