@@ -15,6 +15,7 @@ pub mod eal;
 pub mod mb;
 
 mod burst;
+mod cycles;
 mod errno;
 mod fib;
 mod hash;
@@ -27,6 +28,7 @@ mod queue;
 mod ring;
 
 pub use burst::{BURST, Burst};
+pub use cycles::{prefetch, tsc};
 pub use eal::{Eal, EalError, EalOptions, LogLevel, ThreadRegistration};
 pub use errno::Errno;
 pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};

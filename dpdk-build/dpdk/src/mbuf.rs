@@ -6,6 +6,7 @@ use core::ptr::{self, NonNull};
 use hearth_dpdk_sys as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::cycles::prefetch_line;
 use crate::mempool::Mempool;
 
 /// Octets in front of the data of a fresh mbuf.
@@ -348,14 +349,14 @@ impl Mbuf {
     /// Asks for the mbuf's header and the start of its private area.
     #[inline]
     pub fn prefetch_header(&self) {
-        prefetch(self.0.as_ptr().cast());
-        prefetch(self.meta_ptr());
+        prefetch_line(self.0.as_ptr().cast());
+        prefetch_line(self.meta_ptr());
     }
 
     /// Asks for the first octets of the data. Reads the header.
     #[inline]
     pub fn prefetch_data(&self) {
-        prefetch(self.data_ptr());
+        prefetch_line(self.data_ptr());
     }
 }
 
@@ -365,17 +366,4 @@ impl Drop for Mbuf {
         // SAFETY: `self` owns the mbuf and is gone after this.
         unsafe { sys::hearth_mbuf_free(self.0.as_ptr()) };
     }
-}
-
-/// Asks for the cache line at `address`, which may be anything.
-#[inline]
-pub(crate) fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch never faults; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }

@@ -1,0 +1,65 @@
+//! Two instructions that std does not offer, safe to call from crates without unsafe code.
+
+/// Octets of a cache line.
+const LINE: usize = 64;
+
+/// The time stamp counter: constant-rate cycles since some time in the past, read without a
+/// syscall. What DPDK's own clocks count.
+#[must_use]
+#[inline]
+pub fn tsc() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has RDTSC, and it touches no memory.
+    unsafe {
+        core::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        let passed = START.get_or_init(std::time::Instant::now).elapsed().as_nanos();
+        u64::try_from(passed).unwrap_or(u64::MAX)
+    }
+}
+
+/// Asks for `lines` cache lines (64 octets each) from `address` on. The address may be anything,
+/// a reference among them: nothing is read, nothing faults.
+#[inline]
+pub fn prefetch<T: ?Sized>(address: *const T, lines: usize) {
+    let address: *const u8 = address.cast();
+    for line in 0..lines {
+        prefetch_line(address.wrapping_add(line * LINE));
+    }
+}
+
+/// Asks for the cache line at `address`.
+#[inline]
+pub(crate) fn prefetch_line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch never faults; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_counts_up() {
+        let first = tsc();
+        let passed = std::iter::repeat_with(tsc).take(1_000_000).find(|&now| now > first);
+        assert!(passed.is_some(), "it stands still");
+    }
+
+    #[test]
+    fn anything_may_be_prefetched() {
+        prefetch(&[0_u64; 100], 13);
+        prefetch("text", 1);
+        prefetch(core::ptr::null::<u8>(), 2);
+        prefetch(core::ptr::without_provenance::<u8>(usize::MAX), 2);
+    }
+}
