@@ -66,7 +66,7 @@ impl SecurityAssociation {
     }
 
     /// The next sequence number; `None` once all of them are used: a number is never used twice
-    ///
+    /// . Under AES-GCM the security of the whole SA rests on it.
     #[must_use]
     pub fn draw(&self) -> Option<SeqNo> {
         let drawn = self.next_seq.fetch_add(1, Ordering::Relaxed);
@@ -158,6 +158,10 @@ pub(crate) mod tests {
         assert!(!sa.wears(SeqNo(0x7fff_ffff), 1));
         assert!(sa.wears(SeqNo(0x8000_0002), 1));
         assert!(!sa.wears(SeqNo(0x8000_0003), 1));
+        // R-23 limits octets under 3DES alone.
+        let sa = SecurityAssociation::new(grant(Suite::Aes128Gcm, Scope::SignallingAndData));
+        assert!(!sa.wears(SeqNo(0x7fff_ffff), usize::MAX));
+        assert!(sa.wears(SeqNo(0x8000_0000), 1));
         let sa = SecurityAssociation::new(grant(Suite::TripleDesEdeCbcSha, Scope::Signalling));
         assert!(!sa.wears(SeqNo(1), (1 << 30) - 1));
         assert!(sa.wears(SeqNo(2), 1));

@@ -130,6 +130,36 @@ fn a_good_exchange_grants_the_sa() {
     assert_eq!(grant.port, 9000);
 }
 
+/// key and salt in one ekey, and no ikey.
+#[test]
+fn aes_128_gcm_has_ekeys_alone() {
+    let mn_id = mn_id();
+    let proposal = || Proposal { suites: &[Suite::Aes128Gcm], ..proposal(&mn_id) };
+    let granted = |ekey: usize, ikey: Option<usize>| {
+        let (mut session, request) = Session::begin(proposal(), CB.to_vec(), [0x33; 32]).unwrap();
+        let answer = init_response(&read(&request).1);
+        let Ok(Progress::Send(request)) = session.receive(&response(1, &answer)) else {
+            panic!("no second request")
+        };
+        let request = read(&request).1;
+        assert_eq!(request.suite_list, Some(vec![Suite::Aes128Gcm]));
+        let answer = Message {
+            suite: Some(Suite::Aes128Gcm),
+            mn_to_ha_ikey: ikey.map(|len| Zeroizing::new(vec![1; len])),
+            ha_to_mn_ikey: None,
+            mn_to_ha_ekey: Some(Zeroizing::new(vec![3; ekey])),
+            ha_to_mn_ekey: Some(Zeroizing::new(vec![4; 20])),
+            ..done_response(&request)
+        };
+        session.receive(&response(2, &answer))
+    };
+    let Ok(Progress::Done(grant)) = granted(20, None) else { panic!("no grant") };
+    assert_eq!((grant.suite, grant.outbound.suite()), (Suite::Aes128Gcm, Suite::Aes128Gcm));
+    for (ekey, ikey) in [(16, None), (20, Some(20))] {
+        assert_eq!(granted(ekey, ikey).err(), Some(BootstrapError::KeyLength));
+    }
+}
+
 #[test]
 fn spoiled_responses_are_refused() {
     use BootstrapError::{KeyLength, Missing, Nonce, NotOffered};

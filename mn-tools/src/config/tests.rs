@@ -47,7 +47,7 @@ fn seven_lines_are_enough() {
 fn every_key_can_be_set() {
     let text = format!(
         "{GOOD}  addresses: [\"2001:db8::1\", 192.0.2.1]
-suites: [3DES_EDE_CBC_SHA, NULL_SHA]
+suites: [AES_128_GCM, 3DES_EDE_CBC_SHA, NULL_SHA]
 scope: 0
 interfaces: [eth0, wlan0]
 tun: tun7
@@ -71,7 +71,7 @@ timers:
     );
     let (folder, config) = load_text(&text);
     let config = config.unwrap();
-    assert_eq!(config.suites, [Suite::TripleDesEdeCbcSha, Suite::NullSha]);
+    assert_eq!(config.suites, [Suite::Aes128Gcm, Suite::TripleDesEdeCbcSha, Suite::NullSha]);
     assert_eq!(config.scope, Scope::Signalling);
     assert_eq!(config.hac.addresses.len(), 2);
     assert_eq!(config.status_file, Some(folder.path().join("mn.json")));

@@ -4,9 +4,11 @@
 //! | module | what | clause |
 //! |---|---|---|
 //! | [`xcbc`] | AES-XCBC-MAC-96 | RFC 3566 |
+//! | [`gcm`] | AES-GCM, the extension's combined algorithm | RFC 4106, R-16 |
 //! | [`transform`] | one direction of an SA: seal and open frames | RFC 6618 s.6, R-20 to R-22 |
 //! | [`replay`] | the window of received sequence numbers | RFC 4303 s.3.4.3, R-23, R-24 |
 
+pub mod gcm;
 pub mod replay;
 pub mod transform;
 pub mod xcbc;

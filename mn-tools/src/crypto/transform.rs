@@ -1,6 +1,6 @@
 //! One direction of a security association: seals and opens frames in place.
 //!
-//! Read first: RFC 6618 s.6.2 to 6.4; RFC 4303 s.2.4 to 2.8; readings.
+//! Read first: RFC 6618 s.6.2 to 6.4; RFC 4303 s.2.4 to 2.8; readings.
 
 use core::ops::Range;
 
@@ -11,7 +11,7 @@ use cipher::{
     KeyInit,
 };
 use des::TdesEde3;
-use hearth_wire::frame::{self, FrameError, FrameHeader, PType};
+use hearth_wire::frame::{self, FrameError, FrameHeader, GcmIv, PType, ProtectedLayout};
 use hearth_wire::suite::ICV_LEN;
 use hearth_wire::{Cipher, Integrity, SeqNo, Spi, Suite};
 use hmac::{Hmac, Mac};
@@ -19,7 +19,17 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 use zerocopy::IntoBytes;
 
+use super::gcm::GcmKey;
 use super::xcbc::XcbcMac;
+
+/// The epoch of every IV under AES-GCM. An SA lives in this process only: its numbers are drawn
+/// from 0 up, each once ([`SecurityAssociation::draw`]), and are gone together with its keys. A
+/// mobile node that starts again bootstraps and gets fresh keys, so that one epoch is enough for an
+/// SA and is never used twice within it. Should SAs ever be kept over a restart, each run
+/// has to take an epoch of its own.
+///
+/// [`SecurityAssociation::draw`]: crate::association::SecurityAssociation::draw
+const EPOCH: u32 = 0;
 
 /// Why a received frame is not what its sender wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,11 +54,17 @@ enum IntegrityKey {
     Xcbc(Box<XcbcMac>),
 }
 
+enum Keys {
+    /// Encrypt, then authenticate.
+    Separate(CipherKey, IntegrityKey),
+    /// Both in one.
+    Combined(Box<GcmKey>),
+}
+
 /// Keys of one direction under one suite, ready for use. Wiped on drop.
 pub struct Transform {
     suite: Suite,
-    cipher: CipherKey,
-    integrity: IntegrityKey,
+    keys: Keys,
 }
 
 impl core::fmt::Debug for Transform {
@@ -66,7 +82,6 @@ impl Transform {
         }
         let cipher = match suite.cipher() {
             Cipher::Null => CipherKey::Null,
-            Cipher::Aes128Gcm => return None,
             Cipher::TripleDesCbc => {
                 CipherKey::TripleDes(Box::new(TdesEde3::new_from_slice(ekey).ok()?))
             }
@@ -74,17 +89,21 @@ impl Transform {
                 Aes128Enc::new_from_slice(ekey).ok()?,
                 Aes128Dec::new_from_slice(ekey).ok()?,
             ))),
+            Cipher::Aes128Gcm => {
+                let keys = Keys::Combined(Box::new(GcmKey::new(ekey)?));
+                return Some(Self { suite, keys });
+            }
         };
         let integrity = match suite.integrity() {
-            Integrity::Combined => return None,
             Integrity::HmacSha1_96 => IntegrityKey::HmacSha1(Box::new(
                 <Hmac<Sha1> as KeyInit>::new_from_slice(ikey).ok()?,
             )),
             Integrity::AesXcbcMac96 => {
                 IntegrityKey::Xcbc(Box::new(XcbcMac::new(ikey.try_into().ok()?)))
             }
+            Integrity::Combined => return None,
         };
-        Some(Self { suite, cipher, integrity })
+        Some(Self { suite, keys: Keys::Separate(cipher, integrity) })
     }
 
     /// The suite.
@@ -101,7 +120,8 @@ impl Transform {
 
     /// Makes a protected frame around the `payload_len` octets that stand at
     /// [`Self::payload_offset`] in `buf`; the frame's length, or `None` where `buf` is too small.
-    /// `iv` is unpredictable; as many octets of it are used as the suite needs.
+    /// `iv` is unpredictable; as many octets of it are used as the suite needs, none under
+    /// AES-GCM, whose IV is made of `seq`: a number must not be sealed twice.
     #[must_use]
     pub fn seal(
         &self,
@@ -116,14 +136,26 @@ impl Transform {
         let layout = frame::protected_layout(self.suite, len).ok()?;
         let header = FrameHeader::protected(ptype, spi, seq);
         frame.get_mut(..FrameHeader::LEN)?.copy_from_slice(header.as_bytes());
-        let iv = iv.get(..self.suite.iv_len())?;
+        let counter = GcmIv::new(EPOCH, seq);
+        let iv = match &self.keys {
+            Keys::Separate(..) => iv.get(..self.suite.iv_len())?,
+            Keys::Combined(_) => counter.as_bytes(),
+        };
         frame.get_mut(FrameHeader::LEN..layout.cipher_offset)?.copy_from_slice(iv);
         let trailer = layout.cipher_offset + payload_len..layout.icv_offset;
         frame::write_trailer(frame.get_mut(trailer)?, next_header);
-        let text = frame.get_mut(layout.cipher_offset..layout.icv_offset)?;
-        self.encrypt(iv, text)?;
-        let icv = self.icv(frame.get(..layout.icv_offset)?);
-        frame.get_mut(layout.icv_offset..)?.copy_from_slice(&icv);
+        let (covered, icv) = frame.split_at_mut_checked(layout.icv_offset)?;
+        let (head, text) = covered.split_at_mut_checked(layout.cipher_offset)?;
+        match &self.keys {
+            Keys::Separate(cipher, integrity) => {
+                cipher.encrypt(iv, text)?;
+                icv.copy_from_slice(&integrity.icv(covered));
+            }
+            Keys::Combined(key) => {
+                let (aad, iv) = gcm_head(head)?;
+                icv.copy_from_slice(&key.seal(iv, aad, text)?);
+            }
+        }
         Some(len)
     }
 
@@ -133,22 +165,54 @@ impl Transform {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&self, frame: &mut [u8]) -> Result<(Range<usize>, u8), OpenError> {
-        let short = OpenError::Length(FrameError::Short);
         let layout = frame::protected_layout(self.suite, frame.len()).map_err(OpenError::Length)?;
-        let (covered, icv) = frame.split_at_mut_checked(layout.icv_offset).ok_or(short)?;
-        if !bool::from(self.icv(covered).ct_eq(icv)) {
-            return Err(OpenError::Icv);
-        }
-        let (head, text) = covered.split_at_mut_checked(layout.cipher_offset).ok_or(short)?;
-        self.decrypt(head.get(FrameHeader::LEN..).ok_or(short)?, text).ok_or(short)?;
+        let text = self.verify_and_decrypt(frame, layout)?;
         let (len, next_header) = frame::read_trailer(text).map_err(OpenError::Trailer)?;
         Ok((layout.cipher_offset..layout.cipher_offset + len, next_header))
     }
 
+    /// What stands behind the IV, decrypted.
+    fn verify_and_decrypt<'a>(
+        &self,
+        frame: &'a mut [u8],
+        layout: ProtectedLayout,
+    ) -> Result<&'a [u8], OpenError> {
+        let short = OpenError::Length(FrameError::Short);
+        let (covered, icv) = frame.split_at_mut_checked(layout.icv_offset).ok_or(short)?;
+        if let Keys::Separate(_, integrity) = &self.keys
+            && !bool::from(integrity.icv(covered).ct_eq(icv))
+        {
+            return Err(OpenError::Icv);
+        }
+        let (head, text) = covered.split_at_mut_checked(layout.cipher_offset).ok_or(short)?;
+        match &self.keys {
+            Keys::Separate(cipher, _) => {
+                cipher.decrypt(head.get(FrameHeader::LEN..).ok_or(short)?, text).ok_or(short)?;
+            }
+            Keys::Combined(key) => {
+                let (aad, iv) = gcm_head(head).ok_or(short)?;
+                let icv = (&*icv).try_into().map_err(|_| short)?;
+                if !key.open(iv, aad, text, icv) {
+                    return Err(OpenError::Icv);
+                }
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// The parts of what stands in front of the ciphertext under AES-GCM: the authenticated header and
+/// the IV.
+fn gcm_head(head: &[u8]) -> Option<(&[u8], &[u8; GcmIv::LEN])> {
+    let (aad, iv) = head.split_at_checked(FrameHeader::LEN)?;
+    Some((aad, iv.try_into().ok()?))
+}
+
+impl IntegrityKey {
     fn icv(&self, covered: &[u8]) -> [u8; ICV_LEN] {
-        match &self.integrity {
-            IntegrityKey::Xcbc(key) => key.mac96(covered),
-            IntegrityKey::HmacSha1(key) => {
+        match self {
+            Self::Xcbc(key) => key.mac96(covered),
+            Self::HmacSha1(key) => {
                 let mut mac = Hmac::clone(key);
                 mac.update(covered);
                 let full = mac.finalize().into_bytes();
@@ -160,20 +224,22 @@ impl Transform {
             }
         }
     }
+}
 
+impl CipherKey {
     fn encrypt(&self, iv: &[u8], text: &mut [u8]) -> Option<()> {
-        match &self.cipher {
-            CipherKey::Null => Some(()),
-            CipherKey::TripleDes(key) => cbc_encrypt(key.as_ref(), iv, text),
-            CipherKey::Aes128(keys) => cbc_encrypt(&keys.0, iv, text),
+        match self {
+            Self::Null => Some(()),
+            Self::TripleDes(key) => cbc_encrypt(key.as_ref(), iv, text),
+            Self::Aes128(keys) => cbc_encrypt(&keys.0, iv, text),
         }
     }
 
     fn decrypt(&self, iv: &[u8], text: &mut [u8]) -> Option<()> {
-        match &self.cipher {
-            CipherKey::Null => Some(()),
-            CipherKey::TripleDes(key) => cbc_decrypt(key.as_ref(), iv, text),
-            CipherKey::Aes128(keys) => cbc_decrypt(&keys.1, iv, text),
+        match self {
+            Self::Null => Some(()),
+            Self::TripleDes(key) => cbc_decrypt(key.as_ref(), iv, text),
+            Self::Aes128(keys) => cbc_decrypt(&keys.1, iv, text),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 
 use super::*;
+use crate::crypto::gcm::tests::CASES;
 use crate::crypto::testing::{hex, unhex};
 
 const SPI: u32 = 0x8765;
@@ -128,12 +129,8 @@ fn hmac_sha1_vectors_of_rfc2202() {
     ];
     for (key, data, digest) in cases {
         let mac = <Hmac<Sha1> as KeyInit>::new_from_slice(&key).unwrap();
-        let transform = Transform {
-            suite: Suite::NullSha,
-            cipher: CipherKey::Null,
-            integrity: IntegrityKey::HmacSha1(Box::new(mac)),
-        };
-        assert_eq!(hex(&transform.icv(&data)), digest[..24]);
+        let integrity = IntegrityKey::HmacSha1(Box::new(mac));
+        assert_eq!(hex(&integrity.icv(&data)), digest[..24]);
     }
 }
 
@@ -145,9 +142,40 @@ fn null_frame_has_no_iv_and_pads_to_four() {
     assert_eq!(frame.len(), 16 + ICV_LEN);
 }
 
+/// a packet of draft-mcgrew-gcm-test-01 s.4 with a 32-bit sequence number is a frame, whatever
+/// its IV.
+#[test]
+fn gcm_packets_of_esp_are_frames() {
+    let mut opened = Vec::new();
+    for [ekey, iv, aad, plain, cipher, tag] in CASES {
+        if aad.len() != 2 * FrameHeader::LEN {
+            continue;
+        }
+        let transform = Transform::new(Suite::Aes128Gcm, &[], &unhex(ekey)).unwrap();
+        let mut frame = unhex(&[aad, iv, cipher, tag].concat());
+        let (payload, next_header) = transform.open(&mut frame).unwrap();
+        assert_eq!(next_header, 1);
+        assert!(unhex(plain).starts_with(&frame[payload.clone()]));
+        opened.push(payload.len());
+    }
+    assert_eq!(opened, [62, 60, 0]);
+}
+
+/// epoch and sequence number, so that no two packets of an SA share an IV.
+#[test]
+fn gcm_iv_is_epoch_and_number() {
+    let transform = transform(Suite::Aes128Gcm);
+    for seq in [0, 1, 0x0102_0304, u32::MAX] {
+        let frame = sealed(&transform, b"an inner packet", seq, 4);
+        assert_eq!(frame[8..12], [0; 4], "the epoch");
+        assert_eq!(frame[12..16], frame[4..8], "the number in the header");
+        assert_eq!(frame.len(), 8 + 8 + 15 + 3 + 2 + 16);
+    }
+}
+
 #[test]
 fn every_suite_opens_what_it_sealed_and_refuses_every_flipped_octet() {
-    for suite in Suite::ALL {
+    for suite in Suite::known() {
         let transform = transform(suite);
         let frame = sealed(&transform, b"an inner packet", 1, 4);
         let mut copy = frame.clone();
@@ -163,9 +191,9 @@ fn every_suite_opens_what_it_sealed_and_refuses_every_flipped_octet() {
 
 #[test]
 fn key_lengths_are_those_of_the_suite() {
-    for suite in Suite::ALL {
+    for suite in Suite::known() {
         let (ikey, ekey) = keys(suite);
-        assert!(Transform::new(suite, &ikey[1..], &ekey).is_none());
+        assert!(Transform::new(suite, &[&ikey[..], &[0]].concat(), &ekey).is_none());
         assert!(Transform::new(suite, &ikey, &[&ekey[..], &[0]].concat()).is_none());
     }
 }
@@ -214,14 +242,14 @@ fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
 proptest! {
     #[test]
     fn open_never_panics(mut frame in prop::collection::vec(any::<u8>(), 0..200)) {
-        for suite in Suite::ALL {
+        for suite in Suite::known() {
             let _ = transform(suite).open(&mut frame);
         }
     }
 
     #[test]
-    fn round_trip(payload in prop::collection::vec(any::<u8>(), 0..300), which in 0usize..5) {
-        let transform = transform(Suite::ALL[which]);
+    fn round_trip(payload in prop::collection::vec(any::<u8>(), 0..300), which in 0usize..6) {
+        let transform = transform(Suite::known().nth(which).unwrap());
         let mut frame = sealed(&transform, &payload, 3, 41);
         let (range, _) = transform.open(&mut frame).unwrap();
         prop_assert_eq!(&frame[range], payload.as_slice());
