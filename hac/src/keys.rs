@@ -1,6 +1,6 @@
 //! Keys of a new SA, and where their randomness comes from.
 //!
-//! Read first: RFC 6618 s.5.6.2; RFC 2451 s.2.2, 2.3; reading R-13.
+//! Read first: RFC 6618 s.5.6.2; RFC 2451 s.2.2, 2.3; RFC 4106 s.8.1; readings.
 
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{Cipher, Suite};
@@ -28,7 +28,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Fresh keys for one direction of an SA under `suite`.
+/// Fresh keys for one direction of an SA under `suite`. The salt of AES-GCM is as random as its key.
 ///
 /// # Errors
 /// [`EntropyError`].
@@ -104,10 +104,10 @@ mod tests {
     use super::*;
     use crate::testing::Counting;
 
-    /// SA-04, R-13.
+    /// SA-04, R-13, R-16.
     #[test]
     fn keys_have_the_lengths_of_their_suite() {
-        for suite in Suite::ALL {
+        for suite in Suite::known() {
             let keys = direction_keys(suite, &mut SystemEntropy).unwrap();
             assert_eq!(keys.integrity().len(), suite.ikey_len());
             assert_eq!(keys.encryption().len(), suite.ekey_len());

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use hearth_wire::directory::{DirectionKeys, SaRecord};
+use hearth_wire::directory::SaRecord;
 use hearth_wire::hac::message;
 use hearth_wire::hac::{AuthMethod, Message, Parsed, Side, StatusCode};
 use hearth_wire::{MobileNodeId, Spi};
@@ -233,10 +233,10 @@ impl Session {
             scope: Some(record.scope),
             suite: Some(record.suite),
             spi: Some(record.spi),
-            mn_to_ha_ikey: Some(copy(to_ha.integrity())),
-            ha_to_mn_ikey: Some(copy(to_mn.integrity())),
-            mn_to_ha_ekey: ekey(to_ha),
-            ha_to_mn_ekey: ekey(to_mn),
+            mn_to_ha_ikey: key_header(to_ha.integrity()),
+            ha_to_mn_ikey: key_header(to_mn.integrity()),
+            mn_to_ha_ekey: key_header(to_ha.encryption()),
+            ha_to_mn_ekey: key_header(to_mn.encryption()),
             validity_end: Some(record.validity_end),
             ha_ip6: Some(record.ha_address),
             ha_ip4: agent.ip4,
@@ -286,11 +286,7 @@ pub fn refuse_unkeyed(status: StatusCode, retry_after: Option<u64>) -> Reply {
     Reply { content: response.encode_unsigned(), outcome: Outcome::Refused(status) }
 }
 
-fn copy(key: &[u8]) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(key.to_vec())
-}
-
-/// no ekey header under NULL.
-fn ekey(keys: &DirectionKeys) -> Option<Zeroizing<Vec<u8>>> {
-    (!keys.encryption().is_empty()).then(|| copy(keys.encryption()))
+/// No ekey header under NULL, no ikey header under a combined algorithm.
+fn key_header(key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    (!key.is_empty()).then(|| Zeroizing::new(key.to_vec()))
 }

@@ -72,6 +72,7 @@ subscribers:
   - {{mn_id: mn1@example.net, psk: {{hex: '{PSK}'}}, home_address_ip6: '2001:db8:100::10'}}
   - {{mn_id: null@example.net, psk: {{hex: '{PSK}'}}, home_address_ip4: none, suites: [NULL_SHA]}}
   - {{mn_id: 3des@example.net, psk: {{hex: '{PSK}'}}, home_address_ip4: none, suites: [3DES_EDE_CBC_SHA]}}
+  - {{mn_id: gcm@example.net, psk: {{hex: '{PSK}'}}, home_address_ip6: '2001:db8:100::11', home_address_ip4: none, suites: [AES_128_GCM]}}
 {more}",
             tls = if more.contains("#tls12") { ", tls13: false" } else { "" }
         );
@@ -206,7 +207,7 @@ impl Client {
             mn_rand: Some([9; 32]),
             hac_rand: Some(hac_rand),
             scope: Some(Scope::SignallingAndData),
-            suite_list: Some(Suite::ALL.to_vec()),
+            suite_list: Some(Suite::known().collect()),
             ..Message::default()
         };
         done.encode_signed(Side::Mn, &key, self.binding.octets()).to_vec()
@@ -266,11 +267,14 @@ async fn hac_19_a_mobile_node_of_its_own_bootstraps() {
     }
 }
 
-/// SA-04, R-12: suites without confidentiality and 3DES, for those whose policy names them.
+/// SA-04, R-12, R-16: suites without confidentiality, 3DES and AES_128_GCM, for those whose policy
+/// names them.
 #[tokio::test(flavor = "multi_thread")]
 async fn suites_that_a_policy_names() {
     let running = Running::start(identity(ECDSA), "");
-    for (mn_id, suite) in [("null@example.net", "00,02"), ("3des@example.net", "00,0A")] {
+    for (mn_id, suite) in
+        [("null@example.net", "00,02"), ("3des@example.net", "00,0A"), ("gcm@example.net", "00,9C")]
+    {
         let (code, text) = running.python(mn_id, PSK, &format!("--suites 00,2F {suite}")).await;
         assert_eq!(code, Some(0), "{text}");
         let (code, text) =

@@ -25,8 +25,9 @@ DATE = re.compile(
     r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
     r"[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"
 )
-# s.5.6.5 and s.5.6.2: integrity and encryption key octets.
-SUITES = {"00,02": (20, 0), "00,3B": (16, 0), "00,0A": (20, 24), "00,2F": (20, 16), "00,3C": (16, 16)}
+# s.5.6.5 and s.5.6.2: integrity and encryption key octets; {00,9C} has key and salt (RFC 4106).
+SUITES = {"00,02": (20, 0), "00,3B": (16, 0), "00,0A": (20, 24), "00,2F": (20, 16), "00,3C": (16, 16),
+          "00,9C": (0, 20)}
 
 
 def exactly(stream, count):
@@ -121,16 +122,15 @@ def check_success(args, headers):
         assert len(values) == 1 or name.startswith("dns-"), f"{name} stands twice"
     suite = single["mip6-ciphersuite"].strip("{}").upper()
     assert suite in [offered.upper() for offered in args.suites], "a suite of the list"
-    ikey, ekey = SUITES[suite]
     keys = []
     for direction in ("mn-to-ha", "ha-to-mn"):
-        keys.append(bytes.fromhex(single[f"mip6-{direction}-ikey"]))
-        assert len(keys[-1]) == ikey
-        if ekey:
-            keys.append(bytes.fromhex(single[f"mip6-{direction}-ekey"]))
-            assert len(keys[-1]) == ekey
-        else:
-            assert f"mip6-{direction}-ekey" not in single
+        for kind, octets in zip(("ikey", "ekey"), SUITES[suite]):
+            name = f"mip6-{direction}-{kind}"
+            if octets:
+                keys.append(bytes.fromhex(single[name]))
+                assert len(keys[-1]) == octets
+            else:
+                assert name not in single
     assert len(set(keys)) == len(keys), "all keys differ"
     assert 1 <= int(single["mip6-spi"]) <= 268435455
     assert single["mip6-sas"] in "01"

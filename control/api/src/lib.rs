@@ -56,7 +56,7 @@ pub struct SaRow {
     pub spi: u32,
     /// Whose SA it is.
     pub mn_id: String,
-    /// Ciphersuite, as named in RFC 6618 s.5.6.5.
+    /// Ciphersuite, as named in RFC 6618 s.5.6.5, or AES_128_GCM.
     pub suite: String,
     /// `mip6-sas`: 0 protects signalling only, 1 data too.
     pub scope: u8,

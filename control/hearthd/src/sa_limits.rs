@@ -86,6 +86,7 @@ mod tests {
         let usage = SaUsage { in_octets: TRIPLE_DES_OCTETS, ..SaUsage::default() };
         assert!(is_reached(Suite::TripleDesEdeCbcSha, &usage));
         assert!(!is_reached(Suite::Aes128CbcSha, &usage));
+        assert!(!is_reached(Suite::Aes128Gcm, &usage));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Which SAs this home agent may have used before it was started.
 //!
-//! Read first: readings.
+//! Read first: readings.
 //!
 //! Sequence numbers live in memory. After a restart an SA that was in use must not be used again:
-//! its outbound numbers would repeat and its replay window would be empty. SPIs are dealt out
-//! densely, so that one number on disk, the horizon, tells: an SPI beyond it was never used here.
-//! Of those up to it, the SAs that the directory replays when the daemon first watches it are
-//! taken for used; what the HAC issues later is new, also where an SPI has rested and comes back.
-//! An SA is told from a later one with its SPI by the end of its validity, which only grows.
+//! its outbound numbers would repeat and its replay window would be empty. Under AES-GCM a repeated
+//! number in the same epoch would give away the authentication key; since no SA is used by two
+//! runs, one epoch is enough.
+//!
+//! SPIs are dealt out densely, so that one number on disk, the horizon, tells: an SPI beyond it was
+//! never used here. Of those up to it, the SAs that the directory replays when the daemon first
+//! watches it are taken for used; what the HAC issues later is new, also where an SPI has rested
+//! and comes back. An SA is told from a later one with its SPI by the end of its validity, which
+//! only grows.
 //!
 //! The horizon is kept ahead of the SPIs in use, so that installing an SA does not wait for a disk.
 
