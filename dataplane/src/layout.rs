@@ -39,6 +39,7 @@ pub(crate) mod ethertype {
 /// IP protocol numbers that are looked at.
 pub(crate) mod proto {
     pub(crate) const HOP_BY_HOP: u8 = 0;
+    pub(crate) const ICMP: u8 = 1;
     pub(crate) const IPV4: u8 = 4;
     pub(crate) const TCP: u8 = 6;
     pub(crate) const UDP: u8 = 17;
@@ -234,7 +235,7 @@ pub(crate) fn upper_layer_v6(packet: &[u8]) -> Option<UpperLayer> {
     behind_extensions(packet, UpperLayer { proto: *packet.get(6)?, offset: IPV6_LEN })
 }
 
-fn behind_extensions(packet: &[u8], from: UpperLayer) -> Option<UpperLayer> {
+pub(crate) fn behind_extensions(packet: &[u8], from: UpperLayer) -> Option<UpperLayer> {
     let UpperLayer { proto: mut next, mut offset } = from;
     for _ in 0..8 {
         match next {

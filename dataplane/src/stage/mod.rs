@@ -13,7 +13,15 @@ pub(crate) mod classify;
 pub(crate) mod egress;
 pub(crate) mod forward;
 pub(crate) mod host;
+#[allow(dead_code)]
+pub(crate) mod icmp;
+#[allow(dead_code)]
+pub(crate) mod icmp_outer;
 pub(crate) mod inner;
+#[allow(dead_code)]
+pub(crate) mod limiter;
+#[allow(dead_code)]
+pub(crate) mod mss;
 pub(crate) mod neighbour;
 pub(crate) mod receive;
 pub(crate) mod settle;

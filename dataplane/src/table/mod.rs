@@ -4,6 +4,8 @@ pub(crate) mod binding;
 pub(crate) mod fib;
 pub(crate) mod grace;
 pub(crate) mod neighbour;
+#[allow(dead_code)]
+pub(crate) mod path_mtu;
 pub(crate) mod reserve;
 pub(crate) mod shared;
 pub(crate) mod writer;
