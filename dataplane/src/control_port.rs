@@ -10,9 +10,13 @@ use std::sync::Arc;
 use hearth_dpdk::{Burst, Mbuf, Mempool, RingConsumer, RingProducer};
 use hearth_wire::Spi;
 
+use crate::capture::{CaptureProgress, CaptureReader, CaptureStage, Captured};
 use crate::config::PortId;
+use crate::filter::Filter;
 use crate::missing::MissingSpis;
 use crate::note::Note;
+use crate::trace::{Step, TraceProgress, TraceReader};
+use crate::watch::Shared;
 
 /// A PType 8 packet that passed every check of R-24 (to control): its sender holds the SA's keys,
 /// and the number was fresh.
@@ -101,17 +105,89 @@ pub struct ControlPort {
     host: RingConsumer,
     batch: Burst<32>,
     missing: Arc<MissingSpis>,
+    watched: Arc<Shared>,
+    trace: TraceReader,
+    capture: CaptureReader,
+}
+
+/// What it is made of.
+pub(crate) struct ControlPortParts {
+    pub(crate) pool: Mempool,
+    pub(crate) to_workers: Vec<RingProducer>,
+    pub(crate) signalling: RingConsumer,
+    pub(crate) host: RingConsumer,
+    pub(crate) missing: Arc<MissingSpis>,
+    pub(crate) watched: Arc<Shared>,
+    pub(crate) capture: CaptureReader,
 }
 
 impl ControlPort {
-    pub(crate) fn new(
-        pool: Mempool,
-        to_workers: Vec<RingProducer>,
-        signalling: RingConsumer,
-        host: RingConsumer,
-        missing: Arc<MissingSpis>,
-    ) -> Self {
-        Self { pool, to_workers, signalling, host, batch: Burst::new(), missing }
+    pub(crate) fn new(parts: ControlPortParts) -> Self {
+        let trace = TraceReader::new(Arc::clone(&parts.watched));
+        let ControlPortParts { pool, to_workers, signalling, host, missing, watched, capture } =
+            parts;
+        let batch = Burst::new();
+        Self { pool, to_workers, signalling, host, batch, missing, watched, trace, capture }
+    }
+
+    /// Follows the next `packets` packets that `filter` means through the workers' stages. A trace
+    /// that was on ends.
+    pub fn start_trace(&mut self, filter: &Filter, packets: u32) {
+        self.watched.set_trace(0);
+        let generation = self.trace.begin(packets);
+        self.watched.trace.filter.set(filter);
+        self.watched.set_trace(generation);
+    }
+
+    /// Changes which packets the trace is about: a mobile node has a new SA or another binding.
+    pub fn aim_trace(&mut self, filter: &Filter) {
+        self.watched.trace.filter.set(filter);
+    }
+
+    /// Gives up to `max` of the steps that workers have noted to `each`, in the order of each
+    /// packet's way. Never waits.
+    pub fn trace_steps(&mut self, max: usize, each: impl FnMut(Step)) -> TraceProgress {
+        self.trace.read(max, each)
+    }
+
+    /// Ends the trace; `each` gets what is left of it.
+    pub fn stop_trace(&mut self, each: impl FnMut(Step)) -> TraceProgress {
+        self.watched.set_trace(0);
+        self.trace.flush(each)
+    }
+
+    /// Copies the next `packets` packets that `filter` means at these stages. A capture that was
+    /// on ends.
+    ///
+    /// # Errors
+    /// [`ControlError::NoBuffer`] where there is no memory for the copies.
+    pub fn start_capture(
+        &mut self,
+        stages: &[CaptureStage],
+        filter: &Filter,
+        packets: u64,
+    ) -> Result<(), ControlError> {
+        self.watched.set_capture(0);
+        let stages = self.capture.begin(stages, packets)?;
+        self.watched.capture.filter.set(filter);
+        self.watched.set_capture(stages);
+        Ok(())
+    }
+
+    /// As [`Self::aim_trace`].
+    pub fn aim_capture(&mut self, filter: &Filter) {
+        self.watched.capture.filter.set(filter);
+    }
+
+    /// Gives up to `max` copies to `each`, in the order in which they were taken. Never waits.
+    pub fn captured(&mut self, max: usize, each: impl FnMut(Captured)) -> CaptureProgress {
+        self.capture.read(max, each)
+    }
+
+    /// Ends the capture. Take what has been copied before.
+    pub fn stop_capture(&mut self) -> CaptureProgress {
+        self.watched.set_capture(0);
+        self.capture.end()
     }
 
     /// Takes up to `max` packets of each kind, signalling first, and gives each to `handle`;

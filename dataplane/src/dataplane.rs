@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hearth_dpdk::{Eal, Mempool, Qsbr, Queues, RxQueue, TxQueue, mpsc_ring, spsc_ring};
 
+use crate::capture::{self, CaptureReader};
 use crate::config::{BuildError, Config, PortId};
-use crate::control_port::ControlPort;
+use crate::control_port::{ControlPort, ControlPortParts};
 use crate::counters::Counters;
 use crate::missing::MissingSpis;
 use crate::table::shared::Tables;
 use crate::table::writer::{TableWriter, WriterParts};
+use crate::watch::Shared;
 use crate::worker::{Worker, WorkerParts};
 
 /// Packets that a ring between workers, or from or to control, holds.
@@ -71,6 +73,9 @@ impl Dataplane {
         let many = |part: &str| mpsc_ring(eal, &format!("{name}_{part}"), RING_SIZE).map_err(ring);
         let (to_signalling, signalling) = many("sig")?;
         let (to_host, host) = many("host")?;
+        let (_copies, captured) =
+            mpsc_ring(eal, &format!("{name}_copy"), capture::RING_SIZE).map_err(ring)?;
+        let watched = Arc::new(Shared::new(config.service));
         let inboxes = (0..config.workers)
             .map(|worker| many(&format!("w{worker}")))
             .collect::<Result<Vec<_>, _>>()?;
@@ -99,7 +104,22 @@ impl Dataplane {
                 host: to_host.clone(),
             })?);
         }
-        let control = ControlPort::new(pool.clone(), control_rings, signalling, host, missing);
+        let capture = CaptureReader::new(
+            Arc::clone(&watched),
+            captured,
+            eal.clone(),
+            format!("{name}_cap"),
+            pool.data_room(),
+        );
+        let control = ControlPort::new(ControlPortParts {
+            pool: pool.clone(),
+            to_workers: control_rings,
+            signalling,
+            host,
+            missing,
+            watched,
+            capture,
+        });
         Ok(Self { workers, tables: writer, control, counters })
     }
 }

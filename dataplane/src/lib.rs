@@ -15,12 +15,14 @@
 #![allow(unsafe_code)]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
+pub mod capture;
 pub mod config;
 pub mod control_port;
 pub mod counters;
 mod crypto;
 mod dataplane;
 pub mod drop_reason;
+pub mod filter;
 mod layout;
 mod missing;
 mod note;
@@ -28,7 +30,10 @@ mod outer;
 mod sa;
 mod stage;
 mod table;
+pub mod trace;
 mod view;
+#[allow(dead_code)]
+mod watch;
 mod work;
 pub mod worker;
 
@@ -39,5 +44,6 @@ pub use control_port::{ControlError, ControlPort, FromWorker, HeldPacket, Signal
 pub use counters::{Counters, Snapshot};
 pub use dataplane::{Dataplane, PortSetup};
 pub use drop_reason::DropReason;
+pub use filter::Filter;
 pub use table::writer::TableWriter;
 pub use worker::Worker;
