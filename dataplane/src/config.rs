@@ -70,6 +70,28 @@ pub struct Config {
     /// 3DES packets that one worker takes per turn; some hundred more wait for later turns, so that
     /// they do not hold up everybody else.
     pub triple_des_budget: u16,
+    /// Prefixes and their lengths that home addresses come from. Where no route as long or longer
+    /// leads there, the home link is virtual, and a packet to an address without a binding is
+    /// answered by ICMP (RFC 6275 s.10.3.1); else it is forwarded to the home link.
+    pub home_prefixes: Vec<(IpAddr, u8)>,
+    /// ICMP errors that one worker sends in a second at most; 0 for none (RFC 4443 s.2.4 (f)).
+    /// As many ICMP errors about outer packets are looked at.
+    pub icmp_errors_per_second: u32,
+    /// ICMP errors to one address in a second at most, and in a burst.
+    pub icmp_errors_per_peer: u32,
+    /// How long a path MTU that an ICMP error told is believed, in seconds: 300 at least, 600 is
+    /// recommended (RFC 8201 s.4).
+    pub path_mtu_lifetime_s: u32,
+    /// Lower the MSS of TCP connections through a tunnel to what it carries whole, both ways.
+    pub mss_clamp: bool,
+    /// Outer packets of which one worker keeps fragments at a time, 8 fragments each at most.
+    pub reassembly_packets: u32,
+    /// How long their fragments wait for the others, in milliseconds; 60 000 at most (RFC 8200
+    /// s.4.5). They come one behind the other, if they come.
+    pub reassembly_timeout_ms: u32,
+    /// Buffers for packets that came in several: reassembled, or larger than one of the pool's.
+    /// Each has room for 16 000 octets.
+    pub large_buffers: u32,
 }
 
 impl Default for Config {
@@ -88,6 +110,14 @@ impl Default for Config {
             max_job_age_us: 20,
             max_triple_des_job_age_us: 1000,
             triple_des_budget: 32,
+            home_prefixes: Vec::new(),
+            icmp_errors_per_second: 1000,
+            icmp_errors_per_peer: 10,
+            path_mtu_lifetime_s: 600,
+            mss_clamp: false,
+            reassembly_packets: 256,
+            reassembly_timeout_ms: 2000,
+            large_buffers: 127,
         }
     }
 }

@@ -40,7 +40,7 @@ drop_reasons! {
     EthernetShort = "ethernet_short",
     /// The frame's destination is another station's MAC address.
     EthernetNotForUs = "ethernet_not_for_us",
-    /// The packet is spread over several buffers.
+    /// The packet is spread over several buffers, and none is free that would hold it whole.
     MultiSegment = "multi_segment",
     /// The IP header is truncated, has a wrong version or a wrong header length.
     IpHeader = "ip_header",
@@ -50,8 +50,20 @@ drop_reasons! {
     IpLengthBeyondData = "ip_length_beyond_data",
     /// The source address can't be a sender: multicast, loopback or unspecified.
     IpSource = "ip_source",
-    /// A fragment of an outer packet to the service address.
+    /// A fragment of an outer packet that can't be put together: broken headers, or too long a whole.
     OuterFragment = "outer_fragment",
+    /// A fragment of an outer packet that overlaps or doubles another, or is the ninth; its set goes.
+    FragmentOverlap = "fragment_overlap",
+    /// More outer packets wait for their fragments than the table takes.
+    FragmentTableFull = "fragment_table_full",
+    /// A fragment of an outer packet whose others did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// An ICMP error about an outer packet that this home agent did not send, or that proves nothing.
+    OuterErrorUnrelated = "outer_error_unrelated",
+    /// An ICMP error about an outer packet that quotes too little of it to say whose it was.
+    OuterErrorTooShort = "outer_error_too_short",
+    /// More ICMP errors about outer packets than are looked at.
+    OuterErrorLimited = "outer_error_limited",
     /// An outer packet to the service port behind IPv6 extension headers.
     OuterExtensionHeader = "outer_extension_header",
     /// The UDP header is truncated, or its length does not fit the IP packet.
@@ -128,9 +140,13 @@ drop_reasons! {
     LinkLocalForward = "link_local_forward",
     /// No route to the destination.
     NoRoute = "no_route",
-    /// The packet is larger than the MTU of the port it would leave by.
+    /// An address of a virtual home prefix that nobody has bound (RFC 6275 s.10.3.1).
+    HomeAddressUnbound = "home_address_unbound",
+    /// A mobile node's link-local address, which is never tunnelled (RFC 6275 s.10.4.2).
+    HomeLinkLocal = "home_link_local",
+    /// The packet is larger than the MTU of the port it would leave by, and must not be fragmented.
     PortMtu = "port_mtu",
-    /// The inner packet is larger than the tunnel's MTU.
+    /// The inner packet is larger than the tunnel's MTU, and must not be fragmented.
     TunnelMtu = "tunnel_mtu",
     /// The SA of the binding is gone, so that nothing may be sent under it.
     OutboundSaGone = "outbound_sa_gone",
@@ -138,6 +154,8 @@ drop_reasons! {
     SequenceExhausted = "sequence_exhausted",
     /// No room in front of or behind the packet for the headers it needs.
     BufferRoom = "buffer_room",
+    /// No buffers for the fragments of a packet that is too large.
+    FragmentBuffers = "fragment_buffers",
     /// The crypto library refused or failed a job.
     CryptoFailed = "crypto_failed",
     /// More 3DES packets than can wait for their share of a worker's time.

@@ -23,6 +23,8 @@ pub(crate) mod limiter;
 #[allow(dead_code)]
 pub(crate) mod mss;
 pub(crate) mod neighbour;
+#[allow(dead_code)]
+pub(crate) mod quote;
 pub(crate) mod receive;
 pub(crate) mod settle;
 pub(crate) mod tunnel_in;

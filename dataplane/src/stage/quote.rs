@@ -1,0 +1,94 @@
+//! Decrypting the start of a packet that the home agent sent itself, out of an ICMP error's
+//! quotation.
+//!
+//! Read first: RFC 6618 s.6.3; RFC 3602 s.3; the reasoning in [`super::icmp_outer`].
+//!
+//! A manager of its own does it, so that nothing that rides in the worker's lanes is flushed for
+//! the sake of an error. The packet goes in alone and comes out before the call returns; errors
+//! are rate-limited. The integrity algorithm runs over the frame's header only because a job has
+//! one: a quotation that is cut off can't be verified.
+
+use hearth_dpdk::{Aes128DecryptKey, Cipher, Mbuf, MultiBuffer, Op, Tag};
+use hearth_wire::frame::FrameHeader;
+use hearth_wire::suite::Suite;
+use zeroize::Zeroize;
+
+use crate::config::BuildError;
+use crate::layout::{IPV6_LEN, UDP_LEN, len32};
+use crate::sa::keys::KeySchedule;
+
+/// Octets that are decrypted under 3DES, whose lone packets cost more than all of an error
+/// otherwise: an IPv6 header, a transport header, some of what follows.
+const MOST_TRIPLE_DES: usize = IPV6_LEN + 2 * UDP_LEN;
+
+/// Decrypts quotations.
+pub(crate) struct Opener {
+    crypto: MultiBuffer<'static>,
+    /// The schedule of the job that is in `crypto`, if any; else zeros.
+    reversed: Box<Aes128DecryptKey>,
+}
+
+impl Opener {
+    pub(crate) fn new() -> Result<Self, BuildError> {
+        let crypto = MultiBuffer::new().map_err(|_| BuildError::Crypto)?;
+        let reversed = Box::new(crypto.aes128_decrypt_key(&[0; 16]));
+        Ok(Self { crypto, reversed })
+    }
+
+    /// Decrypts what there is of a frame from `offset` on, in place, as far as whole blocks go;
+    /// returns the packet, and where the inner packet stands in it: offset and octets. `keys` are
+    /// those that the packet was sent under; the caller keeps them where they are meanwhile.
+    ///
+    /// # Errors
+    /// The packet, where there is nothing to decrypt, or the library fails.
+    pub(crate) fn open(
+        &mut self,
+        mbuf: Mbuf,
+        suite: Suite,
+        keys: &'static KeySchedule,
+        (offset, there): (usize, usize),
+    ) -> Result<(Mbuf, (usize, usize)), Option<Mbuf>> {
+        let header = FrameHeader::LEN + suite.iv_len();
+        let inner = offset + header;
+        let Some(len) = there.checked_sub(header) else { return Err(Some(mbuf)) };
+        let most = if matches!(keys.cipher(), Cipher::TripleDesEncrypt(_)) {
+            len.min(MOST_TRIPLE_DES)
+        } else {
+            len
+        };
+        let cipher = match keys.cipher() {
+            Cipher::Null => return Ok((mbuf, (inner, len))),
+            Cipher::Aes128Encrypt(key) => {
+                *self.reversed = self.crypto.aes128_reverse_key(key);
+                let reversed: *const Aes128DecryptKey = &raw const *self.reversed;
+                // SAFETY: the box stays where it is, and the job that refers to it has left the
+                // lanes before it is written again (`run`).
+                Cipher::Aes128Decrypt(unsafe { &*reversed })
+            }
+            Cipher::TripleDesEncrypt(key) => Cipher::TripleDesDecrypt(key),
+            // Only keys of packets that are sent are ever asked for.
+            _ => return Err(Some(mbuf)),
+        };
+        let whole = most / cipher.block().max(1) * cipher.block();
+        let op = Op {
+            cipher,
+            auth: keys.auth(),
+            iv_offset: len32(offset + FrameHeader::LEN),
+            cipher_offset: len32(inner),
+            cipher_len: len32(whole),
+            auth_offset: len32(offset),
+            auth_len: len32(FrameHeader::LEN),
+            tag: Tag::Meta(0),
+        };
+        let opened = self.run(mbuf, &op);
+        self.reversed.zeroize();
+        Ok((opened?, (inner, whole)))
+    }
+
+    /// Puts the packet in and takes it out.
+    fn run(&mut self, mbuf: Mbuf, op: &Op<'static>) -> Result<Mbuf, Option<Mbuf>> {
+        let ready = self.crypto.submit(mbuf, op, 0).map_err(|rejected| Some(rejected.mbuf))?;
+        let done = ready.or_else(|| self.crypto.flush()).ok_or(None)?;
+        if done.ok { Ok(done.mbuf) } else { Err(Some(done.mbuf)) }
+    }
+}
