@@ -93,7 +93,7 @@ fn judge(datagrams: &[payload::Datagram], suite: Suite, scope: u8) {
     let readable = scope == 0 || suite.cipher() == Cipher::Null;
     assert_eq!(shown.count() > 0, readable, "payload in the clear");
     // Padding and ICV make whole blocks of every protected packet.
-    let overhead = 8 + suite.iv_len() + 12;
+    let overhead = 8 + suite.iv_len() + suite.icv_len();
     let whole =
         |d: &&payload::Datagram| (d.payload.len() - overhead).is_multiple_of(suite.pad_block());
     assert!(datagrams.iter().filter(|d| d.ptype() != 0).all(|d| whole(&d)));
