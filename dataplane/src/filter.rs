@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hearth_wire::Spi;
-use hearth_wire::frame::FrameHeader;
+use hearth_wire::frame::{FrameHeader, PType};
 use zerocopy::FromBytes;
 
 use crate::config::Service;
@@ -17,11 +17,13 @@ pub const FILTER_SPIS: usize = 64;
 pub const FILTER_PREFIXES: usize = 16;
 
 /// Which packets are meant: those under one of the SPIs, and those from or to one of the prefixes,
-/// as outer or as inner address. A filter that names nothing means all.
+/// as outer or as inner address. A filter that names nothing means none.
 ///
 /// What is beyond [`FILTER_SPIS`] and [`FILTER_PREFIXES`] is not looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
+    /// Every packet, whatever else is said.
+    pub everything: bool,
     /// Envelopes under these SPIs.
     pub spis: Vec<Spi>,
     /// Packets with a source or a destination in these: address and prefix length.
@@ -29,11 +31,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether it means every packet.
-    #[must_use]
-    pub fn is_everything(&self) -> bool {
-        self.spis.is_empty() && self.prefixes.is_empty()
-    }
+    /// Every packet.
+    pub const EVERYTHING: Self = Self { everything: true, spis: Vec::new(), prefixes: Vec::new() };
 }
 
 /// The header of RFC 6618 s.6 of an envelope.
@@ -45,6 +44,8 @@ pub struct EnvelopeFacts {
     pub spi: u32,
     /// Sequence number.
     pub seq: u32,
+    /// Source and destination of the inner packet of PType 0, which travels in the clear.
+    pub inner: Option<(IpAddr, IpAddr)>,
 }
 
 /// What a trace shows of a packet: headers that anybody on its path can read, never payload.
@@ -109,11 +110,14 @@ fn envelope(
     let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let to_us = service.is_at(destination) && port(2) == service.port;
     let from_us = service.is_at(source) && port(0) == service.port;
-    let (header, _) = FrameHeader::read_from_prefix(frame).ok()?;
+    let (header, content) = FrameHeader::read_from_prefix(frame).ok()?;
+    let ptype = header.ptype_bits();
+    let plain = ptype == PType::PlainData.bits();
     (to_us || from_us).then(|| EnvelopeFacts {
-        ptype: header.ptype_bits(),
+        ptype,
         spi: header.spi_bits(),
         seq: header.seq().0,
+        inner: plain.then(|| Ip::addresses(content)).flatten(),
     })
 }
 
@@ -157,7 +161,7 @@ impl SharedFilter {
         }
         self.spi_count.store(filter.spis.len().min(FILTER_SPIS), Ordering::Relaxed);
         self.prefix_count.store(filter.prefixes.len().min(FILTER_PREFIXES), Ordering::Relaxed);
-        self.everything.store(filter.is_everything(), Ordering::Relaxed);
+        self.everything.store(filter.everything, Ordering::Relaxed);
     }
 
     /// Whether a packet is meant. `spi` is the SA it travels under, where its header does not say.
@@ -170,7 +174,12 @@ impl SharedFilter {
         if spi.is_some_and(|spi| spis.into_iter().any(|s| s.load(Ordering::Relaxed) == spi)) {
             return true;
         }
-        let Some((source, destination)) = facts.addresses else { return false };
+        let inner = facts.envelope.and_then(|envelope| envelope.inner);
+        facts.addresses.is_some_and(|pair| self.holds(pair))
+            || inner.is_some_and(|pair| self.holds(pair))
+    }
+
+    fn holds(&self, (source, destination): (IpAddr, IpAddr)) -> bool {
         let (source, destination) = (mapped(source), mapped(destination));
         let mut prefixes = self.prefixes.iter().take(self.prefix_count.load(Ordering::Relaxed));
         prefixes.any(|prefix| prefix.holds(source) || prefix.holds(destination))
@@ -243,6 +252,7 @@ mod tests {
     fn filter(spis: &[u32], prefixes: &[(&str, u8)]) -> SharedFilter {
         let shared = SharedFilter::default();
         shared.set(&Filter {
+            everything: false,
             spis: spis.iter().map(|spi| Spi::new(*spi).unwrap()).collect(),
             prefixes: prefixes.iter().map(|(a, len)| (a.parse().unwrap(), *len)).collect(),
         });
@@ -252,7 +262,7 @@ mod tests {
     #[test]
     fn facts_are_addresses_lengths_and_the_envelope_header() {
         let facts = Facts::of_packet(&envelope4(), &SERVICE);
-        let envelope = EnvelopeFacts { ptype: 8, spi: 7, seq: 9 };
+        let envelope = EnvelopeFacts { ptype: 8, spi: 7, seq: 9, inner: None };
         assert_eq!((facts.proto, facts.len, facts.envelope), (17, 36, Some(envelope)));
         let frame = [&[2; 12], &[8, 0][..], &envelope4()].concat();
         assert_eq!(Facts::of_frame(&frame, &SERVICE), facts);
@@ -271,7 +281,7 @@ mod tests {
     fn spis_and_prefixes_match() {
         let facts = Facts::of_packet(&envelope4(), &SERVICE);
         for (filter, expected) in [
-            (filter(&[], &[]), true),
+            (filter(&[], &[]), false),
             (filter(&[7], &[]), true),
             (filter(&[8], &[]), false),
             (filter(&[8, 7], &[("2001:db8::1", 128)]), true),
@@ -289,8 +299,27 @@ mod tests {
         assert!(!filter(&[5], &[]).matches(&Facts::default(), None));
         // A filter that replaces a longer one leaves nothing of it.
         let shared = filter(&[7, 8], &[("192.0.2.1", 32), ("::", 0)]);
-        shared.set(&Filter { spis: vec![Spi::new(9).unwrap()], prefixes: Vec::new() });
+        shared.set(&Filter { spis: vec![Spi::new(9).unwrap()], ..Filter::default() });
         assert!(!shared.matches(&facts, None));
+        shared.set(&Filter::EVERYTHING);
+        assert!(shared.matches(&facts, None) && shared.matches(&Facts::default(), None));
+    }
+
+    /// PType 0 hides nothing, so its inner addresses are as good as the outer ones.
+    #[test]
+    fn plain_envelopes_match_by_their_inner_addresses() {
+        let mut packet = envelope4();
+        packet[28..].fill(0);
+        packet.extend(envelope4());
+        packet[36 + 12..36 + 16].copy_from_slice(&[203, 0, 113, 5]);
+        let facts = Facts::of_packet(&packet, &SERVICE);
+        let inner = ("203.0.113.5".parse().unwrap(), "198.51.100.1".parse().unwrap());
+        assert_eq!(facts.envelope.unwrap().inner, Some(inner));
+        assert!(filter(&[], &[("203.0.113.0", 24)]).matches(&facts, None));
+        packet[28] = 0x10;
+        let facts = Facts::of_packet(&packet, &SERVICE);
+        assert_eq!(facts.envelope.unwrap().inner, None);
+        assert!(!filter(&[], &[("203.0.113.0", 24)]).matches(&facts, None));
     }
 
     proptest! {
