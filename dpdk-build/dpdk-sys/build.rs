@@ -86,6 +86,9 @@ fn build() -> Result<(), String> {
     for flag in cflags.iter().filter(|flag| !flag.starts_with("-I")) {
         shim.flag(flag);
     }
+    // rte_ip_frag's expiry, the whole of rte_pcapng: the library calls them experimental, but they
+    // have been the same since 22.11 or differ as shim.c says.
+    shim.define("ALLOW_EXPERIMENTAL_API", None);
     shim.try_compile("hearth_dpdk_shim").map_err(|e| e.to_string())?;
 
     // All libraries of libdpdk.pc are offered; the linker's --as-needed (rustc's default) keeps

@@ -16,6 +16,7 @@
 #include <rte_fib.h>
 #include <rte_fib6.h>
 #include <rte_hash.h>
+#include <rte_ip_frag.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
@@ -68,6 +69,31 @@ int hearth_errno(void);
 /* mbufs and pools */
 struct rte_mbuf *hearth_mbuf_alloc(struct rte_mempool *pool);
 void hearth_mbuf_free(struct rte_mbuf *mbuf);
+int hearth_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail);
+int hearth_mbuf_trim(struct rte_mbuf *mbuf, uint16_t octets);
+
+/* IP fragments. What became of one; but for WHOLE it is the table's or freed. */
+enum hearth_fragment_outcome {
+	HEARTH_FRAGMENT_HELD,
+	HEARTH_FRAGMENT_WHOLE,
+	HEARTH_FRAGMENT_TABLE_FULL,
+	HEARTH_FRAGMENT_BAD_SET,
+};
+struct hearth_reassembly;
+struct hearth_reassembly *hearth_reassembly_create(uint32_t flows, uint64_t timeout);
+void hearth_reassembly_free(struct hearth_reassembly *table);
+/* Adds a fragment of IPv4 or IPv6 whose headers were checked. `freed` counts the mbufs (segments)
+ * that went back to their pools, of this set or of ones that had timed out. */
+enum hearth_fragment_outcome hearth_reassembly_add(struct hearth_reassembly *table,
+						   struct rte_mbuf *mbuf, uint8_t l2_len,
+						   uint16_t l3_len, int ipv6, uint64_t now,
+						   struct rte_mbuf **whole, uint32_t *freed);
+uint32_t hearth_reassembly_expire(struct hearth_reassembly *table, uint64_t now);
+/* Writes at most n fragments; returns how many, or an error number below 0. */
+int hearth_fragment4(struct rte_mbuf *packet, struct rte_mbuf **out, uint16_t n, uint16_t mtu,
+		     struct rte_mempool *direct, struct rte_mempool *indirect);
+int hearth_fragment6(struct rte_mbuf *packet, struct rte_mbuf **out, uint16_t n, uint16_t mtu,
+		     uint32_t id, struct rte_mempool *direct, struct rte_mempool *indirect);
 
 /* rings of mbufs */
 enum hearth_ring_kind { HEARTH_RING_SPSC, HEARTH_RING_MPSC };

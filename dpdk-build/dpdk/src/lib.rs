@@ -18,6 +18,7 @@ mod burst;
 mod cycles;
 mod errno;
 mod fib;
+mod fragment;
 mod hash;
 mod mbuf;
 mod mempool;
@@ -25,6 +26,7 @@ mod port;
 mod port_config;
 mod qsbr;
 mod queue;
+mod reassembly;
 mod ring;
 
 pub use burst::{BURST, Burst};
@@ -32,6 +34,7 @@ pub use cycles::{prefetch, tsc};
 pub use eal::{Eal, EalError, EalOptions, LogLevel, ThreadRegistration};
 pub use errno::Errno;
 pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};
+pub use fragment::{FragmentError, FragmentPools, fragment4, fragment6};
 pub use hash::{HASH_BULK, HashError, HashReader, HashWriter};
 pub use mb::{
     Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Arch, Auth, Cipher, Completed, HmacSha1Key,
@@ -43,4 +46,5 @@ pub use port::{Port, Queues};
 pub use port_config::{Link, Offloads, PortConfig, PortError, PortStats};
 pub use qsbr::{Epoch, Qsbr, QsbrReader, Token};
 pub use queue::{RxQueue, TxQueue};
+pub use reassembly::{FragmentDrop, Reassembled, Reassembly};
 pub use ring::{RingConsumer, RingProducer, SharedRingProducer, mpsc_ring, spsc_ring};

@@ -29,8 +29,9 @@ pub enum RxChecksum {
 /// A packet in a DPDK buffer. It belongs to whoever holds this value and is freed when that is
 /// dropped, except through [`Mbuf::into_raw`].
 ///
-/// Received packets may be in several segments; [`Mbuf::data`] is the first, and only
-/// [`Mbuf::linearize`] looks at the others.
+/// Packets may be in several segments, as received, reassembled or fragmented: [`Mbuf::data`] is
+/// the first, which nobody else holds. The others may share their octets with segments of other
+/// packets, so that they can only be read ([`Mbuf::segment_data`]).
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Mbuf(NonNull<sys::rte_mbuf>);
@@ -43,8 +44,8 @@ impl Mbuf {
     /// Takes over an mbuf.
     ///
     /// # Safety
-    /// `raw` is a direct mbuf (or a chain of them) of a pool made by [`Mempool::new`], with
-    /// reference count 1, and the caller gives up owning it.
+    /// `raw` is a direct mbuf of a pool made by [`Mempool::new`] with reference count 1, or a
+    /// chain that starts with such a one, and the caller gives up owning it.
     #[must_use]
     #[inline]
     pub unsafe fn from_raw(raw: NonNull<u8>) -> Self {
@@ -58,6 +59,12 @@ impl Mbuf {
         let raw = self.0.cast();
         core::mem::forget(self);
         raw
+    }
+
+    /// The mbuf for a call into DPDK that takes it without owning it.
+    #[inline]
+    pub(crate) const fn raw(&self) -> *mut sys::rte_mbuf {
+        self.0.as_ptr()
     }
 
     /// # Safety
@@ -209,6 +216,13 @@ impl Mbuf {
         self.resize_first(self.data_off().into(), len)
     }
 
+    /// Cuts `n` octets off the end; false when the last segment has fewer.
+    pub(crate) fn trim_chain(&mut self, n: usize) -> bool {
+        let Ok(n) = u16::try_from(n) else { return false };
+        // SAFETY: the chain is owned; the call changes lengths alone, and none when it fails.
+        unsafe { sys::hearth_mbuf_trim(self.0.as_ptr(), n) == 0 }
+    }
+
     /// Sets where the first segment's data lies. The callers have checked that it is within the
     /// buffer.
     #[inline]
@@ -231,30 +245,67 @@ impl Mbuf {
         if self.is_contiguous() {
             return Ok(self);
         }
-        let Some(mut copy) = pool.alloc() else { return Err(self) };
-        let Some(mut place) = copy.append(self.len()) else { return Err(self) };
-        let mut segment = Some(self.0);
-        while let Some(raw) = segment {
-            // Not to be freed here: `self` owns the whole chain.
-            let view = core::mem::ManuallyDrop::new(Self(raw));
-            let data = view.data();
-            let Some((head, rest)) = place.split_at_mut_checked(data.len()) else {
-                return Err(self);
-            };
-            head.copy_from_slice(data);
+        self.copy(pool, usize::MAX).ok_or(self)
+    }
+
+    /// A copy of the first `limit` octets in one segment from `pool`, with the private area, the
+    /// port and the NIC's findings: for a capture. None when the pool is empty or its mbufs are
+    /// too small.
+    #[must_use]
+    pub fn copy(&self, pool: &Mempool, limit: usize) -> Option<Self> {
+        let mut copy = pool.alloc()?;
+        let mut place = copy.append(self.len().min(limit))?;
+        for data in self.segment_data() {
+            let n = data.len().min(place.len());
+            let (head, rest) = place.split_at_mut_checked(n)?;
+            head.copy_from_slice(data.get(..n)?);
             place = rest;
-            segment = NonNull::new(view.get(sys::HEARTH_MBUF_NEXT));
         }
-        copy.copy_attributes(&self);
-        Ok(copy)
+        copy.copy_attributes(self);
+        Some(copy)
+    }
+
+    /// The octets of each segment, first to last.
+    pub fn segment_data(&self) -> impl Iterator<Item = &[u8]> {
+        let mut next = Some(self.0);
+        core::iter::from_fn(move || {
+            // Not to be freed here: `self` owns the whole chain.
+            let view = core::mem::ManuallyDrop::new(Self(next?));
+            next = NonNull::new(view.get(sys::HEARTH_MBUF_NEXT));
+            // SAFETY: as in `data`; the segment lives as long as `self`. Who else holds its
+            // octets only reads them: an Mbuf lets only its first segment be changed, and that
+            // is never a shared one.
+            let octets: &[u8] =
+                unsafe { core::slice::from_raw_parts(view.data_ptr(), view.data_len().into()) };
+            Some(octets)
+        })
+    }
+
+    /// Puts another packet's segments behind this one's.
+    ///
+    /// # Errors
+    /// The other packet, where the segments would be more than DPDK counts (65535).
+    pub fn append_chain(&mut self, tail: Self) -> Result<(), Self> {
+        // SAFETY: both chains are owned; the call takes the second over when it succeeds and
+        // changes nothing when not.
+        if unsafe { sys::hearth_mbuf_chain(self.0.as_ptr(), tail.0.as_ptr()) } != 0 {
+            return Err(tail);
+        }
+        core::mem::forget(tail);
+        Ok(())
+    }
+
+    /// Copies the private area.
+    pub(crate) fn copy_meta(&mut self, from: &Self) {
+        // SAFETY: both private areas are META_SIZE octets and belong to different mbufs.
+        unsafe { ptr::copy_nonoverlapping(from.meta_ptr(), self.meta_ptr(), META_SIZE) };
     }
 
     fn copy_attributes(&mut self, from: &Self) {
         self.set(sys::HEARTH_MBUF_PORT, from.port());
         self.set(sys::HEARTH_MBUF_OL_FLAGS, from.flags());
         self.set(sys::HEARTH_MBUF_HASH_RSS, from.rss_hash());
-        // SAFETY: both private areas are META_SIZE octets and belong to different mbufs.
-        unsafe { ptr::copy_nonoverlapping(from.meta_ptr(), self.meta_ptr(), META_SIZE) };
+        self.copy_meta(from);
     }
 
     /// The DPDK port that it came from.

@@ -9,6 +9,7 @@
 
 mod crypto;
 mod fib;
+mod fragments;
 mod hash;
 mod mbuf;
 mod port;

@@ -15,7 +15,7 @@ use hearth_dpdk::{
 use crate::{all_back, pool};
 
 /// Octets from hex, blanks ignored.
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let octet = |pair: &[u8]| {
         u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("hex digits")
