@@ -29,6 +29,31 @@ pub(crate) const fn len32(octets: usize) -> u32 {
     len16(octets) as u32
 }
 
+/// The 16-bit number at `at`, which has to lie within the array.
+#[inline]
+pub(crate) const fn be16<const N: usize>(octets: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([octets[at], octets[at + 1]])
+}
+
+/// The 32-bit number at `at`, which has to lie within the array.
+#[inline]
+pub(crate) const fn be32<const N: usize>(octets: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]])
+}
+
+/// The checksum over an IPv4 header without options: 0 where it is right.
+#[inline]
+pub(crate) fn ipv4_header_sum(header: &[u8; IPV4_LEN]) -> u16 {
+    let (words, _) = header.as_chunks::<4>();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    #[expect(clippy::cast_possible_truncation, reason = "folded above")]
+    let folded = ((sum & 0xffff) + (sum >> 16)) as u16;
+    !folded
+}
+
 /// EtherTypes that are looked at.
 pub(crate) mod ethertype {
     pub(crate) const IPV4: [u8; 2] = [0x08, 0x00];
@@ -171,14 +196,6 @@ impl Ip {
         match self.destination {
             IpAddr::V4(_) => ethertype::IPV4,
             IpAddr::V6(_) => ethertype::IPV6,
-        }
-    }
-
-    /// The next header value that names this packet inside a tunnel.
-    pub(crate) const fn tunnel_proto(&self) -> u8 {
-        match self.destination {
-            IpAddr::V4(_) => proto::IPV4,
-            IpAddr::V6(_) => proto::IPV6,
         }
     }
 }

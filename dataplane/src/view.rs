@@ -14,6 +14,7 @@ use crate::sa::slot::BindingIndex;
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Target;
 use crate::table::neighbour::{self, KEY_LEN};
+use crate::table::next_hop::NeighbourIndex;
 use crate::table::shared::Tables;
 
 /// The part of a worker that its stages only read.
@@ -96,10 +97,9 @@ impl View {
         self.tables.routes().map_or(Target::None, |routes| routes.lookup(destination))
     }
 
-    /// A neighbour's MAC address.
-    pub(crate) fn mac_of(&self, port: PortId, next_hop: IpAddr) -> Option<[u8; 6]> {
-        let index = self.neighbours.lookup(&neighbour::key(port, next_hop))?;
-        self.tables.macs.get(index)
+    /// A neighbour whose MAC address is known.
+    pub(crate) fn neighbour(&self, port: PortId, next_hop: IpAddr) -> Option<NeighbourIndex> {
+        self.neighbours.lookup(&neighbour::key(port, next_hop)).map(NeighbourIndex)
     }
 
     /// A port's own MAC address.

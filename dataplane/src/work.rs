@@ -1,6 +1,5 @@
 //! What a worker works with: packets between stages, crypto, transmit queues.
 
-use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use hearth_dpdk::{BURST, Burst, Mbuf, TxQueue};
@@ -10,9 +9,9 @@ use crate::crypto::engine::Engine;
 use crate::crypto::iv::IvSource;
 use crate::dataplane::PortOut;
 use crate::drop_reason::DropReason;
-use crate::layout::Ip;
 use crate::sa::slot::BindingIndex;
 use crate::stage::classify::Envelope;
+use crate::table::next_hop::{NextHop, RecentHops};
 use crate::view::View;
 
 /// Where a packet that is looked up by its destination comes from.
@@ -26,34 +25,24 @@ pub(crate) enum Via {
     Host,
 }
 
-/// A packet to be looked up by its destination; it starts with its IP header and ends with it.
+/// A packet to be looked up by its destination. It starts with its IP header, which was checked,
+/// and ends with its last octet.
 pub(crate) struct Routed {
     pub(crate) mbuf: Mbuf,
-    pub(crate) ip: Ip,
     pub(crate) via: Via,
 }
 
-/// A packet to a bound home address.
+/// A packet to a bound home address; whole as in [`Routed`].
 pub(crate) struct Downlink {
     pub(crate) mbuf: Mbuf,
-    pub(crate) ip: Ip,
     pub(crate) binding: BindingIndex,
     pub(crate) from_host: bool,
-}
-
-/// Where a finished packet goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hop {
-    /// Wherever the routes lead.
-    To(IpAddr),
-    /// To this neighbour.
-    Via(PortId, IpAddr),
 }
 
 /// A finished packet; it starts with its IP header.
 pub(crate) struct Outgoing {
     pub(crate) mbuf: Mbuf,
-    pub(crate) hop: Hop,
+    pub(crate) hop: NextHop,
 }
 
 /// Packets between stages. All are empty between turns, and none ever holds more than one burst.
@@ -172,6 +161,7 @@ pub(crate) struct Work {
     pub(crate) settled: usize,
     identification: u16,
     pub(crate) triple_des: TripleDesQueue,
+    pub(crate) recent: RecentHops,
 }
 
 /// What it is made of.
@@ -198,11 +188,13 @@ impl Work {
             now: 0,
             settled: 0,
             triple_des: TripleDesQueue::new(parts.triple_des_budget),
+            recent: RecentHops::default(),
         })
     }
 
     /// Starts a turn; returns how many packets of earlier turns are in the lanes again.
-    pub(crate) fn begin(&mut self, now: u64) -> usize {
+    pub(crate) fn begin(&mut self, view: &View, now: u64) -> usize {
+        self.recent.begin(view.tables.hop_generation());
         self.now = now;
         self.settled = 0;
         self.triple_des.left = self.triple_des.budget;

@@ -134,7 +134,7 @@ impl Worker {
     /// waits.
     pub fn turn(&mut self) -> usize {
         let start = clock::now();
-        let waited = self.work.begin(start);
+        let waited = self.work.begin(&self.view, start);
         if waited > 0 {
             Self::stages(&self.view, &mut self.work);
         }

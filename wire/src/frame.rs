@@ -143,7 +143,8 @@ impl GcmIv {
 #[must_use]
 pub const fn padding_len(suite: Suite, payload_len: usize) -> usize {
     let block = suite.pad_block();
-    (block - (payload_len + 2) % block) % block
+    // Blocks are powers of two.
+    payload_len.wrapping_add(2).wrapping_neg() & (block - 1)
 }
 
 /// Octets of the whole protected frame (header, IV, ciphertext, ICV) for this payload.
@@ -200,7 +201,7 @@ pub const fn protected_layout(suite: Suite, len: usize) -> Result<ProtectedLayou
         return Err(FrameError::Short);
     }
     let cipher_len = len - cipher_offset - icv_len;
-    if !cipher_len.is_multiple_of(block) {
+    if cipher_len & (block - 1) != 0 {
         return Err(FrameError::NotWholeBlocks);
     }
     Ok(ProtectedLayout { cipher_offset, cipher_len, icv_offset: len - icv_len })
@@ -215,11 +216,29 @@ pub fn write_trailer(trailer: &mut [u8], next_header: u8) {
     let Ok(count) = u8::try_from(padding.len()) else {
         return;
     };
+    write_padding(padding);
+    *pad_length = count;
+    *next = next_header;
+}
+
+/// Writes 1, 2, 3, ...: by overlapping words where there is room for one.
+#[inline]
+fn write_padding(padding: &mut [u8]) {
+    const FIRST: u64 = 0x0102_0304_0506_0708;
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    if let count @ 8..=16 = padding.len() {
+        let last = FIRST + EACH * (count as u64 - 8);
+        if let Some(place) = padding.first_chunk_mut() {
+            *place = FIRST.to_be_bytes();
+        }
+        if let Some(place) = padding.last_chunk_mut() {
+            *place = last.to_be_bytes();
+        }
+        return;
+    }
     for (octet, value) in padding.iter_mut().zip(1..=u8::MAX) {
         *octet = value;
     }
-    *pad_length = count;
-    *next = next_header;
 }
 
 /// Reads the trailer of a decrypted payload: the payload's length without it, and Next Header.
@@ -233,12 +252,28 @@ pub fn read_trailer(plaintext: &[u8]) -> Result<(usize, u8), FrameError> {
     let Some(payload_len) = rest.len().checked_sub(usize::from(pad_length)) else {
         return Err(FrameError::PadLength);
     };
-    let padding = rest.get(payload_len..).unwrap_or_default();
-    if padding.iter().zip(1..=u8::MAX).all(|(octet, value)| *octet == value) {
+    if is_padding(rest, usize::from(pad_length)) {
         Ok((payload_len, next_header))
     } else {
         Err(FrameError::Padding)
     }
+}
+
+/// Whether the last `count` octets are 1, 2, 3, ...
+#[inline]
+fn is_padding(octets: &[u8], count: usize) -> bool {
+    /// All that a cipher block can need.
+    const PADDING: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
+    // In one step where the 16 octets in front of Pad Length are there.
+    if let (Some(last), true) = (octets.last_chunk::<16>(), count <= 16) {
+        if count == 0 {
+            return true;
+        }
+        let spare = (16 - count) * 8;
+        return u128::from_be_bytes(*last) << spare >> spare == PADDING >> spare;
+    }
+    let padding = octets.get(octets.len().saturating_sub(count)..).unwrap_or_default();
+    padding.iter().zip(1..=u8::MAX).all(|(octet, value)| *octet == value)
 }
 
 #[cfg(test)]

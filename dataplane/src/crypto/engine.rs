@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 
 use hearth_dpdk::{Completed, Mbuf, MultiBuffer, Op};
-use hearth_wire::frame::PType;
-use hearth_wire::{Cipher, SeqNo, Suite};
+use hearth_wire::{Cipher, Suite};
 
 use crate::config::BuildError;
 use crate::stage::classify::Envelope;
+use crate::table::next_hop::NextHop;
 
 /// Packets that a manager holds at most, and a power of two.
 const FLIGHTS: usize = 256;
@@ -22,12 +22,13 @@ pub(crate) enum Job {
     Inbound {
         /// Index of the SA.
         sa: u32,
-        ptype: PType,
-        seq: SeqNo,
         envelope: Envelope,
     },
     /// To a mobile node: finish the outer headers and send.
-    Outbound,
+    Outbound {
+        /// Towards the care-of address.
+        hop: NextHop,
+    },
 }
 
 /// A packet that came out.
@@ -66,7 +67,7 @@ impl Lanes {
     fn new() -> Result<Self, BuildError> {
         Ok(Self {
             manager: MultiBuffer::new().map_err(|_| BuildError::Crypto)?,
-            flights: Box::new([(Job::Outbound, 0); FLIGHTS]),
+            flights: Box::new([(Job::Outbound { hop: NextHop::Routed }, 0); FLIGHTS]),
             submitted: 0,
             finished: 0,
         })

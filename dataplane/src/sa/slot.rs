@@ -27,18 +27,30 @@ pub(crate) struct SaFacts {
     pub(crate) scope: Scope,
 }
 
+/// All suites, in the order in which slots number them.
+const SUITES: [Suite; 6] = [
+    Suite::NullSha,
+    Suite::NullSha256,
+    Suite::TripleDesEdeCbcSha,
+    Suite::Aes128CbcSha,
+    Suite::Aes128CbcSha256,
+    Suite::Aes128Gcm,
+];
+
 impl SaFacts {
+    /// Place in [`SUITES`] plus 1, and the scope in the lowest bit; 0 is none.
     fn pack(self) -> u32 {
-        let [high, low] = self.suite.code();
-        u32::from_be_bytes([0, high, low, self.scope.digit()])
+        let place = SUITES.iter().position(|suite| *suite == self.suite);
+        place
+            .and_then(|place| u32::try_from(place).ok())
+            .map_or(0, |place| (place + 1) << 1 | u32::from(self.scope.digit() != 0))
     }
 
+    #[inline]
     fn unpack(packed: u32) -> Option<Self> {
-        let [_, high, low, scope] = packed.to_be_bytes();
-        Some(Self {
-            suite: Suite::from_code([high, low])?,
-            scope: if scope == 0 { Scope::Signalling } else { Scope::SignallingAndData },
-        })
+        let suite = *SUITES.get((packed >> 1).wrapping_sub(1) as usize)?;
+        let scope = if packed & 1 == 0 { Scope::Signalling } else { Scope::SignallingAndData };
+        Some(Self { suite, scope })
     }
 }
 
@@ -128,6 +140,18 @@ impl SaSlot {
         self.binding.store(value, Ordering::Release);
     }
 
+    /// The cache lines, counted from the slot's first, at which the state and the keys of a
+    /// direction begin.
+    #[inline]
+    pub(crate) const fn lines(direction: Direction) -> (usize, usize) {
+        let (state, place) = match direction {
+            Direction::Inbound => (core::mem::offset_of!(Self, inbound), 0),
+            Direction::Outbound => (core::mem::offset_of!(Self, outbound), 1),
+        };
+        let keys = core::mem::offset_of!(Self, keys) + place * size_of::<KeySchedule>();
+        (state / 64, keys / 64)
+    }
+
     /// The keys of one direction.
     ///
     /// # Safety
@@ -204,7 +228,7 @@ mod tests {
 
     #[test]
     fn facts_survive_packing() {
-        for suite in Suite::ALL {
+        for suite in Suite::known() {
             for scope in [Scope::Signalling, Scope::SignallingAndData] {
                 let facts = SaFacts { suite, scope };
                 assert_eq!(SaFacts::unpack(facts.pack()), Some(facts));

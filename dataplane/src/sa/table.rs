@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use hearth_wire::{SeqNo, Spi};
 
-use crate::sa::keys::KeySchedule;
+use crate::sa::keys::{Direction, KeySchedule};
 use crate::sa::replay::ReplayWindow;
 use crate::sa::slot::{SaFacts, SaSlot};
 use crate::table::reserve::Reserve;
@@ -61,6 +61,7 @@ impl SaTable {
     }
 
     /// The published SA of these 28 bits.
+    #[inline]
     pub(crate) fn find(&self, spi: u32) -> Option<SaRef<'_>> {
         let index = self.index_of(spi)?;
         let slot = self.slot(index)?;
@@ -70,11 +71,16 @@ impl SaTable {
         Some(SaRef { slot, index, facts: slot.facts()? })
     }
 
-    /// Asks for the lines of an SA that the next look touches.
-    pub(crate) fn prefetch(&self, spi: u32) {
-        if let Some(index) = self.index_of(spi) {
-            self.slots.prefetch(index as usize, 4);
-        }
+    /// Asks for the lines of an SA that a packet in this direction touches.
+    #[inline]
+    pub(crate) fn prefetch(&self, spi: u32, direction: Direction) {
+        /// Lines of the keys of the commonest suites.
+        const KEYS: usize = 4;
+        let Some(index) = self.index_of(spi) else { return };
+        let (state, keys) = SaSlot::lines(direction);
+        self.slots.prefetch(index as usize, 0, 1);
+        self.slots.prefetch(index as usize, state, 1);
+        self.slots.prefetch(index as usize, keys, KEYS);
     }
 
     /// The replay window of the SA at `index`.

@@ -4,15 +4,15 @@
 
 use hearth_dpdk::{BURST, HASH_BULK};
 
-use core::net::IpAddr;
+use core::net::Ipv4Addr;
 
 use crate::drop_reason::DropReason;
-use crate::layout::{decrement_hop_limit, is_link_scope};
+use crate::layout::{Ip, decrement_hop_limit, is_link_scope};
 use crate::sa::slot::BindingIndex;
 use crate::stage::host;
-use crate::table::fib::Target;
+use crate::table::next_hop::{self, NextHop, Way};
 use crate::view::View;
-use crate::work::{Downlink, Hop, Outgoing, Routed, Via, Work};
+use crate::work::{Downlink, Outgoing, Routed, Via, Work};
 
 /// Routes the packets of the lane, a chunk at a time.
 pub(crate) fn route(view: &View, work: &mut Work) {
@@ -20,108 +20,136 @@ pub(crate) fn route(view: &View, work: &mut Work) {
     while !lane.is_empty() {
         let count = lane.len().min(BURST);
         let found = look_up(view, lane.get(..count).unwrap_or_default());
-        for (packet, found) in lane.drain(..count).zip(found) {
-            match found {
-                Found::Bound(binding) => {
-                    let from_host = packet.via == Via::Host;
-                    let Routed { mbuf, ip, .. } = packet;
-                    work.lanes.downlink.push(Downlink { mbuf, ip, binding, from_host });
-                }
-                Found::At(Target::None) => view.drop(packet.mbuf, DropReason::NoRoute),
-                Found::At(Target::Local) => host::to_host(view, work, packet),
-                Found::At(Target::Port { port, gateway }) => {
-                    let hop = Hop::Via(port, gateway.unwrap_or(packet.ip.destination));
-                    forward(view, work, packet, hop);
-                }
+        for (place, packet) in lane.drain(..count).enumerate() {
+            if found.hits & 1 << place == 0 {
+                unbound(view, work, packet);
+                continue;
             }
+            let binding = BindingIndex(found.bindings[place]);
+            view.tables.bindings.prefetch(binding);
+            let from_host = packet.via == Via::Host;
+            work.lanes.downlink.push(Downlink { mbuf: packet.mbuf, binding, from_host });
         }
     }
     work.lanes.routed = lane;
 }
 
-/// What a destination turned out to be.
-#[derive(Clone, Copy)]
-enum Found {
-    Bound(BindingIndex),
-    At(Target),
+/// Which of a chunk's destinations are bound home addresses, and to what.
+struct Found {
+    /// Bit by packet.
+    hits: u64,
+    bindings: [u32; BURST],
 }
 
-/// Bindings first, then routes; both families in bulk.
-fn look_up(view: &View, packets: &[Routed]) -> [Found; BURST] {
+/// The destination of an IPv6 packet, as it stands there.
+#[inline]
+fn destination6(packet: &[u8]) -> Option<&[u8; 16]> {
+    let header = packet.first_chunk::<40>()?;
+    if header[0] >> 4 == 6 { header.last_chunk() } else { None }
+}
+
+/// The destination of an IPv4 packet, as it stands there.
+#[inline]
+fn destination4(packet: &[u8]) -> Option<&[u8; 4]> {
+    packet.first_chunk::<20>()?.last_chunk()
+}
+
+/// Looks all destinations up in bulk, each family in its own table.
+fn look_up(view: &View, packets: &[Routed]) -> Found {
     const { assert!(BURST <= HASH_BULK) };
-    let mut found = [Found::At(Target::None); BURST];
-    let mut v6 = [([0; 16], 0_usize); BURST];
-    let mut v4 = [([0; 4], 0_usize); BURST];
+    let mut keys6 = [&[0; 16]; BURST];
+    let mut keys4 = [&[0; 4]; BURST];
+    let mut places = [[0_u8; BURST]; 2];
     let (mut count6, mut count4) = (0, 0);
-    for (place, packet) in packets.iter().enumerate().take(BURST) {
-        match packet.ip.destination {
-            IpAddr::V6(to) => {
-                v6[count6] = (to.octets(), place);
-                count6 += 1;
-            }
-            IpAddr::V4(to) => {
-                v4[count4] = (to.octets(), place);
-                count4 += 1;
-            }
+    for (place, packet) in (0_u8..).zip(packets).take(BURST) {
+        if let Some(key) = destination6(packet.mbuf.data()) {
+            (keys6[count6], places[0][count6]) = (key, place);
+            count6 += 1;
+        } else if let Some(key) = destination4(packet.mbuf.data()) {
+            (keys4[count4], places[1][count4]) = (key, place);
+            count4 += 1;
         }
     }
-    if count6 > 0 {
-        let unbound =
-            bound(&v6[..count6], |keys, values| view.homes6.lookup_bulk(keys, values), &mut found);
-        let mut addresses = [[0; 16]; BURST];
-        let mut places = [0; BURST];
-        let mut count = 0;
-        for i in (0..count6).filter(|i| unbound & 1 << i != 0) {
-            (addresses[count], places[count]) = v6[i];
-            count += 1;
-        }
-        if let Some(routes) = view.tables.routes() {
-            routes.lookup6(&addresses[..count], |i, target| found[places[i]] = Found::At(target));
-        }
+    let mut found = Found { hits: 0, bindings: [0; BURST] };
+    if count4 == 0 {
+        // All of one family, which stand in their places.
+        found.hits = view.homes6.lookup_bulk(&keys6[..count6], &mut found.bindings);
+        return found;
     }
-    if count4 > 0 {
-        let unbound =
-            bound(&v4[..count4], |keys, values| view.homes4.lookup_bulk(keys, values), &mut found);
-        let mut addresses = [0; BURST];
-        let mut places = [0; BURST];
-        let mut count = 0;
-        for i in (0..count4).filter(|i| unbound & 1 << i != 0) {
-            (addresses[count], places[count]) = (u32::from_be_bytes(v4[i].0), v4[i].1);
-            count += 1;
-        }
-        if let Some(routes) = view.tables.routes() {
-            routes.lookup4(&addresses[..count], |i, target| found[places[i]] = Found::At(target));
-        }
-    }
+    let mut values = [0; BURST];
+    let hits = view.homes6.lookup_bulk(&keys6[..count6], &mut values);
+    found.put(hits, &values, &places[0]);
+    let hits = view.homes4.lookup_bulk(&keys4[..count4], &mut values);
+    found.put(hits, &values, &places[1]);
     found
 }
 
-/// Notes which keys are bound home addresses; returns the bits of those that are not.
-fn bound<const KEY: usize>(
-    keys: &[([u8; KEY], usize)],
-    look_up: impl FnOnce(&[&[u8; KEY]], &mut [u32]) -> u64,
-    found: &mut [Found; BURST],
-) -> u64 {
-    let mut pointers = [&[0; KEY]; BURST];
-    for (pointer, (key, _)) in pointers.iter_mut().zip(keys) {
-        *pointer = key;
-    }
-    let mut values = [0; BURST];
-    let hits = look_up(&pointers[..keys.len()], &mut values);
-    for (i, (_, place)) in keys.iter().enumerate() {
-        if hits & 1 << i != 0 {
-            found[*place] = Found::Bound(BindingIndex(values[i]));
+impl Found {
+    /// Takes over what one family's table said.
+    fn put(&mut self, mut hits: u64, values: &[u32; BURST], places: &[u8; BURST]) {
+        while hits != 0 {
+            let key = hits.trailing_zeros() as usize;
+            let place = usize::from(places[key]);
+            self.hits |= 1 << place;
+            self.bindings[place] = values[key];
+            hits &= hits - 1;
         }
     }
-    !hits
+}
+
+/// A packet to no bound home address: by a next hop that is remembered, or by the tables.
+#[inline]
+fn unbound(view: &View, work: &mut Work, packet: Routed) {
+    let key = match destination6(packet.mbuf.data()) {
+        Some(destination) => *destination,
+        None => match destination4(packet.mbuf.data()) {
+            Some(destination) => Ipv4Addr::from(*destination).to_ipv6_mapped().octets(),
+            None => return view.drop(packet.mbuf, DropReason::IpHeader),
+        },
+    };
+    match work.recent.get(&key) {
+        // Only packets that may be forwarded got there, but not every source may.
+        Some(neighbour) if is_global_source(packet.mbuf.data()) => {
+            send_on(view, work, packet, NextHop::Neighbour(neighbour));
+        }
+        _ => by_route(view, work, packet, key),
+    }
+}
+
+/// Whether the source of a packet is beyond its link for certain.
+#[inline]
+fn is_global_source(packet: &[u8]) -> bool {
+    match packet.first_chunk::<24>() {
+        // Neither multicast nor link-local, nor the unspecified address or loopback.
+        Some(header) if header[0] >> 4 == 6 => matches!(header[8], 1..=0xfd),
+        Some(header) => matches!(header[12], 1..=126 | 128..=223) && header[12..14] != [169, 254],
+        None => false,
+    }
+}
+
+fn by_route(view: &View, work: &mut Work, packet: Routed, key: [u8; 16]) {
+    let Some((source, destination)) = Ip::addresses(packet.mbuf.data()) else {
+        return view.drop(packet.mbuf, DropReason::IpHeader);
+    };
+    match next_hop::find(view, destination) {
+        Way::None => view.drop(packet.mbuf, DropReason::NoRoute),
+        Way::Local => host::to_host(view, work, packet),
+        Way::Out(_) if is_link_scope(source) || is_link_scope(destination) => {
+            view.drop(packet.mbuf, DropReason::LinkLocalForward);
+        }
+        Way::Out(hop) => {
+            if let NextHop::Neighbour(neighbour) = hop {
+                work.recent.put(key, neighbour);
+            }
+            send_on(view, work, packet, hop);
+        }
+    }
 }
 
 /// Sends a packet on its way: one hop less, out by a port.
-fn forward(view: &View, work: &mut Work, packet: Routed, hop: Hop) {
-    let Routed { mut mbuf, ip, via } = packet;
-    if is_link_scope(ip.source) || is_link_scope(ip.destination) {
-        return view.drop(mbuf, DropReason::LinkLocalForward);
-    }
+#[inline]
+fn send_on(view: &View, work: &mut Work, packet: Routed, hop: NextHop) {
+    let Routed { mut mbuf, via } = packet;
     if via != Via::Host && !decrement_hop_limit(mbuf.data_mut()) {
         return view.drop(mbuf, DropReason::HopLimit);
     }

@@ -8,7 +8,6 @@ use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
 use crate::stage::neighbour::{ANSWER_ROOM, Query};
-use crate::stage::receive::keep;
 use crate::table::fib::Target;
 use crate::view::View;
 use crate::work::{Routed, Via, Work};
@@ -19,7 +18,7 @@ const TUNNEL_MAC: [u8; 6] = [0x02, 0x68, 0x65, 0x61, 0x72, 0x74];
 
 /// Gives a packet for one of the box's own addresses to the kernel.
 pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
-    let Routed { mut mbuf, ip, via } = packet;
+    let Routed { mut mbuf, via } = packet;
     if let Via::Wire(port) = via {
         // The header that was cut off still stands there.
         return match mbuf.prepend(ETHERNET_LEN) {
@@ -27,6 +26,9 @@ pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
             None => view.drop(mbuf, DropReason::BufferRoom),
         };
     }
+    let Ok(ip) = Ip::parse(mbuf.data()) else {
+        return view.drop(mbuf, DropReason::IpHeader);
+    };
     // Out of a tunnel: to the port behind which the sender's home link is, so that the kernel's
     // reverse path check sees the packet where it would send the answer.
     let port = match view.target(ip.source) {
@@ -44,6 +46,7 @@ pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
 }
 
 /// Writes an Ethernet header into 14 octets.
+#[inline]
 pub(crate) fn write_ethernet(header: &mut [u8], to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) {
     if let Some(header) = header.first_chunk_mut::<ETHERNET_LEN>() {
         header[..6].copy_from_slice(&to);
@@ -63,10 +66,10 @@ pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
         && let Ok(ip) = Ip::parse(packet)
         && view.bound(ip.destination).is_some()
     {
-        if keep(&mut mbuf, ETHERNET_LEN, ip.total_len.into()).is_none() {
+        if mbuf.keep(ETHERNET_LEN, ip.total_len.into()).is_none() {
             return view.drop(mbuf, DropReason::IpLengthBeyondData);
         }
-        work.lanes.routed.push(Routed { mbuf, ip, via: Via::Host });
+        work.lanes.routed.push(Routed { mbuf, via: Via::Host });
         return;
     }
     match answer(view, port, TUNNEL_MAC, mbuf) {

@@ -5,9 +5,59 @@
 
 use crate::config::Service;
 use crate::drop_reason::DropReason;
-use crate::layout::{Ip, IpError, destination_port, is_link_scope, proto, set_ecn, upper_layer};
+use crate::layout::{
+    IPV4_LEN, IPV6_LEN, Ip, IpError, be16, destination_port, ipv4_header_sum, is_link_scope, proto,
+    set_ecn, upper_layer,
+};
 use crate::outer::combine_ecn;
 use crate::table::binding::BindingEntry;
+
+/// The length of an inner packet of the common shape, out of a tunnel that met no congestion, whose
+/// sender may send it; whatever [`read`], [`admit`] or [`carry_ecn`] might object to or change is
+/// left to them.
+#[inline]
+pub(crate) fn express(
+    packet: &[u8],
+    next_header: u8,
+    binding: &BindingEntry,
+    service: &Service,
+) -> Option<u16> {
+    match next_header {
+        proto::IPV6 => express6(packet, binding, service),
+        proto::IPV4 => express4(packet, binding, service),
+        _ => None,
+    }
+}
+
+#[inline]
+fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<u16> {
+    let header = packet.first_chunk::<IPV6_LEN>()?;
+    let total_len = be16(header, 4).checked_add(40)?;
+    let source: &[u8; 16] = header.get(8..)?.first_chunk()?;
+    let destination: &[u8; 16] = header.last_chunk()?;
+    let fits = header[0] >> 4 == 6 && usize::from(total_len) <= packet.len();
+    // Beyond the link for certain: no group, not link-local, not unspecified or loopback.
+    let global = matches!(destination[0], 1..=0xfd) && matches!(source[0], 1..=0xfd);
+    let ours = service.ip6.is_some_and(|ip| ip.octets() == *destination);
+    (fits && global && !ours && binding.is_home6(source)).then_some(total_len)
+}
+
+#[inline]
+fn express4(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<u16> {
+    let header = packet.first_chunk::<IPV4_LEN>()?;
+    let total_len = be16(header, 2);
+    let source: &[u8; 4] = header.get(12..)?.first_chunk()?;
+    let destination: &[u8; 4] = header.last_chunk()?;
+    let fits = header[0] == 0x45
+        && total_len >= 20
+        && usize::from(total_len) <= packet.len()
+        && ipv4_header_sum(header) == 0;
+    let global =
+        |address: &[u8; 4]| matches!(address[0], 1..=126 | 128..=223) && address[..2] != [169, 254];
+    let ours = service.ip4.is_some_and(|ip| ip.octets() == *destination);
+    (fits && global(destination) && global(source) && !ours && binding.is_home4(source))
+        .then_some(total_len)
+}
 
 /// Reads the inner header. `next_header` is what the trailer says of it; PType 0 says nothing.
 pub(crate) fn read(packet: &[u8], next_header: Option<u8>) -> Result<Ip, DropReason> {

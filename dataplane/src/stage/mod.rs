@@ -2,7 +2,7 @@
 //!
 //! | stage | takes | gives |
 //! |---|---|---|
-//! | [`receive`] | frames from ports, peers, control | sorted by [`classify`] |
+//! | [`receive`] | frames from ports, peers, control | sorted by [`express`] or [`classify`] |
 //! | [`tunnel_in`] | envelopes | jobs, or inner packets (PType 0) |
 //! | [`settle`] | what crypto has finished | inner packets, signalling, outgoing packets |
 //! | [`forward`] | IP packets | to tunnels, the host, neighbours |
@@ -11,6 +11,7 @@
 
 pub(crate) mod classify;
 pub(crate) mod egress;
+pub(crate) mod express;
 pub(crate) mod forward;
 pub(crate) mod host;
 #[allow(dead_code)]

@@ -6,24 +6,43 @@ use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip};
 use crate::note::Note;
+use crate::sa::keys::Direction;
 use crate::stage::classify::{Class, Content, Envelope, Receiver, classify};
+use crate::stage::express::{Express, Matcher};
 use crate::stage::{host, tunnel_out};
+use crate::table::next_hop;
 use crate::view::View;
-use crate::work::{Hop, Outgoing, Routed, Via, Work};
+use crate::work::{Outgoing, Routed, Via, Work};
+
+/// Cache lines of a received frame that are asked for at once: all headers, and the first blocks.
+const LINES_AHEAD: usize = 3;
 
 /// Sorts a burst of frames that a port received.
 pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut Burst) {
-    let octets: usize = burst.iter().map(Mbuf::len).sum();
-    if let Some(flows) = view.counters.ports.get(usize::from(port.0)) {
-        flows.rx.add_many(burst.len() as u64, octets as u64);
-    }
-    burst.iter().for_each(Mbuf::prefetch_data);
+    let (packets, mut octets) = (burst.len(), 0);
+    burst.iter().for_each(|mbuf| mbuf.prefetch_received(LINES_AHEAD));
     let mac = view.own_mac(port).unwrap_or_default();
-    for mbuf in burst.drain() {
-        sort(view, work, port, mac, mbuf);
+    let matcher = Matcher::new(mac, &view.tables.service);
+    for mut mbuf in burst.drain() {
+        octets += mbuf.len();
+        let told = if mbuf.is_contiguous() { matcher.tell(mbuf.data()) } else { None };
+        match told {
+            Some(Express::Envelope(envelope)) if mbuf.adj(ETHERNET_LEN).is_some() => {
+                enveloped(view, work, mbuf, envelope);
+            }
+            Some(Express::Routed(len)) if mbuf.keep(ETHERNET_LEN, len.into()).is_some() => {
+                work.lanes.routed.push(Routed { mbuf, via: Via::Wire(port) });
+            }
+            _ => sort(view, work, port, mac, mbuf),
+        }
+    }
+    if let Some(flows) = view.counters.ports.get(usize::from(port.0)) {
+        flows.rx.add_many(packets as u64, octets as u64);
     }
 }
 
+/// Sorts a frame that is none of the common shapes.
+#[inline(never)]
 fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut mbuf: Mbuf) {
     if !mbuf.is_contiguous() {
         return view.drop(mbuf, DropReason::MultiSegment);
@@ -44,10 +63,10 @@ fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut mbuf: Mbuf
         Class::Host => view.to_host(port, mbuf),
         Class::NeighbourQuery => host::query_from_wire(view, work, port, mbuf),
         Class::Routed(ip) => {
-            if keep(&mut mbuf, ETHERNET_LEN, ip.total_len.into()).is_none() {
+            if mbuf.keep(ETHERNET_LEN, ip.total_len.into()).is_none() {
                 return view.drop(mbuf, DropReason::IpLengthBeyondData);
             }
-            work.lanes.routed.push(Routed { mbuf, ip, via: Via::Wire(port) });
+            work.lanes.routed.push(Routed { mbuf, via: Via::Wire(port) });
         }
         Class::Envelope(envelope) => {
             if mbuf.adj(ETHERNET_LEN).is_none() {
@@ -59,11 +78,16 @@ fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut mbuf: Mbuf
 }
 
 /// An envelope goes to the owner of its SA; PType 0 has none.
+#[inline]
 fn enveloped(view: &View, work: &mut Work, mbuf: Mbuf, envelope: Envelope) {
     match envelope.content {
         Content::Plain => work.lanes.plain.push((mbuf, envelope)),
         Content::Protected { spi, .. } => match view.tables.owner(spi.get()) {
-            owner if owner == view.index => work.lanes.protected.push((mbuf, envelope)),
+            owner if owner == view.index => {
+                view.tables.sas.prefetch(spi.get(), Direction::Inbound);
+                mbuf.prefetch_at(envelope.frame_offset() + usize::from(envelope.frame_len) - 1);
+                work.lanes.protected.push((mbuf, envelope));
+            }
             owner => view.hand_over(owner, Note::Envelope(envelope), mbuf),
         },
     }
@@ -75,9 +99,9 @@ pub(crate) fn from_peers(view: &View, work: &mut Work, burst: &mut Burst) {
         match Note::load(&mbuf) {
             Some(Note::Envelope(envelope)) => enveloped(view, work, mbuf, envelope),
             Some(Note::Downlink { from_host }) => match Ip::parse(mbuf.data()) {
-                Ok(ip) => {
+                Ok(_) => {
                     let via = if from_host { Via::Host } else { Via::Inside };
-                    work.lanes.routed.push(Routed { mbuf, ip, via });
+                    work.lanes.routed.push(Routed { mbuf, via });
                 }
                 Err(_) => view.drop(mbuf, DropReason::IpHeader),
             },
@@ -95,16 +119,10 @@ pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
             }
             Some(Note::Host { port }) => host::from_host(view, work, port, mbuf),
             Some(Note::Unresolved { port, next_hop }) => {
-                work.lanes.outgoing.push(Outgoing { mbuf, hop: Hop::Via(port, next_hop) });
+                let hop = next_hop::neighbour(view, port, next_hop);
+                work.lanes.outgoing.push(Outgoing { mbuf, hop });
             }
             _ => view.drop(mbuf, DropReason::IpHeader),
         }
     }
-}
-
-/// Cuts a packet down to `len` octets from `offset` on.
-pub(crate) fn keep(mbuf: &mut Mbuf, offset: usize, len: usize) -> Option<()> {
-    let behind = mbuf.data().len().checked_sub(offset.checked_add(len)?)?;
-    mbuf.trim(behind)?;
-    mbuf.adj(offset)
 }

@@ -4,7 +4,6 @@
 
 use hearth_dpdk::{Mbuf, Op, Tag};
 use hearth_wire::frame::{FrameError, FrameHeader, PType, ProtectedLayout, protected_layout};
-use hearth_wire::suite::ICV_LEN;
 use hearth_wire::{Cipher, Scope, SeqNo, Spi};
 
 use crate::crypto::engine::Job;
@@ -15,7 +14,6 @@ use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
 use crate::stage::classify::{Content, Envelope};
 use crate::stage::inner;
-use crate::stage::receive::keep;
 use crate::view::View;
 use crate::work::{Routed, Via, Work};
 
@@ -24,10 +22,10 @@ pub(crate) fn plain(view: &View, work: &mut Work) {
     let Work { lanes, .. } = work;
     for (mut mbuf, envelope) in lanes.plain.drain(..) {
         match admit_plain(view, &mut mbuf, &envelope) {
-            Ok(routed) => {
-                view.counters.uplink.add(routed.total_len.into());
-                view.counters.uplink_plain.add(routed.total_len.into());
-                lanes.routed.push(Routed { mbuf, ip: routed, via: Via::Inside });
+            Ok(ip) => {
+                view.counters.uplink.add(ip.total_len.into());
+                view.counters.uplink_plain.add(ip.total_len.into());
+                lanes.routed.push(Routed { mbuf, via: Via::Inside });
             }
             Err(reason) => view.drop(mbuf, reason),
         }
@@ -50,18 +48,13 @@ fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, 
         return Err(DropReason::PlainOuterSource);
     }
     inner::admit(&ip, packet, binding, &view.tables.service)?;
-    keep(mbuf, start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
+    mbuf.keep(start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
     inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn)?;
     Ok(ip)
 }
 
 /// PType 1 and 8: SPI look-up, scope, replay look; then the packet goes into the lanes.
 pub(crate) fn protected(view: &View, work: &mut Work) {
-    for (_, envelope) in &work.lanes.protected {
-        if let Content::Protected { spi, .. } = envelope.content {
-            view.tables.sas.prefetch(spi.get());
-        }
-    }
     let mut lane = core::mem::take(&mut work.lanes.protected);
     for (mbuf, envelope) in lane.drain(..) {
         if let Content::Protected { ptype, spi, seq } = envelope.content {
@@ -69,7 +62,7 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
                 Ok((sa, _)) if is_triple_des(sa) && !work.triple_des.admits_uplink() => {
                     work.triple_des.hold_uplink(view, mbuf, envelope);
                 }
-                Ok((sa, layout)) => submit(view, work, mbuf, (sa, ptype, seq), envelope, layout),
+                Ok((sa, layout)) => submit(view, work, mbuf, sa, envelope, layout),
                 Err(reason) => view.drop(mbuf, reason),
             }
         }
@@ -120,7 +113,7 @@ fn submit(
     view: &View,
     work: &mut Work,
     mbuf: Mbuf,
-    (sa, ptype, seq): (SaRef<'_>, PType, SeqNo),
+    sa: SaRef<'_>,
     envelope: Envelope,
     layout: ProtectedLayout,
 ) {
@@ -139,13 +132,11 @@ fn submit(
         auth_len: len32(layout.icv_offset),
         tag: Tag::Meta(0),
     };
-    let job = Job::Inbound { sa: sa.index, ptype, seq, envelope };
+    if let Some(binding) = sa.slot.binding() {
+        view.tables.bindings.prefetch(binding);
+    }
+    let job = Job::Inbound { sa: sa.index, envelope };
     if let Err(mbuf) = work.engine.submit(sa.facts.suite, mbuf, &op, job, work.now) {
         view.drop(mbuf, DropReason::CryptoFailed);
     }
-}
-
-/// The received ICV of a protected frame.
-pub(crate) fn received_icv(frame: &[u8]) -> Option<&[u8; ICV_LEN]> {
-    frame.last_chunk::<ICV_LEN>()
 }

@@ -13,20 +13,22 @@ use zerocopy::IntoBytes;
 
 use crate::crypto::engine::Job;
 use crate::drop_reason::DropReason;
-use crate::layout::{IPV6_LEN, Ip, UDP_LEN, decrement_hop_limit, len16, len32, proto};
+use crate::layout::{IPV6_LEN, UDP_LEN, decrement_hop_limit, len16, len32, proto};
 use crate::note::Note;
 use crate::outer::{OuterFields, OuterHeaders, seal};
 use crate::sa::keys::Direction;
+use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
 use crate::table::binding::BindingEntry;
+use crate::table::next_hop::{self, NextHop, Way};
 use crate::view::View;
-use crate::work::{Downlink, Hop, Outgoing, Routed, Via, Work};
+use crate::work::{Downlink, Outgoing, Routed, Via, Work};
 
 /// Encapsulates the packets of the lane.
 pub(crate) fn encapsulate(view: &View, work: &mut Work) {
     for packet in &work.lanes.downlink {
         if let Some(binding) = view.tables.bindings.entry(packet.binding) {
-            view.tables.sas.prefetch(binding.spi.get());
+            view.tables.sas.prefetch(binding.spi.get(), Direction::Outbound);
         }
     }
     let mut lane = core::mem::take(&mut work.lanes.downlink);
@@ -40,11 +42,11 @@ pub(crate) fn encapsulate(view: &View, work: &mut Work) {
 }
 
 fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEntry) {
-    let Downlink { mut mbuf, ip, from_host, .. } = packet;
+    let Downlink { mut mbuf, from_host, binding: index } = packet;
     let protected = match binding.facts.scope {
         Scope::SignallingAndData => true,
         // a Home Test is secret from anybody on the path.
-        Scope::Signalling => binding.facts.suite.encrypts() && is_home_test(&ip, mbuf.data()),
+        Scope::Signalling => binding.facts.suite.encrypts() && is_home_test(mbuf.data()),
     };
     let owner = view.tables.owner(binding.spi.get());
     if protected && owner != view.index {
@@ -53,38 +55,74 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
     let triple_des = binding.facts.suite.cipher() == Cipher::TripleDesCbc;
     if protected && triple_des && !work.triple_des.admits_downlink() {
         let via = if from_host { Via::Host } else { Via::Inside };
-        return work.triple_des.hold_downlink(view, Routed { mbuf, ip, via });
+        return work.triple_des.hold_downlink(view, Routed { mbuf, via });
     }
-    if ip.total_len > binding.tunnel_mtu(protected) {
+    let len = mbuf.len();
+    if len > usize::from(binding.tunnel_mtu(protected)) {
         return view.drop(mbuf, DropReason::TunnelMtu);
     }
     if !from_host && !decrement_hop_limit(mbuf.data_mut()) {
         return view.drop(mbuf, DropReason::HopLimit);
     }
+    let hop = outer_hop(view, work, index, binding);
+    let Some((next_header, traffic_class)) = version_and_class(mbuf.data()) else {
+        return view.drop(mbuf, DropReason::IpHeader);
+    };
     if !protected {
-        return plain(view, work, mbuf, &ip, binding);
+        return plain(view, work, mbuf, (traffic_class, hop), binding);
     }
     let Some(sa) = view.tables.sas.find(binding.spi.get()) else {
         return view.drop(mbuf, DropReason::OutboundSaGone);
     };
-    let content = Content {
-        ptype: PType::ProtectedData,
-        next_header: ip.tunnel_proto(),
-        traffic_class: ip.traffic_class,
-    };
+    let content = Content { ptype: PType::ProtectedData, next_header, traffic_class, hop };
     match protect(work, mbuf, sa, &binding.outer, content) {
-        Ok(()) => view.counters.downlink.add(ip.total_len.into()),
+        Ok(()) => view.counters.downlink.add(len),
         Err((mbuf, reason)) => view.drop(mbuf, reason),
     }
 }
 
+/// The next hop towards the care-of address, which is remembered with the binding.
+#[inline]
+fn outer_hop(view: &View, work: &Work, index: BindingIndex, binding: &BindingEntry) -> NextHop {
+    let generation = work.recent.generation();
+    if let Some(neighbour) = view.tables.bindings.hop(index, generation) {
+        return NextHop::Neighbour(neighbour);
+    }
+    match next_hop::find(view, binding.remote.ip()) {
+        Way::Out(NextHop::Neighbour(neighbour)) => {
+            view.tables.bindings.set_hop(index, generation, neighbour);
+            NextHop::Neighbour(neighbour)
+        }
+        Way::Out(hop) => hop,
+        // To be found out, and counted, when the packet leaves.
+        Way::Local | Way::None => NextHop::Routed,
+    }
+}
+
+/// The next header value that names an IP packet inside a tunnel, and its DSCP and ECN.
+#[inline]
+fn version_and_class(packet: &[u8]) -> Option<(u8, u8)> {
+    let &[first, second] = packet.first_chunk()?;
+    Some(match first >> 4 {
+        6 => (proto::IPV6, first << 4 | second >> 4),
+        _ => (proto::IPV4, second),
+    })
+}
+
 /// PType 0: the packet behind eight zeros.
-fn plain(view: &View, work: &mut Work, mut mbuf: Mbuf, ip: &Ip, binding: &BindingEntry) {
+fn plain(
+    view: &View,
+    work: &mut Work,
+    mut mbuf: Mbuf,
+    (traffic_class, hop): (u8, NextHop),
+    binding: &BindingEntry,
+) {
     let outer = &binding.outer;
-    let udp_len = UDP_LEN + FrameHeader::LEN + mbuf.len();
+    let len = mbuf.len();
+    let udp_len = UDP_LEN + FrameHeader::LEN + len;
     let fields = OuterFields {
         udp_len: len16(udp_len),
-        traffic_class: ip.traffic_class,
+        traffic_class,
         identification: work.next_identification(),
     };
     let Some(front) = mbuf.prepend(outer.len() + FrameHeader::LEN) else {
@@ -95,9 +133,9 @@ fn plain(view: &View, work: &mut Work, mut mbuf: Mbuf, ip: &Ip, binding: &Bindin
         header.copy_from_slice(FrameHeader::plain().as_bytes());
     }
     seal(mbuf.data_mut());
-    view.counters.downlink.add(ip.total_len.into());
-    view.counters.downlink_plain.add(ip.total_len.into());
-    work.lanes.outgoing.push(Outgoing { mbuf, hop: Hop::To(binding.remote.ip()) });
+    view.counters.downlink.add(len);
+    view.counters.downlink_plain.add(len);
+    work.lanes.outgoing.push(Outgoing { mbuf, hop });
 }
 
 /// Control's PType 8 packet: the mbuf holds IPv6 extension headers and a Mobility Header.
@@ -116,7 +154,12 @@ pub(crate) fn signalling(
         return view.drop(mbuf, DropReason::OutboundSaGone);
     };
     // Signalling is network control traffic: CS6 (RFC 4594 s.3.1).
-    let content = Content { ptype: PType::MobilityHeader, next_header, traffic_class: 0xc0 };
+    let content = Content {
+        ptype: PType::MobilityHeader,
+        next_header,
+        traffic_class: 0xc0,
+        hop: NextHop::Routed,
+    };
     match protect(work, mbuf, sa, &outer, content) {
         Ok(()) => view.counters.signalling_out.add(1),
         Err((mbuf, reason)) => view.drop(mbuf, reason),
@@ -129,6 +172,8 @@ struct Content {
     next_header: u8,
     /// DSCP and ECN of the outer header.
     traffic_class: u8,
+    /// Towards the care-of address.
+    hop: NextHop,
 }
 
 /// Puts trailer and headers around the mbuf's content and submits it.
@@ -189,7 +234,8 @@ fn protect(
         auth_len: len32(auth_len),
         tag: Tag::Packet(len32(frame_offset + auth_len)),
     };
-    match work.engine.submit(suite, mbuf, &op, Job::Outbound, work.now) {
+    let job = Job::Outbound { hop: content.hop };
+    match work.engine.submit(suite, mbuf, &op, job, work.now) {
         Ok(()) => sa.slot.outbound.count(frame_len),
         Err(mbuf) => return Err((mbuf, DropReason::CryptoFailed)),
     }
@@ -197,9 +243,9 @@ fn protect(
 }
 
 /// A Home Test message (RFC 6275 s.6.1.5).
-fn is_home_test(ip: &Ip, packet: &[u8]) -> bool {
+fn is_home_test(packet: &[u8]) -> bool {
     const HOME_TEST: u8 = 3;
-    ip.destination.is_ipv6()
-        && ip.proto == proto::MOBILITY
+    packet.first().is_some_and(|first| first >> 4 == 6)
+        && packet.get(6) == Some(&proto::MOBILITY)
         && packet.get(IPV6_LEN + 2) == Some(&HOME_TEST)
 }

@@ -8,7 +8,7 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hearth_wire::Spi;
 use hearth_wire::frame::{FrameHeader, max_payload};
@@ -16,6 +16,7 @@ use hearth_wire::frame::{FrameHeader, max_payload};
 use crate::config::Binding;
 use crate::outer::OuterHeaders;
 use crate::sa::slot::{BindingIndex, SaFacts};
+use crate::table::next_hop::NeighbourIndex;
 use crate::table::reserve::{Reserve, Zeroed};
 
 /// One binding as workers see it.
@@ -53,6 +54,18 @@ impl BindingEntry {
         })
     }
 
+    /// Whether this is the IPv6 home address, as it stands in a packet.
+    #[inline]
+    pub(crate) fn is_home6(&self, source: &[u8; 16]) -> bool {
+        self.home6.octets() == *source
+    }
+
+    /// Whether this is the IPv4 home address, as it stands in a packet.
+    #[inline]
+    pub(crate) fn is_home4(&self, source: &[u8; 4]) -> bool {
+        self.home4.is_some_and(|home| home.octets() == *source)
+    }
+
     /// Whether the mobile node may send from this address.
     pub(crate) fn may_send_from(&self, source: IpAddr) -> bool {
         match source {
@@ -68,9 +81,13 @@ impl BindingEntry {
 }
 
 /// A place for an entry; all zero is an empty one.
+#[repr(C, align(64))]
 struct Cell {
     /// 1 while the entry may be read. control: rw, workers: ro
     live: AtomicU32,
+    /// The neighbour towards the care-of address and the generation that it was found in, which is
+    /// 0 where there is none. Whoever writes it writes what is right. workers: rw
+    hop: AtomicU64,
     /// control: wo while not live, workers: ro while live
     entry: UnsafeCell<MaybeUninit<BindingEntry>>,
 }
@@ -90,7 +107,31 @@ impl BindingTable {
         Some(Self { cells: Reserve::new(cells)? })
     }
 
+    /// Asks for the lines of an entry.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: BindingIndex) {
+        self.cells.prefetch(index.0 as usize, 0, size_of::<Cell>() / 64);
+    }
+
+    /// The neighbour that was found in this generation for the care-of address at `index`.
+    #[inline]
+    pub(crate) fn hop(&self, index: BindingIndex, generation: u32) -> Option<NeighbourIndex> {
+        let packed = self.cells.get(index.0 as usize)?.hop.load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        let neighbour = packed as u32;
+        (packed >> 32 == u64::from(generation)).then_some(NeighbourIndex(neighbour))
+    }
+
+    /// Remembers it.
+    pub(crate) fn set_hop(&self, index: BindingIndex, generation: u32, hop: NeighbourIndex) {
+        if let Some(cell) = self.cells.get(index.0 as usize) {
+            let packed = u64::from(generation) << 32 | u64::from(hop.0);
+            cell.hop.store(packed, Ordering::Relaxed);
+        }
+    }
+
     /// The entry at `index`. A worker may use it until it reports quiescent.
+    #[inline]
     pub(crate) fn entry(&self, index: BindingIndex) -> Option<&BindingEntry> {
         let cell = self.cells.get(index.0 as usize)?;
         if cell.live.load(Ordering::Acquire) == 0 {
@@ -109,6 +150,7 @@ impl BindingTable {
         if let Some(cell) = self.cells.get(index.0 as usize) {
             // SAFETY: not live, so nobody reads it, and there is one writer.
             unsafe { (*cell.entry.get()).write(entry) };
+            cell.hop.store(0, Ordering::Relaxed);
             cell.live.store(1, Ordering::Release);
         }
     }

@@ -89,28 +89,6 @@ impl Routes {
         .map_err(|_| TableError::Full)
     }
 
-    /// Looks up many IPv6 addresses.
-    pub(crate) fn lookup6(&self, addresses: &[[u8; 16]], mut each: impl FnMut(usize, Target)) {
-        let mut numbers = [0; BULK];
-        for (chunk, addresses) in addresses.chunks(BULK).enumerate() {
-            self.fib6.lookup_bulk(addresses, &mut numbers);
-            for (i, &number) in numbers.iter().take(addresses.len()).enumerate() {
-                each(chunk * BULK + i, self.target(number));
-            }
-        }
-    }
-
-    /// Looks up many IPv4 addresses.
-    pub(crate) fn lookup4(&self, addresses: &[u32], mut each: impl FnMut(usize, Target)) {
-        let mut numbers = [0; BULK];
-        for (chunk, addresses) in addresses.chunks(BULK).enumerate() {
-            self.fib4.lookup_bulk(addresses, &mut numbers);
-            for (i, &number) in numbers.iter().take(addresses.len()).enumerate() {
-                each(chunk * BULK + i, self.target(number));
-            }
-        }
-    }
-
     /// Looks up one address.
     pub(crate) fn lookup(&self, address: IpAddr) -> Target {
         let mut number = [0];
@@ -126,6 +104,3 @@ impl Routes {
         self.targets.get(index).copied().unwrap_or(Target::None)
     }
 }
-
-/// Addresses looked up in one call of the library.
-const BULK: usize = 64;

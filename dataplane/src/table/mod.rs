@@ -4,6 +4,7 @@ pub(crate) mod binding;
 pub(crate) mod fib;
 pub(crate) mod grace;
 pub(crate) mod neighbour;
+pub(crate) mod next_hop;
 #[allow(dead_code)]
 pub(crate) mod path_mtu;
 pub(crate) mod reserve;

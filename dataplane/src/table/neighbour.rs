@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::PortId;
+use crate::table::next_hop::NeighbourIndex;
 use crate::table::reserve::Reserve;
 
 /// Octets of a key.
@@ -21,7 +22,7 @@ pub(crate) fn key(port: PortId, address: IpAddr) -> [u8; KEY_LEN] {
     key
 }
 
-/// MAC addresses by the number that the hash table gives. A changed address is one store.
+/// Ports and MAC addresses by the number that the hash table gives. A changed address is one store.
 pub(crate) struct MacTable(Reserve<AtomicU64>); // control: rw, workers: ro
 
 impl MacTable {
@@ -29,17 +30,19 @@ impl MacTable {
         Reserve::new(entries).map(Self)
     }
 
-    pub(crate) fn set(&self, index: u32, mac: [u8; 6]) {
+    pub(crate) fn set(&self, index: u32, port: PortId, mac: [u8; 6]) {
+        let [high, low] = port.0.to_be_bytes();
         let [a, b, c, d, e, f] = mac;
         if let Some(cell) = self.0.get(index as usize) {
-            cell.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+            cell.store(u64::from_be_bytes([high, low, a, b, c, d, e, f]), Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn get(&self, index: u32) -> Option<[u8; 6]> {
-        let [_, _, a, b, c, d, e, f] =
-            self.0.get(index as usize)?.load(Ordering::Relaxed).to_be_bytes();
-        Some([a, b, c, d, e, f])
+    #[inline]
+    pub(crate) fn get(&self, index: NeighbourIndex) -> Option<(PortId, [u8; 6])> {
+        let [high, low, a, b, c, d, e, f] =
+            self.0.get(index.0 as usize)?.load(Ordering::Relaxed).to_be_bytes();
+        Some((PortId(u16::from_be_bytes([high, low])), [a, b, c, d, e, f]))
     }
 }
 
@@ -60,8 +63,8 @@ mod tests {
     #[test]
     fn a_mac_address_survives() {
         let table = MacTable::new(2).unwrap();
-        table.set(1, [2, 3, 4, 5, 6, 7]);
-        assert_eq!(table.get(1), Some([2, 3, 4, 5, 6, 7]));
-        assert_eq!(table.get(2), None);
+        table.set(1, PortId(9), [2, 3, 4, 5, 6, 7]);
+        assert_eq!(table.get(NeighbourIndex(1)), Some((PortId(9), [2, 3, 4, 5, 6, 7])));
+        assert_eq!(table.get(NeighbourIndex(2)), None);
     }
 }

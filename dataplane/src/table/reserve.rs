@@ -57,12 +57,13 @@ impl<T: Zeroed> Reserve<T> {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    /// Asks for the first `lines` cache lines of the value at `index`.
-    pub(crate) fn prefetch(&self, index: usize, lines: usize) {
+    /// Asks for `lines` cache lines of the value at `index`, from its line `from` on.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: usize, from: usize, lines: usize) {
         #[cfg(target_arch = "x86_64")]
         if let Some(value) = self.get(index) {
             let start = core::ptr::from_ref(value).cast::<i8>();
-            for line in 0..lines {
+            for line in from..from + lines {
                 // SAFETY: a prefetch never faults; SSE is part of x86-64.
                 unsafe {
                     core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(

@@ -1,7 +1,7 @@
 //! The tables together, as every worker and control hold them.
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::config::{BuildError, Config, Service};
 use crate::sa::table::SaTable;
@@ -23,6 +23,8 @@ pub(crate) struct Tables {
     pub(crate) workers: u32,
     /// Null before the first routes. control: swaps, workers: ro
     routes: AtomicPtr<Routes>,
+    /// Counts what changes next hops; never 0. control: rw, workers: ro
+    hop_generation: AtomicU32,
 }
 
 impl Tables {
@@ -38,12 +40,29 @@ impl Tables {
             path_mtu: config.path_mtu,
             workers: u32::try_from(config.workers).unwrap_or(1).max(1),
             routes: AtomicPtr::new(ptr::null_mut()),
+            hop_generation: AtomicU32::new(1),
         })
     }
 
     /// The worker that owns the SA of this SPI.
+    #[inline]
     pub(crate) const fn owner(&self, spi: u32) -> usize {
-        (spi % self.workers) as usize
+        // Most boxes have a power of two of workers, and a division costs more than a look.
+        let mask = self.workers - 1;
+        let owner = if self.workers & mask == 0 { spi & mask } else { spi % self.workers };
+        owner as usize
+    }
+
+    /// The generation of routes and neighbours; another number says that a next hop found before
+    /// may no longer be right.
+    pub(crate) fn hop_generation(&self) -> u32 {
+        self.hop_generation.load(Ordering::Acquire)
+    }
+
+    /// Says that next hops have changed. Called behind the change.
+    pub(crate) fn next_hops_changed(&self) {
+        let next = self.hop_generation.load(Ordering::Relaxed).wrapping_add(1).max(1);
+        self.hop_generation.store(next, Ordering::Release);
     }
 
     /// The routes. A worker may use them until it reports quiescent.
@@ -56,6 +75,7 @@ impl Tables {
     /// Publishes new routes; the old ones may be dropped after a grace period.
     pub(crate) fn swap_routes(&self, routes: Routes) -> Option<RetiredRoutes> {
         let old = self.routes.swap(Box::into_raw(Box::new(routes)), Ordering::AcqRel);
+        self.next_hops_changed();
         (!old.is_null()).then_some(RetiredRoutes(old))
     }
 }

@@ -307,20 +307,22 @@ impl TableWriter {
     ) -> Result<(), TableError> {
         let key = neighbour::key(port, address);
         match (self.macs.get(&key).copied(), mac) {
-            (Some(index), Some(mac)) => self.tables.macs.set(index, mac),
+            (Some(index), Some(mac)) => self.tables.macs.set(index, port, mac),
             (Some(index), None) => {
                 self.neighbours.remove(&key);
                 self.macs.remove(&key);
+                self.tables.next_hops_changed();
                 self.fresh.push(Retired::Mac(index));
             }
             (None, Some(mac)) => {
                 let index = self.free_macs.take().ok_or(TableError::Full)?;
-                self.tables.macs.set(index, mac);
+                self.tables.macs.set(index, port, mac);
                 if self.neighbours.insert(&key, index).is_err() {
                     self.free_macs.give(index);
                     return Err(TableError::Full);
                 }
                 self.macs.insert(key, index);
+                self.tables.next_hops_changed();
             }
             (None, None) => {}
         }

@@ -223,6 +223,21 @@ impl Mbuf {
         unsafe { sys::hearth_mbuf_trim(self.0.as_ptr(), n) == 0 }
     }
 
+    /// Cuts the packet down to `len` octets from `offset` on; None when there are fewer, or several
+    /// segments.
+    #[inline]
+    pub fn keep(&mut self, offset: usize, len: usize) -> Option<()> {
+        if offset.checked_add(len)? > usize::from(self.data_len()) || !self.is_contiguous() {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "both within a 16-bit data length")]
+        let (offset, len) = (offset as u16, len as u16);
+        self.set(sys::HEARTH_MBUF_DATA_OFF, self.data_off() + offset);
+        self.set(sys::HEARTH_MBUF_DATA_LEN, len);
+        self.set(sys::HEARTH_MBUF_PKT_LEN, u32::from(len));
+        Some(())
+    }
+
     /// Sets where the first segment's data lies. The callers have checked that it is within the
     /// buffer.
     #[inline]
@@ -366,8 +381,8 @@ impl Mbuf {
     /// Takes back what a NIC said or was asked to do: for a received packet that goes out again.
     #[inline]
     pub fn clear_offloads(&mut self) {
+        // Without a flag no driver looks at the lengths beside them, which stand on another line.
         self.set(sys::HEARTH_MBUF_OL_FLAGS, 0_u64);
-        self.set(sys::HEARTH_MBUF_TX_OFFLOAD, 0_u64);
     }
 
     #[inline]
@@ -402,6 +417,24 @@ impl Mbuf {
     pub fn prefetch_header(&self) {
         prefetch_line(self.0.as_ptr().cast());
         prefetch_line(self.meta_ptr());
+    }
+
+    /// Asks for the header of a packet that was just received and for `lines` cache lines of its
+    /// data, where a driver puts it, without waiting for the header to say so.
+    #[inline]
+    pub fn prefetch_received(&self, lines: usize) {
+        const DATA: usize = sys::HEARTH_MBUF_SIZE as usize + META_SIZE + HEADROOM;
+        let start = self.0.as_ptr().cast::<u8>();
+        prefetch_line(start);
+        for line in 0..lines {
+            prefetch_line(start.wrapping_add(DATA + line * 64));
+        }
+    }
+
+    /// Asks for the line of the data in which the octet at `offset` stands. Reads the header.
+    #[inline]
+    pub fn prefetch_at(&self, offset: usize) {
+        prefetch_line(self.data_ptr().wrapping_add(offset));
     }
 
     /// Asks for the first octets of the data. Reads the header.
