@@ -9,6 +9,8 @@ use hearth_config::{ConfigError, Document, Location, Spanned};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::tunnel_config::{self, Icmp, Tunnel};
+
 /// `hearthd.yaml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +30,12 @@ pub struct Config {
     /// The HAC's directory of security associations.
     #[serde(default)]
     pub sa_directory: SaDirectory,
+    /// Packet sizes.
+    #[serde(default)]
+    pub tunnel: Tunnel,
+    /// ICMP errors.
+    #[serde(default)]
+    pub icmp: Icmp,
     /// Sizes of the tables.
     #[serde(default)]
     pub tables: Tables,
@@ -220,6 +228,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     check_workers(&document, config)?;
     check_home_agent(&document, config)?;
     check_tables(&document, config)?;
+    tunnel_config::check(&document, config)?;
     Ok(document.value)
 }
 

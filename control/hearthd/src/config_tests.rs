@@ -77,6 +77,27 @@ fn every_mistake_names_line_key_and_remedy() {
             "tables.replay_window",
             "power of two",
         ),
+        (
+            "path_mtu_lifetime: 600",
+            "path_mtu_lifetime: 299",
+            "path_mtu_lifetime",
+            "tunnel.path_mtu_lifetime",
+            "300 to 86400",
+        ),
+        (
+            "mss_clamp: false ",
+            "path_mtu: 1501",
+            "mss_clamp",
+            "tunnel.path_mtu",
+            "the smallest MTU of the ports",
+        ),
+        (
+            "errors_per_peer: 10",
+            "errors_per_peer: 1000001",
+            "errors_per_peer",
+            "icmp.errors_per_peer",
+            "0 to 1000000",
+        ),
     ];
     for (from, to, line, key, remedy) in rows {
         let complaint = complaint(from, to);

@@ -234,6 +234,7 @@ fn open_port(
 fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
     let home_agent = &config.home_agent;
     let (first, last) = home_agent.spi_range.value;
+    let smallest_mtu = config.ports.iter().map(|port| port.mtu.value).min().unwrap_or(1500);
     hearth_dataplane::Config {
         workers: config.workers.len(),
         spi_base: first,
@@ -246,7 +247,18 @@ fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
             ip4: home_agent.address_ip4.as_ref().map(|address| address.value),
             port: home_agent.port.value,
         },
-        path_mtu: config.ports.iter().map(|port| port.mtu.value).min().unwrap_or(1500),
+        home_prefixes: home_agent
+            .home_prefixes
+            .iter()
+            .map(|prefix| (prefix.value.addr(), prefix.value.prefix_len()))
+            .collect(),
+        path_mtu: config.tunnel.path_mtu.as_ref().map_or(smallest_mtu, |mtu| mtu.value),
+        path_mtu_lifetime_s: config.tunnel.path_mtu_lifetime.value,
+        mss_clamp: config.tunnel.mss_clamp,
+        reassembly_packets: config.tunnel.reassembly.value,
+        reassembly_timeout_ms: config.tunnel.reassembly_timeout.value.saturating_mul(1000),
+        icmp_errors_per_second: config.icmp.errors_per_second.value,
+        icmp_errors_per_peer: config.icmp.errors_per_peer.value,
         busy_poll: config.busy_poll,
         ..hearth_dataplane::Config::default()
     }

@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`config`] | reads and checks `hearthd.yaml` |
+//! | [`config`] | reads and checks `hearthd.yaml`; [`tunnel_config`] its packet sizes and ICMP errors |
 //! | [`daemon`] | puts the daemon together and takes it apart |
 //! | [`control`] | the control thread; `decisions` carries out what the home agent decided |
 //! | [`neighbours`] | packets that wait for a link-layer address |
@@ -12,25 +12,35 @@
 //! | [`host_path`] | the TAP of each port |
 //! | [`kernel`] | routes, neighbours and addresses by netlink |
 //! | [`routes`] | the kernel's routes on their way into the FIB |
-//! | [`server`] | the API on a Unix socket; `answers` makes its rows |
+//! | [`server`] | the API on a Unix socket; `answers` makes its rows, [`outlet`] answers that go on |
+//! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
+//! | [`watchdog`] | workers that are stuck; [`load`] how busy they are |
 //! | [`spi_horizon`] | which SPIs must not be used again after a restart |
 //! | [`notices`] | what the home agent noticed, as log lines |
 //! | [`wake`] | wakes the control thread |
 #![forbid(unsafe_code)]
 
 mod answers;
+mod capture;
 pub mod config;
 pub mod control;
 pub mod daemon;
 mod decisions;
 pub mod directory;
+mod follow;
 pub mod host_path;
 pub mod kernel;
+pub mod load;
 pub mod lookups;
 pub mod neighbours;
 pub mod notices;
+pub mod outlet;
 pub mod routes;
 pub mod sa_limits;
 pub mod server;
 pub mod spi_horizon;
+pub mod target;
+mod trace;
+pub mod tunnel_config;
 pub mod wake;
+pub mod watchdog;
