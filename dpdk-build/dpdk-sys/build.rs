@@ -22,6 +22,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_fib_free",
     "rte_fib_lookup_bulk",
     "rte_fib6_free",
+    "rte_get_tsc_hz",
     "rte_hash_add_key_data",
     "rte_hash_del_key",
     "rte_hash_free",

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -156,6 +157,20 @@ int hearth_eth_promiscuous(uint16_t port);
 int hearth_eth_mtu(uint16_t port, uint16_t *mtu);
 uint16_t hearth_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 uint16_t hearth_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
+
+/* capture files; the descriptor is the file's from a successful open on */
+enum hearth_direction { HEARTH_DIRECTION_UNKNOWN, HEARTH_DIRECTION_IN, HEARTH_DIRECTION_OUT };
+struct hearth_pcapng;
+struct hearth_pcapng *hearth_pcapng_open(int fd, const char *application, const char *comment);
+void hearth_pcapng_close(struct hearth_pcapng *file);
+/* Room that a packet needs beside its own octets and those of its comment. */
+enum hearth_pcapng_layout { HEARTH_PCAPNG_OPTIONS = 64 };
+/* Writes at most `limit` octets of the packet, through a copy from `pool`; an error number below
+ * 0, -ENODEV for a port that was not there when the file was opened. `ns` is the time since 1970.
+ * Threads take turns. */
+int hearth_pcapng_write(struct hearth_pcapng *file, const struct rte_mbuf *packet,
+			struct rte_mempool *pool, uint32_t limit, uint16_t port, uint16_t queue,
+			uint64_t ns, enum hearth_direction direction, const char *comment);
 
 /* RCU by quiescent states */
 struct rte_rcu_qsbr *hearth_qsbr_create(uint32_t max_threads);

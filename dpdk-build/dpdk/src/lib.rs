@@ -22,6 +22,7 @@ mod fragment;
 mod hash;
 mod mbuf;
 mod mempool;
+mod pcapng;
 mod port;
 mod port_config;
 mod qsbr;
@@ -42,6 +43,7 @@ pub use mb::{
 };
 pub use mbuf::{HEADROOM, META_SIZE, Mbuf, RxChecksum};
 pub use mempool::Mempool;
+pub use pcapng::{CaptureDirection, Captured, PcapngError, PcapngWriter};
 pub use port::{Port, Queues};
 pub use port_config::{Link, Offloads, PortConfig, PortError, PortStats};
 pub use qsbr::{Epoch, Qsbr, QsbrReader, Token};

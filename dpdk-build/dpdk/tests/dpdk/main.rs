@@ -12,6 +12,7 @@ mod fib;
 mod fragments;
 mod hash;
 mod mbuf;
+mod pcapng;
 mod port;
 mod ring;
 
