@@ -1,0 +1,92 @@
+//! The dataplane against its naive twin: random packets of all kinds go into both, and the same
+//! has to come out, octet by octet, or stop for the same reason.
+//!
+//! `HEARTH_TWIN_PACKETS` says how many, `HEARTH_TWIN_SEED` which. A failure prints the seed of its
+//! world; with `HEARTH_TWIN_BURST=1` packets go one by one, which names the culprit.
+// All of it is test code; a panic is how it says no.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::cast_possible_truncation, clippy::too_many_lines)]
+#![allow(missing_docs, unreachable_pub)]
+
+mod build;
+mod chance;
+#[path = "../packets/codec.rs"]
+#[allow(dead_code)]
+mod codec;
+mod link_traffic;
+mod model;
+#[path = "../packets/rig.rs"]
+#[allow(dead_code)]
+mod rig;
+mod stage;
+mod traffic;
+mod watch;
+
+use hearth_dataplane::DropReason as D;
+use stage::{Seen, Stage};
+
+/// A million: half a minute.
+const USUAL: u64 = 1_000_000;
+/// Packets of one world, with its own tables, before another is made.
+const PER_WORLD: u64 = 10_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn both_twins_do_the_same() {
+    let packets = number("HEARTH_TWIN_PACKETS").unwrap_or(USUAL);
+    let most = number("HEARTH_TWIN_BURST").unwrap_or(400) as usize;
+    let first = number("HEARTH_TWIN_SEED").unwrap_or_else(|| {
+        std::time::UNIX_EPOCH.elapsed().expect("a clock").as_nanos() as u64 % 1_000_000_000
+    });
+    println!("HEARTH_TWIN_SEED={first} HEARTH_TWIN_PACKETS={packets}");
+    let (mut done, mut seed, mut seen) = (0, first, Seen::default());
+    while done < packets {
+        let mut stage = Stage::new(seed, most);
+        let here = PER_WORLD.min(packets - done);
+        done += stage.play(here);
+        seen.add(stage.finish());
+        seed += 1;
+    }
+    for (name, count) in &seen.0 {
+        println!("{count:>9} {name}");
+    }
+    if packets >= USUAL {
+        every_reason_was_provoked(&seen);
+    }
+}
+
+/// What this traffic never meets: full queues, lost buffers, a worker that ends, fragments that
+/// wait for others, and ICMP errors about outer packets. Tests of their own are in `packets`.
+const NOT_HERE: [D; 18] = [
+    D::MultiSegment,
+    D::FragmentOverlap,
+    D::FragmentTableFull,
+    D::FragmentTimeout,
+    D::OuterErrorUnrelated,
+    D::OuterErrorTooShort,
+    D::OuterErrorLimited,
+    D::HomeAddressUnbound,
+    D::HomeLinkLocal,
+    D::FragmentBuffers,
+    D::BufferRoom,
+    D::CryptoFailed,
+    D::TripleDesQueueFull,
+    D::HandoverRingFull,
+    D::HostRingFull,
+    D::SignallingRingFull,
+    D::TxFull,
+    D::Stopped,
+];
+
+/// A generator that has lost the way to a verdict would let both twins agree about nothing.
+fn every_reason_was_provoked(seen: &Seen) {
+    let missed: Vec<_> = D::ALL
+        .iter()
+        .filter(|reason| !NOT_HERE.contains(reason) && !seen.0.contains_key(reason.name()))
+        .map(|reason| reason.name())
+        .collect();
+    assert!(missed.is_empty(), "never provoked: {missed:?}");
+}

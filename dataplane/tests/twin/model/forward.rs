@@ -1,0 +1,189 @@
+//! Routing, and the tunnel to a mobile node (RFC 8200, RFC 6275 s.10.4.2, R-25, R-41, R-42).
+
+use std::net::{IpAddr, SocketAddr};
+
+use hearth_dataplane::{Binding, DropReason as D, PortId};
+use hearth_wire::Scope;
+
+use super::ip::{self, Ip};
+use super::{Content, Out, Step, Verdict, Way, World, cipher, known, stopped};
+
+impl World {
+    /// A packet on its way; `hop` says whether this box counts as one.
+    pub(super) fn forward(&mut self, mut packet: Vec<u8>, ip: &Ip, hop: bool) -> Step {
+        let mut wrong = Vec::new();
+        let bound = self.bound(ip.to).is_some();
+        if (ip::is_link_scope(ip.from) && !(bound && known::LINK_SCOPE_SOURCE_TUNNELLED))
+            || ip::is_link_scope(ip.to)
+        {
+            wrong.push(D::LinkLocalForward);
+        }
+        if hop && ip.hop_limit <= 1 {
+            wrong.push(D::HopLimit);
+        } else if hop {
+            ip::hop(&mut packet);
+        }
+        if let Some(binding) = self.bound(ip.to).copied() {
+            return Ok(self.tunnel(&binding, packet, ip, wrong));
+        }
+        if self.route(ip.to).is_none() {
+            wrong.push(D::NoRoute);
+        } else if packet.len() > self.mtu
+            && self.next_hop(ip.to).is_some_and(|next| next.2.is_some())
+        {
+            // Where the neighbour is not known yet, the packet waits first.
+            wrong.push(D::PortMtu);
+        }
+        match stopped(wrong) {
+            None => self.leave(ip.to, Content::Octets(packet)),
+            Some(verdict) => Ok(verdict),
+        }
+    }
+
+    fn tunnel(
+        &mut self,
+        binding: &Binding,
+        packet: Vec<u8>,
+        ip: &Ip,
+        mut wrong: Vec<D>,
+    ) -> Verdict {
+        let home_test = ip.is_v6()
+            && (ip.proto == 135 || !known::HOME_TEST_BEHIND_OPTIONS_MISSED)
+            && ip::upper_layer_of_first(&packet, ip)
+                .is_some_and(|(proto, at)| proto == 135 && packet.get(at + 2) == Some(&3));
+        let (scope, suite) = self.facts[&binding.home_address];
+        //
+        let protect = scope == Scope::SignallingAndData || home_test && suite.encrypts();
+        let (iv_len, block, icv_len) = cipher::lengths(suite);
+        let sealed = match protect {
+            true => iv_len + (packet.len() + 2).next_multiple_of(block) + icv_len,
+            false => packet.len(),
+        };
+        let outer = if binding.remote.is_ipv6() { 48 } else { 28 };
+        if outer + 8 + sealed > self.path_mtu {
+            wrong.push(D::TunnelMtu);
+        }
+        let sa = self.sas.get_mut(&binding.spi.get());
+        if protect {
+            match &sa {
+                None => wrong.push(D::OutboundSaGone),
+                Some(sa) if sa.next_outbound > u64::from(u32::MAX) => {
+                    wrong.push(D::SequenceExhausted);
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(verdict) = stopped(wrong) {
+            return verdict;
+        }
+        if protect && let Some(sa) = sa {
+            sa.next_outbound += 1;
+        }
+        self.tally.downlink += 1;
+        self.tally.downlink_plain += u64::from(!protect);
+        let envelope = Content::Envelope {
+            local: binding.local,
+            remote: binding.remote,
+            hop_limit: 64,
+            class: super::sent::sent_class(ip.class),
+            ptype: u8::from(protect),
+            spi: if protect { binding.spi.get() } else { 0 },
+            next_header: match (protect, ip.is_v6()) {
+                (false, _) => 0,
+                (true, true) => 41,
+                (true, false) => 4,
+            },
+            payload: packet,
+        };
+        self.leave(binding.remote.ip(), envelope).unwrap_or_else(Verdict::Drop)
+    }
+
+    /// Port, address and MAC address of the next hop.
+    fn next_hop(&self, to: IpAddr) -> Option<(PortId, IpAddr, Option<[u8; 6]>)> {
+        let route = self.route(to)?;
+        let (port, next_hop) = (route.port, route.gateway.unwrap_or(to));
+        Some((port, next_hop, self.neighbours.get(&(port, next_hop)).copied()))
+    }
+
+    /// Out by the port and next hop of the route to `to`.
+    fn leave(&self, to: IpAddr, content: Content) -> Step {
+        let (port, next_hop, mac) = self.next_hop(to).ok_or(D::NoRoute)?;
+        let way = match mac {
+            Some(to) => Way::Wire { port, to, from: self.macs[usize::from(port.0)] },
+            None => Way::Unresolved { port, next_hop },
+        };
+        Ok(Verdict::Out(Out { way, content }))
+    }
+
+    /// Control sends a Mobility Header to a mobile node.
+    pub fn signalling_out(
+        &mut self,
+        spi: u32,
+        local: SocketAddr,
+        remote: SocketAddr,
+        next_header: u8,
+        payload: &[u8],
+    ) -> Verdict {
+        let Some(sa) = self.sas.get_mut(&spi) else { return Verdict::Drop(D::OutboundSaGone) };
+        if sa.next_outbound > u64::from(u32::MAX) {
+            return Verdict::Drop(D::SequenceExhausted);
+        }
+        sa.next_outbound += 1;
+        self.tally.signalling_out += 1;
+        let payload = payload.to_vec();
+        let envelope = Content::Envelope {
+            local,
+            remote,
+            hop_limit: 64,
+            // CS6, network control (RFC 4594 s.3.2).
+            class: 0xc0,
+            ptype: 8,
+            spi,
+            next_header,
+            payload,
+        };
+        self.leave(remote.ip(), envelope).unwrap_or_else(Verdict::Drop)
+    }
+
+    fn is_to_home(&self, frame: &[u8]) -> bool {
+        frame[12..14] == [0x86, 0xdd]
+            && Ip::read(true, &frame[14..]).is_ok_and(|ip| self.bound(ip.to).is_some())
+    }
+
+    /// A frame that the kernel wrote to the TAP of a port.
+    pub fn take_from_host(&mut self, port: PortId, frame: &[u8]) -> Verdict {
+        self.kernels_frame(port, frame).unwrap_or_else(Verdict::Drop)
+    }
+
+    fn kernels_frame(&mut self, port: PortId, frame: &[u8]) -> Step {
+        if frame.len() < 14 {
+            return Err(D::EthernetShort);
+        }
+        // The kernel asks on its TAP, and is answered there.
+        if let Some(answer) = self.question(port, frame, super::AWAY)
+            && !(known::KERNELS_PROBE_TUNNELLED && self.is_to_home(frame))
+        {
+            self.tally.neighbour_answers += 1;
+            return Ok(Verdict::Out(Out {
+                way: Way::Host { port },
+                content: Content::Octets(answer),
+            }));
+        }
+        let packet = &frame[14..];
+        let ip = match [frame[12], frame[13]] {
+            [0x86, 0xdd] => Ip::read(true, packet).ok(),
+            [8, 0] => Ip::read(false, packet).ok(),
+            _ => None,
+        };
+        if let Some(ip) = ip
+            && self.bound(ip.to).is_some()
+        {
+            return self.forward(packet[..ip.total].to_vec(), &ip, false);
+        }
+        if usize::from(port.0) >= self.macs.len() {
+            return Err(D::PortUnknown);
+        }
+        let content = Content::Octets(frame.to_vec());
+        Ok(Verdict::Out(Out { way: Way::Untouched { port }, content }))
+    }
+}

@@ -1,0 +1,128 @@
+//! The inner packet: who may send what (R-22, R-25 to R-27, RFC 6040 s.4.2).
+
+use std::net::{IpAddr, SocketAddr};
+
+use hearth_dataplane::DropReason as D;
+use hearth_wire::Scope;
+
+use super::ip::{self, Ip};
+use super::{Content, Out, Step, Verdict, Way, World};
+
+/// Who sent a packet into the tunnel.
+pub enum Sender {
+    Protected {
+        spi: u32,
+        scope_0: bool,
+    },
+    /// Found by the inner source address.
+    Clear {
+        remote: SocketAddr,
+    },
+}
+
+impl World {
+    /// An inner packet; `v6` is what the next header said.
+    pub(super) fn data(
+        &mut self,
+        mut packet: Vec<u8>,
+        v6: Option<bool>,
+        sender: Sender,
+        outer_class: u8,
+    ) -> Step {
+        let version = packet.first().map(|octet| octet >> 4).ok_or(D::InnerLength)?;
+        let v6 = match (version, v6) {
+            (6, None | Some(true)) => true,
+            (4, None | Some(false)) => false,
+            _ => return Err(D::InnerVersion),
+        };
+        let ip = Ip::read(v6, &packet).map_err(|reason| match reason {
+            D::IpLengthBeyondData => D::InnerLength,
+            D::IpHeader if ip::is_cut_short(&packet) => D::InnerLength,
+            _ => D::InnerHeader,
+        })?;
+        packet.truncate(ip.total);
+        self.may_send(&ip, &sender)?;
+        self.may_leave(&packet, &ip)?;
+        let class = decapsulated_class(ip.class, outer_class).ok_or(D::EcnNotCapable)?;
+        if class != ip.class {
+            ip::set_class(&mut packet, class);
+        }
+        self.tally.uplink += 1;
+        match sender {
+            Sender::Clear { .. } => self.tally.uplink_plain += 1,
+            Sender::Protected { scope_0: true, .. } => {
+                self.tally.uplink_protected_under_scope_0 += 1;
+            }
+            Sender::Protected { .. } => {}
+        }
+        let ip = Ip { class, ..ip };
+        if self.local.contains(&ip.to) {
+            return self.to_the_box(packet, &ip);
+        }
+        self.forward(packet, &ip, true)
+    }
+
+    fn may_send(&self, ip: &Ip, sender: &Sender) -> Result<(), D> {
+        let binding = match sender {
+            Sender::Protected { spi, .. } => {
+                let home = self.carriers.get(spi).ok_or(D::NoBinding)?;
+                self.bindings.get(home).ok_or(D::NoBinding)?
+            }
+            Sender::Clear { remote } => {
+                let binding = self.bound(ip.from).ok_or(D::PlainSenderUnknown)?;
+                if self.facts[&binding.home_address].0 != Scope::Signalling {
+                    return Err(D::PlainDataForbidden);
+                }
+                if binding.remote != *remote {
+                    return Err(D::PlainOuterSource);
+                }
+                binding
+            }
+        };
+        if ip::is_link_scope(ip.from) || ip::is_link_scope(ip.to) {
+            return Err(D::InnerLinkScope);
+        }
+        let registered = match ip.from {
+            IpAddr::V6(from) => from == binding.home_address,
+            IpAddr::V4(from) => Some(from) == binding.ipv4_home_address,
+        };
+        if registered { Ok(()) } else { Err(D::InnerSource) }
+    }
+
+    fn may_leave(&self, packet: &[u8], ip: &Ip) -> Result<(), D> {
+        if self.service.get(&ip.is_v6()) != Some(&ip.to) {
+            return Ok(());
+        }
+        match ip::upper_layer_of_first(packet, ip) {
+            Some((135, _)) if ip.is_v6() => Err(D::EmbeddedMobilityHeader),
+            Some((17, at))
+                if packet.get(at + 2..at + 4) == Some(&self.service_port.to_be_bytes()) =>
+            {
+                Err(D::EmbeddedEnvelope)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// To an address of the box: the kernel sees it on the port of the sender's home link.
+    fn to_the_box(&self, packet: Vec<u8>, ip: &Ip) -> Step {
+        let port = self.route(ip.from).ok_or(D::NoRoute)?.port;
+        let mac = self.macs[usize::from(port.0)];
+        let ethertype = if ip.is_v6() { [0x86, 0xdd] } else { [8, 0] };
+        let frame = [&mac[..], &super::AWAY, &ethertype, &packet].concat();
+        let content = Content::Octets(frame);
+        Ok(Verdict::Out(Out { way: Way::Host { port }, content }))
+    }
+}
+
+/// RFC 6040 s.4.2, figure 4; None is "drop".
+fn decapsulated_class(inner: u8, outer: u8) -> Option<u8> {
+    let ecn = match (inner & 3, outer & 3) {
+        (0, 3) => return None,
+        (0, _) => 0,
+        (_, 3) | (3, _) => 3,
+        (2, 1) | (1, _) => 1,
+        _ => 2,
+    };
+    Some(inner & 0xfc | ecn)
+}

@@ -1,0 +1,221 @@
+//! The naive twin: what a home agent does to one packet, written from RFC 6618 s.6, RFC 6275
+//! s.10.4, RFC 6040, RFC 8200, RFC 791 and the readings, with maps of the standard
+//! library and portable ciphers. It shares no code with the dataplane and has no batches: a packet
+//! goes in, a verdict comes out.
+
+mod cipher;
+mod envelope;
+mod forward;
+mod inner;
+mod ip;
+mod link;
+pub mod sent;
+mod window;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hearth_dataplane::{Binding, DropReason, PortId, Route};
+use hearth_wire::{Scope, Suite};
+
+use crate::codec::Keys;
+pub use ip::transport_checksum;
+pub use window::Window;
+
+/// What the dataplane is known to do otherwise than the RFCs say; each goes when it is mended.
+pub mod known {
+    /// A packet from a link-local source to a bound home address is tunnelled (RFC 4291 s.2.5.6).
+    pub const LINK_SCOPE_SOURCE_TUNNELLED: bool = true;
+    /// The outer class of a hairpin is that from before decapsulation (RFC 6040 s.4.1).
+    pub const HAIRPIN_CLASS_STALE: bool = true;
+    /// The kernel's unicast solicitation for a home address is tunnelled (RFC 4861 s.7.3.3).
+    pub const KERNELS_PROBE_TUNNELLED: bool = true;
+    /// Duplicate address detection with options is not answered (RFC 7527 s.4.1).
+    pub const DAD_WITH_OPTIONS_IGNORED: bool = true;
+    /// A Home Test behind extension headers is data like any other.
+    pub const HOME_TEST_BEHIND_OPTIONS_MISSED: bool = true;
+}
+
+/// Whose MAC address the kernel sees behind a TAP.
+const AWAY: [u8; 6] = *b"\x02heart";
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Drop(DropReason),
+    /// Several things are wrong with it, and nothing says which is seen first; or its ICV is wrong
+    /// and its number was used by a packet of the same burst, so that it depends on how the burst
+    /// is cut.
+    DropOneOf(Vec<DropReason>),
+    Out(Out),
+}
+
+/// Where a packet came out, and what came out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Out {
+    pub way: Way,
+    pub content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// With destination and source MAC address.
+    Wire {
+        port: PortId,
+        to: [u8; 6],
+        from: [u8; 6],
+    },
+    /// A whole Ethernet frame for the kernel, or as the kernel wrote it.
+    Host {
+        port: PortId,
+    },
+    /// As it is, Ethernet header included.
+    Untouched {
+        port: PortId,
+    },
+    Unresolved {
+        port: PortId,
+        next_hop: IpAddr,
+    },
+    Signalling {
+        spi: u32,
+        remote: SocketAddr,
+        local: SocketAddr,
+        next_header: u8,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    Octets(Vec<u8>),
+    /// What the home agent sends to a care-of address, without what it draws: sequence number, IV
+    /// and IPv4 identification.
+    Envelope {
+        local: SocketAddr,
+        remote: SocketAddr,
+        hop_limit: u8,
+        class: u8,
+        ptype: u8,
+        spi: u32,
+        next_header: u8,
+        payload: Vec<u8>,
+    },
+}
+
+pub struct Sa {
+    pub suite: Suite,
+    pub scope: Scope,
+    pub up: Keys,
+    pub down: Keys,
+    pub window: Window,
+    /// The window when the burst began, where it has moved since.
+    pub window_before: Option<Window>,
+    /// The next outbound number; 2^32 when all are used.
+    pub next_outbound: u64,
+}
+
+/// What the home agent knows.
+#[derive(Default)]
+pub struct World {
+    pub macs: Vec<[u8; 6]>,
+    pub mtu: usize,
+    pub path_mtu: usize,
+    pub service: HashMap<bool, IpAddr>,
+    pub service_port: u16,
+    pub local: Vec<IpAddr>,
+    pub routes: Vec<Route>,
+    pub neighbours: HashMap<(PortId, IpAddr), [u8; 6]>,
+    pub sas: HashMap<u32, Sa>,
+    pub bindings: HashMap<Ipv6Addr, Binding>,
+    /// SPI to the binding whose data it carries.
+    pub carriers: HashMap<u32, Ipv6Addr>,
+    /// Scope and suite of the SA that made the binding.
+    pub facts: HashMap<Ipv6Addr, (Scope, Suite)>,
+    pub home4: HashMap<Ipv4Addr, Ipv6Addr>,
+    /// SPIs that signalling named and that are unknown.
+    pub missing: Vec<u32>,
+    /// What the counters that are no drops should have counted.
+    pub tally: Tally,
+}
+
+/// Packets by what became of them.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Tally {
+    pub uplink: u64,
+    pub uplink_plain: u64,
+    pub uplink_protected_under_scope_0: u64,
+    pub downlink: u64,
+    pub downlink_plain: u64,
+    pub signalling_in: u64,
+    pub signalling_out: u64,
+    pub neighbour_answers: u64,
+    pub unregistered_ptypes: [u64; 16],
+}
+
+impl World {
+    /// A burst begins: everything before it has left.
+    pub fn begin_burst(&mut self) {
+        for sa in self.sas.values_mut() {
+            sa.window_before = None;
+        }
+        self.missing.clear();
+    }
+
+    pub fn bind(&mut self, binding: Binding, carriers: &[u32]) {
+        self.unbind(binding.home_address);
+        if let Some(home4) = binding.ipv4_home_address {
+            self.home4.insert(home4, binding.home_address);
+        }
+        for spi in carriers.iter().copied().chain([binding.spi.get()]) {
+            self.carriers.insert(spi, binding.home_address);
+        }
+        let sa = &self.sas[&binding.spi.get()];
+        self.facts.insert(binding.home_address, (sa.scope, sa.suite));
+        self.bindings.insert(binding.home_address, binding);
+    }
+
+    pub fn unbind(&mut self, home: Ipv6Addr) {
+        self.bindings.remove(&home);
+        self.carriers.retain(|_, carried| *carried != home);
+        self.home4.retain(|_, bound| *bound != home);
+    }
+
+    /// The binding of a home address of either family.
+    fn bound(&self, address: IpAddr) -> Option<&Binding> {
+        match address {
+            IpAddr::V6(v6) => self.bindings.get(&v6),
+            IpAddr::V4(v4) => self.home4.get(&v4).and_then(|home| self.bindings.get(home)),
+        }
+    }
+
+    /// The longest prefix that covers the address.
+    fn route(&self, to: IpAddr) -> Option<&Route> {
+        let covers = |route: &&Route| match (route.prefix.0, to) {
+            (IpAddr::V4(net), IpAddr::V4(to)) => {
+                (net.to_bits() ^ to.to_bits()).leading_zeros() >= route.prefix.1.into()
+            }
+            (IpAddr::V6(net), IpAddr::V6(to)) => {
+                (net.to_bits() ^ to.to_bits()).leading_zeros() >= route.prefix.1.into()
+            }
+            _ => false,
+        };
+        self.routes.iter().filter(covers).max_by_key(|route| route.prefix.1)
+    }
+
+    /// A burst's packet from a wire.
+    pub fn take_from_wire(&mut self, port: PortId, frame: &[u8]) -> Verdict {
+        self.link(port, frame).unwrap_or_else(Verdict::Drop)
+    }
+}
+
+/// A drop, where anything is wrong.
+fn stopped(wrong: Vec<DropReason>) -> Option<Verdict> {
+    match wrong[..] {
+        [] => None,
+        [reason] => Some(Verdict::Drop(reason)),
+        _ => Some(Verdict::DropOneOf(wrong)),
+    }
+}
+
+/// What most steps end in.
+type Step = Result<Verdict, DropReason>;

@@ -1,0 +1,305 @@
+//! A world with tables of its own, and the changes that control makes to it between bursts.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::net::IpAddr;
+
+use hearth_dataplane::{PortId, Route, SaParameters};
+use hearth_wire::directory::DirectionKeys;
+use hearth_wire::{Scope, SeqNo, Suite};
+
+use crate::chance::Chance;
+use crate::codec::Keys;
+use crate::model::{Content, Sa, Verdict, Way, Window, World};
+use crate::rig::{
+    ACCESS, CN_MAC, CN4, CN6, GATEWAY_MAC, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNode, Rig,
+    SERVICE_PORT,
+};
+use crate::traffic::{Node, Traffic, somewhere};
+use crate::watch::{self, Twins};
+
+pub struct Stage {
+    seed: u64,
+    /// Packets of a burst at most.
+    most: usize,
+    seen: Seen,
+    twins: Twins,
+    traffic: Traffic,
+}
+
+fn route(prefix: &str, len: u8, port: PortId, gateway: Option<IpAddr>) -> Route {
+    Route { prefix: (prefix.parse().unwrap(), len), port, gateway }
+}
+
+impl Stage {
+    pub fn new(seed: u64, most: usize) -> Self {
+        let mut chance = Chance::new(seed);
+        let most = if chance.once_in(6) { 1 } else { most };
+        let width = *chance.one_of(&[64, 256, 1024]);
+        let queues = *chance.one_of(&[1, 1, 2]);
+        let rig = Rig::with(|config| {
+            config.workers = queues;
+            config.replay_window = width;
+        });
+        let world = World {
+            macs: vec![rig.mac(ACCESS), rig.mac(HOME)],
+            mtu: 1500,
+            path_mtu: 1500,
+            service: [(true, HA6.into()), (false, HA4.into())].into(),
+            service_port: SERVICE_PORT,
+            ..World::default()
+        };
+        let traffic = Traffic {
+            chance,
+            nodes: Vec::new(),
+            macs: world.macs.clone(),
+            queues,
+            salt: 0,
+            width,
+            echoes: VecDeque::new(),
+        };
+        let mut stage =
+            Self { seed, most, seen: Seen::default(), twins: Twins::new(rig, world), traffic };
+        stage.lay_routes();
+        stage.settle_nodes();
+        stage
+    }
+
+    fn lay_routes(&mut self) {
+        let mut routes = vec![
+            route("2001:db8:a::", 64, ACCESS, None),
+            route("198.51.100.0", 24, ACCESS, None),
+            route("2001:db8:f::", 64, HOME, None),
+            route("203.0.113.0", 24, HOME, None),
+            route("2001:db8:88::", 48, HOME, Some(CN6.into())),
+            route("10.0.0.0", 8, HOME, Some(CN4.into())),
+            route("10.1.0.0", 16, ACCESS, Some(GATEWAY4.into())),
+        ];
+        if !self.traffic.chance.once_in(5) {
+            routes.push(route("::", 0, ACCESS, Some(GATEWAY6.into())));
+            routes.push(route("0.0.0.0", 0, ACCESS, Some(GATEWAY4.into())));
+        } else {
+            // Without these mobile nodes are out of reach.
+            routes.push(route("2001:db8:100::", 48, ACCESS, Some(GATEWAY6.into())));
+            routes.push(route("192.0.2.0", 25, ACCESS, Some(GATEWAY4.into())));
+        }
+        let local = [
+            IpAddr::from(HA6),
+            HA4.into(),
+            "2001:db8:f::2".parse().unwrap(),
+            "203.0.113.2".parse().unwrap(),
+        ];
+        let Twins { rig, world, .. } = &mut self.twins;
+        rig.tables.set_local_addresses(&local).unwrap();
+        rig.tables.set_routes(&routes).unwrap();
+        world.local = local.to_vec();
+        world.routes = routes;
+        for (port, address, mac) in [
+            (ACCESS, IpAddr::from(GATEWAY6), GATEWAY_MAC),
+            (ACCESS, GATEWAY4.into(), GATEWAY_MAC),
+            (HOME, CN6.into(), CN_MAC),
+            (HOME, CN4.into(), CN_MAC),
+        ] {
+            world.neighbours.insert((port, address), mac);
+        }
+        rig.reclaim();
+    }
+
+    fn settle_nodes(&mut self) {
+        let mut n = 10;
+        for suite in Suite::ALL {
+            for outer6 in [true, false] {
+                for scope in [Scope::SignallingAndData, Scope::Signalling] {
+                    let mut mn = MobileNode::new(n, suite, scope, outer6);
+                    if self.traffic.chance.once_in(6) {
+                        mn.seq = self.traffic.chance.bits() as u32;
+                    }
+                    self.traffic.nodes.push(Node { mn, sent: VecDeque::new() });
+                    let node = usize::from(n) - 10;
+                    self.insert(node);
+                    if !self.traffic.chance.once_in(10) {
+                        self.bind(node);
+                    }
+                    n += 1;
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, node: usize) {
+        let chance = &mut self.traffic.chance;
+        let mn = &self.traffic.nodes[node].mn;
+        // Who gets the last numbers of several in one burst is nobody's business.
+        let next = if self.most == 1 && chance.once_in(4) {
+            u32::MAX - chance.within(0..40) as u32
+        } else {
+            0
+        };
+        let keys = |keys: &Keys| {
+            let (integrity, encryption) = (keys.integrity.clone(), keys.encryption.clone());
+            DirectionKeys::new(mn.suite, integrity.into(), encryption.into()).unwrap()
+        };
+        let sa = SaParameters {
+            spi: mn.spi,
+            suite: mn.suite,
+            scope: mn.scope,
+            mn_to_ha: &keys(&mn.up),
+            ha_to_mn: &keys(&mn.down),
+            next_outbound: SeqNo(next),
+        };
+        self.twins.rig.tables.insert_sa(&sa).unwrap();
+        let sa = Sa {
+            suite: mn.suite,
+            scope: mn.scope,
+            up: mn.up.clone(),
+            down: mn.down.clone(),
+            window: Window::new(self.traffic.width),
+            window_before: None,
+            next_outbound: next.into(),
+        };
+        self.twins.world.sas.insert(mn.spi.get(), sa);
+        self.twins.forget(mn.spi.get());
+    }
+
+    fn bind(&mut self, node: usize) {
+        let chance = &mut self.traffic.chance;
+        let mn = &self.traffic.nodes[node].mn;
+        let mut binding = mn.binding();
+        if chance.once_in(6) {
+            binding.ipv4_home_address = None;
+        }
+        if self.twins.world.sas.contains_key(&mn.spi.get()) {
+            self.twins.rig.tables.bind(&binding, &[]).unwrap();
+            self.twins.world.bind(binding, &[]);
+        }
+    }
+
+    /// What control does now and then.
+    fn change_something(&mut self) {
+        let node = self.traffic.chance.within(0..self.traffic.nodes.len());
+        let home = self.traffic.nodes[node].mn.home6;
+        let spi = self.traffic.nodes[node].mn.spi;
+        let known = self.twins.world.sas.contains_key(&spi.get());
+        match self.traffic.chance.within(0..10) {
+            0..4 => {
+                // A hand-over, to the other family sometimes.
+                let v6 = self.traffic.chance.once_in(2);
+                let mn = &mut self.traffic.nodes[node].mn;
+                mn.remote = somewhere(&mut self.traffic.chance, v6);
+                mn.local.set_ip(if v6 { HA6.into() } else { HA4.into() });
+                self.bind(node);
+            }
+            4 => {
+                let bound = self.twins.rig.tables.unbind(home);
+                assert_eq!(bound, self.twins.world.bindings.contains_key(&home));
+                self.twins.world.unbind(home);
+            }
+            5 if known => {
+                self.twins.rig.tables.remove_sa(spi).unwrap();
+                self.twins.world.sas.remove(&spi.get());
+                self.twins.world.carriers.remove(&spi.get());
+            }
+            5 | 6 if !known => {
+                let fresh = self.traffic.chance.octet();
+                let mn = &mut self.traffic.nodes[node].mn;
+                mn.up = Keys::new(mn.suite, fresh);
+                mn.down = Keys::new(mn.suite, fresh.wrapping_add(1));
+                mn.seq = 0;
+                self.insert(node);
+                self.bind(node);
+            }
+            7 => {
+                let gateway = *self.traffic.chance.one_of(&crate::traffic::GATEWAYS);
+                let mac = (!self.traffic.chance.once_in(3)).then(|| {
+                    let octet = self.traffic.chance.octet();
+                    [2, 0, 0, 0, 0xaa, octet]
+                });
+                self.twins.rig.tables.set_neighbour(ACCESS, gateway, mac).unwrap();
+                match mac {
+                    Some(mac) => self.twins.world.neighbours.insert((ACCESS, gateway), mac),
+                    None => self.twins.world.neighbours.remove(&(ACCESS, gateway)),
+                };
+            }
+            _ => self.bind(node),
+        }
+        self.twins.rig.reclaim();
+    }
+
+    /// Plays so many packets; returns how many there were.
+    pub fn play(&mut self, packets: u64) -> u64 {
+        let mut done = 0;
+        while done < packets {
+            if self.traffic.chance.once_in(4) {
+                self.change_something();
+            }
+            let inputs = self.traffic.burst(self.most);
+            let cuts: HashSet<usize> =
+                (0..inputs.len()).filter(|_| self.traffic.chance.once_in(20)).collect();
+            let (verdicts, differences) = self.twins.burst(&inputs, &cuts);
+            if let Some(list) = differences.list() {
+                let inputs = inputs.iter().zip(&verdicts);
+                let lines: Vec<_> = inputs.map(|(i, v)| watch::describe(i, v)).collect();
+                panic!(
+                    "HEARTH_TWIN_SEED={} after {done} packets:\n{list}\nof\n{}",
+                    self.seed,
+                    lines.join("\n")
+                );
+            }
+            for verdict in &verdicts {
+                self.seen.count(verdict);
+                if let Verdict::Out(out) = verdict
+                    && let Way::Unresolved { port, next_hop } = out.way
+                    && crate::traffic::GATEWAYS.contains(&next_hop)
+                {
+                    self.twins.rig.tables.set_neighbour(port, next_hop, Some(GATEWAY_MAC)).unwrap();
+                    self.twins.world.neighbours.insert((port, next_hop), GATEWAY_MAC);
+                }
+            }
+            done += inputs.len() as u64;
+        }
+        done
+    }
+
+    /// Every mbuf is back; what there was of each kind.
+    pub fn finish(self) -> Seen {
+        self.twins.rig.finish();
+        self.seen
+    }
+}
+
+/// How many packets came to which end.
+#[derive(Default)]
+pub struct Seen(pub BTreeMap<String, u64>);
+
+impl Seen {
+    fn count(&mut self, verdict: &Verdict) {
+        let name = match verdict {
+            Verdict::Drop(reason) => reason.name().to_owned(),
+            Verdict::DropOneOf(reasons) => {
+                reasons
+                    .iter()
+                    .for_each(|reason| *self.0.entry(reason.name().into()).or_default() += 1);
+                return;
+            }
+            Verdict::Out(out) => {
+                let way = match out.way {
+                    Way::Wire { .. } => "sent",
+                    Way::Host { .. } => "for the host",
+                    Way::Untouched { .. } => "sent as it is",
+                    Way::Unresolved { .. } => "held for a neighbour",
+                    Way::Signalling { .. } => "signalling",
+                };
+                match out.content {
+                    Content::Octets(_) => way.to_owned(),
+                    Content::Envelope { ptype, .. } => format!("{way} as PType {ptype}"),
+                }
+            }
+        };
+        *self.0.entry(name).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: Self) {
+        for (name, count) in other.0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+}
