@@ -113,7 +113,7 @@ impl Stage {
                     if self.traffic.chance.once_in(6) {
                         mn.seq = self.traffic.chance.bits() as u32;
                     }
-                    self.traffic.nodes.push(Node { mn, sent: VecDeque::new() });
+                    self.traffic.nodes.push(Node { mn, sent: VecDeque::new(), highest: None });
                     let node = usize::from(n) - 10;
                     self.insert(node);
                     if !self.traffic.chance.once_in(10) {
@@ -154,6 +154,7 @@ impl Stage {
             down: mn.down.clone(),
             window: Window::new(self.traffic.width),
             window_before: None,
+            accepted: Vec::new(),
             next_outbound: next.into(),
         };
         self.twins.world.sas.insert(mn.spi.get(), sa);
@@ -230,6 +231,10 @@ impl Stage {
         while done < packets {
             if self.traffic.chance.once_in(4) {
                 self.change_something();
+            }
+            for node in &mut self.traffic.nodes {
+                let sa = self.twins.world.sas.get(&node.mn.spi.get());
+                node.highest = sa.and_then(|sa| sa.window.highest());
             }
             let inputs = self.traffic.burst(self.most);
             let cuts: HashSet<usize> =

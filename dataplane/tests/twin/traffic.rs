@@ -17,6 +17,8 @@ use crate::watch::Input;
 pub struct Node {
     pub mn: MobileNode,
     pub sent: VecDeque<Vec<u8>>,
+    /// The highest number that was accepted from it before this burst.
+    pub highest: Option<u32>,
 }
 
 pub struct Traffic {
@@ -226,6 +228,17 @@ impl Traffic {
 
     fn next_number(&mut self, node: usize) -> u32 {
         let width = self.width as usize;
+        if self.chance.once_in(16)
+            && let Some(highest) = self.nodes[node].highest
+        {
+            // The window's edges, and a jump over all of it.
+            let edge = *self.chance.one_of(&[-1, -1, -1, -1, 0, 1, 2]) * i64::from(self.width);
+            let near = edge + *self.chance.one_of(&[-2, -1, 0, 1, 2]);
+            let seq = u32::try_from(i64::from(highest) + near).unwrap_or(highest);
+            let mn = &mut self.nodes[node].mn;
+            mn.seq = mn.seq.max(seq);
+            return seq;
+        }
         let mn = &mut self.nodes[node].mn;
         match self.chance.within(0..40) {
             0..30 => {

@@ -126,6 +126,7 @@ impl World {
             sa.window_before = Some(sa.window.clone());
         }
         sa.window.commit(seq);
+        sa.accepted.push(seq);
         let scope_0 = sa.scope == Scope::Signalling;
         let mut body = cipher::decrypt(sa.suite, &sa.up, outer.frame);
         let next_header = trim(&mut body)?;
@@ -160,7 +161,7 @@ fn look(sa: &Sa, seq: u32, authentic: bool) -> Result<(), Vec<D>> {
     let Err(now) = sa.window.look(seq) else { return Ok(()) };
     let Some(before) = &sa.window_before else { return Err(vec![now]) };
     let mut reasons = vec![now];
-    if now == D::ReplayTooOld {
+    if now == D::ReplayTooOld && (before.seen.contains(&seq) || sa.accepted.contains(&seq)) {
         reasons.push(D::Replayed);
     }
     if !authentic && before.look(seq).is_ok() {

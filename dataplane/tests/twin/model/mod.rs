@@ -110,6 +110,8 @@ pub struct Sa {
     pub window: Window,
     /// The window when the burst began, where it has moved since.
     pub window_before: Option<Window>,
+    /// Numbers accepted since then.
+    pub accepted: Vec<u32>,
     /// The next outbound number; 2^32 when all are used.
     pub next_outbound: u64,
 }
@@ -157,6 +159,7 @@ impl World {
     pub fn begin_burst(&mut self) {
         for sa in self.sas.values_mut() {
             sa.window_before = None;
+            sa.accepted.clear();
         }
         self.missing.clear();
     }
