@@ -5,16 +5,19 @@
 //! The pool is made when somebody captures for the first time.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
-use hearth_dpdk::{Burst, Eal, Mbuf, Mempool, RingConsumer};
+use hearth_dpdk::{
+    Burst, CaptureDirection, Eal, HEADROOM, Mbuf, Mempool, PcapngError, PcapngWriter, RingConsumer,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::config::PortId;
 use crate::control_port::ControlError;
 use crate::crypto::clock;
 use crate::filter::SharedFilter;
-use crate::layout::ETHERNET_LEN;
+use crate::layout::{ETHERNET_LEN, len16};
 use crate::stage::host::write_ethernet;
 use crate::watch::Shared;
 
@@ -86,8 +89,6 @@ pub enum Way {
 pub struct Captured {
     /// An Ethernet frame, cut off where it is larger than a packet buffer.
     pub frame: Mbuf,
-    /// Octets of the whole frame.
-    pub whole_len: usize,
     /// Where it was taken.
     pub stage: CaptureStage,
     /// Which way it went.
@@ -116,11 +117,9 @@ const NO_PORT: u16 = u16::MAX;
 struct Tag {
     cycles: u64,
     generation: u32,
-    whole_len: u32,
     port: u16,
     stage: u8,
     out: u8,
-    pad: [u8; 4],
 }
 
 /// What control and workers share of a capture.
@@ -143,10 +142,26 @@ pub(crate) struct Original<'a> {
     pub(crate) port: Option<PortId>,
     /// EtherType, where the packet has no Ethernet header of its own.
     pub(crate) ethertype: Option<[u8; 2]>,
-    /// The packet in two parts, the first one made up for the capture.
-    pub(crate) parts: [&'a [u8]; 2],
-    /// Octets of the whole packet.
-    pub(crate) len: usize,
+    /// What is made up for the capture and stands in front of the packet.
+    pub(crate) header: &'a [u8],
+    pub(crate) packet: Packet<'a>,
+}
+
+/// Where a packet's octets are.
+#[derive(Clone, Copy)]
+pub(crate) enum Packet<'a> {
+    Whole(&'a Mbuf),
+    Part(&'a [u8]),
+}
+
+impl<'a> Packet<'a> {
+    fn segments(self) -> impl Iterator<Item = &'a [u8]> {
+        let (mbuf, part) = match self {
+            Self::Whole(mbuf) => (Some(mbuf), None),
+            Self::Part(octets) => (None, Some(octets)),
+        };
+        mbuf.into_iter().flat_map(Mbuf::segment_data).chain(part)
+    }
 }
 
 impl CaptureShared {
@@ -169,15 +184,12 @@ impl CaptureShared {
             self.failed();
             return None;
         };
-        let header = original.ethertype.map_or(0, |_| ETHERNET_LEN);
         *copy.meta_mut::<Tag>() = Tag {
             cycles: clock::now(),
             generation: self.generation.load(Ordering::Relaxed),
-            whole_len: u32::try_from(header + original.len).unwrap_or(u32::MAX),
             port: original.port.map_or(NO_PORT, |port| port.0),
             stage: original.stage.bit(),
             out: u8::from(original.way == Way::Out),
-            pad: [0; 4],
         };
         Some(copy)
     }
@@ -199,7 +211,7 @@ fn fill(pool: &Mempool, original: &Original<'_>) -> Option<Mbuf> {
         };
         write_ethernet(copy.append(ETHERNET_LEN)?, to, from, ethertype);
     }
-    for part in original.parts {
+    for part in core::iter::once(original.header).chain(original.packet.segments()) {
         let len = part.len().min(copy.tailroom());
         copy.append(len)?.copy_from_slice(part.get(..len)?);
     }
@@ -214,23 +226,84 @@ pub(crate) struct CaptureReader {
     eal: Eal,
     name: String,
     data_room: u16,
+    dpdk_ports: Vec<u16>,
     generation: u32,
     stages: u8,
     count: u64,
     batch: Burst<32>,
 }
 
+/// A capture file of these ports.
+#[derive(Debug)]
+pub struct CaptureFile {
+    writer: PcapngWriter,
+    dpdk_ports: Vec<u16>,
+}
+
+impl CaptureFile {
+    /// Writes a copy; its comment is the stage.
+    ///
+    /// # Errors
+    /// [`PcapngError`].
+    pub fn write(&mut self, copy: Captured) -> Result<(), PcapngError> {
+        // Inside of the home agent packets are of no port: they stand with the first one.
+        let port = usize::from(copy.port.map_or(0, |port| port.0));
+        let about = hearth_dpdk::Captured {
+            port: *self.dpdk_ports.get(port).ok_or(PcapngError::NoSuchPort)?,
+            queue: 0,
+            cycles: copy.cycles,
+            direction: match copy.way {
+                Way::In => CaptureDirection::In,
+                Way::Out => CaptureDirection::Out,
+            },
+            without_ethernet: false,
+            comment: copy.stage.name(),
+        };
+        self.writer.write(copy.frame, &about)
+    }
+}
+
+/// What control's side is made of.
+pub(crate) struct CaptureReaderParts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ring: RingConsumer,
+    pub(crate) eal: Eal,
+    /// Name of the pool, and octets of a packet buffer.
+    pub(crate) pool: (String, u16),
+    /// DPDK's numbers of the ports.
+    pub(crate) dpdk_ports: Vec<u16>,
+}
+
 impl CaptureReader {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        ring: RingConsumer,
-        eal: Eal,
-        name: String,
-        data_room: u16,
-    ) -> Self {
-        let (generation, stages, count) = (0, 0, 0);
-        let batch = Burst::new();
-        Self { shared, ring, eal, name, data_room, generation, stages, count, batch }
+    pub(crate) fn new(parts: CaptureReaderParts) -> Self {
+        let CaptureReaderParts { shared, ring, eal, pool: (name, data_room), dpdk_ports } = parts;
+        // What a file needs beside a packet has to fit as well.
+        let data_room = data_room.saturating_add(len16(HEADROOM));
+        Self {
+            shared,
+            ring,
+            eal,
+            name,
+            data_room,
+            dpdk_ports,
+            generation: 0,
+            stages: 0,
+            count: 0,
+            batch: Burst::new(),
+        }
+    }
+
+    /// Starts a file.
+    pub(crate) fn file(
+        &self,
+        file: OwnedFd,
+        application: &str,
+        comment: &str,
+    ) -> Result<CaptureFile, ControlError> {
+        let pool = self.shared.capture.pool.get().ok_or(ControlError::NoBuffer)?;
+        let writer = PcapngWriter::new(&self.eal, file, pool, application, comment)
+            .map_err(|_| ControlError::CaptureFile)?;
+        Ok(CaptureFile { writer, dpdk_ports: self.dpdk_ports.clone() })
     }
 
     /// Prepares for the next `packets` copies at these stages; returns the stages' bits.
@@ -269,7 +342,6 @@ impl CaptureReader {
                     && self.stages & tag.stage != 0
                 {
                     each(Captured {
-                        whole_len: usize::try_from(tag.whole_len).unwrap_or(usize::MAX),
                         stage,
                         way: if tag.out == 0 { Way::In } else { Way::Out },
                         port: (tag.port != NO_PORT).then_some(PortId(tag.port)),

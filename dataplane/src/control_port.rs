@@ -5,12 +5,13 @@
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use hearth_dpdk::{Burst, Mbuf, Mempool, RingConsumer, RingProducer};
 use hearth_wire::Spi;
 
-use crate::capture::{CaptureProgress, CaptureReader, CaptureStage, Captured};
+use crate::capture::{CaptureFile, CaptureProgress, CaptureReader, CaptureStage, Captured};
 use crate::config::PortId;
 use crate::filter::Filter;
 use crate::missing::MissingSpis;
@@ -82,6 +83,8 @@ pub enum ControlError {
     TooLarge,
     /// The worker does not keep up.
     RingFull,
+    /// The capture file can't be written.
+    CaptureFile,
 }
 
 impl fmt::Display for ControlError {
@@ -90,6 +93,7 @@ impl fmt::Display for ControlError {
             Self::NoBuffer => "no packet buffer is free",
             Self::TooLarge => "the packet is larger than a buffer",
             Self::RingFull => "the worker's ring is full",
+            Self::CaptureFile => "the capture file can't be written",
         })
     }
 }
@@ -172,6 +176,20 @@ impl ControlPort {
         self.watched.capture.filter.set(filter);
         self.watched.set_capture(stages);
         Ok(())
+    }
+
+    /// Starts a pcapng file for the copies of the capture that was started. `application` and
+    /// `comment` go into its header.
+    ///
+    /// # Errors
+    /// [`ControlError::CaptureFile`]; [`ControlError::NoBuffer`] where no capture was started.
+    pub fn capture_file(
+        &self,
+        file: OwnedFd,
+        application: &str,
+        comment: &str,
+    ) -> Result<CaptureFile, ControlError> {
+        self.capture.file(file, application, comment)
     }
 
     /// As [`Self::aim_trace`].

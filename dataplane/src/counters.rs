@@ -7,6 +7,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use crate::crypto::clock;
 use crate::drop_reason::DropReason;
 
 /// A counter with one writer.
@@ -79,6 +80,7 @@ pub(crate) struct WorkerCounters {
     pub(crate) idle_turns: Counter,
     pub(crate) busy_cycles: Counter,
     pub(crate) idle_cycles: Counter,
+    pub(crate) taken_in: Counter,
 }
 
 impl WorkerCounters {
@@ -104,6 +106,7 @@ impl WorkerCounters {
             idle_turns: Counter::default(),
             busy_cycles: Counter::default(),
             idle_cycles: Counter::default(),
+            taken_in: Counter::default(),
         }
     }
 
@@ -118,6 +121,8 @@ impl WorkerCounters {
 #[derive(Debug)]
 pub struct Counters {
     workers: Box<[Arc<WorkerCounters>]>,
+    /// When they began, in cycles of the time stamp counter.
+    begin: u64,
 }
 
 /// Packets and octets.
@@ -158,6 +163,8 @@ pub struct WorkerTotals {
     pub idle_cycles: u64,
     /// Frames received by this worker, over all its queues.
     pub rx_packets: u64,
+    /// Packets that it took in from ports, from other workers and from control.
+    pub packets: u64,
     /// Packets handed to another worker because it owns their SA.
     pub handed_over: u64,
 }
@@ -219,7 +226,24 @@ impl Snapshot {
 
 impl Counters {
     pub(crate) fn new(workers: usize, ports: usize) -> Self {
-        Self { workers: (0..workers).map(|_| Arc::new(WorkerCounters::new(ports))).collect() }
+        Self {
+            workers: (0..workers).map(|_| Arc::new(WorkerCounters::new(ports))).collect(),
+            begin: clock::now(),
+        }
+    }
+
+    /// Cycles of the time stamp counter that have passed since the counters began. What a worker
+    /// did not spend in turns it slept, or somebody else had its core.
+    #[must_use]
+    pub fn cycles(&self) -> u64 {
+        clock::now().saturating_sub(self.begin)
+    }
+
+    /// How many turns each worker has taken. A worker that takes none is stuck: an idle one takes
+    /// one at least every few milliseconds.
+    pub fn turns(&self) -> impl Iterator<Item = u64> + '_ {
+        let turns = |worker: &Arc<WorkerCounters>| worker.busy_turns.get() + worker.idle_turns.get();
+        self.workers.iter().map(turns)
     }
 
     /// The counters of one worker, if it exists.
@@ -282,6 +306,7 @@ fn worker_totals(worker: &WorkerCounters) -> WorkerTotals {
         busy_cycles: worker.busy_cycles.get(),
         idle_cycles: worker.idle_cycles.get(),
         rx_packets: worker.ports.iter().map(|port| port.rx.total().packets).sum(),
+        packets: worker.taken_in.get(),
         handed_over: worker.handed_over.get(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hearth_dpdk::{Eal, Mempool, Qsbr, Queues, RxQueue, TxQueue, mpsc_ring, spsc_ring};
 
-use crate::capture::{self, CaptureReader};
+use crate::capture::{self, CaptureReader, CaptureReaderParts};
 use crate::config::{BuildError, Config, PortId};
 use crate::control_port::{ControlPort, ControlPortParts};
 use crate::counters::Counters;
@@ -75,6 +75,8 @@ impl Dataplane {
         let (to_host, host) = many("host")?;
         let (_copies, captured) =
             mpsc_ring(eal, &format!("{name}_copy"), capture::RING_SIZE).map_err(ring)?;
+        let dpdk_ports =
+            ports.iter().map(|port| port.queues.tx.first().map_or(0, TxQueue::port)).collect();
         let watched = Arc::new(Shared::new(config.service));
         let inboxes = (0..config.workers)
             .map(|worker| many(&format!("w{worker}")))
@@ -104,13 +106,13 @@ impl Dataplane {
                 host: to_host.clone(),
             })?);
         }
-        let capture = CaptureReader::new(
-            Arc::clone(&watched),
-            captured,
-            eal.clone(),
-            format!("{name}_cap"),
-            pool.data_room(),
-        );
+        let capture = CaptureReader::new(CaptureReaderParts {
+            shared: Arc::clone(&watched),
+            ring: captured,
+            eal: eal.clone(),
+            pool: (format!("{name}_cap"), pool.data_room()),
+            dpdk_ports,
+        });
         let control = ControlPort::new(ControlPortParts {
             pool: pool.clone(),
             to_workers: control_rings,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hearth_dpdk::{BURST, Burst, Mbuf, SharedRingProducer};
 use hearth_wire::Spi;
 
-use crate::capture::{CaptureShared, CaptureStage, Original, Way};
+use crate::capture::{CaptureShared, CaptureStage, Original, Packet, Way};
 use crate::config::{PortId, Service};
 use crate::filter::Facts;
 use crate::layout::{IPV6_LEN, ethertype, len16};
@@ -190,8 +190,8 @@ impl Watch {
             way,
             port: None,
             ethertype: Some(ethertype::IPV6),
-            parts: [&header, content],
-            len: IPV6_LEN + content.len(),
+            header: &header,
+            packet: Packet::Part(content),
         };
         let facts = Facts::of_packet(&header, &self.shared.service);
         self.copy(&original, &facts, Some(spi));
@@ -278,8 +278,8 @@ impl Watch {
                 way,
                 port: Some(port),
                 ethertype: None,
-                parts: [&[], mbuf.data()],
-                len: mbuf.len(),
+                header: &[],
+                packet: Packet::Whole(mbuf),
             };
             self.copy(&original, facts, None);
         }
@@ -311,13 +311,12 @@ pub(crate) struct Signalling {
 pub(crate) struct Sending([TraceId; BURST]);
 
 fn original(stage: CaptureStage, way: Way, mbuf: &Mbuf) -> Original<'_> {
-    let packet = mbuf.data();
-    let ethertype = match packet.first().map(|first| first >> 4) {
+    let ethertype = match mbuf.data().first().map(|first| first >> 4) {
         Some(4) => ethertype::IPV4,
         _ => ethertype::IPV6,
     };
-    let ethertype = Some(ethertype);
-    Original { stage, way, port: None, ethertype, parts: [&[], packet], len: mbuf.len() }
+    let (ethertype, packet) = (Some(ethertype), Packet::Whole(mbuf));
+    Original { stage, way, port: None, ethertype, header: &[], packet }
 }
 
 fn mapped(address: IpAddr) -> [u8; 16] {

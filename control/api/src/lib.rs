@@ -1,8 +1,12 @@
 //! The documents that hearthd serves on its Unix socket and the CLI reads.
 //!
-//! `GET` of a path in [`paths`] answers with a JSON list of the rows named there. Times are whole
-//! seconds, sizes octets, rates per second, unless a field says otherwise.
+//! `GET` of a path in [`paths`] answers with a JSON list of the rows named there; [`follow`] says
+//! what trace and capture take and give. Times are whole seconds, sizes octets, rates per second,
+//! unless a field says otherwise. What is refused is answered with a status of 4xx or 5xx and a
+//! sentence.
 #![forbid(unsafe_code)]
+
+pub mod follow;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -20,6 +24,10 @@ pub mod paths {
     pub const WORKERS: &str = "/v1/workers";
     /// List of [`DropRow`](super::DropRow).
     pub const DROPS: &str = "/v1/drops";
+    /// `POST` of a [`TraceRequest`](super::follow::TraceRequest).
+    pub const TRACE: &str = "/v1/trace";
+    /// `POST` of a [`CaptureRequest`](super::follow::CaptureRequest).
+    pub const CAPTURE: &str = "/v1/capture";
 }
 
 /// A binding: a home registration (RFC 6275 s.9.1).
@@ -108,8 +116,17 @@ pub struct WorkerRow {
     pub worker: usize,
     /// The core that it is pinned to.
     pub core: u32,
-    /// Part of its cycles since start that it spent on packets, 0 to 1.
+    /// Part of the last second that it spent in turns with packets, 0 to 1.
     pub utilisation: f64,
+    /// Part of all time since the daemon's start, 0 to 1.
+    pub utilisation_since_start: f64,
+    /// Cycles of the time stamp counter that a packet took in the last second, on average; `None`
+    /// where there was none.
+    pub cycles_per_packet: Option<f64>,
+    /// The same since the daemon's start.
+    pub cycles_per_packet_since_start: Option<f64>,
+    /// For how many milliseconds it has not taken a turn, where that is so long that it is stuck.
+    pub stuck_ms: Option<u64>,
     /// Turns of its loop that found packets.
     pub busy_turns: u64,
     /// Turns that found none.

@@ -1,5 +1,9 @@
-//! hearth, the command line of the home agent: the client of its API and the tables it prints.
+//! hearth, the command line of the home agent: the client of its API, the tables, traces and
+//! captures that it shows.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod client;
+pub mod follow;
 pub mod table;
+pub mod trace;

@@ -1,11 +1,12 @@
 //! `hearth`: what the home agent knows, asked over its Unix socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::client;
+use hearth_cli::follow::{CaptureArguments, TraceArguments, capture, trace};
 use hearth_cli::table::{Row, Table};
 use serde::de::DeserializeOwned;
 
@@ -33,6 +34,16 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Follow the next packets through the stages of the home agent, with the verdict of each.
+    ///
+    /// Ends after --count packets, after --seconds, or at Ctrl-C. Shows addresses, lengths and the
+    /// headers of envelopes, never payload.
+    Trace(TraceArguments),
+    /// Copy packets into a pcapng file.
+    ///
+    /// Ends after --count packets, after --seconds, or at Ctrl-C. hearthd logs who captures
+    /// decrypted traffic.
+    Capture(CaptureArguments),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -50,19 +61,14 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let Arguments { socket, command: Command::Show { what, json, all } } = Arguments::parse();
-    let shown = match what {
-        What::Bindings => show::<BindingRow>(&socket, paths::BINDINGS, json, |_| true),
-        What::Sas => show::<SaRow>(&socket, paths::SAS, json, |_| true),
-        What::Ports => show::<PortRow>(&socket, paths::PORTS, json, |_| true),
-        What::Workers => show::<WorkerRow>(&socket, paths::WORKERS, json, |_| true),
-        What::Drops => show::<DropRow>(&socket, paths::DROPS, json, |row| all || row.packets > 0),
+    let Arguments { socket, command } = Arguments::parse();
+    let done = match command {
+        Command::Show { what, json, all } => show_what(&socket, what, json, all),
+        Command::Trace(arguments) => trace(&socket, &arguments),
+        Command::Capture(arguments) => capture(&socket, &arguments),
     };
-    match shown {
-        Ok(text) => {
-            client::print(&text);
-            ExitCode::SUCCESS
-        }
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hearth: {error}");
             ExitCode::FAILURE
@@ -70,9 +76,21 @@ fn main() -> ExitCode {
     }
 }
 
+fn show_what(socket: &Path, what: What, json: bool, all: bool) -> Result<(), client::Error> {
+    let text = match what {
+        What::Bindings => show::<BindingRow>(socket, paths::BINDINGS, json, |_| true),
+        What::Sas => show::<SaRow>(socket, paths::SAS, json, |_| true),
+        What::Ports => show::<PortRow>(socket, paths::PORTS, json, |_| true),
+        What::Workers => show::<WorkerRow>(socket, paths::WORKERS, json, |_| true),
+        What::Drops => show::<DropRow>(socket, paths::DROPS, json, |row| all || row.packets > 0),
+    }?;
+    client::print(&text);
+    Ok(())
+}
+
 /// Fetches the rows at `path` and lays out those that `keep` wants.
 fn show<R: Row + DeserializeOwned + serde::Serialize>(
-    socket: &std::path::Path,
+    socket: &Path,
     path: &str,
     json: bool,
     keep: impl Fn(&R) -> bool,

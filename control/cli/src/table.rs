@@ -107,16 +107,25 @@ impl Row for PortRow {
 }
 
 impl Row for WorkerRow {
-    const HEADS: &'static [&'static str] =
-        &["WORKER", "CORE", "BUSY", "BUSY TURNS", "IDLE TURNS", "RX PACKETS", "HANDED OVER"];
+    const HEADS: &'static [&'static str] = &[
+        "WORKER",
+        "CORE",
+        "BUSY 1 s",
+        "BUSY",
+        "CYCLES/PACKET 1 s",
+        "STUCK",
+        "RX PACKETS",
+        "HANDED OVER",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.worker.to_string(),
             self.core.to_string(),
             format!("{:.1} %", self.utilisation * 100.0),
-            self.busy_turns.to_string(),
-            self.idle_turns.to_string(),
+            format!("{:.1} %", self.utilisation_since_start * 100.0),
+            or_dash(self.cycles_per_packet.map(|cycles| format!("{cycles:.0}"))),
+            self.stuck_ms.map_or_else(|| "no".into(), |ms| format!("yes, {ms} ms")),
             self.rx_packets.to_string(),
             self.handed_over.to_string(),
         ]

@@ -4,17 +4,20 @@ use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow};
 use hearth_home_agent::Refusal;
 
 use crate::control::Control;
+use crate::load;
 use crate::server::Question;
 
 impl Control {
     /// Answers a question; a client that has gone is no error.
-    pub(crate) fn answer(&self, question: Question) {
+    pub(crate) fn answer(&mut self, question: Question) {
         match question {
             Question::Bindings(to) => drop(to.send(self.bindings())),
             Question::Sas(to) => drop(to.send(self.sas())),
             Question::Ports(to) => drop(to.send(self.ports())),
             Question::Workers(to) => drop(to.send(self.workers())),
             Question::Drops(to) => drop(to.send(self.drops())),
+            Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
+            Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
         }
     }
 
@@ -91,19 +94,31 @@ impl Control {
     }
 
     fn workers(&self) -> Vec<WorkerRow> {
-        let snapshot = self.parts.counters.snapshot();
+        let counters = &self.parts.counters;
+        let (cycles, snapshot) = (counters.cycles(), counters.snapshot());
         let cores = self.parts.config.workers.iter().map(|worker| worker.core.value);
         cores
             .zip(&snapshot.workers)
             .enumerate()
-            .map(|(worker, (core, totals))| WorkerRow {
-                worker,
-                core,
-                utilisation: ratio(totals.busy_cycles, totals.busy_cycles + totals.idle_cycles),
-                busy_turns: totals.busy_turns,
-                idle_turns: totals.idle_turns,
-                rx_packets: totals.rx_packets,
-                handed_over: totals.handed_over,
+            .map(|(worker, (core, totals))| {
+                let now = self.loads.last_second(worker, cycles, totals);
+                let ever = load::since_start(cycles, totals);
+                WorkerRow {
+                    worker,
+                    core,
+                    utilisation: now.utilisation,
+                    utilisation_since_start: ever.utilisation,
+                    cycles_per_packet: now.cycles_per_packet,
+                    cycles_per_packet_since_start: ever.cycles_per_packet,
+                    stuck_ms: self
+                        .watchdog
+                        .stuck(worker)
+                        .map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
+                    busy_turns: totals.busy_turns,
+                    idle_turns: totals.idle_turns,
+                    rx_packets: totals.rx_packets,
+                    handed_over: totals.handed_over,
+                }
             })
             .collect()
     }
@@ -137,9 +152,4 @@ impl Control {
         }));
         rows
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a share to show, not to count with")]
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

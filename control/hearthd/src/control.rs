@@ -15,13 +15,15 @@ use crossbeam_channel::Receiver;
 use hearth_dataplane::{ControlPort, Counters, FromWorker, HeldPacket, PortId, TableWriter};
 use hearth_home_agent::{Action, Event, HomeAgent, SignallingPacket, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
 use crate::decisions::Draining;
 use crate::directory::Directory;
+use crate::follow::Follow;
 use crate::host_path::Tap;
 use crate::kernel::{Change, Kernel};
+use crate::load::Loads;
 use crate::lookups::Lookups;
 use crate::neighbours::Neighbours;
 use crate::routes::Routes;
@@ -29,6 +31,7 @@ use crate::sa_limits::SaLimits;
 use crate::server::Question;
 use crate::spi_horizon::SpiHorizon;
 use crate::wake::Waker;
+use crate::watchdog::{Incident, Watchdog};
 
 /// Messages taken from the workers, and frames from a TAP, before the others get their turn.
 const BATCH: usize = 64;
@@ -82,6 +85,9 @@ pub struct Control {
     pub(crate) clock: Option<(Instant, SystemTime)>,
     routes: Routes,
     pub(crate) actions: Vec<Action>,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) loads: Loads,
+    pub(crate) follow: Follow,
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
     housekept: Instant,
@@ -105,6 +111,9 @@ impl Control {
             clock: None,
             routes: Routes::default(),
             actions: Vec::new(),
+            watchdog: Watchdog::default(),
+            loads: Loads::default(),
+            follow: Follow::default(),
             unresolved: Vec::new(),
             last_packet: now,
             housekept: now,
@@ -128,6 +137,7 @@ impl Control {
                 self.sleep()?;
             }
         }
+        self.stop_following();
         Ok(())
     }
 
@@ -145,6 +155,7 @@ impl Control {
         while let Ok(question) = self.parts.questions.try_recv() {
             self.answer(question);
         }
+        self.follow();
         self.keep_house();
         Ok(packets > 0)
     }
@@ -239,6 +250,7 @@ impl Control {
             return;
         }
         self.housekept = instant;
+        self.watch_workers(instant);
         self.parts.tables.reclaim();
         self.retry_draining();
         self.follow_wall_clock();
@@ -253,6 +265,19 @@ impl Control {
         }
     }
 
+    fn watch_workers(&mut self, now: Instant) {
+        let counters = &self.parts.counters;
+        self.watchdog.look(now, counters.turns(), |incident| match incident {
+            Incident::Stuck { worker, silent } => {
+                error!(worker, ?silent, "the worker is stuck: it takes no turns");
+            }
+            Incident::Recovered { worker, silent } => {
+                info!(worker, ?silent, "the worker takes turns again");
+            }
+        });
+        self.loads.look(now, || (counters.cycles(), counters.snapshot().workers));
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         let elapsed = self.start.elapsed().as_millis();
         Timestamp::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
@@ -260,7 +285,7 @@ impl Control {
 
     /// Waits until a descriptor has something, but not past the next look at the rings.
     fn sleep(&self) -> io::Result<()> {
-        let drowsy = self.last_packet.elapsed() > DROWSY;
+        let drowsy = self.last_packet.elapsed() > DROWSY && !self.follow.is_on();
         let pause = if drowsy && !self.parts.config.busy_poll { SLEEP } else { NAP };
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos()) };
         let mut descriptors: Vec<PollFd<'_>> = self

@@ -118,6 +118,14 @@ impl Control {
         action: Action,
         record: &mut Option<Box<SaRecord>>,
     ) -> Result<(), Box<dyn Error>> {
+        // Traces and captures follow a mobile node to its next SA and home address.
+        self.follow.changed |= matches!(
+            action,
+            Action::Bind { .. }
+                | Action::Unbind { .. }
+                | Action::InstallSa(_)
+                | Action::RemoveSa(_)
+        );
         let Parts { tables, workers, macs, .. } = &mut self.parts;
         match action {
             Action::SendSignalling { spi, local, remote, next_header, payload } => {

@@ -11,15 +11,22 @@ use std::thread;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use hearth_api::follow::{CaptureRequest, TraceRequest};
 use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
+use crate::outlet::Inlet;
 use crate::wake::Waker;
 
 /// A question to the control thread; the answer goes back through the sender inside.
@@ -35,6 +42,54 @@ pub enum Question {
     Workers(oneshot::Sender<Vec<WorkerRow>>),
     /// All drop reasons.
     Drops(oneshot::Sender<Vec<DropRow>>),
+    /// A trace, as a stream of lines.
+    Trace(TraceRequest, Peer, oneshot::Sender<Result<Inlet, Refused>>),
+    /// A capture, as a stream of a pcapng file's octets.
+    Capture(CaptureRequest, Peer, oneshot::Sender<Result<Inlet, Refused>>),
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The user; `None` where the kernel does not say.
+    pub uid: Option<u32>,
+    /// The process.
+    pub pid: Option<i32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let credentials = stream.io().peer_cred().ok();
+        Self {
+            uid: credentials.map(|credentials| credentials.uid()),
+            pid: credentials.and_then(|credentials| credentials.pid()),
+        }
+    }
+}
+
+/// Why there is no stream, as the operator reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Something in the request is out of range.
+    Request(String),
+    /// What it names does not exist.
+    Unknown(String),
+    /// Another one is running.
+    Busy(String),
+    /// This daemon's own trouble.
+    Fault(String),
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, text) = match self {
+            Self::Request(text) => (StatusCode::BAD_REQUEST, text),
+            Self::Unknown(text) => (StatusCode::NOT_FOUND, text),
+            Self::Busy(text) => (StatusCode::CONFLICT, text),
+            Self::Fault(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
+        };
+        (status, text).into_response()
+    }
 }
 
 /// Questions that wait; a client beyond them gets 503.
@@ -60,7 +115,8 @@ pub fn serve(socket: &Path, waker: Waker) -> io::Result<Receiver<Question>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("api".into()).spawn(move || {
         let ended = runtime.block_on(async move {
-            axum::serve(UnixListener::from_std(listener)?, router(desk)).await
+            let service = router(desk).into_make_service_with_connect_info::<Peer>();
+            axum::serve(UnixListener::from_std(listener)?, service).await
         });
         if let Err(error) = ended {
             tracing::error!(%error, "the API ended");
@@ -76,6 +132,8 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::PORTS, get(|State(desk): State<Desk>| ask(desk, Question::Ports)))
         .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
+        .route(paths::TRACE, post(trace))
+        .route(paths::CAPTURE, post(capture))
         .with_state(desk)
 }
 
@@ -83,11 +141,45 @@ async fn ask<T: Serialize>(
     desk: Desk,
     question: impl FnOnce(oneshot::Sender<T>) -> Question,
 ) -> Result<Json<T>, StatusCode> {
+    put(desk, question).await.map(Json)
+}
+
+async fn trace(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<TraceRequest>,
+) -> Response {
+    let question = |sender| Question::Trace(request, peer, sender);
+    stream(put(desk, question).await, "application/x-ndjson")
+}
+
+async fn capture(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<CaptureRequest>,
+) -> Response {
+    let question = |sender| Question::Capture(request, peer, sender);
+    stream(put(desk, question).await, "application/x-pcapng")
+}
+
+fn stream(answer: Result<Result<Inlet, Refused>, StatusCode>, kind: &'static str) -> Response {
+    match answer {
+        Ok(Ok(inlet)) => ([(CONTENT_TYPE, kind)], Body::new(inlet)).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+/// Puts a question to the control thread and waits for the answer.
+async fn put<T>(
+    desk: Desk,
+    question: impl FnOnce(oneshot::Sender<T>) -> Question,
+) -> Result<T, StatusCode> {
     let (sender, answer) = oneshot::channel();
     desk.questions.try_send(question(sender)).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     desk.waker.wake();
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(Ok(rows)) => Ok(Json(rows)),
+        Ok(Ok(answer)) => Ok(answer),
         _ => Err(StatusCode::GATEWAY_TIMEOUT),
     }
 }
