@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 /// signature or structs changed between releases, goes through `hearth_*` in shim.c.
 const FUNCTIONS: &[&str] = &[
     "hearth_.*",
+    "rte_cryptodev_get_dev_id",
     "rte_dev_probe",
     "rte_dev_remove",
     "rte_eal_cleanup",
@@ -46,6 +47,7 @@ const FUNCTIONS: &[&str] = &[
 
 /// What is only ever seen behind a pointer; its layout is DPDK's own affair.
 const HANDLES: &[&str] = &[
+    "rte_crypto_op",
     "rte_device",
     "rte_fib",
     "rte_fib6",

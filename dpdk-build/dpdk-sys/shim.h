@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rte_cryptodev.h>
 #include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -171,6 +172,63 @@ enum hearth_pcapng_layout { HEARTH_PCAPNG_OPTIONS = 64 };
 int hearth_pcapng_write(struct hearth_pcapng *file, const struct rte_mbuf *packet,
 			struct rte_mempool *pool, uint32_t limit, uint16_t port, uint16_t queue,
 			uint64_t ns, enum hearth_direction direction, const char *comment);
+
+/* crypto devices */
+enum hearth_suite {
+	HEARTH_SUITE_NULL_SHA1,
+	HEARTH_SUITE_NULL_XCBC,
+	HEARTH_SUITE_3DES_SHA1,
+	HEARTH_SUITE_AES_SHA1,
+	HEARTH_SUITE_AES_XCBC,
+	HEARTH_SUITE_AES_GCM,
+};
+enum hearth_crypto_layout {
+	HEARTH_GCM_AAD = 8, /* a session of AES-GCM has one length */
+	HEARTH_CRYPTO_BURST = 32,
+};
+enum hearth_crypto_verdict {
+	HEARTH_CRYPTO_DONE,
+	HEARTH_CRYPTO_BAD_TAG,
+	HEARTH_CRYPTO_FAILED,
+};
+struct hearth_crypto_info {
+	const char *driver;
+	struct rte_device *device;
+	uint32_t max_queues;
+	uint8_t symmetric;
+};
+struct hearth_crypto_op {
+	const uint8_t *iv;
+	uint32_t iv_len;
+	uint32_t cipher_offset;
+	uint32_t cipher_len;
+	uint32_t auth_offset;
+	uint32_t auth_len;
+	uint32_t tag_offset; /* in the packet: where it goes, or stands to be verified */
+};
+int hearth_crypto_info(uint8_t dev, struct hearth_crypto_info *info);
+/* Configures the device and its queues and starts it. */
+int hearth_crypto_setup(uint8_t dev, uint16_t queues, uint32_t descriptors);
+void hearth_crypto_close(uint8_t dev, int started);
+int hearth_crypto_supports(uint8_t dev, enum hearth_suite suite);
+struct rte_mempool *hearth_crypto_session_pool(uint8_t dev, uint32_t sessions);
+/* The keys are as long as the suite's; a session of AES-GCM takes the 16 octets of the key. */
+void *hearth_crypto_session(uint8_t dev, struct rte_mempool *pool, enum hearth_suite suite,
+			    int encrypt, const uint8_t *cipher_key, const uint8_t *auth_key);
+void hearth_crypto_session_free(uint8_t dev, void *session);
+struct rte_mempool *hearth_crypto_op_pool(uint8_t dev, uint16_t queue, uint32_t ops);
+int hearth_crypto_op_alloc(struct rte_mempool *pool, struct rte_crypto_op **ops, uint16_t n);
+void hearth_crypto_op_free(struct rte_crypto_op *op);
+/* Makes an operation ready to be enqueued. */
+void hearth_crypto_fill(struct rte_crypto_op *op, enum hearth_suite suite, void *session,
+			struct rte_mbuf *mbuf, const struct hearth_crypto_op *what);
+/* Enqueues what the device takes; what it has finished or refused at once is marked as back.
+ * Returns how many of the first operations are no longer to be enqueued. */
+uint16_t hearth_crypto_enqueue(uint8_t dev, uint16_t queue, struct rte_crypto_op **ops, uint16_t n);
+/* Marks those that the device gives back; returns how many that were. */
+uint16_t hearth_crypto_dequeue(uint8_t dev, uint16_t queue);
+int hearth_crypto_is_back(const struct rte_crypto_op *op);
+enum hearth_crypto_verdict hearth_crypto_verdict(const struct rte_crypto_op *op);
 
 /* RCU by quiescent states */
 struct rte_rcu_qsbr *hearth_qsbr_create(uint32_t max_threads);

@@ -111,6 +111,7 @@ pub struct Eal {
 struct Inner {
     pools: Mutex<Vec<PoolPointer>>,
     ports: Mutex<Vec<u16>>,
+    crypto_devices: Mutex<Vec<u8>>,
 }
 
 /// A pool that lives until the EAL goes.
@@ -187,18 +188,35 @@ impl Eal {
 
     /// Notes that somebody owns the port; false if somebody does already.
     pub(crate) fn claim_port(&self, port: u16) -> bool {
-        let mut ports = self.inner.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = !ports.contains(&port);
-        if free {
-            ports.push(port);
-        }
-        free
+        claim(&self.inner.ports, port)
     }
 
     pub(crate) fn release_port(&self, port: u16) {
-        let mut ports = self.inner.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        ports.retain(|&claimed| claimed != port);
+        release(&self.inner.ports, port);
     }
+
+    /// Notes that somebody owns the crypto device; false if somebody does already.
+    pub(crate) fn claim_crypto_device(&self, device: u8) -> bool {
+        claim(&self.inner.crypto_devices, device)
+    }
+
+    pub(crate) fn release_crypto_device(&self, device: u8) {
+        release(&self.inner.crypto_devices, device);
+    }
+}
+
+fn claim<T: PartialEq>(claims: &Mutex<Vec<T>>, id: T) -> bool {
+    let mut claims = claims.lock().unwrap_or_else(PoisonError::into_inner);
+    let free = !claims.contains(&id);
+    if free {
+        claims.push(id);
+    }
+    free
+}
+
+fn release<T: PartialEq>(claims: &Mutex<Vec<T>>, id: T) {
+    let mut claims = claims.lock().unwrap_or_else(PoisonError::into_inner);
+    claims.retain(|claimed| *claimed != id);
 }
 
 impl Drop for Inner {

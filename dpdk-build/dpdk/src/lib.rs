@@ -15,6 +15,7 @@ pub mod eal;
 pub mod mb;
 
 mod burst;
+mod cryptodev;
 mod cycles;
 mod errno;
 mod fib;
@@ -31,6 +32,9 @@ mod reassembly;
 mod ring;
 
 pub use burst::{BURST, Burst};
+pub use cryptodev::{
+    CryptoConfig, CryptoDevice, CryptoError, CryptoQueue, CryptoSession, CryptoSuite, DeviceOp, Way,
+};
 pub use cycles::{prefetch, tsc};
 pub use eal::{Eal, EalError, EalOptions, LogLevel, ThreadRegistration};
 pub use errno::Errno;

@@ -21,3 +21,4 @@ pub use keys::{
 };
 pub use manager::{Arch, Completed, MultiBuffer, MultiBufferError, Rejected, Submission};
 pub use op::{Auth, Cipher, Op, OpError, Tag};
+pub(crate) use op::{Places, within};

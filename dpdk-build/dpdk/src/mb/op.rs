@@ -73,8 +73,8 @@ impl Auth<'_> {
     }
 }
 
-/// Where the octets of the tag go ([`Auth::tag_len`]). They are never compared here: the caller does that, in
-/// constant time.
+/// Where the octets of the tag go ([`Auth::tag_len`]). They are never compared here: the caller
+/// does that, in constant time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tag {
     /// Into the packet, at this offset in its data: to be sent.
@@ -122,51 +122,91 @@ pub enum OpError {
     /// The IV, the octets to encrypt or to authenticate, or the tag reach beyond the packet.
     #[error("a part of the operation reaches beyond the packet")]
     Range,
+    /// The session belongs to another queue of a crypto device.
+    #[error("the session belongs to another queue")]
+    Queue,
+    /// The queue of the crypto device is full.
+    #[error("the queue of the crypto device is full")]
+    Busy,
 }
 
 impl Op<'_> {
     /// Whether every part of the operation lies within the packet.
+    #[inline]
     pub(super) fn check(&self, mbuf: &Mbuf) -> Result<(), OpError> {
-        if !mbuf.is_contiguous() {
-            return Err(OpError::Segments);
-        }
         let gcm = self.cipher.is_gcm();
         if gcm != matches!(self.auth, Auth::Gcm) {
             return Err(OpError::Suite);
         }
+        let places = Places {
+            gcm,
+            block: self.cipher.block(),
+            iv_len: self.cipher.iv_len(),
+            tag_len: self.auth.tag_len(),
+            iv_offset: self.iv_offset,
+            cipher_offset: self.cipher_offset,
+            cipher_len: self.cipher_len,
+            auth_offset: self.auth_offset,
+            auth_len: self.auth_len,
+            tag: self.tag,
+        };
+        places.check(mbuf)
+    }
+}
+
+/// The places of an operation in its packet, whoever carries it out.
+pub(crate) struct Places {
+    /// Whether the IV is a nonce of AES-GCM in the private area.
+    pub(crate) gcm: bool,
+    /// Octets of the cipher's block, 0 without one.
+    pub(crate) block: usize,
+    pub(crate) iv_len: usize,
+    pub(crate) tag_len: usize,
+    pub(crate) iv_offset: u32,
+    pub(crate) cipher_offset: u32,
+    pub(crate) cipher_len: u32,
+    pub(crate) auth_offset: u32,
+    pub(crate) auth_len: u32,
+    pub(crate) tag: Tag,
+}
+
+impl Places {
+    #[inline]
+    pub(crate) fn check(&self, mbuf: &Mbuf) -> Result<(), OpError> {
+        if !mbuf.is_contiguous() {
+            return Err(OpError::Segments);
+        }
         let len = mbuf.len();
-        let block = self.cipher.block();
         let cipher_len = self.cipher_len as usize;
-        if block == 0 {
+        if self.block == 0 {
             if cipher_len != 0 {
                 return Err(OpError::CipherLength);
             }
         } else {
             // Block sizes are powers of two.
-            if cipher_len == 0 || cipher_len & (block - 1) != 0 {
+            if cipher_len == 0 || cipher_len & (self.block - 1) != 0 {
                 return Err(OpError::CipherLength);
             }
-            let iv_room = if gcm { META_SIZE } else { len };
-            if !within(self.iv_offset, self.cipher.iv_len(), iv_room)
+            let iv_room = if self.gcm { META_SIZE } else { len };
+            if !within(self.iv_offset, self.iv_len, iv_room)
                 || !within(self.cipher_offset, cipher_len, len)
             {
                 return Err(OpError::Range);
             }
         }
-        let tag_len = self.auth.tag_len();
         let tag_fits = match self.tag {
-            Tag::Packet(offset) => within(offset, tag_len, len),
-            Tag::Meta(offset) => within(offset, tag_len, META_SIZE),
+            Tag::Packet(offset) => within(offset, self.tag_len, len),
+            Tag::Meta(offset) => within(offset, self.tag_len, META_SIZE),
         };
         let auth_len = self.auth_len as usize;
-        if !tag_fits || (auth_len == 0 && !gcm) || !within(self.auth_offset, auth_len, len) {
+        if !tag_fits || (auth_len == 0 && !self.gcm) || !within(self.auth_offset, auth_len, len) {
             return Err(OpError::Range);
         }
         Ok(())
     }
 }
 
-const fn within(offset: u32, n: usize, len: usize) -> bool {
+pub(crate) const fn within(offset: u32, n: usize, len: usize) -> bool {
     // No overflow: `offset` is 32 bits wide and `n` at most that.
     offset as usize + n <= len
 }

@@ -20,11 +20,15 @@ use std::sync::OnceLock;
 
 use hearth_dpdk::{Burst, Eal, EalOptions, Mempool};
 
+/// A crypto device that the EAL makes when it starts.
+const CRYPTO_VDEV: &str = "crypto_aesni_mb_eal";
+
 /// The EAL of this process.
 fn eal() -> &'static Eal {
     static EAL: OnceLock<Eal> = OnceLock::new();
     EAL.get_or_init(|| {
-        let options = EalOptions { memory_mb: 1024, ..EalOptions::default() };
+        let vdevs = vec![CRYPTO_VDEV.to_owned()];
+        let options = EalOptions { memory_mb: 1024, vdevs, ..EalOptions::default() };
         Eal::init(&options).expect("DPDK starts without huge pages")
     })
 }

@@ -10,7 +10,7 @@ use super::{AuthKey, CipherKey, oracle};
 use crate::{all_back, pool};
 
 /// Cipher and integrity key of the five suites of RFC 6618 s.5.6.5, and of AES_128_GCM.
-const SUITES: [(&[u8], &[u8]); 6] = [
+pub(super) const SUITES: [(&[u8], &[u8]); 6] = [
     (&[], &[0x11; 20]),
     (&[], &[0x22; 16]),
     (b"first keysecond,third...", &[0x33; 20]),
@@ -21,13 +21,13 @@ const SUITES: [(&[u8], &[u8]); 6] = [
 
 /// One packet: header of 8 octets, IV, text, tag.
 #[derive(Debug, Clone)]
-struct Case {
-    suite: usize,
-    encrypt: bool,
-    blocks: usize,
-    seed: u8,
+pub(super) struct Case {
+    pub(super) suite: usize,
+    pub(super) encrypt: bool,
+    pub(super) blocks: usize,
+    pub(super) seed: u8,
     /// Take a finished packet out by force after this one.
-    flush: bool,
+    pub(super) flush: bool,
 }
 
 fn cases(triple_des: bool) -> impl Strategy<Value = Vec<Case>> {
@@ -40,7 +40,7 @@ fn cases(triple_des: bool) -> impl Strategy<Value = Vec<Case>> {
 }
 
 impl Case {
-    fn iv_len(&self) -> usize {
+    pub(super) fn iv_len(&self) -> usize {
         match SUITES[self.suite].0.len() {
             0 => 0,
             16 => 16,
@@ -48,11 +48,11 @@ impl Case {
         }
     }
 
-    fn is_gcm(&self) -> bool {
+    pub(super) fn is_gcm(&self) -> bool {
         SUITES[self.suite].1.is_empty()
     }
 
-    fn tag_len(&self) -> usize {
+    pub(super) fn tag_len(&self) -> usize {
         if self.is_gcm() { 16 } else { 12 }
     }
 
@@ -62,7 +62,7 @@ impl Case {
     }
 
     /// The packet before the operation.
-    fn before(&self) -> Vec<u8> {
+    pub(super) fn before(&self) -> Vec<u8> {
         let octets = 8 + self.iv_len() + self.len();
         (0..octets)
             .map(|i| (i * 31 + i / 7) as u8 ^ self.seed)
@@ -71,7 +71,7 @@ impl Case {
     }
 
     /// The packet in an mbuf, with the nonce of AES-GCM in the private area.
-    fn mbuf(&self, pool: &Mempool) -> Mbuf {
+    pub(super) fn mbuf(&self, pool: &Mempool) -> Mbuf {
         let mut mbuf = pool.alloc_with(&self.before()).expect("the lanes hold less than the pool");
         if self.is_gcm() {
             let nonce = [&SUITES[self.suite].0[16..], &mbuf.data()[8..16]].concat();
@@ -81,7 +81,7 @@ impl Case {
     }
 
     /// The packet after it, and the tag, by the twin.
-    fn after(&self) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn after(&self) -> (Vec<u8>, Vec<u8>) {
         let (ekey, ikey) = SUITES[self.suite];
         let (iv, text) = (8, 8 + self.iv_len());
         let end = text + self.len();
@@ -104,7 +104,7 @@ impl Case {
         (data, tag)
     }
 
-    fn op<'k>(&self, keys: &'k [(CipherKey, AuthKey)]) -> Op<'k> {
+    pub(super) fn op<'k>(&self, keys: &'k [(CipherKey, AuthKey)]) -> Op<'k> {
         let (cipher, auth) = &keys[self.suite];
         let [text, len] = [8 + self.iv_len(), self.len()].map(|n| n as u32);
         Op {

@@ -1,5 +1,6 @@
 //! ipsec-mb against the vectors of the RFCs, against openssl, and against the portable twin.
 
+mod device;
 mod gcm;
 mod mixed;
 mod oracle;
