@@ -97,6 +97,8 @@ pub struct Rig {
     pub tables: TableWriter,
     pub control: ControlPort,
     pub workers: Vec<Worker>,
+    /// How a worker is made to take a turn; a test may want to stand beside it.
+    pub turn: fn(&mut Worker) -> usize,
     counters: std::sync::Arc<Counters>,
     wires: Vec<Wire>,
     pool: Mempool,
@@ -142,7 +144,16 @@ impl Rig {
         }
         let Dataplane { workers, tables, control, counters } =
             Dataplane::new(eal, &config, ports, &pool).unwrap();
-        let mut rig = Self { tables, control, workers, counters, wires, pool, _alone: alone };
+        let mut rig = Self {
+            tables,
+            control,
+            workers,
+            turn: Worker::turn,
+            counters,
+            wires,
+            pool,
+            _alone: alone,
+        };
         rig.set_up_routes();
         rig
     }
@@ -184,7 +195,7 @@ impl Rig {
 
     /// Turns until a whole round finds nothing to do.
     pub fn turns(&mut self) {
-        while self.workers.iter_mut().map(Worker::turn).sum::<usize>() > 0 {}
+        while self.workers.iter_mut().map(self.turn).sum::<usize>() > 0 {}
     }
 
     pub fn mac(&self, port: PortId) -> [u8; 6] {
@@ -195,6 +206,12 @@ impl Rig {
     pub fn inject(&mut self, port: PortId, queue: usize, frame: &[u8]) {
         let mbuf = self.pool.alloc_with(frame).expect("an mbuf");
         self.wires[usize::from(port.0)].to_port[queue].push(mbuf).expect("room in the ring");
+    }
+
+    /// The same, where there is room; returns whether there was.
+    pub fn try_inject(&mut self, port: PortId, queue: usize, frame: &[u8]) -> bool {
+        let Some(mbuf) = self.pool.alloc_with(frame) else { return false };
+        self.wires[usize::from(port.0)].to_port[queue].push(mbuf).is_ok()
     }
 
     /// Sends an IP packet to the port's own MAC address, and lets the workers turn.

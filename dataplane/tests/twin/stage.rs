@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
-use hearth_dataplane::{PortId, Route, SaParameters};
+use hearth_dataplane::{PortId, Route, SaParameters, Worker};
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{Scope, SeqNo, Suite};
 
@@ -223,6 +223,12 @@ impl Stage {
             _ => self.bind(node),
         }
         self.twins.rig.reclaim();
+    }
+
+    /// Has every turn taken by this; for the test `quiet`.
+    #[allow(dead_code)]
+    pub fn watch(&mut self, turn: fn(&mut Worker) -> usize) {
+        self.twins.rig.turn = turn;
     }
 
     /// Plays so many packets; returns how many there were.

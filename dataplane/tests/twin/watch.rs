@@ -80,7 +80,7 @@ impl Twins {
             verdicts.push(self.model(input));
             self.give(input);
             if cuts.contains(&place) {
-                self.rig.workers.iter_mut().for_each(|worker| _ = worker.turn());
+                self.rig.workers.iter_mut().for_each(|worker| _ = (self.rig.turn)(worker));
             }
         }
         self.rig.turns();

@@ -1,0 +1,141 @@
+//! A worker's turn allocates nothing, takes no lock and makes no system call, whatever the packets.
+//!
+//! Three watchmen stand around every call of `Worker::turn`, in the thread that makes it: an
+//! allocator that counts (Rust's and, by interposition, C's `malloc`), the pthread locks, counted
+//! likewise, and the kernel, which is told to refuse every system call (syscall user dispatch). A
+//! lock of Rust's own shows by its `futex` when it is contended; no code of the turn has one.
+// All of it is test code; a panic is how it says no.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::cast_possible_truncation, clippy::too_many_lines)]
+#![allow(missing_docs, unreachable_pub, dead_code)]
+// The watchmen: an allocator, C symbols, a signal handler.
+#![allow(unsafe_code)]
+
+#[path = "../twin/build.rs"]
+mod build;
+#[path = "../twin/chance.rs"]
+mod chance;
+#[path = "../packets/codec.rs"]
+mod codec;
+#[path = "../twin/link_traffic.rs"]
+mod link_traffic;
+#[path = "../twin/model/mod.rs"]
+mod model;
+#[path = "../packets/rig.rs"]
+mod rig;
+#[path = "../twin/stage.rs"]
+mod stage;
+#[path = "../twin/traffic.rs"]
+mod traffic;
+#[path = "../twin/watch.rs"]
+mod watch;
+mod watchmen;
+
+use std::net::IpAddr;
+
+use hearth_dataplane::Worker;
+use hearth_wire::{Scope, Suite};
+use rig::{ACCESS, CN6, HOME, MobileNode, Rig};
+use stage::Stage;
+use watchmen::{Watch, Witness};
+
+/// Turns seen, and what they did that they must not do.
+fn watched_turn(worker: &mut Worker) -> usize {
+    let (handled, witness) = Watch::over(|| worker.turn());
+    assert_eq!(witness, Witness::default(), "in a turn of {handled} packets");
+    handled
+}
+
+/// The watchmen see what they are there for.
+fn the_watchmen_are_awake() {
+    let allocation = Watch::over(|| std::hint::black_box(Box::new(7)));
+    assert!(allocation.1.allocations > 0);
+    // SAFETY: a size like any other; the memory is freed below.
+    let memory = Watch::over(|| unsafe { std::hint::black_box(libc::malloc(24)) });
+    assert!(memory.1.allocations > 0);
+    // SAFETY: from malloc, and not used any more.
+    let freed = Watch::over(|| unsafe { libc::free(memory.0) });
+    assert!(freed.1.allocations > 0);
+    // SAFETY: without arguments, and it cannot fail.
+    let call = Watch::over(|| unsafe { libc::syscall(libc::SYS_gettid) });
+    assert_eq!(call.1.system_call, Some(libc::SYS_gettid as i32));
+    let mut mutex = libc::PTHREAD_MUTEX_INITIALIZER;
+    // SAFETY: a mutex of this thread's own.
+    let lock = Watch::over(|| unsafe {
+        libc::pthread_mutex_lock(&raw mut mutex);
+        libc::pthread_mutex_unlock(&raw mut mutex)
+    });
+    assert_eq!(lock.1.locks, 1);
+    assert_eq!(Watch::over(|| std::hint::black_box(3) + 4).1, Witness::default());
+}
+
+/// Everything that the twins compare, with the watchmen around every turn.
+fn traffic_of_all_kinds() {
+    for seed in 0..12 {
+        let mut stage = Stage::new(seed, 400);
+        stage.watch(watched_turn);
+        stage.play(10_000);
+        stage.finish();
+    }
+}
+
+/// Full rings, on every side: a port, signalling, the host, the other worker, 3DES.
+fn nobody_keeps_up() {
+    let mut rig = Rig::with(|config| {
+        config.workers = 2;
+        config.triple_des_budget = 4;
+    });
+    rig.turn = watched_turn;
+    let mut mn = rig.attach(MobileNode::usual());
+    let mut slow =
+        rig.attach(MobileNode::new(3, Suite::TripleDesEdeCbcSha, Scope::SignallingAndData, true));
+    let (up, down) = (rig.mac(ACCESS), rig.mac(HOME));
+    let away: IpAddr = CN6.into();
+    for number in 0..6000 {
+        let (port, frame) = match number / 1200 {
+            0 => (HOME, codec::ethernet(down, [2; 6], &codec::ip(away, mn.home6.into(), 17, b"x"))),
+            1 => {
+                let seq = mn.seq;
+                mn.seq += 1;
+                (ACCESS, codec::ethernet(up, [2; 6], &mn.sealed(&mn.plain(8, seq, 135, &[59; 8]))))
+            }
+            2 => (ACCESS, codec::ethernet([0xff; 6], [2; 6], &mn.inner6())),
+            3 => (ACCESS, codec::ethernet(up, [2; 6], &slow.data(&slow.inner6()))),
+            _ => (ACCESS, codec::ethernet(up, [2; 6], &mn.data(&mn.inner6()))),
+        };
+        rig.try_inject(port, 0, &frame);
+        if number % 4 == 3 {
+            (rig.turn)(&mut rig.workers[0]);
+        }
+        // The owner of both SAs is slower than the one that receives, and at last asleep.
+        if number % 40 == 39 && number < 4800 {
+            (rig.turn)(&mut rig.workers[1]);
+        }
+        if number % 1200 == 1199 {
+            rig.turns();
+            rig.received(ACCESS);
+            rig.received(HOME);
+            rig.events();
+        }
+    }
+    let drops = rig.drops();
+    for reason in [
+        "tx_full",
+        "host_ring_full",
+        "signalling_ring_full",
+        "handover_ring_full",
+        "triple_des_queue_full",
+    ] {
+        assert!(drops.contains_key(reason), "{reason}: {drops:?}");
+    }
+    rig.finish();
+}
+
+/// One test, so that nothing else runs in the process.
+#[test]
+fn a_turn_is_quiet() {
+    let _watch = Watch::set_up();
+    the_watchmen_are_awake();
+    traffic_of_all_kinds();
+    nobody_keeps_up();
+}
