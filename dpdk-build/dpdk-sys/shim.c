@@ -241,6 +241,7 @@ int hearth_eth_info(uint16_t port, struct hearth_eth_info *info)
 	info->max_tx_queues = dev.max_tx_queues;
 	info->min_mtu = dev.min_mtu;
 	info->max_mtu = dev.max_mtu;
+	info->min_rx_room = dev.min_rx_bufsize;
 	return 0;
 }
 

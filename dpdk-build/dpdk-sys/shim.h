@@ -119,6 +119,7 @@ struct hearth_eth_info {
 	uint32_t max_tx_queues;
 	uint32_t min_mtu;
 	uint32_t max_mtu;
+	uint32_t min_rx_room; /* smallest receive buffer, without headroom */
 };
 
 struct hearth_eth_conf {

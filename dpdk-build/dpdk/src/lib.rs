@@ -3,7 +3,8 @@
 //! It says who owns what, and nothing else: an [`Mbuf`] is freed when it is dropped, a [`Burst`]
 //! keeps what the NIC or a ring did not take, a queue has one owner, a table that workers read
 //! frees its slots after they have passed a quiescent point ([`Qsbr`]), and a packet that lies in
-//! a crypto lane belongs to the [`MultiBuffer`] until it comes back.
+//! a crypto lane belongs to the [`MultiBuffer`] until it comes back, one in a crypto device to its
+//! [`CryptoQueue`], and a fragment that waits for others to the [`Reassembly`].
 //!
 //! Order of life: [`Eal`] first and last. Every object holds it; the EAL is cleaned up when the
 //! last of them is gone and no mbuf is left outside its pool.

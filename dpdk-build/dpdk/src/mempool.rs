@@ -22,6 +22,10 @@ unsafe impl Send for Mempool {}
 unsafe impl Sync for Mempool {}
 
 impl Mempool {
+    /// Data room, headroom included, of mbufs that take a jumbo frame with an IP packet of 9000
+    /// octets and all headers of a tunnel.
+    pub const JUMBO: u16 = 9728;
+
     /// Makes a pool of `count` mbufs (2^n - 1 wastes no memory), each with `data_room` octets
     /// including the headroom, and a private area of [`META_SIZE`] octets. Every registered
     /// thread caches up to `cache` of them, which count as available.

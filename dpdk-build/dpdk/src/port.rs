@@ -285,6 +285,7 @@ const EMPTY_INFO: sys::hearth_eth_info = sys::hearth_eth_info {
     max_tx_queues: 0,
     min_mtu: 0,
     max_mtu: 0,
+    min_rx_room: 0,
 };
 
 const EMPTY_STATS: sys::hearth_eth_stats = sys::hearth_eth_stats {

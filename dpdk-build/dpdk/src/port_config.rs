@@ -17,7 +17,9 @@ pub struct PortConfig {
     pub rx_descriptors: u16,
     /// Descriptors of a transmit queue; rounded to what the driver allows.
     pub tx_descriptors: u16,
-    /// Largest IP packet in octets; the driver's own default if not given.
+    /// Largest IP packet in octets; the driver's own default if not given. Packets that are larger
+    /// than the pool's mbufs come in several segments ([`crate::Mbuf::linearize`]), where the port
+    /// can do that; jumbo frames need it, or a pool of [`crate::Mempool::JUMBO`].
     pub mtu: Option<u16>,
     /// Whether to receive packets for other MAC addresses.
     pub promiscuous: bool,
@@ -73,6 +75,14 @@ pub enum PortError {
         /// Largest.
         max: u32,
     },
+    /// The pool's mbufs are smaller than the driver takes.
+    #[error("the port needs mbufs with {needs} octets for data; those of its pool have {has}")]
+    Buffers {
+        /// Octets that the driver wants.
+        needs: u32,
+        /// Octets that there are.
+        has: u32,
+    },
     /// The port or a queue could not be set up.
     #[error("the port could not be set up: {0}")]
     Setup(Errno),
@@ -97,7 +107,11 @@ pub struct Offloads {
     pub tx_udp_checksum: bool,
     /// It spreads packets over the receive queues and says by which hash.
     pub rss: bool,
-    /// It takes packets in several segments.
+    /// It was asked to give packets that are larger than an mbuf in several segments. (net_pcap and
+    /// net_memif do so unasked.)
+    pub rx_segments: bool,
+    /// It takes packets in several segments. Without it those have to be put together before
+    /// ([`crate::Mbuf::linearize`]).
     pub tx_segments: bool,
 }
 
@@ -156,8 +170,13 @@ pub(crate) fn checked(
     }
     // Ethernet header, a VLAN tag and the frame check sequence around the largest packet.
     let frame = mtu.max(1500) as usize + 22;
-    if usize::from(pool.data_room()) < crate::HEADROOM + frame {
+    let room = usize::from(pool.data_room()).saturating_sub(crate::HEADROOM);
+    if room < frame {
         rx |= sys::HEARTH_OFFLOAD_RX_SCATTER;
+    }
+    let has = u32::try_from(room).unwrap_or(u32::MAX);
+    if has < info.min_rx_room {
+        return Err(PortError::Buffers { needs: info.min_rx_room, has });
     }
     let rss = config.rx_queues > 1;
     if rss {
@@ -182,6 +201,7 @@ pub(crate) fn offloads(conf: &sys::hearth_eth_conf) -> Offloads {
         tx_ip_checksum: conf.tx_offloads & sys::HEARTH_OFFLOAD_TX_IPV4_CKSUM != 0,
         tx_udp_checksum: conf.tx_offloads & sys::HEARTH_OFFLOAD_TX_UDP_CKSUM != 0,
         rss: conf.rss_types != 0 && conf.rx_offloads & sys::HEARTH_OFFLOAD_RX_RSS_HASH != 0,
+        rx_segments: conf.rx_offloads & sys::HEARTH_OFFLOAD_RX_SCATTER != 0,
         tx_segments: conf.tx_offloads & sys::HEARTH_OFFLOAD_TX_MULTI_SEGS != 0,
     }
 }

@@ -5,7 +5,8 @@
 //! What rte_ip_frag does with a set of fragments: it takes 8 at most, and gives a packet only out
 //! of fragments that join exactly. A set with an overlap, with a duplicate or with a ninth
 //! fragment is dropped as a whole (RFC 5722 s.3; RFC 8200 allows that for exact duplicates too);
-//! a fragment that comes after its packet was whole waits for its timeout.
+//! a fragment that comes after its packet was whole waits for its timeout. Fragments belong
+//! together by addresses and identification; under IPv4 not by protocol too.
 //! The checks that it leaves out are made here: that the headers lie within the packet, that all
 //! but the last fragment end on 8 octets, and that the whole is no longer than 65535.
 
@@ -73,7 +74,7 @@ unsafe impl Send for Reassembly {}
 
 impl Reassembly {
     /// A table for `flows` packets that wait for fragments at the same time, each with up to 8
-    /// fragments, for up to `timeout` cycles ([`crate::tsc`]) from the first that came. It takes
+    /// fragments and so up to 8 mbufs of the pool, for up to `timeout` cycles ([`crate::tsc`]) from the first that came. It takes
     /// 512 to 1024 octets of DPDK's heap per flow.
     ///
     /// # Errors

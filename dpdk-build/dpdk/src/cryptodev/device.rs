@@ -133,8 +133,9 @@ impl Drop for DeviceInner {
 }
 
 impl CryptoDevice {
-    /// Opens and starts the device of this name: a PCI address, or the first word of an option
-    /// in [`crate::EalOptions::vdevs`].
+    /// Opens and starts the device of this name: the first word of an option in
+    /// [`crate::EalOptions::vdevs`], or what the driver of a PCI device calls it
+    /// (`0000:3d:01.0_qat_sym`).
     ///
     /// # Errors
     /// [`CryptoError`]; the device is closed again then.
@@ -147,8 +148,8 @@ impl CryptoDevice {
     }
 
     /// Makes a device by an option string as in [`crate::EalOptions::vdevs`]
-    /// (`crypto_aesni_mb0`, `crypto_openssl0`), or takes a PCI device by its address, then opens
-    /// and starts it. It goes again when it is closed.
+    /// (`crypto_aesni_mb0`, `crypto_openssl0`), then opens and starts it. It goes again when it
+    /// is closed.
     ///
     /// # Errors
     /// [`CryptoError`].

@@ -138,6 +138,39 @@ fn a_frame_in_several_segments_is_linearized_into_the_jumbo_pool() {
     all_back(&small);
 }
 
+#[test]
+fn a_chain_passes_a_ring_port_as_it_is() {
+    let pool = pool("port_chain");
+    let (port, mut queues, _inject, mut collect) = ring_port(eal(), "chain", &pool);
+    assert!(port.offloads().tx_segments);
+    let mut chain = pool.alloc_with(&[1; 20]).expect("an mbuf");
+    chain.append_chain(pool.alloc_with(&[2; 30]).expect("an mbuf")).expect("two segments");
+    let mut burst = Burst::<4>::new();
+    burst.push(chain).expect("room");
+    assert_eq!(queues.tx[0].send(&mut burst), 1);
+    assert_eq!(collect.receive(&mut burst), 1);
+    let lens: Vec<_> = burst[0].segment_data().map(<[u8]>::len).collect();
+    assert_eq!((lens, burst[0].len()), (vec![20, 30], 50));
+    drop(burst);
+    all_back(&pool);
+}
+
+#[test]
+fn a_jumbo_mtu_is_set_where_the_port_allows_it() {
+    let small = pool("port_mtu");
+    let jumbo = Mempool::new(eal(), "port_mtu_jumbo", 15, 0, Mempool::JUMBO).expect("a pool");
+    let config = PortConfig { mtu: Some(9000), ..PortConfig::default() };
+    for (pool, device) in [(&small, "net_null8"), (&jumbo, "net_null9")] {
+        let (port, _queues) = Port::attach(eal(), device, &config, pool).expect("a null device");
+        assert_eq!(port.mtu().expect("an MTU"), 9000);
+    }
+    let (rx, tx) = (spsc_ring(eal(), "mtu_rx", 8), spsc_ring(eal(), "mtu_tx", 8));
+    let ((_inject, rx), (tx, _collect)) = (rx.expect("a ring"), tx.expect("a ring"));
+    let tiny = Mempool::new(eal(), "port_tiny", 15, 0, 1024).expect("a pool");
+    let (port, _queues) = Port::from_rings(eal(), "tiny", vec![rx], vec![tx], &tiny).expect("one");
+    assert!(port.offloads().rx_segments, "1500 octets do not fit its mbufs");
+}
+
 /// Runs `ip` with these words in this thread's namespace.
 fn ip(words: &str) {
     let status = Command::new("ip").args(words.split_whitespace()).status().expect("iproute2");
@@ -192,5 +225,17 @@ fn frames_cross_a_veth_between_two_af_packet_ports() {
         frame[5] += 1;
     }
     assert!(port0.stats().expect("counters").tx_packets >= 1);
+
+    // net_af_packet copies the segments of a chain into one frame.
+    assert!(port0.offloads().tx_segments);
+    frame[5] += 1;
+    let mut chain = pool.alloc_with(&frame[..100]).expect("an mbuf");
+    for part in frame[100..].chunks(700) {
+        chain.append_chain(pool.alloc_with(part).expect("an mbuf")).expect("few segments");
+    }
+    let mut burst = Burst::<4>::new();
+    burst.push(chain).expect("room");
+    assert_eq!(queues0.tx[0].send(&mut burst), 1);
+    assert_eq!(wait_for(&mut queues1.rx[0], &frame[..14]), frame);
     all_back(&pool);
 }
