@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::missing::MissingSpis;
 use crate::table::shared::Tables;
 use crate::table::writer::{TableWriter, WriterParts};
-use crate::watch::Shared;
+use crate::watch::{Shared, Watch};
 use crate::worker::{Worker, WorkerParts};
 
 /// Packets that a ring between workers, or from or to control, holds.
@@ -27,6 +27,12 @@ pub struct PortSetup {
     pub mtu: u16,
     /// Its queues: one transmit queue per worker; receive queues are dealt out to the workers.
     pub queues: Queues,
+}
+
+impl PortSetup {
+    fn dpdk_number(&self) -> u16 {
+        self.queues.tx.first().map_or(0, TxQueue::port)
+    }
 }
 
 /// The workers, the tables' writer, control's end of the rings, and the counters.
@@ -73,10 +79,9 @@ impl Dataplane {
         let many = |part: &str| mpsc_ring(eal, &format!("{name}_{part}"), RING_SIZE).map_err(ring);
         let (to_signalling, signalling) = many("sig")?;
         let (to_host, host) = many("host")?;
-        let (_copies, captured) =
+        let (copies, captured) =
             mpsc_ring(eal, &format!("{name}_copy"), capture::RING_SIZE).map_err(ring)?;
-        let dpdk_ports =
-            ports.iter().map(|port| port.queues.tx.first().map_or(0, TxQueue::port)).collect();
+        let dpdk_ports = ports.iter().map(PortSetup::dpdk_number).collect();
         let watched = Arc::new(Shared::new(config.service));
         let inboxes = (0..config.workers)
             .map(|worker| many(&format!("w{worker}")))
@@ -104,23 +109,23 @@ impl Dataplane {
                 peers: peers.clone(),
                 signalling: to_signalling.clone(),
                 host: to_host.clone(),
+                watch: Watch::new(Arc::clone(&watched), copies.clone(), index),
             })?);
         }
-        let capture = CaptureReader::new(CaptureReaderParts {
-            shared: Arc::clone(&watched),
-            ring: captured,
-            eal: eal.clone(),
-            pool: (format!("{name}_cap"), pool.data_room()),
-            dpdk_ports,
-        });
         let control = ControlPort::new(ControlPortParts {
             pool: pool.clone(),
             to_workers: control_rings,
             signalling,
             host,
             missing,
+            capture: CaptureReader::new(CaptureReaderParts {
+                shared: Arc::clone(&watched),
+                ring: captured,
+                eal: eal.clone(),
+                pool: (format!("{name}_cap"), pool.data_room()),
+                dpdk_ports,
+            }),
             watched,
-            capture,
         });
         Ok(Self { workers, tables: writer, control, counters })
     }

@@ -32,7 +32,6 @@ mod stage;
 mod table;
 pub mod trace;
 mod view;
-#[allow(dead_code)]
 mod watch;
 mod work;
 pub mod worker;

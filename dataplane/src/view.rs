@@ -16,6 +16,8 @@ use crate::table::fib::Target;
 use crate::table::neighbour::{self, KEY_LEN};
 use crate::table::next_hop::NeighbourIndex;
 use crate::table::shared::Tables;
+use crate::trace::{TraceId, Verdict};
+use crate::watch::Watch;
 
 /// The part of a worker that its stages only read.
 pub(crate) struct View {
@@ -32,18 +34,25 @@ pub(crate) struct View {
     pub(crate) peers: Vec<SharedRingProducer>,
     pub(crate) signalling: SharedRingProducer,
     pub(crate) host: SharedRingProducer,
+    pub(crate) watch: Watch,
 }
 
 impl View {
     /// Stops a packet. Every packet that stops comes through here, once.
-    pub(crate) fn drop(&self, mbuf: Mbuf, reason: DropReason) {
+    pub(crate) fn drop(&self, mut mbuf: Mbuf, reason: DropReason) {
         self.counters.stopped(reason);
+        if self.watch.is_on() {
+            self.watch.ends(&mut mbuf, Verdict::Dropped(reason));
+        }
         drop(mbuf);
     }
 
     /// Hands a packet to the worker that owns its SA.
     pub(crate) fn hand_over(&self, owner: usize, note: Note, mut mbuf: Mbuf) {
         note.store(&mut mbuf);
+        if self.watch.is_on() {
+            self.watch.leaves(&mbuf, Verdict::HandedOver(owner));
+        }
         let refused = match self.peers.get(owner) {
             Some(ring) => ring.push(mbuf).err(),
             None => Some(mbuf),
@@ -58,15 +67,17 @@ impl View {
     pub(crate) fn to_host(&self, port: PortId, mut mbuf: Mbuf) {
         Note::Host { port }.store(&mut mbuf);
         let octets = mbuf.len();
-        match self.host.push(mbuf) {
-            Ok(()) => self.counters.to_host.add(octets),
-            Err(mbuf) => self.drop(mbuf, DropReason::HostRingFull),
+        if self.give(&self.host, mbuf, Verdict::ToKernel, DropReason::HostRingFull) {
+            self.counters.to_host.add(octets);
         }
     }
 
     /// Lets control find a neighbour's MAC address.
     pub(crate) fn to_resolve(&self, port: PortId, next_hop: IpAddr, mut mbuf: Mbuf) {
         Note::Unresolved { port, next_hop }.store(&mut mbuf);
+        if self.watch.is_on() {
+            self.watch.leaves(&mbuf, Verdict::ToResolve);
+        }
         match self.host.push(mbuf) {
             Ok(()) => self.counters.unresolved.add(1),
             Err(mbuf) => self.drop(mbuf, DropReason::HostRingFull),
@@ -76,9 +87,36 @@ impl View {
     /// Gives signalling to control.
     pub(crate) fn to_control(&self, note: Note, mut mbuf: Mbuf) {
         note.store(&mut mbuf);
-        match self.signalling.push(mbuf) {
-            Ok(()) => self.counters.signalling_in.add(1),
-            Err(mbuf) => self.drop(mbuf, DropReason::SignallingRingFull),
+        let full = DropReason::SignallingRingFull;
+        if self.give(&self.signalling, mbuf, Verdict::ToHomeAgent, full) {
+            self.counters.signalling_in.add(1);
+        }
+    }
+
+    /// Gives a packet to control for good; whether control's ring took it.
+    fn give(
+        &self,
+        ring: &SharedRingProducer,
+        mut mbuf: Mbuf,
+        verdict: Verdict,
+        full: DropReason,
+    ) -> bool {
+        let on = self.watch.is_on();
+        let id = if on { self.watch.lift(&mut mbuf) } else { TraceId::NONE };
+        match ring.push(mbuf) {
+            Ok(()) => {
+                if on {
+                    self.watch.ended(id, verdict);
+                }
+                true
+            }
+            Err(mut mbuf) => {
+                if on {
+                    id.store(&mut mbuf);
+                }
+                self.drop(mbuf, full);
+                false
+            }
         }
     }
 

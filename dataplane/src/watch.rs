@@ -114,7 +114,8 @@ impl Watch {
     pub(crate) fn control_sent(&self, burst: &mut Burst) {
         for mbuf in burst.iter_mut() {
             match Note::load(mbuf) {
-                Some(Note::Signalling { spi, .. }) => {
+                Some(note @ Note::Signalling { spi, .. }) => {
+                    self.signalling(Way::Out, &note, mbuf.data());
                     let facts = Facts::of_content(mbuf.len());
                     self.begin(mbuf, (Stage::FromControl, None), facts, Some(spi));
                 }
@@ -132,7 +133,7 @@ impl Watch {
 
     /// Packets that start with their IP header come to a stage.
     #[cold]
-    pub(crate) fn passes<'m>(&self, stage: Stage, mbufs: impl Iterator<Item = &'m Mbuf>) {
+    pub(crate) fn passes<'m>(&self, stage: Stage, mbufs: impl IntoIterator<Item = &'m Mbuf>) {
         for mbuf in mbufs {
             self.at(mbuf, (stage, None));
         }
@@ -163,25 +164,35 @@ impl Watch {
 
     /// An inner packet passed the verdicts, or is about to be encrypted.
     #[cold]
-    pub(crate) fn decrypted(&self, way: Way, mbuf: &Mbuf, spi: Spi) {
+    pub(crate) fn decrypted(&self, way: Way, mbuf: &Mbuf, spi: Option<Spi>) {
         if self.captures(CaptureStage::Decrypted) {
             let facts = Facts::of_packet(mbuf.data(), &self.shared.service);
-            self.copy(&original(CaptureStage::Decrypted, way, mbuf), &facts, Some(spi));
+            self.copy(&original(CaptureStage::Decrypted, way, mbuf), &facts, spi);
         }
     }
 
-    /// The content of a PType 8 packet passed the verdicts, or is about to be encrypted. It has no
-    /// IP header; the copy gets one of IPv6 with the outer addresses.
+    /// A PType 8 packet passed the verdicts, or is about to be encrypted; `note` says where in
+    /// `octets` its content stands. It has no IP header: the copy gets one of IPv6 with the
+    /// outer addresses.
     #[cold]
-    pub(crate) fn signalling(&self, way: Way, content: &[u8], told: Signalling) {
+    pub(crate) fn signalling(&self, way: Way, note: &Note, octets: &[u8]) {
+        let Note::Signalling { spi, local, remote, next_header, payload: (offset, len) } = note
+        else {
+            return;
+        };
+        let (offset, len) = (usize::from(*offset), usize::from(*len));
+        let Some(content) = octets.get(offset..offset + len) else { return };
         if !self.captures(CaptureStage::Decrypted) {
             return;
         }
-        let Signalling { spi, next_header, from, to } = told;
+        let (from, to) = match way {
+            Way::In => (remote.ip(), local.ip()),
+            Way::Out => (local.ip(), remote.ip()),
+        };
         let mut header = [0; IPV6_LEN];
         header[0] = 0x60;
-        header[4..6].copy_from_slice(&len16(content.len()).to_be_bytes());
-        header[6] = next_header;
+        header[4..6].copy_from_slice(&len16(len).to_be_bytes());
+        header[6] = *next_header;
         header[7] = 64;
         header[8..24].copy_from_slice(&mapped(from));
         header[24..].copy_from_slice(&mapped(to));
@@ -194,7 +205,7 @@ impl Watch {
             packet: Packet::Part(content),
         };
         let facts = Facts::of_packet(&header, &self.shared.service);
-        self.copy(&original, &facts, Some(spi));
+        self.copy(&original, &facts, Some(*spi));
     }
 
     /// Frames are about to be offered to a port.
@@ -204,10 +215,9 @@ impl Watch {
         for (mbuf, place) in burst.iter_mut().zip(&mut ids) {
             let facts = Facts::of_frame(mbuf.data(), &self.shared.service);
             self.copy_frame(Way::Out, port, mbuf, &facts);
-            if let Some(id) = self.id(mbuf) {
-                self.shared.trace.at(self.worker, id, (Stage::Transmit, Some(port)), facts);
-                TraceId::NONE.store(mbuf);
-                *place = id;
+            *place = self.lift(mbuf);
+            if *place != TraceId::NONE {
+                self.shared.trace.at(self.worker, *place, (Stage::Transmit, Some(port)), facts);
             }
         }
         Sending(ids)
@@ -217,9 +227,7 @@ impl Watch {
     #[cold]
     pub(crate) fn sent(&self, offered: &Sending, sent: usize, refused: &mut Burst) {
         let (taken, rest) = offered.0.split_at(sent.min(BURST));
-        for id in taken.iter().filter(|id| **id != TraceId::NONE) {
-            self.shared.trace.became(self.worker, *id, Verdict::Sent);
-        }
+        taken.iter().for_each(|id| self.ended(*id, Verdict::Sent));
         for (mbuf, id) in refused.iter_mut().zip(rest) {
             id.store(mbuf);
         }
@@ -239,6 +247,22 @@ impl Watch {
         if let Some(id) = self.id(mbuf) {
             self.shared.trace.became(self.worker, id, verdict);
             TraceId::NONE.store(mbuf);
+        }
+    }
+
+    /// Takes the packet's number away before its buffer goes to somebody else.
+    #[cold]
+    pub(crate) fn lift(&self, mbuf: &mut Mbuf) -> TraceId {
+        let id = self.id(mbuf).unwrap_or(TraceId::NONE);
+        TraceId::NONE.store(mbuf);
+        id
+    }
+
+    /// The way of a packet whose number was taken away has ended.
+    #[cold]
+    pub(crate) fn ended(&self, id: TraceId, verdict: Verdict) {
+        if id != TraceId::NONE {
+            self.shared.trace.became(self.worker, id, verdict);
         }
     }
 
@@ -294,17 +318,6 @@ impl Watch {
             capture.failed();
         }
     }
-}
-
-/// What is known of a PType 8 packet beside its content.
-#[derive(Clone, Copy)]
-pub(crate) struct Signalling {
-    pub(crate) spi: Spi,
-    pub(crate) next_header: u8,
-    /// Outer source.
-    pub(crate) from: IpAddr,
-    /// Outer destination.
-    pub(crate) to: IpAddr,
 }
 
 /// Numbers of frames that were offered to a port.

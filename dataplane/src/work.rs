@@ -236,7 +236,11 @@ impl PortTx {
             return;
         }
         let offered: usize = self.waiting.iter().map(Mbuf::len).sum();
+        let watched = view.watch.is_on().then(|| view.watch.sends(port, &mut self.waiting));
         let sent = self.queue.send(&mut self.waiting);
+        if let Some(watched) = watched {
+            view.watch.sent(&watched, sent, &mut self.waiting);
+        }
         let refused: usize = self.waiting.iter().map(Mbuf::len).sum();
         if let Some(flows) = view.counters.ports.get(usize::from(port.0)) {
             flows.tx.add_many(sent as u64, (offered - refused) as u64);

@@ -17,6 +17,7 @@ use crate::stage::{egress, forward, receive, settle, tunnel_in, tunnel_out};
 use crate::table::shared::Tables;
 use crate::table::writer::TableWriter;
 use crate::view::View;
+use crate::watch::Watch;
 use crate::work::{Lanes, Work, WorkParts};
 
 /// Empty turns before a worker starts to sleep.
@@ -67,6 +68,7 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) peers: Vec<SharedRingProducer>,
     pub(crate) signalling: SharedRingProducer,
     pub(crate) host: SharedRingProducer,
+    pub(crate) watch: Watch,
 }
 
 impl Worker {
@@ -85,6 +87,7 @@ impl Worker {
             peers: parts.peers,
             signalling: parts.signalling,
             host: parts.host,
+            watch: parts.watch,
         };
         let work = Work::new(WorkParts {
             tx: parts.queues.tx,
@@ -134,6 +137,7 @@ impl Worker {
     /// waits.
     pub fn turn(&mut self) -> usize {
         let start = clock::now();
+        self.view.watch.look();
         let waited = self.work.begin(&self.view, start);
         if waited > 0 {
             Self::stages(&self.view, &mut self.work);
@@ -180,6 +184,9 @@ impl Worker {
                 receive::from_wire(&self.view, &mut self.work, *port, &mut self.burst);
                 self.process();
             }
+        }
+        if received > 0 {
+            self.view.counters.taken_in.add(received as u64);
         }
         received
     }

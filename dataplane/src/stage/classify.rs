@@ -79,6 +79,16 @@ pub(crate) enum Content {
     Protected { ptype: PType, spi: Spi, seq: SeqNo },
 }
 
+impl Content {
+    /// The SA it travels under.
+    pub(crate) const fn spi(&self) -> Option<Spi> {
+        match self {
+            Self::Plain => None,
+            Self::Protected { spi, .. } => Some(*spi),
+        }
+    }
+}
+
 /// What classification knows of the port and the box.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Receiver<'a> {

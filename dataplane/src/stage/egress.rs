@@ -6,12 +6,16 @@ use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
 use crate::stage::host::write_ethernet;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
+use crate::trace::Stage;
 use crate::view::View;
 use crate::work::{Outgoing, Work};
 
 /// Sends the packets of the lane.
 pub(crate) fn send(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.outgoing);
+    if view.watch.is_on() {
+        view.watch.passes(Stage::Egress, lane.iter().map(|packet| &packet.mbuf));
+    }
     for Outgoing { mbuf, hop } in lane.drain(..) {
         match hop {
             NextHop::Neighbour(neighbour) => to_neighbour(view, work, mbuf, neighbour),

@@ -17,6 +17,9 @@ use crate::work::{Downlink, Outgoing, Routed, Via, Work};
 /// Routes the packets of the lane, a chunk at a time.
 pub(crate) fn route(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.routed);
+    if view.watch.is_on() {
+        view.watch.forwards(lane.iter_mut().map(|packet| &mut packet.mbuf));
+    }
     while !lane.is_empty() {
         let count = lane.len().min(BURST);
         let found = look_up(view, lane.get(..count).unwrap_or_default());

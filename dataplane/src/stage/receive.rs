@@ -19,6 +19,9 @@ const LINES_AHEAD: usize = 3;
 
 /// Sorts a burst of frames that a port received.
 pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut Burst) {
+    if view.watch.is_on() {
+        view.watch.received(port, burst);
+    }
     let (packets, mut octets) = (burst.len(), 0);
     burst.iter().for_each(|mbuf| mbuf.prefetch_received(LINES_AHEAD));
     let mac = view.own_mac(port).unwrap_or_default();
@@ -112,6 +115,9 @@ pub(crate) fn from_peers(view: &View, work: &mut Work, burst: &mut Burst) {
 
 /// Sorts what control sent.
 pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
+    if view.watch.is_on() {
+        view.watch.control_sent(burst);
+    }
     for mbuf in burst.drain() {
         match Note::load(&mbuf) {
             Some(Note::Signalling { spi, local, remote, next_header, .. }) => {

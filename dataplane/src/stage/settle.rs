@@ -7,6 +7,7 @@ use hearth_dpdk::{BURST, Mbuf};
 use hearth_wire::frame::{FrameError, PType, protected_layout, read_trailer};
 use hearth_wire::{Scope, Spi, Suite};
 
+use crate::capture;
 use crate::crypto::engine::{Job, Rule};
 use crate::drop_reason::DropReason;
 use crate::layout::{len16, proto};
@@ -16,6 +17,7 @@ use crate::sa::replay::Replay;
 use crate::sa::slot::BindingIndex;
 use crate::stage::classify::{Content, Envelope};
 use crate::stage::inner;
+use crate::trace::Stage;
 use crate::table::binding::BindingEntry;
 use crate::table::next_hop::NextHop;
 use crate::view::View;
@@ -23,16 +25,24 @@ use crate::work::{Outgoing, Routed, Via, Work};
 
 /// Takes up to a burst out of the lanes; returns how many came.
 pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
-    let mut settled = 0;
+    let (mut settled, watched) = (0, view.watch.is_on());
+    let sealed = work.lanes.outgoing.len();
     while settled < BURST
         && let Some(done) = work.engine.next(rule)
     {
         settled += 1;
+        if watched {
+            view.watch.passes(Stage::Settle, [&done.mbuf]);
+        }
         match done.job {
             _ if !done.ok => view.drop(done.mbuf, DropReason::CryptoFailed),
             Job::Outbound { hop } => outbound(work, done.mbuf, hop),
             Job::Inbound { sa, envelope } => inbound(view, work, done.mbuf, sa, &envelope),
         }
+    }
+    if watched {
+        let sealed = work.lanes.outgoing.iter().skip(sealed);
+        sealed.for_each(|packet| view.watch.protected(capture::Way::Out, &packet.mbuf));
     }
     work.settled += settled;
     settled
@@ -58,9 +68,17 @@ fn inbound(view: &View, work: &mut Work, mut mbuf: Mbuf, sa: u32, envelope: &Env
     match judge(view, &mut mbuf, sa, envelope) {
         Ok(Verdict::Data(len)) => {
             view.counters.uplink.add(len.into());
+            if view.watch.is_on() {
+                view.watch.decrypted(capture::Way::In, &mbuf, envelope.content.spi());
+            }
             work.lanes.routed.push(Routed { mbuf, via: Via::Inside });
         }
-        Ok(Verdict::Signalling(note)) => view.to_control(note, mbuf),
+        Ok(Verdict::Signalling(note)) => {
+            if view.watch.is_on() {
+                view.watch.signalling(capture::Way::In, &note, mbuf.data());
+            }
+            view.to_control(note, mbuf);
+        }
         Err(reason) => view.drop(mbuf, reason),
     }
 }

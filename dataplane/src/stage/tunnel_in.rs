@@ -6,6 +6,7 @@ use hearth_dpdk::{Mbuf, Op, Tag};
 use hearth_wire::frame::{FrameError, FrameHeader, PType, ProtectedLayout, protected_layout};
 use hearth_wire::{Cipher, Scope, SeqNo, Spi};
 
+use crate::capture::Way;
 use crate::crypto::engine::Job;
 use crate::drop_reason::DropReason;
 use crate::layout::{Ip, len32};
@@ -14,17 +15,24 @@ use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
 use crate::stage::classify::{Content, Envelope};
 use crate::stage::inner;
+use crate::trace::Stage;
 use crate::view::View;
 use crate::work::{Routed, Via, Work};
 
 /// PType 0: the sender is found by the inner source address.
 pub(crate) fn plain(view: &View, work: &mut Work) {
     let Work { lanes, .. } = work;
+    if view.watch.is_on() {
+        view.watch.passes(Stage::TunnelIn, lanes.plain.iter().map(|(mbuf, _)| mbuf));
+    }
     for (mut mbuf, envelope) in lanes.plain.drain(..) {
         match admit_plain(view, &mut mbuf, &envelope) {
             Ok(ip) => {
                 view.counters.uplink.add(ip.total_len.into());
                 view.counters.uplink_plain.add(ip.total_len.into());
+                if view.watch.is_on() {
+                    view.watch.decrypted(Way::In, &mbuf, None);
+                }
                 lanes.routed.push(Routed { mbuf, via: Via::Inside });
             }
             Err(reason) => view.drop(mbuf, reason),
@@ -56,6 +64,9 @@ fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, 
 /// PType 1 and 8: SPI look-up, scope, replay look; then the packet goes into the lanes.
 pub(crate) fn protected(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.protected);
+    if view.watch.is_on() {
+        view.watch.passes(Stage::TunnelIn, lane.iter().map(|(mbuf, _)| mbuf));
+    }
     for (mbuf, envelope) in lane.drain(..) {
         if let Content::Protected { ptype, spi, seq } = envelope.content {
             match look(view, ptype, spi, seq, &envelope) {
@@ -117,6 +128,9 @@ fn submit(
     envelope: Envelope,
     layout: ProtectedLayout,
 ) {
+    if view.watch.is_on() {
+        view.watch.protected(Way::In, &mbuf);
+    }
     // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
     // epochs whose jobs have left the lanes (`Worker::quiesce`).
     let keys = unsafe { sa.slot.keys(Direction::Inbound) };

@@ -11,6 +11,7 @@ use hearth_wire::suite::ICV_LEN;
 use hearth_wire::{Cipher, Scope, Spi};
 use zerocopy::IntoBytes;
 
+use crate::capture;
 use crate::crypto::engine::Job;
 use crate::drop_reason::DropReason;
 use crate::layout::{IPV6_LEN, UDP_LEN, decrement_hop_limit, len16, len32, proto};
@@ -21,6 +22,7 @@ use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
 use crate::table::binding::BindingEntry;
 use crate::table::next_hop::{self, NextHop, Way};
+use crate::trace::Stage;
 use crate::view::View;
 use crate::work::{Downlink, Outgoing, Routed, Via, Work};
 
@@ -32,6 +34,9 @@ pub(crate) fn encapsulate(view: &View, work: &mut Work) {
         }
     }
     let mut lane = core::mem::take(&mut work.lanes.downlink);
+    if view.watch.is_on() {
+        view.watch.passes(Stage::TunnelOut, lane.iter().map(|packet| &packet.mbuf));
+    }
     for packet in lane.drain(..) {
         match view.tables.bindings.entry(packet.binding) {
             Some(binding) => downlink(view, work, packet, binding),
@@ -63,6 +68,9 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
     }
     if !from_host && !decrement_hop_limit(mbuf.data_mut()) {
         return view.drop(mbuf, DropReason::HopLimit);
+    }
+    if view.watch.is_on() {
+        view.watch.decrypted(capture::Way::Out, &mbuf, Some(binding.spi));
     }
     let hop = outer_hop(view, work, index, binding);
     let Some((next_header, traffic_class)) = version_and_class(mbuf.data()) else {
