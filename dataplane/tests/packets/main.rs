@@ -7,6 +7,7 @@
 
 mod codec;
 mod envelope;
+mod floods;
 mod forwarding;
 mod host;
 mod inner;
