@@ -1,10 +1,10 @@
-//! Generates the bindings from the headers that pkg-config names, and compiles `shim.c`.
+//! Generates the bindings from the headers that pkg-config names, and compiles the shims.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// DPDK's own functions that are called without a shim. Everything inline, everything whose
-/// signature or structs changed between releases, goes through `hearth_*` in shim.c.
+/// signature or structs changed between releases, goes through `hearth_*` in the shims.
 const FUNCTIONS: &[&str] = &[
     "hearth_.*",
     "rte_cryptodev_get_dev_id",
@@ -45,6 +45,9 @@ const FUNCTIONS: &[&str] = &[
     "rte_version",
 ];
 
+/// The bodies of what `shim.h` declares.
+const SHIMS: &[&str] = &["shim.c", "ip_frag.c", "pcapng.c", "cryptodev.c"];
+
 /// What is only ever seen behind a pointer; its layout is DPDK's own affair.
 const HANDLES: &[&str] = &[
     "rte_crypto_op",
@@ -59,8 +62,9 @@ const HANDLES: &[&str] = &[
 ];
 
 fn main() -> ExitCode {
-    println!("cargo:rerun-if-changed=shim.c");
-    println!("cargo:rerun-if-changed=shim.h");
+    for file in ["shim.h"].iter().chain(SHIMS) {
+        println!("cargo:rerun-if-changed={file}");
+    }
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -81,7 +85,7 @@ fn build() -> Result<(), String> {
     let cflags = cflags()?;
 
     let mut shim = cc::Build::new();
-    shim.file("shim.c").opt_level(3).std("gnu11").warnings(true).extra_warnings(true);
+    shim.files(SHIMS).opt_level(3).std("gnu11").warnings(true).extra_warnings(true);
     // DPDK's own headers are not held to our warnings.
     for dir in &library.include_paths {
         shim.flag("-isystem").flag(dir);
@@ -90,7 +94,7 @@ fn build() -> Result<(), String> {
         shim.flag(flag);
     }
     // rte_ip_frag's expiry, the whole of rte_pcapng: the library calls them experimental, but they
-    // have been the same since 22.11 or differ as shim.c says.
+    // have been the same since 22.11 or differ as the shims say.
     shim.define("ALLOW_EXPERIMENTAL_API", None);
     shim.try_compile("hearth_dpdk_shim").map_err(|e| e.to_string())?;
 

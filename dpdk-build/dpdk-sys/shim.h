@@ -1,6 +1,6 @@
 /* What Rust cannot call or see directly: DPDK's static inline functions, structs whose layout
  * changed between releases, and the places of the few mbuf fields that the owning layer reads.
- * bindgen reads this file; shim.c holds the bodies and every difference between releases
+ * bindgen reads this file; the .c files hold the bodies and every difference between releases
  * (22.11 to 25.11). */
 #ifndef HEARTH_DPDK_SHIM_H
 #define HEARTH_DPDK_SHIM_H
