@@ -262,6 +262,11 @@ impl Rig {
         events
     }
 
+    /// Mbufs that are not in the pool.
+    pub fn in_use(&self) -> u32 {
+        self.pool.in_use()
+    }
+
     pub fn counters(&self) -> Snapshot {
         self.counters.snapshot()
     }
@@ -303,6 +308,7 @@ impl Rig {
         assert!(self.received(HOME).is_empty());
         let told = self.events().into_iter().filter(|event| !matches!(event, Event::UnknownSpi(_)));
         assert_eq!(told.count(), 0);
+        assert_eq!(self.in_use(), 0, "kept or lost");
     }
 
     /// Adds the SA of a mobile node.

@@ -18,6 +18,7 @@ mod model;
 #[path = "../packets/rig.rs"]
 #[allow(dead_code)]
 mod rig;
+mod soak;
 mod stage;
 mod traffic;
 mod watch;

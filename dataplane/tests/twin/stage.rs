@@ -22,8 +22,8 @@ pub struct Stage {
     /// Packets of a burst at most.
     most: usize,
     seen: Seen,
-    twins: Twins,
-    traffic: Traffic,
+    pub twins: Twins,
+    pub traffic: Traffic,
 }
 
 fn route(prefix: &str, len: u8, port: PortId, gateway: Option<IpAddr>) -> Route {
@@ -35,7 +35,7 @@ impl Stage {
         let mut chance = Chance::new(seed);
         let most = if chance.once_in(6) { 1 } else { most };
         let width = *chance.one_of(&[64, 256, 1024]);
-        let queues = *chance.one_of(&[1, 1, 2]);
+        let queues = *chance.one_of(&[1, 2]);
         let rig = Rig::with(|config| {
             config.workers = queues;
             config.replay_window = width;
@@ -175,7 +175,7 @@ impl Stage {
     }
 
     /// What control does now and then.
-    fn change_something(&mut self) {
+    pub fn change_something(&mut self) {
         let node = self.traffic.chance.within(0..self.traffic.nodes.len());
         let home = self.traffic.nodes[node].mn.home6;
         let spi = self.traffic.nodes[node].mn.spi;

@@ -94,6 +94,9 @@ impl Twins {
             })
             .collect();
         let mut seen = self.collect(&drawn_before, &mut differences);
+        if self.rig.in_use() > 0 {
+            differences.note(format!("{} mbufs are not back", self.rig.in_use()));
+        }
         expected.sort();
         seen.sort();
         compare(&expected, &seen, &mut differences);
