@@ -15,7 +15,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo lab lab-down test bench-quick lint
+.PHONY: help deps build demo lab lab-down test bench bench-quick lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,10 @@ test: build ## unit, vector and end-to-end tests
 	else \
 	    set -x; $(CARGO) test --workspace; \
 	fi
+
+bench: deps ## every performance row in about ten minutes: target/perf/report.html
+	$(CARGO) build --profile dist -p hearth-perf
+	$(SUDO) $(TARGET_DIR)/dist/hearth-perf bench
 
 bench-quick: deps ## the main performance rows in about a minute
 	$(CARGO) build --profile dist -p hearth-perf

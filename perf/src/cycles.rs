@@ -3,6 +3,7 @@
 //! The two instructions below are this crate's only unsafe code: a clock that goes through the
 //! vDSO costs as much as a small packet, and a reference without prefetches would not be fair.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Octets of a cache line.
@@ -37,7 +38,17 @@ pub(crate) fn per_microsecond() -> f64 {
 
 /// How often the kernel has taken the core away from this thread so far; 0 where it does not say.
 pub(crate) fn preemptions() -> u64 {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    preemptions_in("/proc/thread-self/status".as_ref())
+}
+
+/// The same, of all threads of this process together.
+pub(crate) fn preemptions_of_all_threads() -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    threads.map(|thread| preemptions_in(&thread.path().join("status"))).sum()
+}
+
+fn preemptions_in(status: &Path) -> u64 {
+    let status = std::fs::read_to_string(status).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
     line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }

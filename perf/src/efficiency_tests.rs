@@ -1,40 +1,26 @@
 //! The method itself: frames are opened by RustCrypto, both sides work on real packets, and the
 //! sums are those of a statistics book.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
-
 use aes::Aes128;
 use cipher::{BlockModeDecrypt, KeyIvInit};
 use des::TdesEde3;
-use hearth_dpdk::EalOptions;
 use hearth_wire::ip::{Ipv6Header, udp_valid_v6};
+use hearth_wire::suite::ICV_LEN;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use super::*;
 use crate::keys::direction_keys;
-use crate::pipeline;
-
-/// One EAL per process, one row at a time.
-fn with_eal<T>(f: impl FnOnce(&Eal, &Mempool) -> T) -> T {
-    static EAL: OnceLock<Mutex<(Eal, Mempool)>> = OnceLock::new();
-    let eal = EAL.get_or_init(|| {
-        let eal = Eal::init(&EalOptions { memory_mb: 512, ..EalOptions::default() }).unwrap();
-        let pool = pipeline::pool(&eal).unwrap();
-        Mutex::new((eal, pool))
-    });
-    let guard = eal.lock().unwrap_or_else(PoisonError::into_inner);
-    f(&guard.0, &guard.1)
-}
+use crate::testing::with_lab;
 
 fn case(suite: Suite, direction: Direction, inner_bytes: usize) -> Case {
     Case { suite, direction, inner_bytes }
 }
 
 fn with_bench<T>(name: &str, case: Case, f: impl FnOnce(&mut Bench<'_, '_>) -> T) -> T {
-    with_eal(|eal, pool| {
+    with_lab(|lab| {
         let station = Station::new(1, case.suite).unwrap();
-        let mut pipeline = Pipeline::new(eal, pool, name, &[station]).unwrap();
+        let mut pipeline = Pipeline::new(&lab.eal, &lab.pool, name, &[station]).unwrap();
         let keys =
             Schedules::expand(&MultiBuffer::new().unwrap(), &station, case.direction).unwrap();
         f(&mut Bench::new(case, station, &keys, &mut pipeline).unwrap())
@@ -104,7 +90,7 @@ fn prepared_uplink_packets_are_valid_and_never_repeat_a_number() {
 fn what_the_pipeline_sends_down_is_opened_by_another_implementation() {
     for (name, suite) in [("t4", Suite::Aes128CbcSha), ("t5", Suite::TripleDesEdeCbcSha)] {
         with_bench(name, case(suite, Direction::Downlink, 576), |bench| {
-            bench.pipeline_pass().unwrap();
+            bench.pipeline_pass(&mut Watch::default()).unwrap();
             for (number, mbuf) in bench.slots.iter().flatten().enumerate().step_by(89) {
                 let packet = &mbuf.data()[EthernetHeader::LEN..];
                 let (inner, _) = open(&bench.station, Direction::Downlink, packet);
@@ -122,13 +108,13 @@ fn raw_seals_what_the_pipeline_seals() {
     let downlink = case(Suite::Aes128CbcSha, Direction::Downlink, 576);
     with_bench("t6", downlink, |bench| {
         for api in [Api::Job, Api::Burst] {
-            bench.raw_pass(api).unwrap();
+            bench.raw_pass(api, &mut Watch::default()).unwrap();
             let first = bench.slots.iter_mut().flatten().next().unwrap();
             frames::seal_udp(first.data_mut());
             let (data_start, packet) = (first.headroom(), first.data().to_vec());
             let (inner, _) = open(&bench.station, Direction::Downlink, &packet);
             assert_eq!(inner, bench.inner[0]);
-            bench.pipeline_pass().unwrap();
+            bench.pipeline_pass(&mut Watch::default()).unwrap();
             let sent = bench.slots.iter().flatten().next().unwrap();
             assert_eq!(sent.headroom() + EthernetHeader::LEN, data_start);
             assert_eq!(sent.len() - EthernetHeader::LEN, packet.len());
@@ -158,27 +144,8 @@ fn a_packet_that_is_lost_or_changed_spoils_the_row() {
         let drop = Some(hearth_dataplane::DropReason::IcvMismatch);
         assert_eq!(lost, Err(Fault::Lost { sent: BUFFERS, received: BUFFERS - 1, drop }));
         buffers::fill(&mut bench.slots, bench.pipeline.pool()).unwrap();
-        bench.pipeline_pass().unwrap();
+        bench.pipeline_pass(&mut Watch::default()).unwrap();
         bench.slots[7].as_mut().unwrap().data_mut()[60] ^= 1;
         assert_eq!(bench.check(1), Err(Fault::Content(7)));
     });
-}
-
-#[test]
-fn medians_are_over_the_pairs_ratios_and_the_better_way() {
-    let pair = |job: f64, burst: f64, pipeline: f64| Pair { raw: [job, burst], pipeline };
-    let pairs = [pair(110.0, 100.0, 200.0), pair(115.0, 90.0, 150.0), pair(90.0, 80.0, 100.0)];
-    let found = summarise(&pairs, 4, true);
-    assert_eq!(found.reference_api, Api::Burst);
-    assert_eq!((found.cycles_per_packet, found.reference_cycles_per_packet), (150.0, 90.0));
-    // 0.5, 0.6, 0.8
-    assert_eq!((found.ratio, found.ratio_quartiles), (0.6, [0.55, 0.7]));
-    assert_eq!((found.pairs, found.disturbed_pairs), (3, 4));
-}
-
-#[test]
-fn quantiles_lie_between_neighbours() {
-    assert_eq!(quantile(vec![4.0, 1.0, 3.0, 2.0], 0.5), 2.5);
-    assert_eq!(quantile(vec![7.0], 0.25), 7.0);
-    assert!(quantile(vec![], 0.5).is_nan());
 }

@@ -27,7 +27,34 @@ pub(crate) enum Fault {
     Table(#[from] TableError),
     /// A key's length is not the suite's, or an address is out of range.
     #[error("the mobile node number {0} can't be made")]
-    Station(u16),
+    Station(u32),
+    /// The datapath does not know the suite.
+    #[error("the datapath does not know this suite")]
+    NoSuite,
+    /// boringtun's two ends did not come together.
+    #[error("boringtun did not carry packets")]
+    Handshake,
+    /// A program that is measured beside us is not there.
+    #[error("the program to compare with did not run")]
+    Program,
+    /// A histogram could not be made.
+    #[error("no histogram could be made")]
+    Histogram,
+    /// NICs are given by two PCI addresses and two MAC addresses.
+    #[error("--port and --dut-mac are each given twice, or not at all")]
+    TwoPorts,
+    /// A file could not be written.
+    #[error("a file could not be written: {0}")]
+    File(std::io::ErrorKind),
+    /// Sequence numbers are used up.
+    #[error("the sequence numbers are used up")]
+    Numbers,
+    /// There is only one core, or no other may be used.
+    #[error("it takes {0} cores")]
+    Cores(usize),
+    /// A thread of the measurement ended too early.
+    #[error("a thread of the measurement ended too early")]
+    Thread,
     /// A packet does not fit its buffer.
     #[error("a packet does not fit its buffer")]
     Room,
@@ -59,6 +86,13 @@ pub(crate) enum Fault {
         /// Pairs that were taken.
         pairs: usize,
     },
+}
+
+impl Fault {
+    /// Whether the datapath has no such thing, so that nothing is wrong with the measurement.
+    pub(crate) const fn is_absence(&self) -> bool {
+        matches!(self, Self::NoSuite | Self::Cores(_))
+    }
 }
 
 fn reason(drop: Option<DropReason>) -> &'static str {

@@ -14,12 +14,11 @@
 use core::net::{Ipv6Addr, SocketAddr};
 
 use clap::ValueEnum;
-use hearth_dpdk::{Op, Tag};
-use hearth_wire::frame::{FrameHeader, PType, padding_len, protected_len, write_trailer};
+use hearth_dpdk::{Mbuf, Op, Tag};
+use hearth_wire::frame::{FrameHeader, GcmIv, PType, padding_len, protected_len, write_trailer};
 use hearth_wire::ip::{
     ETHERTYPE_IPV6, EthernetHeader, Ipv6Header, PROTO_IPV6, PROTO_UDP, UdpHeader, udp_checksum_v6,
 };
-use hearth_wire::suite::ICV_LEN;
 use hearth_wire::{MIPV6TLS_PORT, SeqNo, Spi, Suite};
 use serde::Serialize;
 use zerocopy::IntoBytes;
@@ -50,6 +49,19 @@ pub(crate) enum Direction {
     Downlink,
 }
 
+impl Direction {
+    /// Both.
+    pub(crate) const BOTH: [Self; 2] = [Self::Uplink, Self::Downlink];
+
+    /// The word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Uplink => "uplink",
+            Self::Downlink => "downlink",
+        }
+    }
+}
+
 /// A mobile node behind IPv6.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Station {
@@ -58,24 +70,35 @@ pub(crate) struct Station {
     pub(crate) home: Ipv6Addr,
     /// Care-of address and port.
     pub(crate) remote: SocketAddr,
-    number: u16,
+    number: u32,
 }
 
 impl Station {
-    /// Number `number`.
-    pub(crate) fn new(number: u16, suite: Suite) -> Result<Self, Fault> {
-        let care_of = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, number);
+    /// Number `number`, below 2^24.
+    pub(crate) fn new(number: u32, suite: Suite) -> Result<Self, Fault> {
+        let spi = Spi::new(SPI_BASE.saturating_add(number)).map_err(|_| Fault::Station(number))?;
+        let address = |net: [u16; 3], host: u128| {
+            let [a, b, c] = net;
+            let prefix = Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_bits();
+            Ipv6Addr::from_bits(prefix | host << 32 | u128::from(number))
+        };
+        let care_of = address([0x2001, 0xdb8, 0x100], 0);
         Ok(Self {
             suite,
-            spi: Spi::new(SPI_BASE + u32::from(number)).map_err(|_| Fault::Station(number))?,
-            home: Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 1, number),
+            spi,
+            home: address([0x2001, 0xdb8, 0xf], 1),
             remote: SocketAddr::new(care_of.into(), 40_000),
             number,
         })
     }
 
-    pub(crate) const fn number(&self) -> u16 {
+    pub(crate) const fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Octets in front of an inner packet in a protected packet without an Ethernet header.
+    pub(crate) const fn front_len(&self) -> usize {
+        OUTER_LEN + FrameHeader::LEN + self.suite.iv_len()
     }
 }
 
@@ -91,7 +114,8 @@ pub(crate) fn inner(station: &Station, direction: Direction, number: u32, len: u
         Direction::Downlink => (CORRESPONDENT, station.home),
     };
     let payload_len = len.saturating_sub(OUTER_LEN).max(4);
-    let payload = number.to_be_bytes().into_iter().cycle().take(payload_len).collect::<Vec<_>>();
+    let mut payload = number.to_be_bytes().repeat(payload_len.div_ceil(4));
+    payload.truncate(payload_len);
     udp_packet((from, 5001), (to, 5001), &payload)
 }
 
@@ -105,15 +129,19 @@ pub(crate) fn envelope(
     let suite = station.suite;
     let mut frame =
         FrameHeader::protected(PType::ProtectedData, station.spi, seq).as_bytes().to_vec();
-    // Crypto takes the same time for any IV; these differ from packet to packet.
-    let iv =
-        (0_u32..4).flat_map(|i| seq.0.wrapping_mul(0x9e37_79b9).rotate_left(8 * i).to_be_bytes());
-    frame.extend(iv.take(suite.iv_len()));
+    if suite == Suite::Aes128Gcm {
+        frame.extend(GcmIv::new(1, seq).as_bytes());
+    } else {
+        // Crypto takes the same time for any IV; these differ from packet to packet.
+        let iv = (0_u32..4)
+            .flat_map(|i| seq.0.wrapping_mul(0x9e37_79b9).rotate_left(8 * i).to_be_bytes());
+        frame.extend(iv.take(suite.iv_len()));
+    }
     frame.extend(inner);
     let mut trailer = vec![0; padding_len(suite, inner.len()) + 2];
     write_trailer(&mut trailer, PROTO_IPV6);
     frame.extend(trailer);
-    frame.extend([0; ICV_LEN]);
+    frame.resize(frame.len() + suite.icv_len(), 0);
     let (care_of, home_agent) =
         ((care_of(station), station.remote.port()), (HOME_AGENT, MIPV6TLS_PORT));
     match direction {
@@ -179,8 +207,14 @@ pub(crate) enum Act {
     Open,
 }
 
+/// Where the private area holds the nonce of AES-GCM; the tag that is computed stands before it.
+const NONCE: usize = 32;
+/// Octets of that nonce: salt and explicit IV.
+const NONCE_LEN: usize = 12;
+
 /// The operation on the frame of an inner packet of `inner_len` octets that starts `offset`
-/// octets into the mbuf's data: the same as the dataplane's.
+/// octets into the mbuf's data: the same as the dataplane's. Under AES-GCM [`lay_nonce`] comes
+/// first.
 pub(crate) fn operation<'k>(
     keys: &'k Schedules,
     act: Act,
@@ -191,18 +225,36 @@ pub(crate) fn operation<'k>(
     let at = |place: usize| u32::try_from(offset + place).unwrap_or(u32::MAX);
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let cipher_offset = FrameHeader::LEN + suite.iv_len();
-    let icv_offset = protected_len(suite, inner_len) - ICV_LEN;
+    let icv_offset = protected_len(suite, inner_len) - suite.icv_len();
+    let gcm = suite == Suite::Aes128Gcm;
     Op {
         cipher: keys.cipher(act),
         auth: keys.auth(),
-        iv_offset: at(FrameHeader::LEN),
+        iv_offset: if gcm { number(NONCE) } else { at(FrameHeader::LEN) },
         cipher_offset: at(cipher_offset),
         cipher_len: if suite.encrypts() { number(icv_offset - cipher_offset) } else { 0 },
         auth_offset: at(0),
-        auth_len: number(icv_offset),
+        // What AES-GCM encrypts is covered anyway (RFC 4106 s.5).
+        auth_len: number(if gcm { FrameHeader::LEN } else { icv_offset }),
         tag: match act {
             Act::Seal => Tag::Packet(at(icv_offset)),
             Act::Open => Tag::Meta(0),
         },
+    }
+}
+
+/// Under AES-GCM puts the nonce of the frame at `offset` where [`operation`] lets it be read.
+pub(crate) fn lay_nonce(keys: &Schedules, offset: usize, mbuf: &mut Mbuf) {
+    let Some(salt) = keys.salt() else { return };
+    let iv_start = offset + FrameHeader::LEN;
+    let mut nonce = [0; NONCE_LEN];
+    let (head, tail) = nonce.split_at_mut(salt.len());
+    head.copy_from_slice(&salt);
+    if let Some(iv) = mbuf.data().get(iv_start..iv_start + GcmIv::LEN) {
+        tail.copy_from_slice(iv);
+    }
+    let area = mbuf.meta_mut::<[u8; hearth_dpdk::META_SIZE]>();
+    if let Some(place) = area.get_mut(NONCE..NONCE + NONCE_LEN) {
+        place.copy_from_slice(&nonce);
     }
 }

@@ -1,10 +1,11 @@
 //! The keys of one direction of an SA: as the dataplane is given them, and as ipsec-mb reads them.
 
 use hearth_dpdk::{
-    Aes128DecryptKey, Aes128EncryptKey, Auth, Cipher, HmacSha1Key, MultiBuffer, TripleDesKey,
-    XcbcKey,
+    Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Auth, Cipher, HmacSha1Key, MultiBuffer,
+    TripleDesKey, XcbcKey,
 };
 use hearth_wire::directory::DirectionKeys;
+use hearth_wire::suite::GCM_SALT_LEN;
 use hearth_wire::{Integrity, Suite};
 
 use crate::fault::Fault;
@@ -15,11 +16,12 @@ pub(crate) fn direction_keys(
     station: &Station,
     direction: Direction,
 ) -> Result<DirectionKeys, Fault> {
-    let [high, low] = station.number().to_be_bytes();
+    let [_, high, middle, low] = station.number().to_be_bytes();
     let salt = if direction == Direction::Uplink { 0x5a } else { 0xa5 };
     let octets = |len: usize, purpose: u8| -> Box<[u8]> {
         let count = (0_u8..=u8::MAX).take(len);
-        count.map(|i| i.wrapping_mul(29) ^ low.wrapping_mul(113) ^ high ^ salt ^ purpose).collect()
+        let own = low.wrapping_mul(113) ^ middle.wrapping_mul(59) ^ high;
+        count.map(|i| i.wrapping_mul(29) ^ own ^ salt ^ purpose).collect()
     };
     let suite = station.suite;
     DirectionKeys::new(suite, octets(suite.ikey_len(), 0), octets(suite.ekey_len(), 0x3c))
@@ -36,11 +38,13 @@ enum CipherKeys {
     Null,
     Aes(Aes128EncryptKey, Aes128DecryptKey),
     TripleDes(TripleDesKey),
+    Gcm(Box<Aes128GcmKey>, [u8; GCM_SALT_LEN]),
 }
 
 enum AuthKeys {
     Sha(HmacSha1Key),
     Xcbc(XcbcKey),
+    Gcm,
 }
 
 impl Schedules {
@@ -56,7 +60,10 @@ impl Schedules {
 
     fn of(crypto: &MultiBuffer<'_>, suite: Suite, keys: &DirectionKeys) -> Option<Self> {
         let cipher = match suite.cipher() {
-            hearth_wire::Cipher::Aes128Gcm => return None,
+            hearth_wire::Cipher::Aes128Gcm => {
+                let (key, salt) = keys.encryption().split_last_chunk::<GCM_SALT_LEN>()?;
+                CipherKeys::Gcm(Box::new(crypto.aes128_gcm_key(key.try_into().ok()?)), *salt)
+            }
             hearth_wire::Cipher::Null => CipherKeys::Null,
             hearth_wire::Cipher::Aes128Cbc => {
                 let key = keys.encryption().try_into().ok()?;
@@ -67,7 +74,7 @@ impl Schedules {
             }
         };
         let auth = match suite.integrity() {
-            Integrity::Combined => return None,
+            Integrity::Combined => AuthKeys::Gcm,
             Integrity::HmacSha1_96 => {
                 AuthKeys::Sha(crypto.hmac_sha1_key(keys.integrity().try_into().ok()?))
             }
@@ -85,6 +92,8 @@ impl Schedules {
             (CipherKeys::Aes(_, key), Act::Open) => Cipher::Aes128Decrypt(key),
             (CipherKeys::TripleDes(key), Act::Seal) => Cipher::TripleDesEncrypt(key),
             (CipherKeys::TripleDes(key), Act::Open) => Cipher::TripleDesDecrypt(key),
+            (CipherKeys::Gcm(key, _), Act::Seal) => Cipher::Aes128GcmEncrypt(key),
+            (CipherKeys::Gcm(key, _), Act::Open) => Cipher::Aes128GcmDecrypt(key),
         }
     }
 
@@ -92,6 +101,15 @@ impl Schedules {
         match &self.auth {
             AuthKeys::Sha(key) => Auth::HmacSha1(key),
             AuthKeys::Xcbc(key) => Auth::Xcbc(key),
+            AuthKeys::Gcm => Auth::Gcm,
+        }
+    }
+
+    /// The salt of an AES-GCM key (RFC 4106 s.8.1).
+    pub(crate) const fn salt(&self) -> Option<[u8; GCM_SALT_LEN]> {
+        match &self.cipher {
+            CipherKeys::Gcm(_, salt) => Some(*salt),
+            _ => None,
         }
     }
 }

@@ -1,53 +1,24 @@
-//! The whole pipeline: a dataplane worker's turns on prepared mbufs, between two ports of rings.
+//! The whole pipeline: a dataplane worker's turns on prepared mbufs.
 //!
-//! ```text
-//!   mobile nodes === port 0 [ worker ] port 1 === correspondent
-//! ```
-//!
-//! Rings cost the worker what a very good driver would; no frame is copied. What feeds and empties
-//! them is outside the timed part.
+//! What feeds and empties the ports is outside the timed part.
 
-use core::net::IpAddr;
-
-use hearth_dataplane::{
-    Binding, Config, ControlPort, Counters, Dataplane, DropReason, PortId, PortSetup, Route,
-    SaParameters, Service, TableWriter, Worker,
-};
-use hearth_dpdk::{Burst, Eal, Mempool, Port, RingConsumer, RingProducer, spsc_ring};
-use hearth_wire::{MIPV6TLS_PORT, Scope, SeqNo};
+use hearth_dataplane::Worker;
+use hearth_dpdk::{Burst, Eal, Mempool};
 
 use crate::buffers::{BUFFERS, Slots};
 use crate::cycles;
 use crate::fault::Fault;
-use crate::frames::{self, CORRESPONDENT, Direction, GATEWAY, HOME_AGENT, SPI_BASE, Station};
-use crate::keys::direction_keys;
+use crate::frames::{Direction, Station};
 use crate::raw::BURST;
+use crate::rig::{Rig, Shape, Wire};
 
-const ACCESS: PortId = PortId(0);
-const HOME: PortId = PortId(1);
-/// MAC addresses of the next hops behind the ports.
-const NEIGHBOUR_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0xaa, 1], [2, 0, 0, 0, 0xaa, 2]];
-/// Frames that a port's ring holds.
-const RING: u32 = 512;
 /// Octets of a buffer: headroom and the largest outer packet.
 const DATA_ROOM: u16 = 2304;
 
-/// The far end of a port.
-struct Wire {
-    mac: [u8; 6],
-    to_port: RingProducer,
-    from_port: RingConsumer,
-    _port: Port,
-}
-
-/// A dataplane with one worker, driven turn by turn.
+/// A rig with one worker, driven turn by turn.
 pub(crate) struct Pipeline {
+    pub(crate) rig: Rig,
     worker: Worker,
-    tables: TableWriter,
-    counters: std::sync::Arc<Counters>,
-    wires: [Wire; 2],
-    pool: Mempool,
-    _control: ControlPort,
 }
 
 impl Pipeline {
@@ -58,132 +29,118 @@ impl Pipeline {
         name: &str,
         stations: &[Station],
     ) -> Result<Self, Fault> {
-        let (access, access_setup) = wire(eal, &format!("{name}_0"), pool)?;
-        let (home, home_setup) = wire(eal, &format!("{name}_1"), pool)?;
-        let Dataplane { mut workers, tables, control, counters } =
-            Dataplane::new(eal, &config(stations.len()), vec![access_setup, home_setup], pool)?;
-        let worker = workers.pop().ok_or(Fault::Pool)?;
-        let wires = [access, home];
-        let mut this =
-            Self { worker, tables, counters, wires, pool: pool.clone(), _control: control };
-        this.set_up_routes()?;
-        for station in stations {
-            this.attach(station)?;
-        }
-        for _ in 0..3 {
-            this.tables.reclaim();
-            this.worker.turn();
-        }
+        let shape = Shape {
+            stations: u32::try_from(stations.len()).unwrap_or(u32::MAX),
+            ..Shape::default()
+        };
+        let mut this = Self::empty(eal, pool, name, &shape)?;
+        stations.iter().try_for_each(|station| this.rig.attach(station))?;
+        this.settle();
         Ok(this)
     }
 
-    fn set_up_routes(&mut self) -> Result<(), Fault> {
-        let route = |prefix: IpAddr, len, port, gateway: Option<IpAddr>| Route {
-            prefix: (prefix, len),
-            port,
-            gateway,
-        };
-        self.tables.set_local_addresses(&[HOME_AGENT.into()])?;
-        self.tables.set_routes(&[
-            route(core::net::Ipv6Addr::UNSPECIFIED.into(), 0, ACCESS, Some(GATEWAY.into())),
-            route(GATEWAY.into(), 64, ACCESS, None),
-            route(CORRESPONDENT.into(), 64, HOME, None),
-        ])?;
-        self.tables.set_neighbour(ACCESS, GATEWAY.into(), Some(NEIGHBOUR_MACS[0]))?;
-        self.tables.set_neighbour(HOME, CORRESPONDENT.into(), Some(NEIGHBOUR_MACS[1]))?;
-        Ok(())
+    /// A dataplane of this shape that knows no mobile node yet.
+    pub(crate) fn empty(
+        eal: &Eal,
+        pool: &Mempool,
+        name: &str,
+        shape: &Shape,
+    ) -> Result<Self, Fault> {
+        let mut rig = Rig::new(eal, pool, name, shape)?;
+        let worker = rig.workers.pop().ok_or(Fault::Pool)?;
+        Ok(Self { rig, worker })
     }
 
-    fn attach(&mut self, station: &Station) -> Result<(), Fault> {
-        self.tables.insert_sa(&SaParameters {
-            spi: station.spi,
-            suite: station.suite,
-            scope: Scope::SignallingAndData,
-            mn_to_ha: &direction_keys(station, Direction::Uplink)?,
-            ha_to_mn: &direction_keys(station, Direction::Downlink)?,
-            next_outbound: SeqNo(0),
-        })?;
-        let binding = Binding {
-            home_address: station.home,
-            ipv4_home_address: None,
-            spi: station.spi,
-            local: frames::service(),
-            remote: station.remote,
-        };
-        self.tables.bind(&binding, &[])?;
-        Ok(())
+    /// Lets the worker pass quiescent points, so that what was replaced is freed.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..3 {
+            self.rig.tables.reclaim();
+            self.worker.turn();
+        }
     }
 
     /// Where buffers come from.
     pub(crate) const fn pool(&self) -> &Mempool {
-        &self.pool
+        self.rig.pool()
     }
 
     /// MAC address of the port that packets of this direction come to.
     pub(crate) const fn ingress_mac(&self, direction: Direction) -> [u8; 6] {
-        match direction {
-            Direction::Uplink => self.wires[0].mac,
-            Direction::Downlink => self.wires[1].mac,
-        }
+        self.rig.ingress_mac(direction)
     }
 
     /// Sends every packet through, a burst a turn; they are in their places afterwards, in the
     /// order in which they came out. Returns the ticks that the turns took.
     pub(crate) fn pass(&mut self, direction: Direction, slots: &mut Slots) -> Result<u64, Fault> {
-        let Self { worker, wires: [access, home], .. } = self;
-        let (from, to) = match direction {
-            Direction::Uplink => (access, home),
-            Direction::Downlink => (home, access),
-        };
-        let mut ticks = 0;
-        let (mut sent, mut received) = (0, 0);
-        let mut out = Burst::<64>::new();
-        loop {
-            let mut burst = Burst::<BURST>::new();
-            while sent < slots.len() && !burst.is_full() {
-                let Some(mbuf) = slots.get_mut(sent).and_then(Option::take) else { break };
-                sent += 1;
-                burst.push(mbuf).map_err(|_| Fault::Room)?;
-            }
-            let fed = from.to_port.send(&mut burst);
-            let start = cycles::now();
-            let handled = worker.turn();
-            let took = cycles::now().wrapping_sub(start);
-            if fed == 0 && handled == 0 {
-                break;
-            }
-            ticks += took;
-            while to.from_port.receive(&mut out) > 0 {
-                for mbuf in out.drain() {
-                    if let Some(slot) = slots.get_mut(received) {
-                        *slot = Some(mbuf);
-                    }
-                    received += 1;
-                }
-            }
+        let passed = self.run(direction, slots)?;
+        if passed.received == passed.sent {
+            Ok(passed.ticks)
+        } else {
+            Err(self.rig.lost(passed.sent, passed.received))
         }
-        if received == slots.len() { Ok(ticks) } else { Err(self.lost(sent, received)) }
     }
 
-    fn lost(&self, sent: usize, received: usize) -> Fault {
-        let drops = self.counters.snapshot();
-        let drop = drops.drops().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0);
-        Fault::Lost { sent, received, drop: drop.map(|(reason, _): (DropReason, _)| reason) }
+    /// As [`Self::pass`], and packets may get lost.
+    pub(crate) fn run(&mut self, direction: Direction, slots: &mut Slots) -> Result<Passed, Fault> {
+        let (from, to) = Rig::ends(&mut self.rig.wires, direction);
+        drive(&mut self.worker, from, to, slots)
     }
 }
 
-fn config(stations: usize) -> Config {
-    let room = u32::try_from(stations).unwrap_or(u32::MAX).saturating_add(64);
-    Config {
-        spi_base: SPI_BASE,
-        max_sas: room,
-        max_bindings: room,
-        max_routes: 64,
-        max_neighbours: 64,
-        service: Service { ip6: Some(HOME_AGENT), ip4: None, port: MIPV6TLS_PORT },
-        busy_poll: true,
-        ..Config::default()
+/// What became of the packets of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// Ticks that the worker's turns took.
+    pub(crate) ticks: u64,
+    pub(crate) sent: usize,
+    pub(crate) received: usize,
+}
+
+/// Feeds a worker a burst a turn until it has nothing left to do.
+pub(crate) fn drive(
+    worker: &mut Worker,
+    from: &mut Wire,
+    to: &mut Wire,
+    slots: &mut Slots,
+) -> Result<Passed, Fault> {
+    let mut passed = Passed { ticks: 0, sent: 0, received: 0 };
+    let mut out = Burst::<64>::new();
+    loop {
+        let mut burst = Burst::<BURST>::new();
+        while passed.sent < slots.len() && !burst.is_full() {
+            let Some(mbuf) = slots.get_mut(passed.sent).and_then(Option::take) else { break };
+            passed.sent += 1;
+            burst.push(mbuf).map_err(|_| Fault::Room)?;
+        }
+        let fed = from.to_port.send(&mut burst);
+        let start = cycles::now();
+        let handled = worker.turn();
+        let took = cycles::now().wrapping_sub(start);
+        if fed == 0 && handled == 0 {
+            return Ok(passed);
+        }
+        passed.ticks += took;
+        for end in &mut to.from_port {
+            while end.receive(&mut out) > 0 {
+                for mbuf in out.drain() {
+                    if let Some(slot) = slots.get_mut(passed.received) {
+                        *slot = Some(mbuf);
+                    }
+                    passed.received += 1;
+                }
+            }
+        }
     }
+}
+
+/// Octets of a buffer for frames of ports with an MTU of 9000.
+const JUMBO_ROOM: u16 = 9728;
+
+/// Buffers for jumbo frames.
+pub(crate) fn jumbo_pool(eal: &Eal) -> Result<Mempool, Fault> {
+    let count = u32::try_from(2 * BUFFERS - 1).unwrap_or(u32::MAX);
+    Mempool::new(eal, "perf_jumbo", count, 256, JUMBO_ROOM)
+        .map_err(|errno| Fault::Dpdk("a mempool", errno))
 }
 
 /// The buffers of a whole run; a pool lives until the EAL goes.
@@ -192,19 +149,4 @@ pub(crate) fn pool(eal: &Eal) -> Result<Mempool, Fault> {
     let count = u32::try_from(2 * BUFFERS - 1).unwrap_or(u32::MAX);
     Mempool::new(eal, "perf", count, 256, DATA_ROOM)
         .map_err(|errno| Fault::Dpdk("a mempool", errno))
-}
-
-/// How long jobs ride in the pipeline, in microseconds.
-pub(crate) fn max_job_age_us() -> u32 {
-    config(0).max_job_age_us
-}
-
-fn wire(eal: &Eal, name: &str, pool: &Mempool) -> Result<(Wire, PortSetup), Fault> {
-    let ring = |way: &str| {
-        spsc_ring(eal, &format!("{name}{way}"), RING).map_err(|errno| Fault::Dpdk("a ring", errno))
-    };
-    let ((to_port, rx), (tx, from_port)) = (ring("i")?, ring("o")?);
-    let (port, queues) = Port::from_rings(eal, name, vec![rx], vec![tx], pool)?;
-    let mac = port.mac().map_err(|errno| Fault::Dpdk("a port", errno))?;
-    Ok((Wire { mac, to_port, from_port, _port: port }, PortSetup { mac, mtu: 1500, queues }))
 }

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 
 use hearth_dpdk::{Completed, Mbuf, MultiBuffer, Op, Rejected, Submission};
-use serde::Serialize;
 
 use crate::buffers::Slots;
 use crate::cycles;
@@ -19,13 +18,22 @@ pub(crate) const BURST: usize = 32;
 const LINES: usize = 4;
 
 /// How jobs go in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Api {
     /// One by one.
     Job,
     /// A burst in one call.
     Burst,
+}
+
+impl Api {
+    /// The word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Burst => "burst",
+        }
+    }
 }
 
 /// One manager, for jobs of one suite and size.

@@ -1,0 +1,252 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use hearth_wire::Suite;
+
+use crate::capture;
+use crate::efficiency::Case;
+use crate::fault::Fault;
+use crate::figures::{
+    SIZES, churn, cryptodev, efficiency, elephant, handover, limit, mix, passes, ring, scale,
+    wireguard,
+};
+use crate::frames::Direction;
+use crate::generator::{Plan, Sizes};
+use crate::nic::{Mac, Nics};
+use crate::run::{self, measured};
+
+/// Measure a Hearth datapath against what the machine can do.
+#[derive(Debug, Parser)]
+#[command(name = "hearth-perf", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything, in about ten minutes, with the page of plots.
+    Bench(Whole),
+    /// The main rows in about a minute, with the page of plots.
+    Quick(Whole),
+    /// One row of efficiency: to look closer, or to profile.
+    Efficiency(Efficiency),
+    /// One figure.
+    #[command(flatten)]
+    Figure(Figure),
+    /// RFC 2544 throughput, loss and latency of the whole dataplane between two ports.
+    Ring(Ring),
+    /// Write protected packets to a pcap file, for generators that replay it.
+    Capture(capture::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum Figure {
+    /// ipsec-mb alone: every suite, four sizes.
+    Raw(Timed),
+    /// A worker's turns on prepared packets: cycles and drops; and what floods cost.
+    Pipeline(Timed),
+    /// Many SAs against one, and the memory they take.
+    Scale(ScaleOptions),
+    /// All suites in each burst against the same one by one.
+    Mix(Timed),
+    /// One SA over two workers against one.
+    Elephant(Timed),
+    /// boringtun and DPDK's cryptodev.
+    Peers(Timed),
+    /// What table changes cost forwarding.
+    Churn(Timed),
+    /// Packets lost while bindings move.
+    Handover(Timed),
+}
+
+#[derive(Debug, Args)]
+struct Whole {
+    /// The time for each row, as a multiple of the usual one.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pace: f64,
+    /// Where the summary goes; report.html is written beside it.
+    #[arg(long, default_value = "target/perf/summary.json", value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Timed {
+    /// About how long a row takes; the whole table, with raw and pipeline.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    seconds: u64,
+    /// Where the summary goes.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ScaleOptions {
+    #[command(flatten)]
+    timed: Timed,
+    /// Numbers of SAs to compare with one.
+    #[arg(long, value_delimiter = ',', default_values_t = scale::COUNTS, value_name = "N,...")]
+    sas: Vec<u32>,
+    /// Inner sizes.
+    #[arg(long, value_delimiter = ',', default_values_t = SIZES, value_name = "OCTETS,...")]
+    inner: Vec<usize>,
+}
+
+#[derive(Debug, Args)]
+struct Efficiency {
+    /// The ciphersuite's name in RFC 6618.
+    #[arg(long, default_value = "AES_128_CBC_SHA", value_parser = suite)]
+    suite: Suite,
+    /// The direction of data.
+    #[arg(long, value_enum, default_value = "uplink")]
+    direction: Direction,
+    /// Octets of the inner packet.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(64..=1400))]
+    inner: u16,
+    /// About how long to measure.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    seconds: u64,
+    /// Where the summary goes.
+    #[arg(long, default_value = "target/perf/efficiency.json", value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Ring {
+    /// The ciphersuite's name in RFC 6618.
+    #[arg(long, default_value = "AES_128_CBC_SHA", value_parser = suite)]
+    suite: Suite,
+    /// The direction of data.
+    #[arg(long, value_enum, default_value = "uplink")]
+    direction: Direction,
+    /// Octets of the inner packet (64 to 1400), imix or jumbo.
+    #[arg(long, default_value = "imix")]
+    inner: Sizes,
+    /// SAs, addressed in turns.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sas: u32,
+    /// Workers, each on a core of its own.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Measure at this rate instead of searching for the throughput.
+    #[arg(long, value_name = "PACKETS PER SECOND")]
+    rate: Option<f64>,
+    /// The part of packets that come out of order.
+    #[arg(long, default_value_t = 0.0, value_name = "PART")]
+    reorder: f64,
+    /// The part of packets that are lost before they come.
+    #[arg(long, default_value_t = 0.0, value_name = "PART")]
+    loss: f64,
+    /// Packets of a trial, at most.
+    #[arg(long, default_value_t = 1 << 18, value_parser = packets, value_name = "PACKETS")]
+    trial_packets: usize,
+    /// PCI address of a NIC, given twice: towards the mobile nodes' side of the machine under test,
+    /// and towards its home network. Without it the dataplane runs in this process.
+    #[arg(long, value_name = "PCI ADDRESS", requires = "dut_mac")]
+    port: Vec<String>,
+    /// MAC address of the machine under test behind each NIC.
+    #[arg(long, value_name = "MAC", requires = "port")]
+    dut_mac: Vec<Mac>,
+    /// Where the summary goes.
+    #[arg(long, default_value = "target/perf/ring.json", value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// A suite by its name.
+pub(crate) fn suite(name: &str) -> Result<Suite, String> {
+    let names = Suite::known().map(Suite::name).collect::<Vec<_>>().join(", ");
+    Suite::from_name(name).ok_or_else(|| format!("one of {names}"))
+}
+
+fn packets(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(packets @ 1..=0x100_0000) => Ok(packets),
+        _ => Err("1 to 16777216".to_owned()),
+    }
+}
+
+/// The program: reads the command line, measures, writes the report.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let result = match command {
+        Command::Bench(Whole { pace, output }) => {
+            measured(&output, true, &[], |lab, rows| run::all(lab, pace, rows))
+        }
+        Command::Quick(Whole { pace, output }) => {
+            measured(&output, true, &[], |lab, rows| run::quick(lab, pace, rows))
+        }
+        Command::Efficiency(options) => one_efficiency(&options),
+        Command::Figure(figure) => one_figure(figure),
+        Command::Ring(options) => ring_course(&options),
+        Command::Capture(options) => capture::run(&options),
+    };
+    result.unwrap_or_else(|fault| {
+        eprintln!("hearth-perf: {fault}");
+        ExitCode::FAILURE
+    })
+}
+
+fn one_efficiency(options: &Efficiency) -> Result<ExitCode, Fault> {
+    let Efficiency { suite, direction, inner, seconds, ref output } = *options;
+    let case = Case { suite, direction, inner_bytes: inner.into() };
+    measured(output, false, &[], |lab, rows| {
+        efficiency::rows(lab, vec![(case, None)], Duration::from_secs(seconds), rows);
+    })
+}
+
+fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
+    let (name, timed) = match &figure {
+        Figure::Raw(timed) => ("raw", timed),
+        Figure::Pipeline(timed) => ("pipeline", timed),
+        Figure::Scale(options) => ("scale", &options.timed),
+        Figure::Mix(timed) => ("mix", timed),
+        Figure::Elephant(timed) => ("elephant", timed),
+        Figure::Peers(timed) => ("peers", timed),
+        Figure::Churn(timed) => ("churn", timed),
+        Figure::Handover(timed) => ("handover", timed),
+    };
+    let usual = || PathBuf::from(format!("target/perf/{name}.json"));
+    let output = timed.output.clone().unwrap_or_else(usual);
+    let time = Duration::from_secs(timed.seconds);
+    measured(&output, false, &[], |lab, rows| match &figure {
+        Figure::Raw(_) => limit::rows(lab, time, rows),
+        Figure::Pipeline(_) => passes::rows(lab, time, rows),
+        Figure::Scale(options) => scale::rows(lab, &options.sas, &options.inner, time, rows),
+        Figure::Mix(_) => mix::rows(lab, &SIZES, time, rows),
+        Figure::Elephant(_) => elephant::rows(lab, time, rows),
+        Figure::Peers(_) => {
+            wireguard::rows(lab, time, rows);
+            cryptodev::rows(lab, rows);
+        }
+        Figure::Churn(_) => churn::rows(lab, time, rows),
+        Figure::Handover(_) => handover::rows(lab, time, rows),
+    })
+}
+
+fn ring_course(options: &Ring) -> Result<ExitCode, Fault> {
+    let nics = Nics::new(&options.port, &options.dut_mac);
+    if nics.is_none() && !options.port.is_empty() {
+        return Err(Fault::TwoPorts);
+    }
+    let course = ring::Course {
+        plan: Plan {
+            direction: options.direction,
+            suite: options.suite,
+            sas: options.sas,
+            sizes: options.inner,
+            packets: options.trial_packets,
+            reorder: options.reorder,
+            loss: options.loss,
+        },
+        workers: options.workers,
+        rate: options.rate,
+    };
+    measured(&options.output, false, &options.port, |lab, rows| {
+        ring::rows(lab, &[course], nics.as_ref(), rows);
+    })
+}

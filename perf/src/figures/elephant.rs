@@ -1,0 +1,197 @@
+//! `elephant`: one SA over two workers ÷ over one.
+//!
+//! All packets of one SA lie in one port's queue before the clock starts, and the workers take them
+//! out, each on a core of its own. The clock stops with the last turn that had something to do.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hearth_dataplane::Worker;
+use hearth_dpdk::Burst;
+use hearth_wire::Suite;
+
+use crate::buffers::{self, BUFFERS};
+use crate::cycles;
+use crate::fault::Fault;
+use crate::figures::Rows;
+use crate::frames::{Direction, Station};
+use crate::lab::{self, Lab};
+use crate::report::{Row, Target};
+use crate::rig::{Rig, Shape, Wire};
+use crate::stats::{Round, Rounds, Watch, alternate};
+use crate::traffic::{Parcel, Traffic};
+
+const SUITE: Suite = Suite::Aes128CbcSha;
+const INNER_BYTES: usize = 1400;
+const TARGET: Target = Target::at_least(1.5, 1.8);
+/// Room for every packet of a pass.
+const RING: u32 = 8192;
+const _: () = assert!(RING as usize > BUFFERS);
+/// Ticks without a packet coming out after which no more are waited for, some ten milliseconds.
+const PATIENCE: u64 = 1 << 26;
+
+/// Measures both directions in about `time` each.
+pub(crate) fn rows(lab: &Lab, time: Duration, rows: &mut Rows) {
+    for direction in Direction::BOTH {
+        let row = Row::new("elephant", "one worker")
+            .of(SUITE, direction, INNER_BYTES)
+            .asked(Some(TARGET))
+            .with("workers", 2);
+        rows.push(match measure(lab, direction, time) {
+            Ok((rounds, lost)) => row
+                .cycles(rounds.side(1), rounds.side(0))
+                .measured(&rounds.quotient(0, 1))
+                .with("lost", lost),
+            Err(fault) => row.failed(fault),
+        });
+    }
+}
+
+/// A dataplane with `workers` workers that share one SA's packets.
+fn shape(workers: usize) -> Shape {
+    Shape { stations: 1, workers, ring: RING, ..Shape::default() }
+}
+
+/// Ticks per packet that came out, with one worker, then with two; and the part of the packets that
+/// did not come out.
+fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, f64), Fault> {
+    if lab.cores.len() < 2 {
+        return Err(Fault::Cores(2));
+    }
+    let station = Station::new(1, SUITE)?;
+    let mut rigs = Vec::new();
+    for workers in [1, 2] {
+        let mut rig = Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape(workers))?;
+        rig.attach(&station)?;
+        rig.settle();
+        rigs.push(rig);
+    }
+    let mut traffic = Traffic::new(&lab.pool)?;
+    let parcel = Parcel { station, inner_len: INNER_BYTES };
+    let (mut sent, mut lost) = (0, 0);
+    let rounds = alternate(time, || {
+        let mut watch = Watch::default();
+        let mut values = Vec::new();
+        for rig in &mut rigs {
+            traffic.prepare(direction, rig.ingress_mac(direction), &[parcel])?;
+            let (ticks, received) = watch.over(|| pass(lab, rig, direction, &mut traffic))?;
+            sent += BUFFERS;
+            lost += BUFFERS - received;
+            values.push(ticks as f64 / received as f64);
+        }
+        Ok(Round { values, disturbed: watch.disturbed })
+    })?;
+    Ok((rounds, crate::report::rounded(lost as f64 / sent as f64, 4)))
+}
+
+/// Sends all packets through all workers at once; the ticks that it took, and how many came out.
+fn pass(
+    lab: &Lab,
+    rig: &mut Rig,
+    direction: Direction,
+    traffic: &mut Traffic,
+) -> Result<(u64, usize), Fault> {
+    let workers = core::mem::take(&mut rig.workers);
+    let (from, to) = Rig::ends(&mut rig.wires, direction);
+    for slot in &mut traffic.slots {
+        let mbuf = slot.take().ok_or(Fault::Pool)?;
+        from.to_port.push(mbuf).map_err(|_| Fault::Room)?;
+    }
+    let (workers, ticks) = run(lab, workers, to)?;
+    rig.workers = workers;
+    let received = collect(to, traffic);
+    if received == 0 {
+        return Err(rig.lost(BUFFERS, received));
+    }
+    buffers::fill(&mut traffic.slots, &lab.pool)?;
+    Ok((ticks, received))
+}
+
+/// Lets every worker take turns on a core of its own until all packets are out; the ticks that it
+/// took.
+fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64), Fault> {
+    let barrier = Barrier::new(workers.len());
+    let stop = AtomicBool::new(false);
+    let began = AtomicU64::new(u64::MAX);
+    let ended = AtomicU64::new(0);
+    let mut workers = workers.into_iter();
+    let mut first = workers.next().ok_or(Fault::Thread)?;
+    let (barrier, stop, began, ended) = (&barrier, &stop, &began, &ended);
+    let workers = std::thread::scope(|scope| {
+        // This thread is on the last core.
+        let others: Vec<_> = workers
+            .zip(&lab.cores)
+            .map(|(worker, &core)| {
+                scope.spawn(move || {
+                    lab::stay_on(core);
+                    let _registration = lab_thread(lab);
+                    turns(worker, barrier, began, ended, |_| !stop.load(Ordering::Relaxed))
+                })
+            })
+            .collect();
+        let mut last = (0, cycles::now());
+        first = turns(first, barrier, began, ended, |handled| {
+            // Looking into the rings costs the workers: only when there is time for it.
+            if handled > 0 {
+                return true;
+            }
+            let out = to.from_port.iter().map(hearth_dpdk::RingConsumer::len).sum::<usize>();
+            let now = cycles::now();
+            if out != last.0 {
+                last = (out, now);
+            }
+            out < BUFFERS && now.wrapping_sub(last.1) < PATIENCE
+        });
+        stop.store(true, Ordering::Relaxed);
+        let others = others.into_iter().map(|thread| thread.join().map_err(|_| Fault::Thread));
+        [Ok(first)].into_iter().chain(others).collect::<Result<Vec<_>, _>>()
+    })?;
+    let ticks = ended.load(Ordering::Relaxed).saturating_sub(began.load(Ordering::Relaxed));
+    Ok((workers, ticks))
+}
+
+fn lab_thread(lab: &Lab) -> Option<hearth_dpdk::ThreadRegistration> {
+    lab.eal.register_thread().ok()
+}
+
+/// Turns until `on` says no; notes when the first began and the last busy one ended.
+fn turns(
+    mut worker: Worker,
+    barrier: &Barrier,
+    began: &AtomicU64,
+    ended: &AtomicU64,
+    mut on: impl FnMut(usize) -> bool,
+) -> Worker {
+    barrier.wait();
+    began.fetch_min(cycles::now(), Ordering::Relaxed);
+    let mut last_busy = 0;
+    loop {
+        let handled = worker.turn();
+        if handled > 0 {
+            last_busy = cycles::now();
+        }
+        if !on(handled) {
+            break;
+        }
+    }
+    ended.fetch_max(last_busy, Ordering::Relaxed);
+    worker
+}
+
+/// Takes the packets out of the rings; how many there were.
+fn collect(to: &mut Wire, traffic: &mut Traffic) -> usize {
+    let mut out = Burst::<64>::new();
+    let mut received = 0;
+    for end in &mut to.from_port {
+        while end.receive(&mut out) > 0 {
+            for mbuf in out.drain() {
+                if let Some(slot) = traffic.slots.get_mut(received) {
+                    *slot = Some(mbuf);
+                }
+                received += 1;
+            }
+        }
+    }
+    received
+}

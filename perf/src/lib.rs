@@ -1,0 +1,30 @@
+//! The performance lab: every figure a ratio taken in one run.
+//!
+//! [`main`] is the program.
+
+mod buffers;
+mod capture;
+mod cli;
+mod cycles;
+mod efficiency;
+mod fault;
+mod figures;
+mod frames;
+mod generator;
+mod keys;
+mod lab;
+mod machine;
+mod memory;
+mod nic;
+mod pipeline;
+mod raw;
+mod report;
+mod rig;
+mod run;
+mod stats;
+#[cfg(test)]
+mod testing;
+mod traffic;
+mod trial;
+
+pub use cli::main;
