@@ -122,10 +122,23 @@ pub struct TraceRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TraceLine {
+    /// The first line, as soon as packets are followed.
+    Begin(TraceBegin),
     /// A packet at a stage.
     Step(TraceStep),
     /// The last line.
     End(TraceEnd),
+}
+
+/// What is followed, as of now: it changes when the mobile node has another SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceBegin {
+    /// What was asked for.
+    pub target: Target,
+    /// Envelopes under these SPIs.
+    pub spis: Vec<u32>,
+    /// Packets from and to these, outside or inside of tunnels.
+    pub prefixes: Vec<Prefix>,
 }
 
 /// A packet at a stage of a worker, and what became of it there.

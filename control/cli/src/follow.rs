@@ -111,45 +111,47 @@ impl CaptureArguments {
 pub fn trace(socket: &Path, arguments: &TraceArguments) -> Result<(), Error> {
     let TraceArguments { target, count, seconds, json } = arguments;
     let request = TraceRequest { target: target.target(), packets: *count, seconds: *seconds };
-    let (mut lines, mut end, mut heads) = (Lines::default(), None, !json);
+    let (mut lines, mut printer) = (Lines::default(), Printer { json: *json, ended: false });
     let ended = client::stream(socket, paths::TRACE, &request, |chunk| {
         let mut out = io::stdout().lock();
         let mut result = Ok(());
         lines.take(chunk, |line| {
-            result = std::mem::replace(&mut result, Ok(()))
-                .and_then(|()| print_line(&mut out, line, *json, &mut heads, &mut end));
+            if result.is_ok() {
+                result = printer.print(&mut out, line);
+            }
         });
         result.and_then(|()| out.flush())
     })?;
-    match (ended, end) {
-        (StreamEnd::Finished, Some(end)) => eprintln!("{}", text(&TraceLine::End(end))),
-        (StreamEnd::Finished, None) => eprintln!("hearthd ended the trace without a word"),
-        (StreamEnd::Interrupted, _) => {}
+    if ended == StreamEnd::Finished && !printer.ended {
+        eprintln!("hearthd ended the trace without a word");
     }
     Ok(())
 }
 
-fn print_line(
-    out: &mut impl Write,
-    line: &[u8],
+/// Prints a trace: steps to standard output, what is about them to standard error.
+struct Printer {
     json: bool,
-    heads: &mut bool,
-    end: &mut Option<hearth_api::follow::TraceEnd>,
-) -> io::Result<()> {
-    let parsed: TraceLine = serde_json::from_slice(line)?;
-    if json {
-        out.write_all(line)?;
-        out.write_all(b"\n")?;
-    } else if let TraceLine::Step(_) = parsed {
-        if std::mem::take(heads) {
-            writeln!(out, "{HEADS}")?;
+    ended: bool,
+}
+
+impl Printer {
+    fn print(&mut self, out: &mut impl Write, line: &[u8]) -> io::Result<()> {
+        let parsed: TraceLine = serde_json::from_slice(line)?;
+        self.ended = matches!(parsed, TraceLine::End(_));
+        match parsed {
+            _ if self.json => {
+                out.write_all(line)?;
+                out.write_all(b"\n")?;
+            }
+            TraceLine::Begin(_) => {
+                eprintln!("{}", text(&parsed));
+                writeln!(out, "{HEADS}")?;
+            }
+            TraceLine::Step(_) => writeln!(out, "{}", text(&parsed))?,
+            TraceLine::End(_) => eprintln!("{}", text(&parsed)),
         }
-        writeln!(out, "{}", text(&parsed))?;
+        Ok(())
     }
-    if let TraceLine::End(words) = parsed {
-        *end = Some(words);
-    }
-    Ok(())
 }
 
 /// Copies packets into a file.

@@ -1,6 +1,6 @@
 //! A trace as lines for people.
 
-use hearth_api::follow::{EndReason, TraceEnd, TraceLine, TraceStep, TraceVerdict};
+use hearth_api::follow::{EndReason, TraceBegin, TraceEnd, TraceLine, TraceStep, TraceVerdict};
 
 /// Heads of the columns.
 pub const HEADS: &str = "PACKET        µs  WORKER  STAGE         PACKET THERE, VERDICT";
@@ -28,8 +28,19 @@ impl Lines {
 #[must_use]
 pub fn text(line: &TraceLine) -> String {
     match line {
+        TraceLine::Begin(begin) => begin_text(begin),
         TraceLine::Step(step) => step_text(step),
         TraceLine::End(end) => end_text(end),
+    }
+}
+
+fn begin_text(begin: &TraceBegin) -> String {
+    let spis = begin.spis.iter().map(|spi| format!("SPI {spi}"));
+    let prefixes = begin.prefixes.iter().map(ToString::to_string);
+    let named: Vec<String> = spis.chain(prefixes).collect();
+    match named[..] {
+        [] => format!("following {}", begin.target),
+        _ => format!("following {}: {}", begin.target, named.join(", ")),
     }
 }
 
@@ -105,7 +116,7 @@ fn end_text(end: &TraceEnd) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearth_api::follow::TraceEnvelope;
+    use hearth_api::follow::{Target, TraceEnvelope};
 
     #[test]
     fn steps_say_stage_packet_and_verdict() {
@@ -134,6 +145,20 @@ mod tests {
         let expected =
             "#1          12.3  0       settle        166 octets -> dropped: icv_mismatch";
         assert_eq!(text(&TraceLine::Step(step)), expected);
+    }
+
+    #[test]
+    fn the_beginning_says_what_is_followed() {
+        let begin = |target, spis, prefixes: &[&str]| {
+            let prefixes = prefixes.iter().map(|text| text.parse().unwrap()).collect();
+            text(&TraceLine::Begin(TraceBegin { target, spis, prefixes }))
+        };
+        assert_eq!(begin(Target::All, vec![], &[]), "following all packets");
+        let target = Target::MnId("car@example.net".into());
+        assert_eq!(
+            begin(target, vec![5, 7], &["2001:db8::1", "203.0.113.130"]),
+            "following mn-id car@example.net: SPI 5, SPI 7, 2001:db8::1, 203.0.113.130"
+        );
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use hearth_api::follow::{
-    EndReason, TraceEnd, TraceEnvelope, TraceLine, TraceRequest, TraceStep, TraceVerdict,
+    EndReason, Prefix, TraceBegin, TraceEnd, TraceEnvelope, TraceLine, TraceRequest, TraceStep,
+    TraceVerdict,
 };
-use hearth_dataplane::ControlPort;
 use hearth_dataplane::trace::{Step, TraceProgress, Verdict};
+use hearth_dataplane::{ControlPort, Filter};
 use hearth_home_agent::HomeAgent;
 use tracing::info;
 
@@ -43,6 +44,10 @@ impl RunningTrace {
         let (session, inlet, filter) = Session::new(home_agent, target, seconds)?;
         info!(target = %session.target, packets, seconds, ?peer, "a trace begins");
         workers.start_trace(&filter, packets);
+        let mut first = Vec::new();
+        write(&mut first, &TraceLine::Begin(begin_line(&session, &filter)));
+        // A client that has gone already is noticed in the first turn.
+        let _ = session.outlet.send(first);
         let (progress, moved) = (TraceProgress::default(), Instant::now());
         Ok((Self { session, packets, progress, moved }, inlet))
     }
@@ -88,6 +93,15 @@ impl RunningTrace {
             Ending::ClientGone => "ClientGone".into(),
         };
         info!(target = %self.session.target, why, begun, ended, lost, "the trace ends");
+    }
+}
+
+fn begin_line(session: &Session, filter: &Filter) -> TraceBegin {
+    let prefix = |&(address, length): &_| Prefix { address, length };
+    TraceBegin {
+        target: session.target.clone(),
+        spis: filter.spis.iter().map(|spi| spi.get()).collect(),
+        prefixes: filter.prefixes.iter().map(prefix).collect(),
     }
 }
 

@@ -1,0 +1,159 @@
+//! `hearth trace` follows a mobile node's packets through the home agent.
+//!
+//! ```text
+//!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearthd, asked by `hearth trace` --[home]-- CN
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use hearth_api::follow::{TraceLine, TraceStep, TraceVerdict};
+use hearth_e2e::TestLab;
+use hearth_lab::{plan::CN6, plan::Visited, wait};
+use hearth_wire::suite::Suite;
+
+fn hearth(lab: &TestLab, arguments: &[&str]) -> Command {
+    let mut hearth = lab.options.programs.command("hearth").unwrap();
+    hearth.arg("--socket").arg(lab.options.files.api_socket()).args(arguments);
+    hearth.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    hearth
+}
+
+/// A trace in JSON, which is on when this returns.
+struct Trace {
+    child: Child,
+    lines: Box<dyn Iterator<Item = TraceLine>>,
+}
+
+impl Trace {
+    fn start(lab: &TestLab, arguments: &[&str]) -> Self {
+        let mut child = hearth(lab, &[&["trace", "--json"], arguments].concat()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = Box::new(
+            out.lines().map(|line| serde_json::from_str(&line.unwrap()).expect("a line of JSON")),
+        );
+        assert!(matches!(lines.next(), Some(TraceLine::Begin(_))), "no beginning");
+        Self { child, lines }
+    }
+
+    /// The steps of each packet, until the daemon ends the trace.
+    fn finish(mut self) -> BTreeMap<u32, Vec<TraceStep>> {
+        let mut packets: BTreeMap<u32, Vec<TraceStep>> = BTreeMap::new();
+        for line in self.lines {
+            match line {
+                TraceLine::Step(step) => packets.entry(step.packet).or_default().push(step),
+                TraceLine::End(end) => assert_eq!((end.unfinished, end.lost), (0, 0), "{end:?}"),
+                TraceLine::Begin(_) => panic!("a second beginning"),
+            }
+        }
+        assert!(self.child.wait().unwrap().success());
+        packets
+    }
+}
+
+/// `rx access, tunnel_in, ..., tx home: sent`
+fn way(steps: &[TraceStep]) -> String {
+    let names: Vec<String> = steps
+        .iter()
+        .map(|step| match &step.port {
+            Some(port) => format!("{} {port}", step.stage),
+            None => step.stage.clone(),
+        })
+        .collect();
+    for pair in steps.windows(2) {
+        assert_eq!(pair[0].verdict, TraceVerdict::Next(pair[1].stage.clone()));
+    }
+    format!("{}: {:?}", names.join(", "), steps.last().unwrap().verdict)
+}
+
+#[test]
+fn a_ping_shows_all_stages_in_both_directions() {
+    let lab = TestLab::up("trace");
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    let mut node = lab.register(&who, Visited::Net6);
+    // The neighbours are known afterwards.
+    lab.ping_both(&who);
+
+    let trace = Trace::start(&lab, &["--mn-id", &who.mn_id, "--count", "6"]);
+    lab.ping_both(&who);
+    let packets = trace.finish();
+    assert_eq!(packets.len(), 6);
+    let (up, down): (Vec<_>, Vec<_>) =
+        packets.values().partition(|steps| steps[0].port.as_deref() == Some("access"));
+    assert!(!up.is_empty() && !down.is_empty(), "{packets:#?}");
+    let spi = node.status().unwrap().spi.unwrap();
+    for steps in up {
+        let expected = "rx access, tunnel_in, settle, forward, egress, tx home: Sent";
+        assert_eq!(way(steps), expected);
+        assert_eq!(steps[0].envelope.as_ref().unwrap().spi, spi);
+        assert!(steps[3].envelope.is_none(), "{:?}", steps[3]);
+    }
+    for steps in down {
+        let expected = "rx home, forward, tunnel_out, settle, egress, tx access: Sent";
+        assert_eq!(way(steps), expected);
+        assert_eq!(steps[5].envelope.as_ref().unwrap().spi, spi);
+    }
+
+    // For people, by the correspondent's address, which is hidden on the way up.
+    let address = CN6.to_string();
+    let people = hearth(&lab, &["trace", "--address", &address, "--count", "2"]).spawn().unwrap();
+    wait_until_on(&lab);
+    lab.ping_both(&who);
+    let output = people.wait_with_output().unwrap();
+    let [text, words] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    println!("{text}{words}");
+    assert!(output.status.success());
+    let pair = format!("{} > {CN6}, ICMPv6, ", who.home6);
+    assert!(text.lines().any(|line| line.contains("forward") && line.contains(&pair)), "{text}");
+    assert!(text.contains("tx home"), "{text}");
+    assert!(text.contains("-> sent"), "{text}");
+    assert!(words.ends_with("2 packets followed\n"), "{words}");
+    node.stop().unwrap();
+}
+
+/// Waits until a trace runs: a second one is refused then.
+fn wait_until_on(lab: &TestLab) {
+    wait::until("a running trace", Duration::from_secs(5), || {
+        // Asked for nothing, it ends at once where it is allowed.
+        let mut second = hearth(lab, &["trace", "--count", "0"]).spawn().unwrap();
+        assert!(!second.wait().unwrap().success());
+        let log = lab.hearthd.as_ref().unwrap().log();
+        let count = |what: &str| log.matches(what).count();
+        Ok((count("a trace begins") > count("the trace ends")).then_some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn one_trace_at_a_time_and_none_for_a_client_that_has_gone() {
+    let lab = TestLab::up("trace-one");
+    let refused = |arguments: &[&str]| {
+        let output = hearth(&lab, arguments).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let nobody = refused(&["trace", "--mn-id", "nobody@example.net"]);
+    assert!(nobody.contains("no SA of this mn-id"), "{nobody}");
+    assert!(refused(&["trace", "--spi", "0"]).contains("1 to 268435455"));
+    assert!(refused(&["trace", "--seconds", "0"]).contains("1 to 86400"));
+    assert!(refused(&["trace", "--count", "0"]).contains("1 or more"));
+
+    let mut first = Trace::start(&lab, &["--count", "1000"]);
+    assert!(refused(&["trace"]).contains("a trace is running already"));
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    // It is noticed although nothing is sent.
+    let second = wait::until("the end of the first trace", Duration::from_secs(5), || {
+        let log = lab.hearthd.as_ref().unwrap().log();
+        Ok(log.contains("the trace ends").then(|| Trace::start(&lab, &["--seconds", "1"])))
+    })
+    .unwrap();
+    // The time limit ends it.
+    second.finish();
+    assert!(lab.hearthd.as_ref().unwrap().log().contains("TimeLimit"));
+}
