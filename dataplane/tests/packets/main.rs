@@ -5,6 +5,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::too_many_lines)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod carried;
 mod codec;
 mod envelope;
 mod floods;
@@ -13,6 +14,7 @@ mod host;
 mod inner;
 mod replay;
 mod rig;
+mod service;
 mod suites;
 mod tables;
 mod workers;
