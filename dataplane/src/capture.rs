@@ -354,9 +354,10 @@ impl CaptureReader {
         self.progress()
     }
 
-    /// From now on nothing that comes is of any capture.
-    pub(crate) fn end(&mut self) -> CaptureProgress {
-        let progress = self.progress();
+    /// Gives what is in the ring to `each`; what comes later is of no capture.
+    pub(crate) fn end(&mut self, each: impl FnMut(Captured)) -> CaptureProgress {
+        let ring = usize::try_from(RING_SIZE).unwrap_or(usize::MAX);
+        let progress = self.read(ring, each);
         self.stages = 0;
         progress
     }

@@ -202,10 +202,10 @@ impl ControlPort {
         self.capture.read(max, each)
     }
 
-    /// Ends the capture. Take what has been copied before.
-    pub fn stop_capture(&mut self) -> CaptureProgress {
+    /// Ends the capture; `each` gets what has been copied.
+    pub fn stop_capture(&mut self, each: impl FnMut(Captured)) -> CaptureProgress {
         self.watched.set_capture(0);
-        self.capture.end()
+        self.capture.end(each)
     }
 
     /// Takes up to `max` packets of each kind, signalling first, and gives each to `handle`;

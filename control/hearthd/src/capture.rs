@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use hearth_api::follow::{CaptureRequest, EndReason, Stage};
 use hearth_dataplane::ControlPort;
-use hearth_dataplane::capture::{CaptureFile, CaptureStage};
+use hearth_dataplane::capture::{CaptureFile, CaptureStage, Captured};
 use hearth_home_agent::HomeAgent;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tracing::{info, warn};
@@ -27,10 +27,25 @@ use crate::server::{Peer, Refused};
 pub(crate) struct RunningCapture {
     pub(crate) session: Session,
     limit: u64,
-    file: CaptureFile,
+    sink: Sink,
     memory: Memory,
+}
+
+/// The file, and what became of the copies.
+#[derive(Debug)]
+struct Sink {
+    file: CaptureFile,
     written: u64,
     failed: u64,
+}
+
+impl Sink {
+    fn write(&mut self, copy: Captured) {
+        match self.file.write(copy) {
+            Ok(()) => self.written += 1,
+            Err(_) => self.failed += 1,
+        }
+    }
 }
 
 impl RunningCapture {
@@ -57,7 +72,7 @@ impl RunningCapture {
         workers.start_capture(&stages, &filter, limit).map_err(|error| fault(&error))?;
         let application = concat!("hearthd ", env!("CARGO_PKG_VERSION"));
         let file = workers.capture_file(file, application, &comment).map_err(|error| {
-            workers.stop_capture();
+            workers.stop_capture(drop);
             fault(&error)
         })?;
         let target = &session.target;
@@ -66,7 +81,8 @@ impl RunningCapture {
         } else {
             info!(%target, stages = ?names, ?peer, "a capture begins");
         }
-        Ok((Self { session, limit, file, memory, written: 0, failed: 0 }, inlet))
+        let sink = Sink { file, written: 0, failed: 0 };
+        Ok((Self { session, limit, sink, memory }, inlet))
     }
 
     /// Sends what there is.
@@ -74,7 +90,8 @@ impl RunningCapture {
         if !self.session.goes_on(now)? {
             return Ok(());
         }
-        self.write(workers, BATCH);
+        let sink = &mut self.sink;
+        workers.captured(BATCH, |copy| sink.write(copy));
         match self.memory.take() {
             Ok(octets) if octets.is_empty() => {}
             Ok(octets) => self.session.outlet.send(octets)?,
@@ -83,7 +100,7 @@ impl RunningCapture {
                 return Err(Ending::Because(EndReason::Stopped));
             }
         }
-        if self.written >= self.limit {
+        if self.sink.written >= self.limit {
             return Err(Ending::Because(EndReason::Complete));
         }
         Ok(())
@@ -91,9 +108,9 @@ impl RunningCapture {
 
     /// Stops copying; what has been copied still goes to the client.
     pub(crate) fn end(&mut self, workers: &mut ControlPort, ending: &Ending) {
-        self.write(workers, usize::MAX);
-        let progress = workers.stop_capture();
-        let (written, lost) = (self.written, progress.lost + self.failed);
+        let sink = &mut self.sink;
+        let progress = workers.stop_capture(|copy| sink.write(copy));
+        let (written, lost) = (self.sink.written, progress.lost + self.sink.failed);
         let why = match ending {
             Ending::Because(why) => {
                 let mut octets = self.memory.take().unwrap_or_default();
@@ -105,14 +122,6 @@ impl RunningCapture {
             Ending::ClientGone => "ClientGone".into(),
         };
         info!(target = %self.session.target, why, written, lost, "the capture ends");
-    }
-
-    fn write(&mut self, workers: &mut ControlPort, max: usize) {
-        let Self { file, written, failed, .. } = self;
-        workers.captured(max, |copy| match file.write(copy) {
-            Ok(()) => *written += 1,
-            Err(_) => *failed += 1,
-        });
     }
 }
 

@@ -71,7 +71,7 @@ fn each_stage_has_its_copy_in_both_directions() {
                 (CaptureStage::Wire, Way::Out, sent.0),
             ]
         );
-        rig.control.stop_capture();
+        rig.control.stop_capture(drop);
         rig.tables.unbind(mn.home6);
         rig.tables.remove_sa(mn.spi).unwrap();
         rig.reclaim();
@@ -144,7 +144,7 @@ fn only_what_the_filter_means_and_only_so_many() {
     assert_eq!(got.len(), 3);
     let source = |octets: &[u8]| codec::Datagram::read(&octets[14..]).from;
     assert!(got.iter().all(|(_, _, octets)| source(octets) == one.remote));
-    let progress = rig.control.stop_capture();
+    let progress = rig.control.stop_capture(drop);
     assert_eq!((progress.taken, progress.lost), (3, 0));
     let packet = one.data(&one.inner6());
     rig.send(ACCESS, &packet);
@@ -164,7 +164,7 @@ fn what_does_not_fit_is_lost_to_the_capture_alone() {
             assert_eq!(rig.received(ACCESS).len(), 1);
         }
         let got = copies(&mut rig);
-        let progress = rig.control.stop_capture();
+        let progress = rig.control.stop_capture(drop);
         assert_eq!(got.len() as u64, progress.taken);
         assert_eq!(progress.taken + progress.lost, 2000);
         assert_eq!(progress.taken, 1023, "as many as there are buffers");
@@ -182,7 +182,6 @@ fn captures_do_not_mix() {
     rig.control.start_capture(&CaptureStage::ALL, &all, u64::MAX).unwrap();
     let packet = mn.data(&mn.inner6());
     rig.send(ACCESS, &packet);
-    rig.control.stop_capture();
     rig.control.start_capture(&[CaptureStage::Wire], &all, u64::MAX).unwrap();
     assert!(copies(&mut rig).is_empty());
     rig.finish();

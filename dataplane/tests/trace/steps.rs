@@ -264,6 +264,24 @@ fn a_number_does_not_outlive_its_packet() {
 }
 
 #[test]
+fn a_full_ring_to_control_is_a_verdict() {
+    let mut rig = Rig::new();
+    rig.control.start_trace(&Filter::EVERYTHING, u32::MAX);
+    let ping = codec::ip(CN6.into(), HA6.into(), 58, &[128, 0, 0, 0, 0, 0, 0, 0]);
+    let mut ends = Vec::new();
+    for _ in 0..1100 {
+        rig.send(HOME, &ping);
+        ends.push(way(&mut rig));
+    }
+    let taken = ends.iter().filter(|way| **way == [(Stage::Receive, Verdict::ToKernel)]).count();
+    let full = Verdict::Dropped(DropReason::HostRingFull);
+    assert_eq!(ends.iter().filter(|way| **way == [(Stage::Receive, full)]).count(), 1100 - taken);
+    assert_eq!(rig.drops(), [("host_ring_full", 1100 - taken as u64)].into());
+    assert_eq!(rig.control.poll(2000, |_| ()), taken);
+    rig.finish();
+}
+
+#[test]
 fn a_full_port_is_a_verdict() {
     let mut rig = Rig::new();
     rig.control.start_trace(&Filter::EVERYTHING, 1000);
