@@ -242,7 +242,8 @@ impl Counters {
     /// How many turns each worker has taken. A worker that takes none is stuck: an idle one takes
     /// one at least every few milliseconds.
     pub fn turns(&self) -> impl Iterator<Item = u64> + '_ {
-        let turns = |worker: &Arc<WorkerCounters>| worker.busy_turns.get() + worker.idle_turns.get();
+        let turns =
+            |worker: &Arc<WorkerCounters>| worker.busy_turns.get() + worker.idle_turns.get();
         self.workers.iter().map(turns)
     }
 
