@@ -7,6 +7,9 @@ use aes::Aes128;
 use aes::cipher::{
     Array, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit,
 };
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::{Aes128Gcm, Nonce};
 use des::TdesEde3;
 use hearth_wire::Suite;
 use hmac::{Hmac, Mac};
@@ -29,6 +32,16 @@ impl Keys {
             integrity: octets(suite.ikey_len(), 0x5a),
             encryption: octets(suite.ekey_len(), 0xc3),
         }
+    }
+}
+
+/// IV, block and ICV in octets (RFC 6618 s.5.6.5, R-20 to R-22; RFC 4106 and R-16 for AES-GCM).
+pub const fn lengths(suite: Suite) -> (usize, usize, usize) {
+    match suite {
+        Suite::NullSha | Suite::NullSha256 => (0, 4, 12),
+        Suite::TripleDesEdeCbcSha => (8, 8, 12),
+        Suite::Aes128CbcSha | Suite::Aes128CbcSha256 => (16, 16, 12),
+        Suite::Aes128Gcm => (8, 4, 16),
     }
 }
 
@@ -64,27 +77,34 @@ impl Plain<'_> {
     pub fn seal(&self, suite: Suite, keys: &Keys) -> Vec<u8> {
         let mut frame = (u32::from(self.ptype) << 28 | self.spi).to_be_bytes().to_vec();
         frame.extend(self.seq.to_be_bytes());
-        let (iv_len, block) = match keys.encryption.len() {
-            0 => (0, 4),
-            16 => (16, 16),
-            _ => (8, 8),
-        };
+        let (iv_len, block, _) = lengths(suite);
         let iv = &self.iv[..iv_len];
-        frame.extend(iv);
         let mut body = self.body(block);
-        match iv_len {
-            0 => {}
-            16 => encrypt(
+        let mut tag = None;
+        match suite {
+            Suite::NullSha | Suite::NullSha256 => {}
+            Suite::Aes128CbcSha | Suite::Aes128CbcSha256 => encrypt(
                 cbc::Encryptor::<Aes128>::new_from_slices(&keys.encryption, iv).unwrap(),
                 &mut body,
             ),
-            _ => encrypt(
+            Suite::TripleDesEdeCbcSha => encrypt(
                 cbc::Encryptor::<TdesEde3>::new_from_slices(&keys.encryption, iv).unwrap(),
                 &mut body,
             ),
+            // RFC 4106, R-16: the header is the AAD.
+            Suite::Aes128Gcm => {
+                let (key, nonce) = gcm(keys, iv);
+                tag = Some(
+                    key.encrypt_inout_detached(&nonce, &frame, (&mut body[..]).into()).unwrap(),
+                );
+            }
         }
+        frame.extend(iv);
         frame.extend(body);
-        let icv = icv(suite, &keys.integrity, &frame);
+        let icv = match tag {
+            Some(tag) => tag.to_vec(),
+            None => icv(suite, &keys.integrity, &frame),
+        };
         frame.extend(icv);
         frame
     }
@@ -103,27 +123,8 @@ pub struct Opened {
 
 /// Opens a sealed frame; panics where anything about it is wrong.
 pub fn open(suite: Suite, keys: &Keys, frame: &[u8]) -> Opened {
-    let (covered, tag) = frame.split_at(frame.len() - 12);
-    assert_eq!(icv(suite, &keys.integrity, covered), tag, "ICV");
+    let mut body = decipher(suite, keys, frame).expect("ICV");
     let word = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().unwrap());
-    let iv_len = match keys.encryption.len() {
-        0 => 0,
-        16 => 16,
-        _ => 8,
-    };
-    let iv = &frame[8..8 + iv_len];
-    let mut body = covered[8 + iv_len..].to_vec();
-    match iv_len {
-        0 => {}
-        16 => decrypt(
-            cbc::Decryptor::<Aes128>::new_from_slices(&keys.encryption, iv).unwrap(),
-            &mut body,
-        ),
-        _ => decrypt(
-            cbc::Decryptor::<TdesEde3>::new_from_slices(&keys.encryption, iv).unwrap(),
-            &mut body,
-        ),
-    }
     let next_header = body.pop().unwrap();
     let padding = usize::from(body.pop().unwrap());
     let tail = body.split_off(body.len() - padding);
@@ -132,10 +133,47 @@ pub fn open(suite: Suite, keys: &Keys, frame: &[u8]) -> Opened {
         ptype: frame[0] >> 4,
         spi: word(0) & 0x0fff_ffff,
         seq: word(4),
-        iv: iv.to_vec(),
+        iv: frame[8..8 + lengths(suite).0].to_vec(),
         next_header,
         payload: body,
     }
+}
+
+/// What was encrypted, padding and trailer included; None where the ICV is wrong. The frame has
+/// room for IV and ICV and is of whole blocks.
+pub fn decipher(suite: Suite, keys: &Keys, frame: &[u8]) -> Option<Vec<u8>> {
+    let (iv_len, _, icv_len) = lengths(suite);
+    let (covered, tag) = frame.split_at(frame.len() - icv_len);
+    let (iv, body) = covered[8..].split_at(iv_len);
+    let mut body = body.to_vec();
+    if suite == Suite::Aes128Gcm {
+        let (key, nonce) = gcm(keys, iv);
+        let tag = tag.try_into().unwrap();
+        key.decrypt_inout_detached(&nonce, &frame[..8], (&mut body[..]).into(), tag).ok()?;
+        return Some(body);
+    }
+    if icv(suite, &keys.integrity, covered) != tag {
+        return None;
+    }
+    match suite {
+        Suite::NullSha | Suite::NullSha256 | Suite::Aes128Gcm => {}
+        Suite::Aes128CbcSha | Suite::Aes128CbcSha256 => decrypt(
+            cbc::Decryptor::<Aes128>::new_from_slices(&keys.encryption, iv).unwrap(),
+            &mut body,
+        ),
+        Suite::TripleDesEdeCbcSha => decrypt(
+            cbc::Decryptor::<TdesEde3>::new_from_slices(&keys.encryption, iv).unwrap(),
+            &mut body,
+        ),
+    }
+    Some(body)
+}
+
+/// Key and nonce: the salt is the end of the key, in front of the IV (RFC 4106 s.4).
+fn gcm(keys: &Keys, iv: &[u8]) -> (Aes128Gcm, Nonce<U12>) {
+    let (key, salt) = keys.encryption.split_at(16);
+    let nonce: [u8; 12] = [salt, iv].concat().try_into().unwrap();
+    (Aes128Gcm::new_from_slice(key).unwrap(), nonce.into())
 }
 
 fn encrypt<M: BlockModeEncrypt>(mut mode: M, body: &mut [u8]) {
@@ -324,7 +362,7 @@ pub fn ethernet(to: [u8; 6], from: [u8; 6], packet: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_codec_itself_meets_rfc_3566_and_2202() {
+fn the_codec_itself_meets_its_vectors() {
     let hex = |text: &str| -> Vec<u8> {
         (0..text.len())
             .step_by(2)
@@ -342,6 +380,18 @@ fn the_codec_itself_meets_rfc_3566_and_2202() {
         let message: Vec<u8> = (0..len).collect();
         assert_eq!(xcbc(&key, &message).to_vec(), hex(mac), "{len}");
     }
+    // McGrew and Viega, "The Galois/Counter Mode of Operation", test case 4.
+    let keys =
+        Keys { integrity: Vec::new(), encryption: hex("feffe9928665731c6d6a8f9467308308cafebabe") };
+    let (key, nonce) = gcm(&keys, &hex("facedbaddecaf888"));
+    let mut text = hex(concat!(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72",
+        "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    ));
+    let aad = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
+    let tag = key.encrypt_inout_detached(&nonce, &aad, (&mut text[..]).into()).unwrap();
+    assert_eq!(tag.to_vec(), hex("5bc94fbc3221a5db94fae95ae7121a47"));
+    assert_eq!(text[..4], hex("42831ec2"));
     // RFC 2202 case 1.
     let tag = icv(Suite::NullSha, &[0x0b; 20], b"Hi There");
     assert_eq!(tag, hex("b617318655057264e28bc0b6"));

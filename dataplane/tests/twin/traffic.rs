@@ -13,6 +13,9 @@ use crate::link_traffic;
 use crate::rig::{ACCESS, CN4, CN6, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNode, SPI_BASE};
 use crate::watch::Input;
 
+/// What is negotiated in these worlds.
+pub const SUITES: [Suite; 5] = Suite::ALL;
+
 /// A mobile node and what it has sent.
 pub struct Node {
     pub mn: MobileNode,
@@ -271,7 +274,7 @@ impl Traffic {
         match self.chance.within(0..100) {
             // ENC-18, ENC-20, a foreign SPI, a foreign next header.
             0 => keys = mn.down.clone(),
-            1 => suite = *self.chance.one_of(&Suite::ALL),
+            1 => suite = *self.chance.one_of(&SUITES),
             2 => spi = SPI_BASE + self.chance.within(0..64) as u32,
             3 => spi = *self.chance.one_of(&[0, 1, SPI_BASE - 1, SPI_BASE + 64, 0x0fff_ffff]),
             4 | 5 => next_header = *self.chance.one_of(&[4, 41, 59, 50, 135, 17, 0, 60, 44, 58, 6]),
@@ -292,7 +295,7 @@ impl Traffic {
             pad_length: None,
             iv,
         };
-        let block = suite.pad_block();
+        let block = codec::lengths(suite).1;
         let least = (block - (content.len() + 2) % block) % block;
         match self.chance.within(0..40) {
             // ENC-23: longer padding, of whole blocks.

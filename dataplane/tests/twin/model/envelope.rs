@@ -7,7 +7,8 @@ use hearth_wire::Scope;
 
 use super::inner::Sender;
 use super::ip::{self, Fragment, Ip};
-use super::{Content, Out, Sa, Step, Verdict, Way, World, cipher};
+use super::{Content, Out, Sa, Step, Verdict, Way, World};
+use crate::codec;
 
 /// An outer packet's way in.
 struct Outer<'a> {
@@ -107,7 +108,7 @@ impl World {
             }
             return Err(D::SpiUnknown);
         };
-        let (iv_len, block, icv_len) = cipher::lengths(sa.suite);
+        let (iv_len, block, icv_len) = codec::lengths(sa.suite);
         let least = 8 + iv_len + block + icv_len;
         if outer.frame.len() < least {
             return Err(D::FrameShort);
@@ -115,20 +116,17 @@ impl World {
         if !(outer.frame.len() - least).is_multiple_of(block) {
             return Err(D::FrameNotWholeBlocks);
         }
-        let authentic = cipher::authentic(sa.suite, &sa.up, outer.frame);
-        if let Err(reasons) = look(sa, seq, authentic) {
+        let opened = codec::decipher(sa.suite, &sa.up, outer.frame);
+        if let Err(reasons) = look(sa, seq, opened.is_some()) {
             return Ok(Verdict::DropOneOf(reasons));
         }
-        if !authentic {
-            return Err(D::IcvMismatch);
-        }
+        let Some(mut body) = opened else { return Err(D::IcvMismatch) };
         if sa.window_before.is_none() {
             sa.window_before = Some(sa.window.clone());
         }
         sa.window.commit(seq);
         sa.accepted.push(seq);
         let scope_0 = sa.scope == Scope::Signalling;
-        let mut body = cipher::decrypt(sa.suite, &sa.up, outer.frame);
         let next_header = trim(&mut body)?;
         if ptype == 8 {
             return self.signalling(outer, spi, next_header, body);

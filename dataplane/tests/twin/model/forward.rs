@@ -6,7 +6,8 @@ use hearth_dataplane::{Binding, DropReason as D, PortId};
 use hearth_wire::Scope;
 
 use super::ip::{self, Ip};
-use super::{Content, Out, Step, Verdict, Way, World, cipher, known, stopped};
+use super::{Content, Out, Step, Verdict, Way, World, known, stopped};
+use crate::codec;
 
 impl World {
     /// A packet on its way; `hop` says whether this box counts as one.
@@ -54,7 +55,7 @@ impl World {
         let (scope, suite) = self.facts[&binding.home_address];
         //
         let protect = scope == Scope::SignallingAndData || home_test && suite.encrypts();
-        let (iv_len, block, icv_len) = cipher::lengths(suite);
+        let (iv_len, block, icv_len) = codec::lengths(suite);
         let sealed = match protect {
             true => iv_len + (packet.len() + 2).next_multiple_of(block) + icv_len,
             false => packet.len(),

@@ -3,7 +3,6 @@
 //! library and portable ciphers. It shares no code with the dataplane and has no batches: a packet
 //! goes in, a verdict comes out.
 
-mod cipher;
 mod envelope;
 mod forward;
 mod inner;

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 
+use hearth_wire::Suite;
+
 use super::ip::{self, Fragment, Ip};
-use super::{Content, World, cipher, envelope, known};
+use super::{Content, World, envelope, known};
+use crate::codec;
 
 /// The content, the sequence number and the IV of a packet from the service address, if every
 /// header, length, checksum, ICV and padding is as it should be.
@@ -37,19 +40,20 @@ pub fn open(world: &World, packet: &[u8]) -> Option<(Content, u32, Vec<u8>)> {
         (0, 0, 0) => (Vec::new(), 0, frame[8..].to_vec()),
         (1 | 8, _, _) => {
             let sa = world.sas.get(&spi)?;
-            let (iv_len, block, icv_len) = cipher::lengths(sa.suite);
+            let (iv_len, block, icv_len) = codec::lengths(sa.suite);
             let least = 8 + iv_len + block + icv_len;
-            if frame.len() < least
-                || !(frame.len() - least).is_multiple_of(block)
-                || !cipher::authentic(sa.suite, &sa.down, frame)
-            {
+            if frame.len() < least || !(frame.len() - least).is_multiple_of(block) {
                 return None;
             }
-            let mut body = cipher::decrypt(sa.suite, &sa.down, frame);
+            let mut body = codec::decipher(sa.suite, &sa.down, frame)?;
             let len = body.len();
             let next_header = envelope::trim(&mut body).ok()?;
             // no more padding than the block asks for.
             if len - body.len() - 2 >= block {
+                return None;
+            }
+            // the IV of AES-GCM is an epoch and the sequence number.
+            if sa.suite == Suite::Aes128Gcm && frame[12..16] != frame[4..8] {
                 return None;
             }
             (frame[8..8 + iv_len].to_vec(), next_header, body)
