@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use hearth_dataplane::{PortId, Route, SaParameters, Worker};
 use hearth_wire::directory::DirectionKeys;
-use hearth_wire::{Scope, SeqNo};
+use hearth_wire::{Scope, SeqNo, Spi};
 
 use crate::chance::Chance;
 use crate::codec::Keys;
 use crate::model::{Content, Sa, Verdict, Way, Window, World};
 use crate::rig::{
     ACCESS, CN_MAC, CN4, CN6, GATEWAY_MAC, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNode, Rig,
-    SERVICE_PORT,
+    SERVICE_PORT, SPI_BASE,
 };
 use crate::traffic::{Node, SUITES, Traffic, somewhere};
 use crate::watch::{self, Twins};
@@ -171,9 +171,39 @@ impl Stage {
             binding.ipv4_home_address = None;
         }
         if self.twins.world.sas.contains_key(&mn.spi.get()) {
-            self.twins.rig.tables.bind(&binding, &[]).unwrap();
-            self.twins.world.bind(binding, &[]);
+            let carriers = self.carriers(node);
+            self.twins.rig.tables.bind(&binding, &carriers).unwrap();
+            self.twins.world.bind(binding, &carriers);
         }
+    }
+
+    /// Some of the other SAs of the same mobile node.
+    fn carriers(&mut self, node: usize) -> Vec<Spi> {
+        let Traffic { nodes, chance, .. } = &mut self.traffic;
+        let (home, spi) = (nodes[node].mn.home6, nodes[node].mn.spi);
+        nodes
+            .iter()
+            .map(|node| &node.mn)
+            .filter(|mn| mn.home6 == home && mn.spi != spi)
+            .filter(|mn| self.twins.world.sas.contains_key(&mn.spi.get()) && chance.once_in(2))
+            .map(|mn| mn.spi)
+            .collect()
+    }
+
+    /// A mobile node gets another SA, and uses both.
+    fn bootstrap_again(&mut self, node: usize) {
+        let number = self.traffic.nodes.len();
+        let Ok(spi) = Spi::new(SPI_BASE + 12 + number as u32) else { return };
+        if number > 40 {
+            return;
+        }
+        let seed = self.traffic.chance.octet();
+        let old = &self.traffic.nodes[node].mn;
+        let (up, down) = (Keys::new(old.suite, seed), Keys::new(old.suite, seed ^ 0x80));
+        let mn = MobileNode { spi, up, down, seq: 0, ..old.clone() };
+        self.traffic.nodes.push(Node { mn, sent: VecDeque::new(), highest: None });
+        self.insert(number);
+        self.bind(number);
     }
 
     /// What control does now and then.
@@ -222,6 +252,7 @@ impl Stage {
                     None => self.twins.world.neighbours.remove(&(ACCESS, gateway)),
                 };
             }
+            8 => self.bootstrap_again(node),
             _ => self.bind(node),
         }
         self.twins.rig.reclaim();

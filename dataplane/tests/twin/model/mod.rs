@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hearth_dataplane::{Binding, DropReason, PortId, Route};
-use hearth_wire::{Scope, Suite};
+use hearth_wire::{Scope, Spi, Suite};
 
 use crate::codec::Keys;
 pub use ip::transport_checksum;
@@ -163,13 +163,13 @@ impl World {
         self.missing.clear();
     }
 
-    pub fn bind(&mut self, binding: Binding, carriers: &[u32]) {
+    pub fn bind(&mut self, binding: Binding, carriers: &[Spi]) {
         self.unbind(binding.home_address);
         if let Some(home4) = binding.ipv4_home_address {
             self.home4.insert(home4, binding.home_address);
         }
-        for spi in carriers.iter().copied().chain([binding.spi.get()]) {
-            self.carriers.insert(spi, binding.home_address);
+        for spi in carriers.iter().chain([&binding.spi]) {
+            self.carriers.insert(spi.get(), binding.home_address);
         }
         let sa = &self.sas[&binding.spi.get()];
         self.facts.insert(binding.home_address, (sa.scope, sa.suite));
