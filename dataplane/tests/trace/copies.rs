@@ -127,6 +127,28 @@ fn signalling_is_decrypted_too() {
     rig.finish();
 }
 
+/// PType 0 is no protected packet, but it has contents.
+#[test]
+fn plain_envelopes_have_contents_too() {
+    let mut rig = Rig::new();
+    let mn = rig.attach(MobileNode::new(5, Suite::Aes128CbcSha, Scope::Signalling, true));
+    let stages = [CaptureStage::Protected, CaptureStage::Decrypted];
+    let filter = only(&[mn.spi], &[mn.home6.into()]);
+    rig.control.start_capture(&stages, &filter, u64::MAX).unwrap();
+    let up = mn.inner6();
+    rig.send(ACCESS, &mn.clear(&up));
+    rig.send(HOME, &codec::ip(CN6.into(), mn.home6.into(), 17, b"down"));
+    let down = codec::Datagram::read(rig.received_one(ACCESS).packet()).content[8..].to_vec();
+    assert_eq!(
+        copies(&mut rig),
+        [
+            made_up(CaptureStage::Decrypted, Way::In, &up),
+            made_up(CaptureStage::Decrypted, Way::Out, &down),
+        ]
+    );
+    rig.finish();
+}
+
 #[test]
 fn only_what_the_filter_means_and_only_so_many() {
     let mut rig = Rig::new();
