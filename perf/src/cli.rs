@@ -50,6 +50,8 @@ enum Figure {
     Raw(Timed),
     /// A worker's turns on prepared packets: cycles and drops; and what floods cost.
     Pipeline(Timed),
+    /// What each stage of a turn takes.
+    Stages(Timed),
     /// Many SAs against one, and the memory they take.
     Scale(ScaleOptions),
     /// All suites in each burst against the same one by one.
@@ -203,6 +205,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
     let (name, timed) = match &figure {
         Figure::Raw(timed) => ("raw", timed),
         Figure::Pipeline(timed) => ("pipeline", timed),
+        Figure::Stages(timed) => ("stages", timed),
         Figure::Scale(options) => ("scale", &options.timed),
         Figure::Mix(timed) => ("mix", timed),
         Figure::Elephant(timed) => ("elephant", timed),
@@ -216,6 +219,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
     measured(&output, false, &[], |lab, rows| match &figure {
         Figure::Raw(_) => limit::rows(lab, time, rows),
         Figure::Pipeline(_) => passes::rows(lab, time, rows),
+        Figure::Stages(_) => passes::stages(lab, time, rows),
         Figure::Scale(options) => scale::rows(lab, &options.sas, &options.inner, time, rows),
         Figure::Mix(_) => mix::rows(lab, &SIZES, time, rows),
         Figure::Elephant(_) => elephant::rows(lab, time, rows),

@@ -46,6 +46,9 @@ pub(crate) enum Fault {
     /// A file could not be written.
     #[error("a file could not be written: {0}")]
     File(std::io::ErrorKind),
+    /// A part of a stage does not do what it has to.
+    #[error("{0} could not be made, or is wrong")]
+    Part(&'static str),
     /// Sequence numbers are used up.
     #[error("the sequence numbers are used up")]
     Numbers,

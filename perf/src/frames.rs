@@ -82,7 +82,7 @@ impl Station {
             let prefix = Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_bits();
             Ipv6Addr::from_bits(prefix | host << 32 | u128::from(number))
         };
-        let care_of = address([0x2001, 0xdb8, 0x100], 0);
+        let care_of = address([0x2001, 0xdb8, 0x100], 1);
         Ok(Self {
             suite,
             spi,

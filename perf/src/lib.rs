@@ -1,6 +1,6 @@
 //! The performance lab: every figure a ratio taken in one run.
 //!
-//! [`main`] is the program.
+//! [`main`] is the program; [`stages`] is what the Criterion benches measure.
 
 mod buffers;
 mod capture;
@@ -21,6 +21,7 @@ mod raw;
 mod report;
 mod rig;
 mod run;
+pub mod stages;
 mod stats;
 #[cfg(test)]
 mod testing;

@@ -74,6 +74,7 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     efficiency::rows(lab, efficiency::other_cases(), time * 3, rows);
     limit::rows(lab, time * 36, rows);
     passes::rows(lab, time * 36, rows);
+    passes::stages(lab, time * 5, rows);
     scale::rows(lab, &scale::COUNTS, &SIZES, time * 3, rows);
     mix::rows(lab, &SIZES, time * 4, rows);
     elephant::rows(lab, time * 6, rows);

@@ -22,15 +22,14 @@ pub(crate) struct Parcel {
 /// Buffers, and the number that the next uplink packet carries.
 pub(crate) struct Traffic {
     pub(crate) slots: Slots,
+    pool: Mempool,
     next_seq: u32,
 }
 
 impl Traffic {
-    /// Buffers from this pool, whose packets carry numbers from 0 on.
-    pub(crate) fn new(pool: &Mempool) -> Result<Self, Fault> {
-        let mut slots = Slots::new();
-        buffers::fill(&mut slots, pool)?;
-        Ok(Self { slots, next_seq: 0 })
+    /// Buffers from this pool, once they are needed; packets carry numbers from 0 on.
+    pub(crate) fn new(pool: &Mempool) -> Self {
+        Self { slots: Slots::new(), pool: pool.clone(), next_seq: 0 }
     }
 
     /// Lays a packet into every buffer, as the port with this MAC address receives them; parcels
@@ -42,6 +41,7 @@ impl Traffic {
         mac: [u8; 6],
         parcels: &[Parcel],
     ) -> Result<(), Fault> {
+        buffers::fill(&mut self.slots, &self.pool)?;
         for ((slot, parcel), number) in self.slots.iter_mut().zip(parcels.iter().cycle()).zip(0..) {
             let inner = frames::inner(&parcel.station, direction, number, parcel.inner_len);
             let packet = match direction {
@@ -122,7 +122,7 @@ mod tests {
             let mut pipeline = Pipeline::empty(&lab.eal, &lab.pool, &lab.name(), &shape).unwrap();
             stations.iter().try_for_each(|station| pipeline.rig.attach(station)).unwrap();
             pipeline.settle();
-            let mut traffic = Traffic::new(&lab.pool).unwrap();
+            let mut traffic = Traffic::new(&lab.pool);
             let parcels: Vec<_> = stations
                 .iter()
                 .zip([64, 576, 1400].into_iter().cycle())

@@ -74,7 +74,7 @@ fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, f
     let mac = rig.ingress_mac(direction);
     let Rig { mut workers, mut tables, mut wires, counters, .. } = rig;
     let mut worker = workers.pop().ok_or(Fault::Pool)?;
-    let mut traffic = Traffic::new(&lab.pool)?;
+    let mut traffic = Traffic::new(&lab.pool);
     let mut dice = ChaCha8Rng::seed_from_u64(6275);
     let signals = Signals::default();
     let mut changing = Duration::ZERO;

@@ -56,7 +56,7 @@ fn measure(lab: &Lab) -> Result<Rounds, Fault> {
     let station = Station::new(1, SUITE)?;
     let mut pipeline = Pipeline::new(&lab.eal, &lab.pool, &lab.name(), &[station])?;
     let mac = pipeline.ingress_mac(direction);
-    let mut traffic = Traffic::new(&lab.pool)?;
+    let mut traffic = Traffic::new(&lab.pool);
     alternate(TIME, || {
         let mut round = Round { values: run([first, last])?, disturbed: false };
         for inner_len in SIZES {

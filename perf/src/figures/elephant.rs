@@ -11,7 +11,7 @@ use hearth_dataplane::Worker;
 use hearth_dpdk::Burst;
 use hearth_wire::Suite;
 
-use crate::buffers::{self, BUFFERS};
+use crate::buffers::BUFFERS;
 use crate::cycles;
 use crate::fault::Fault;
 use crate::figures::Rows;
@@ -67,7 +67,7 @@ fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, f
         rig.settle();
         rigs.push(rig);
     }
-    let mut traffic = Traffic::new(&lab.pool)?;
+    let mut traffic = Traffic::new(&lab.pool);
     let parcel = Parcel { station, inner_len: INNER_BYTES };
     let (mut sent, mut lost) = (0, 0);
     let rounds = alternate(time, || {
@@ -104,7 +104,6 @@ fn pass(
     if received == 0 {
         return Err(rig.lost(BUFFERS, received));
     }
-    buffers::fill(&mut traffic.slots, &lab.pool)?;
     Ok((ticks, received))
 }
 

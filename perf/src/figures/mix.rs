@@ -97,7 +97,7 @@ fn measure(
         .collect::<Result<Vec<_>, _>>()?;
     let mut pipeline = Pipeline::new(&lab.eal, &lab.pool, &lab.name(), &stations)?;
     let mac = pipeline.ingress_mac(direction);
-    let mut traffic = Traffic::new(&lab.pool)?;
+    let mut traffic = Traffic::new(&lab.pool);
     let parcels: Vec<_> =
         stations.into_iter().map(|station| Parcel { station, inner_len }).collect();
     let sides: Vec<&[Parcel]> = parcels.chunks(1).chain([&parcels[..]]).collect();

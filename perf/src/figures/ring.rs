@@ -346,7 +346,7 @@ fn reference(lab: &Lab, pool: &Mempool, plan: &Plan) -> Result<f64, Fault> {
     let station = Station::new(0, plan.suite)?;
     pipeline.rig.attach(&station)?;
     pipeline.settle();
-    let mut traffic = Traffic::new(pool)?;
+    let mut traffic = Traffic::new(pool);
     let parcels: Vec<_> =
         (0..12).map(|number| Parcel { station, inner_len: plan.sizes.of(number) }).collect();
     let mac = pipeline.ingress_mac(plan.direction);

@@ -127,7 +127,7 @@ fn measure(
     inner_len: usize,
     time: Duration,
 ) -> Result<Rounds, Fault> {
-    let mut traffic = Traffic::new(&lab.pool)?;
+    let mut traffic = Traffic::new(&lab.pool);
     let mut dice = ChaCha8Rng::seed_from_u64(6618);
     alternate(time, || {
         let mut round = Round::default();

@@ -127,7 +127,7 @@ fn measure(lab: &Lab, suite: Suite, inner_len: usize, time: Duration) -> Result<
     let station = Station::new(1, suite)?;
     let mut tunnel = Tunnel::new(&station, inner_len)?;
     let mut pipeline = Pipeline::new(&lab.eal, &lab.pool, &lab.name(), &[station])?;
-    let mut traffic = Traffic::new(&lab.pool)?;
+    let mut traffic = Traffic::new(&lab.pool);
     let parcel = Parcel { station, inner_len };
     let per_packet = |ticks: u64| ticks as f64 / BUFFERS as f64;
     alternate(time, || {
