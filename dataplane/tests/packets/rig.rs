@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hearth_dataplane::{
     Binding, Config, ControlPort, Counters, Dataplane, DropReason, FromWorker, HeldPacket, PortId,
-    PortSetup, Route, SaParameters, Service, Snapshot, TableWriter, Worker,
+    PortSetup, Route, SaParameters, Service, Snapshot, TableError, TableWriter, Worker,
 };
 use hearth_dpdk::{Burst, Eal, EalOptions, Mempool, Port, RingConsumer, RingProducer, spsc_ring};
 use hearth_wire::directory::DirectionKeys;
@@ -313,6 +313,11 @@ impl Rig {
 
     /// Adds the SA of a mobile node.
     pub fn insert_sa(&mut self, mn: &MobileNode) {
+        self.try_insert_sa(mn).unwrap();
+    }
+
+    /// The same, where it may be refused.
+    pub fn try_insert_sa(&mut self, mn: &MobileNode) -> Result<(), TableError> {
         let keys = |keys: &Keys| {
             DirectionKeys::new(
                 mn.suite,
@@ -322,16 +327,14 @@ impl Rig {
             .unwrap()
         };
         let (mn_to_ha, ha_to_mn) = (keys(&mn.up), keys(&mn.down));
-        self.tables
-            .insert_sa(&SaParameters {
-                spi: mn.spi,
-                suite: mn.suite,
-                scope: mn.scope,
-                mn_to_ha: &mn_to_ha,
-                ha_to_mn: &ha_to_mn,
-                next_outbound: SeqNo(0),
-            })
-            .unwrap();
+        self.tables.insert_sa(&SaParameters {
+            spi: mn.spi,
+            suite: mn.suite,
+            scope: mn.scope,
+            mn_to_ha: &mn_to_ha,
+            ha_to_mn: &ha_to_mn,
+            next_outbound: SeqNo(0),
+        })
     }
 
     /// Binds a mobile node's home addresses to where it is.

@@ -20,6 +20,7 @@ mod model;
 mod rig;
 mod soak;
 mod stage;
+mod threads;
 mod traffic;
 mod watch;
 
