@@ -3,7 +3,7 @@
 //! ```text
 //!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearthd, asked by `hearth trace` --[home]-- CN
 //! ```
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     collections::BTreeMap,
@@ -127,6 +127,37 @@ fn wait_until_on(lab: &TestLab) {
         Ok((count("a trace begins") > count("the trace ends")).then_some(()))
     })
     .unwrap();
+}
+
+/// The mobile node bootstraps anew while its trace runs.
+#[test]
+fn a_trace_follows_its_mobile_node_to_the_next_sa() {
+    let lab = TestLab::up("trace-next-sa");
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    let mut node = lab.register(&who, Visited::Net6);
+    // The time limit is for the case that the packet never comes.
+    let arguments = ["--mn-id", &who.mn_id, "--count", "100000", "--seconds", "60"];
+    let mut trace = Trace::start(&lab, &arguments);
+    let first = node.status().unwrap().spi.unwrap();
+    lab.ping_both(&who);
+    node.stop().unwrap();
+    let mut node = lab.register(&who, Visited::Net6);
+    let second = node.status().unwrap().spi.unwrap();
+    assert_ne!(first, second);
+    lab.ping_both(&who);
+    // Data from the mobile node under one SA, then under the other.
+    let mut received = trace.lines.by_ref().filter_map(|line| match line {
+        TraceLine::Step(step) if step.port.as_deref() == Some("access") && step.stage == "rx" => {
+            step.envelope.filter(|envelope| envelope.ptype == 1).map(|envelope| envelope.spi)
+        }
+        _ => None,
+    });
+    for spi in [first, second] {
+        assert!(received.any(|other| other == spi), "no packet under SPI {spi}");
+    }
+    trace.child.kill().unwrap();
+    trace.child.wait().unwrap();
+    node.stop().unwrap();
 }
 
 #[test]
