@@ -24,9 +24,13 @@ pub(crate) const fn len16(octets: usize) -> u16 {
     if octets < 0xffff { octets as u16 } else { 0xffff }
 }
 
-/// A length or an offset in one buffer as the crypto layer counts it, which checks it.
+/// A length or an offset in one buffer, of 16 bits therefore, as the crypto layer counts it, which
+/// checks it.
+#[inline]
 pub(crate) const fn len32(octets: usize) -> u32 {
-    len16(octets) as u32
+    #[expect(clippy::cast_possible_truncation, reason = "buffers have less than 2^16 octets")]
+    let octets = octets as u32;
+    octets
 }
 
 /// The 16-bit number at `at`, which has to lie within the array.
@@ -41,16 +45,77 @@ pub(crate) const fn be32<const N: usize>(octets: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]])
 }
 
-/// The checksum over an IPv4 header without options: 0 where it is right.
+/// An IPv6 address as two numbers, which is how it is compared fastest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Address6 {
+    high: u64,
+    low: u64,
+}
+
+impl Address6 {
+    /// The address at `at`, which has to lie within the array.
+    #[inline]
+    pub(crate) fn at<const N: usize>(octets: &[u8; N], at: usize) -> Self {
+        Self { high: be64(octets, at), low: be64(octets, at + 8) }
+    }
+
+    /// An IPv4 address in its mapped form.
+    #[inline]
+    pub(crate) const fn mapped(v4: u32) -> Self {
+        Self { high: 0, low: 0xffff << 32 | v4 as u64 }
+    }
+
+    /// Whether it is beyond its link for certain: no group, neither link-local nor the unspecified
+    /// address or loopback. Says so of hardly any address that nobody uses.
+    #[inline]
+    pub(crate) const fn is_global(self) -> bool {
+        matches!(self.high >> 56, 1..=0xfd)
+    }
+
+    /// A number in which addresses differ, with `bits` bits.
+    #[inline]
+    pub(crate) const fn mix(self, bits: u32) -> u64 {
+        (self.high ^ self.low).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)
+    }
+}
+
+impl From<Ipv6Addr> for Address6 {
+    fn from(address: Ipv6Addr) -> Self {
+        Self::at(&address.octets(), 0)
+    }
+}
+
+/// Whether an IPv4 address is beyond its link for certain, as [`Address6::is_global`].
+#[inline]
+pub(crate) const fn is_global4(address: u32) -> bool {
+    matches!(address >> 24, 1..=126 | 128..=223) && address >> 16 != 0xa9fe
+}
+
+/// The 64-bit number at `at`, which has to lie within the array.
+#[inline]
+pub(crate) fn be64<const N: usize>(octets: &[u8; N], at: usize) -> u64 {
+    octets.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_be_bytes(*word))
+}
+
+/// The checksum over an IPv4 header without options, in the order of the octets in memory: 0 where
+/// it is right.
 #[inline]
 pub(crate) fn ipv4_header_sum(header: &[u8; IPV4_LEN]) -> u16 {
     let (words, _) = header.as_chunks::<4>();
     let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    fold(sum)
+}
+
+/// The Internet checksum of a sum of 32-bit words, in the order of the octets in memory; 0 where
+/// the sum ran over data with a valid checksum in it.
+#[inline]
+pub(crate) const fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     #[expect(clippy::cast_possible_truncation, reason = "folded above")]
-    let folded = ((sum & 0xffff) + (sum >> 16)) as u16;
+    let folded = sum as u16;
     !folded
 }
 
@@ -211,7 +276,15 @@ fn addresses_v6(header: &[u8; IPV6_LEN]) -> [Ipv6Addr; 2] {
 
 /// Lowers the hop limit or TTL of the packet by one, and mends the IPv4 checksum. `false` where
 /// it may not travel on; the packet is unchanged then.
+#[inline]
 pub(crate) fn decrement_hop_limit(packet: &mut [u8]) -> bool {
+    if let Some(header) = packet.first_chunk_mut::<IPV6_LEN>()
+        && header[0] >> 4 == 6
+    {
+        let may_travel = header[7] > 1;
+        header[7] -= u8::from(may_travel);
+        return may_travel;
+    }
     match packet.first().map(|first| first >> 4) {
         Some(6) => Ipv6Header::mut_from_prefix(packet)
             .is_ok_and(|(header, _)| header.decrement_hop_limit()),

@@ -11,7 +11,7 @@ use hearth_wire::{SeqNo, Spi};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::config::PortId;
-use crate::stage::classify::{Content, Envelope};
+use crate::stage::classify::{Content, Envelope, PayloadLayout};
 
 /// Why a packet is in a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,7 @@ impl Note {
                 udp_offset: area.offset,
                 frame_len: area.len,
                 ecn: area.ecn,
+                payload: PayloadLayout::default(),
                 content: match PType::from_bits(area.detail)? {
                     PType::PlainData => Content::Plain,
                     ptype => Content::Protected {
@@ -188,7 +189,13 @@ mod tests {
         let v6: SocketAddr = "[2001:db8::1]:7872".parse().unwrap();
         let v4: SocketAddr = "198.51.100.1:1024".parse().unwrap();
         let spi = Spi::MAX;
-        let envelope = |content| Envelope { udp_offset: 40, frame_len: 1400, ecn: 3, content };
+        let envelope = |content| Envelope {
+            udp_offset: 40,
+            frame_len: 1400,
+            ecn: 3,
+            payload: PayloadLayout::default(),
+            content,
+        };
         let protected = |ptype| Content::Protected { ptype, spi, seq: SeqNo(u32::MAX) };
         for note in [
             Note::Envelope(envelope(Content::Plain)),

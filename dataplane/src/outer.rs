@@ -4,11 +4,12 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use hearth_wire::ip::{Ipv4Header, Ipv6Header, Sum, UdpHeader, checksum};
+use hearth_dpdk::sum_words;
+use hearth_wire::ip::{Ipv4Header, Ipv6Header, UdpHeader};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::network_endian::U16;
 
-use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, proto};
+use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, fold, ipv4_header_sum, proto};
 
 /// Hop limit and TTL of outer packets.
 const HOP_LIMIT: u8 = 64;
@@ -64,46 +65,48 @@ impl OuterHeaders {
     }
 
     /// Octets of both headers.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         usize::from(self.len)
     }
 
-    /// Writes the headers into `space`, which has room for [`Self::len`] octets. The UDP checksum
-    /// stays 0 until [`Self::seal`].
+    /// Writes the headers at the start of `space`, which has room for [`Self::len`] octets. The UDP
+    /// checksum stays 0 until [`seal`].
+    #[inline]
     pub(crate) fn write(&self, space: &mut [u8], fields: OuterFields) {
-        let (Some(space), Some(octets)) =
-            (space.get_mut(..self.len()), self.octets.get(..self.len()))
-        else {
-            return;
-        };
-        space.copy_from_slice(octets);
         let udp_len = fields.udp_len.to_be_bytes();
-        if let Some(header) = space.first_chunk_mut::<ROOM>() {
+        if usize::from(self.len) == ROOM {
+            let Some(header) = space.first_chunk_mut::<ROOM>() else { return };
+            *header = self.octets;
             header[0] |= fields.traffic_class >> 4;
             header[1] |= fields.traffic_class << 4;
-            header[4..6].copy_from_slice(&udp_len);
-            header[44..46].copy_from_slice(&udp_len);
-        } else if let Some(header) = space.first_chunk_mut::<{ IPV4_LEN + UDP_LEN }>() {
-            let total_len = fields.udp_len.saturating_add(20).to_be_bytes();
+            [header[4], header[5]] = udp_len;
+            [header[44], header[45]] = udp_len;
+        } else if let (Some(header), Some(octets)) =
+            (space.first_chunk_mut::<{ IPV4_LEN + UDP_LEN }>(), self.octets.first_chunk())
+        {
+            *header = *octets;
             header[1] = fields.traffic_class;
-            header[2..4].copy_from_slice(&total_len);
-            header[4..6].copy_from_slice(&fields.identification.to_be_bytes());
-            let sum = checksum(&header[..IPV4_LEN]).to_be_bytes();
-            header[10..12].copy_from_slice(&sum);
-            header[24..26].copy_from_slice(&udp_len);
+            [header[2], header[3]] = fields.udp_len.saturating_add(20).to_be_bytes();
+            [header[4], header[5]] = fields.identification.to_be_bytes();
+            [header[24], header[25]] = udp_len;
+            if let Some(ip) = header.first_chunk() {
+                let sum = ipv4_header_sum(ip);
+                [header[10], header[11]] = sum.to_ne_bytes();
+            }
         }
     }
 }
 
 /// Writes the UDP checksum of a whole packet that starts with headers of [`OuterHeaders::write`]:
 /// always valid over IPv6, and over IPv4 too.
+#[inline]
 pub(crate) fn seal(packet: &mut [u8]) {
     let Some(ip_len) = udp_offset(packet) else { return };
     let sum = udp_sum(packet, ip_len);
-    if let Some(field) = packet.get_mut(ip_len + 6..ip_len + 8) {
+    if let Some(field) = packet.get_mut(ip_len + 6..).and_then(|rest| rest.first_chunk_mut()) {
         // A sum of 0 is sent as all ones: 0 would say that there is none (RFC 768).
-        let sum = if sum == 0 { 0xffff } else { sum };
-        field.copy_from_slice(&sum.to_be_bytes());
+        *field = if sum == 0 { [0xff; 2] } else { sum.to_ne_bytes() };
     }
 }
 
@@ -121,19 +124,25 @@ fn udp_offset(packet: &[u8]) -> Option<usize> {
     }
 }
 
-/// The sum over the addresses as they stand in the header, the rest of the pseudo-header, and UDP.
+/// The checksum over the addresses as they stand in the header, the rest of the pseudo-header, and
+/// UDP, which stands behind the addresses; in the order of the octets in memory.
+#[inline]
 fn udp_sum(packet: &[u8], ip_len: usize) -> u16 {
-    let addresses =
-        if packet.first().is_some_and(|first| first >> 4 == 6) { 8..40 } else { 12..20 };
-    let udp = packet.get(ip_len..).unwrap_or_default();
+    let addresses = if packet.first().is_some_and(|first| first >> 4 == 6) { 8 } else { 12 };
     #[expect(clippy::cast_possible_truncation, reason = "an IP packet has at most 65575 octets")]
-    let udp_len = (udp.len() as u32).to_be_bytes();
-    Sum::new()
-        .plus(packet.get(addresses).unwrap_or_default())
-        .plus(&udp_len)
-        .plus(&[0, 0, 0, proto::UDP])
-        .plus(udp)
-        .finish()
+    let udp_len = packet.len().saturating_sub(ip_len) as u32;
+    // Options stand between addresses and UDP, where there are any.
+    let fixed = if addresses == 8 { IPV6_LEN } else { IPV4_LEN };
+    let sum = if ip_len == fixed {
+        sum_words(packet.get(addresses..).unwrap_or_default())
+    } else {
+        sum_words(packet.get(addresses..fixed).unwrap_or_default())
+            + sum_words(packet.get(ip_len..).unwrap_or_default())
+    };
+    fold(
+        sum + u64::from(u32::from_ne_bytes(udp_len.to_be_bytes()))
+            + u64::from(u32::from_ne_bytes([0, 0, 0, proto::UDP])),
+    )
 }
 
 /// The ECN field of the inner packet after decapsulation, RFC 6040 s.4.2 (normal mode); `None`

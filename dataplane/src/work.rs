@@ -45,23 +45,31 @@ pub(crate) struct Outgoing {
     pub(crate) hop: NextHop,
 }
 
-/// Packets between stages. All are empty between turns, and none ever holds more than one burst.
+/// Packets between stages. All are empty between turns, and none ever holds more than have room:
+/// a burst, or what the crypto lanes can give back at once.
 pub(crate) struct Lanes {
     pub(crate) plain: Vec<(Mbuf, Envelope)>,
     pub(crate) protected: Vec<(Mbuf, Envelope)>,
     pub(crate) routed: Vec<Routed>,
+    /// Of those, packets to destinations that are not remembered.
+    pub(crate) unknown: Vec<Routed>,
     pub(crate) downlink: Vec<Downlink>,
     pub(crate) outgoing: Vec<Outgoing>,
 }
 
+/// Packets that a lane has room for, so that it never grows: what is in the crypto lanes of both
+/// managers, and a burst on top.
+const LANE: usize = 1024;
+
 impl Default for Lanes {
     fn default() -> Self {
         Self {
-            plain: Vec::with_capacity(BURST),
-            protected: Vec::with_capacity(BURST),
-            routed: Vec::with_capacity(BURST),
-            downlink: Vec::with_capacity(BURST),
-            outgoing: Vec::with_capacity(BURST),
+            plain: Vec::with_capacity(LANE),
+            protected: Vec::with_capacity(LANE),
+            routed: Vec::with_capacity(LANE),
+            unknown: Vec::with_capacity(LANE),
+            downlink: Vec::with_capacity(LANE),
+            outgoing: Vec::with_capacity(LANE),
         }
     }
 }
@@ -143,9 +151,15 @@ impl TripleDesQueue {
 /// A port's transmit queue and what waits for it.
 pub(crate) struct PortTx {
     pub(crate) mac: [u8; 6],
+    /// The same in the upper 48 bits of a number.
+    pub(crate) mac_word: u64,
     pub(crate) mtu: u16,
     queue: TxQueue,
     waiting: Burst,
+}
+
+const fn mac_word([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_be_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 /// The part of a worker that its stages change.
@@ -175,6 +189,7 @@ impl Work {
         let mut ivs = IvSource::new().ok_or(BuildError::Random)?;
         let tx = parts.tx.into_iter().map(|port| PortTx {
             mac: port.mac,
+            mac_word: mac_word(port.mac),
             mtu: port.mtu,
             queue: port.queue,
             waiting: Burst::new(),
@@ -194,7 +209,7 @@ impl Work {
 
     /// Starts a turn; returns how many packets of earlier turns are in the lanes again.
     pub(crate) fn begin(&mut self, view: &View, now: u64) -> usize {
-        self.recent.begin(view.tables.hop_generation());
+        self.recent.begin(view.tables.generation());
         self.now = now;
         self.settled = 0;
         self.triple_des.left = self.triple_des.budget;
@@ -208,6 +223,7 @@ impl Work {
     }
 
     /// Sends an Ethernet frame by a port.
+    #[inline]
     pub(crate) fn transmit(&mut self, view: &View, port: PortId, mut mbuf: Mbuf) {
         let Some(tx) = self.tx.get_mut(usize::from(port.0)) else {
             return view.drop(mbuf, DropReason::PortUnknown);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hearth_dpdk::{Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRingProducer};
 
-use crate::config::{BuildError, Config};
+use crate::config::{BuildError, Config, PortId};
 use crate::counters::Counters;
 use crate::crypto::clock;
 use crate::crypto::engine::{Mark, Rule};
@@ -20,6 +20,9 @@ use crate::view::View;
 use crate::watch::Watch;
 use crate::work::{Lanes, Work, WorkParts};
 
+/// Packets that have to come at once for the burst to wait for its cache lines, which it does until
+/// the next burst comes or none.
+const WORTH_WAITING: usize = 16;
 /// Empty turns before a worker starts to sleep.
 const PATIENCE: u32 = 1000;
 /// How long it sleeps at a time when nothing has come for so long, the longest silence first.
@@ -39,10 +42,12 @@ fn nap(silence: Duration) -> Duration {
 pub struct Worker {
     view: View,
     work: Work,
-    rx: Vec<(crate::config::PortId, hearth_dpdk::RxQueue)>,
+    rx: Vec<(PortId, hearth_dpdk::RxQueue)>,
     inbox: RingConsumer,
     from_control: RingConsumer,
     burst: Burst,
+    /// A burst that waits for its prefetches while another one is worked on, and its port.
+    ahead: (PortId, Burst),
     reader: QsbrReader,
     /// The epoch to report as soon as the packets up to this mark have left the lanes.
     riding: Option<(Epoch, Mark)>,
@@ -101,6 +106,7 @@ impl Worker {
             inbox: parts.inbox,
             from_control: parts.from_control,
             burst: Burst::new(),
+            ahead: (PortId(0), Burst::new()),
             reader: parts.reader,
             riding: None,
             max_job_age: cycles(parts.config.max_job_age_us),
@@ -179,16 +185,39 @@ impl Worker {
         }
         for queue in 0..self.rx.len() {
             let Some((port, rx)) = self.rx.get_mut(queue) else { break };
-            if rx.receive(&mut self.burst) > 0 {
-                received += self.burst.len();
-                receive::from_wire(&self.view, &mut self.work, *port, &mut self.burst);
-                self.process();
+            let (port, count) = (*port, rx.receive(&mut self.burst));
+            if count > 0 {
+                received += count;
+                receive::look_ahead(&self.burst);
+                self.take_up(port, count >= WORTH_WAITING);
             }
         }
         if received > 0 {
             self.view.counters.taken_in.add(received as u64);
+        } else {
+            self.take_up_ahead();
         }
         received
+    }
+
+    /// Takes up the burst that came before this one, which has its cache lines by now, and keeps
+    /// this one for later; or takes up both, where few packets come at a time.
+    fn take_up(&mut self, port: PortId, wait: bool) {
+        self.take_up_ahead();
+        core::mem::swap(&mut self.ahead.1, &mut self.burst);
+        self.ahead.0 = port;
+        if !wait {
+            self.take_up_ahead();
+        }
+    }
+
+    /// Takes up the burst that was kept, if there is one.
+    fn take_up_ahead(&mut self) {
+        let (port, burst) = &mut self.ahead;
+        if !burst.is_empty() {
+            receive::from_wire(&self.view, &mut self.work, *port, burst);
+            self.process();
+        }
     }
 
     /// Empties the lanes between the stages, in a packet's order, then takes in what crypto has
@@ -246,8 +275,11 @@ impl Worker {
 impl Drop for Worker {
     /// Counts what was under way; dropping it gives the mbufs back.
     fn drop(&mut self) {
-        while let Some(settled) = self.work.engine.next(Rule::All) {
-            self.view.drop(settled.mbuf, DropReason::Stopped);
+        for mbuf in self.ahead.1.drain() {
+            self.view.drop(mbuf, DropReason::Stopped);
+        }
+        for side in self.work.engine.collect(Rule::All) {
+            side.settle(|done, _, _| self.view.drop(done.mbuf, DropReason::Stopped));
         }
         self.work.lanes = Lanes::default();
     }

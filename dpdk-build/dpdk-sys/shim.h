@@ -69,6 +69,9 @@ static const uint64_t HEARTH_RSS_WANTED = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE
 int hearth_errno(void);
 
 /* mbufs and pools */
+/* The sum of the 32-bit words as they stand in memory; zeros are added to the last. */
+uint64_t hearth_sum_words(const uint8_t *octets, size_t count);
+
 struct rte_mbuf *hearth_mbuf_alloc(struct rte_mempool *pool);
 void hearth_mbuf_free(struct rte_mbuf *mbuf);
 int hearth_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail);

@@ -209,6 +209,7 @@ pub const fn protected_layout(suite: Suite, len: usize) -> Result<ProtectedLayou
 
 /// Writes padding 1, 2, 3, ..., Pad Length and Next Header into `trailer`, whose length is the
 /// padding plus 2 (at most 257; more writes nothing).
+#[inline]
 pub fn write_trailer(trailer: &mut [u8], next_header: u8) {
     let Some((padding, [pad_length, next])) = trailer.split_last_chunk_mut::<2>() else {
         return;
@@ -245,6 +246,7 @@ fn write_padding(padding: &mut [u8]) {
 ///
 /// # Errors
 /// [`FrameError::Short`], [`FrameError::PadLength`], [`FrameError::Padding`].
+#[inline]
 pub fn read_trailer(plaintext: &[u8]) -> Result<(usize, u8), FrameError> {
     let Some((rest, &[pad_length, next_header])) = plaintext.split_last_chunk::<2>() else {
         return Err(FrameError::Short);
@@ -259,18 +261,44 @@ pub fn read_trailer(plaintext: &[u8]) -> Result<(usize, u8), FrameError> {
     }
 }
 
+/// What the 16 octets in front of Pad Length have to be for paddings of up to 16 octets: those that
+/// count, and their values.
+static PADDINGS: [(u128, u128); 17] = [
+    paddings(0),
+    paddings(1),
+    paddings(2),
+    paddings(3),
+    paddings(4),
+    paddings(5),
+    paddings(6),
+    paddings(7),
+    paddings(8),
+    paddings(9),
+    paddings(10),
+    paddings(11),
+    paddings(12),
+    paddings(13),
+    paddings(14),
+    paddings(15),
+    paddings(16),
+];
+
+const fn paddings(count: u32) -> (u128, u128) {
+    const LONGEST: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
+    if count == 0 {
+        return (0, 0);
+    }
+    // The last octets, in the order in which they stand in memory.
+    let spare = (16 - count) * 8;
+    ((u128::MAX >> spare).to_be(), (LONGEST >> spare).to_be())
+}
+
 /// Whether the last `count` octets are 1, 2, 3, ...
 #[inline]
 fn is_padding(octets: &[u8], count: usize) -> bool {
-    /// All that a cipher block can need.
-    const PADDING: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
-    // In one step where the 16 octets in front of Pad Length are there.
-    if let (Some(last), true) = (octets.last_chunk::<16>(), count <= 16) {
-        if count == 0 {
-            return true;
-        }
-        let spare = (16 - count) * 8;
-        return u128::from_be_bytes(*last) << spare >> spare == PADDING >> spare;
+    // In one step where a cipher block could need as much and the octets are there.
+    if let (Some(last), Some((mask, values))) = (octets.last_chunk::<16>(), PADDINGS.get(count)) {
+        return u128::from_ne_bytes(*last) & mask == *values;
     }
     let padding = octets.get(octets.len().saturating_sub(count)..).unwrap_or_default();
     padding.iter().zip(1..=u8::MAX).all(|(octet, value)| *octet == value)

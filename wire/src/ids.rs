@@ -50,8 +50,19 @@ impl Spi {
         }
     }
 
+    /// The SPI in the lower 28 bits of a frame's first word; `None` where they are 0.
+    #[must_use]
+    #[inline]
+    pub const fn from_word(word: u32) -> Option<Self> {
+        match word & Self::MAX.0 {
+            0 => None,
+            bits => Some(Self(bits)),
+        }
+    }
+
     /// The number.
     #[must_use]
+    #[inline]
     pub const fn get(self) -> u32 {
         self.0
     }

@@ -3,17 +3,15 @@
 //! 3DES has a manager of its own, because one lone 3DES packet holds up everything behind it for
 //! hundreds of microseconds.
 
-use std::collections::VecDeque;
-
-use hearth_dpdk::{Completed, Mbuf, MultiBuffer, Op};
-use hearth_wire::{Cipher, Suite};
+use hearth_dpdk::{Cipher, Completed, KEPT_TAGS, Mbuf, MultiBuffer, Op};
 
 use crate::config::BuildError;
 use crate::stage::classify::Envelope;
-use crate::table::next_hop::NextHop;
+use crate::table::next_hop::NeighbourIndex;
 
-/// Packets that a manager holds at most, and a power of two.
-const FLIGHTS: usize = 256;
+/// Packets between going in and being settled at most, of one manager; a power of two. A manager
+/// holds 255 at most, and what came out is settled before a burst goes in.
+const FLIGHTS: usize = 512;
 
 /// What is to be done with a packet when it comes out.
 #[derive(Debug, Clone, Copy)]
@@ -26,15 +24,14 @@ pub(crate) enum Job {
     },
     /// To a mobile node: finish the outer headers and send.
     Outbound {
-        /// Towards the care-of address.
-        hop: NextHop,
+        /// Towards the care-of address; `None` where the way is not known beforehand.
+        hop: Option<NeighbourIndex>,
     },
 }
 
 /// A packet that came out.
-pub(crate) struct Settled {
+pub(crate) struct Done {
     pub(crate) mbuf: Mbuf,
-    pub(crate) job: Job,
     /// Whether the library carried the job out.
     pub(crate) ok: bool,
 }
@@ -54,65 +51,99 @@ pub(crate) enum Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark([u64; 2]);
 
-/// One manager and the packets in it.
-struct Lanes {
-    manager: MultiBuffer<'static>,
-    /// What rides, by number modulo [`FLIGHTS`], with the time it went in.
-    flights: Box<[(Job, u64); FLIGHTS]>,
-    submitted: u64,
-    finished: u64,
+/// What rides with a packet, outside of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Flight {
+    pub(crate) job: Job,
+    /// When it went in.
+    since: u64,
 }
+
+/// One manager and the packets in it. They come out in the order in which they went in.
+pub(crate) struct Lanes {
+    manager: MultiBuffer<'static>,
+    /// By number modulo [`FLIGHTS`].
+    flights: Box<[Flight; FLIGHTS]>,
+    /// Came out and are not settled yet.
+    ready: Vec<Done>,
+    /// Packets that went in, and those of them that were settled.
+    submitted: u64,
+    settled: u64,
+}
+
+// A tag is known as long as the flight.
+const _: () = assert!(FLIGHTS <= KEPT_TAGS);
 
 impl Lanes {
     fn new() -> Result<Self, BuildError> {
+        let empty = Flight { job: Job::Outbound { hop: None }, since: 0 };
         Ok(Self {
             manager: MultiBuffer::new().map_err(|_| BuildError::Crypto)?,
-            flights: Box::new([(Job::Outbound { hop: NextHop::Routed }, 0); FLIGHTS]),
+            flights: Box::new([empty; FLIGHTS]),
+            ready: Vec::with_capacity(FLIGHTS),
             submitted: 0,
-            finished: 0,
+            settled: 0,
         })
     }
 
-    fn submit(
-        &mut self,
-        mbuf: Mbuf,
-        op: &Op<'static>,
-        job: Job,
-        now: u64,
-    ) -> Result<Option<Settled>, Mbuf> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
+    fn stage(&mut self, mbuf: Mbuf, op: &Op<'static>, job: Job, now: u64) -> Result<(), Mbuf> {
+        if self.manager.stage_is_full() {
+            self.submit();
+        }
+        if self.submitted - self.settled >= FLIGHTS as u64 {
+            return Err(mbuf);
+        }
         let number = self.submitted;
-        match self.manager.submit(mbuf, op, number) {
-            Ok(completed) => {
-                if let Some(flight) = self.flights.get_mut(place(number)) {
-                    *flight = (job, now);
-                }
-                self.submitted += 1;
-                Ok(completed.and_then(|completed| self.settle(completed)))
-            }
-            Err(rejected) => Err(rejected.mbuf),
+        self.manager.stage(mbuf, op, number).map_err(|rejected| rejected.mbuf)?;
+        self.flights[place(number)] = Flight { job, since: now };
+        self.submitted += 1;
+        Ok(())
+    }
+
+    /// Sends what was staged into the lanes.
+    fn submit(&mut self) {
+        let Self { manager, ready, .. } = self;
+        manager.submit_staged(|completed| ready.push(completed.into()));
+    }
+
+    /// Takes out what is done, and finishes what went in at `due` or before.
+    fn collect(&mut self, due: Option<u64>) {
+        while self.submitted - self.settled > self.ready.len() as u64 {
+            let oldest = self.settled + self.ready.len() as u64;
+            let completed = self.manager.completed().or_else(|| {
+                let since = self.flights[place(oldest)].since;
+                if due.is_some_and(|due| since <= due) { self.manager.flush() } else { None }
+            });
+            let Some(completed) = completed else { return };
+            self.ready.push(completed.into());
         }
     }
 
-    fn settle(&mut self, completed: Completed) -> Option<Settled> {
-        self.finished += 1;
-        let (job, _) = *self.flights.get(place(completed.user))?;
-        Some(Settled { mbuf: completed.mbuf, job, ok: completed.ok })
-    }
-
-    /// The oldest packet if it is done, or if it went in at `due` or before.
-    fn next(&mut self, due: Option<u64>) -> Option<Settled> {
-        if self.submitted == self.finished {
-            return None;
+    /// Hands what came out to `settle`, with its flight and its tag, which mean nothing to a packet
+    /// that asked for none.
+    #[inline]
+    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, &[u8; 16])) -> usize {
+        let Self { manager, flights, ready, settled, .. } = self;
+        let count = ready.len();
+        for done in ready.drain(..) {
+            settle(done, &flights[place(*settled)], manager.tag(*settled));
+            *settled += 1;
         }
-        let completed = self.manager.completed().or_else(|| {
-            let (_, since) = self.flights.get(place(self.finished))?;
-            if due.is_some_and(|due| *since <= due) { self.manager.flush() } else { None }
-        })?;
-        self.settle(completed)
+        count
+    }
+}
+
+impl From<Completed> for Done {
+    #[inline]
+    fn from(Completed { mbuf, ok, .. }: Completed) -> Self {
+        Self { mbuf, ok }
     }
 }
 
 /// Where a number's flight stands.
+#[inline]
 const fn place(number: u64) -> usize {
     #[expect(clippy::cast_possible_truncation, reason = "below FLIGHTS")]
     let place = (number % FLIGHTS as u64) as usize;
@@ -123,52 +154,50 @@ const fn place(number: u64) -> usize {
 pub(crate) struct Engine {
     common: Lanes,
     triple_des: Lanes,
-    /// Came out while others went in.
-    ready: VecDeque<Settled>,
 }
 
 impl Engine {
     pub(crate) fn new() -> Result<Self, BuildError> {
-        Ok(Self {
-            common: Lanes::new()?,
-            triple_des: Lanes::new()?,
-            ready: VecDeque::with_capacity(4 * FLIGHTS),
-        })
+        Ok(Self { common: Lanes::new()?, triple_des: Lanes::new()? })
     }
 
-    /// Puts a packet in.
+    /// Lets a packet go in, at the latest with [`Self::submit`].
     ///
     /// # Errors
     /// The packet, where the operation does not fit it.
-    pub(crate) fn submit(
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
+    pub(crate) fn stage(
         &mut self,
-        suite: Suite,
         mbuf: Mbuf,
         op: &Op<'static>,
         job: Job,
         now: u64,
     ) -> Result<(), Mbuf> {
-        let lanes = match suite.cipher() {
-            Cipher::TripleDesCbc => &mut self.triple_des,
-            Cipher::Null | Cipher::Aes128Cbc | Cipher::Aes128Gcm => &mut self.common,
+        let lanes = match op.cipher {
+            Cipher::TripleDesEncrypt(_) | Cipher::TripleDesDecrypt(_) => &mut self.triple_des,
+            _ => &mut self.common,
         };
-        if let Some(settled) = lanes.submit(mbuf, op, job, now)? {
-            self.ready.push_back(settled);
-        }
-        Ok(())
+        lanes.stage(mbuf, op, job, now)
     }
 
-    /// The next packet that comes out under this rule.
-    pub(crate) fn next(&mut self, rule: Rule) -> Option<Settled> {
+    /// Sends what was staged into the lanes.
+    pub(crate) fn submit(&mut self) {
+        self.common.submit();
+        self.triple_des.submit();
+    }
+
+    /// Takes out what comes out under this rule. The lanes that have something to settle.
+    #[inline]
+    pub(crate) fn collect(&mut self, rule: Rule) -> [&mut Lanes; 2] {
         let (common, triple_des) = match rule {
             Rule::Ready => (None, None),
             Rule::Since { common, triple_des } => (Some(common), Some(triple_des)),
             Rule::All => (Some(u64::MAX), Some(u64::MAX)),
         };
-        self.ready
-            .pop_front()
-            .or_else(|| self.common.next(common))
-            .or_else(|| self.triple_des.next(triple_des))
+        self.common.collect(common);
+        self.triple_des.collect(triple_des);
+        [&mut self.common, &mut self.triple_des]
     }
 
     /// How many packets have gone in so far.
@@ -177,14 +206,12 @@ impl Engine {
     }
 
     /// Whether all packets that had gone in at `mark` have come out.
-    pub(crate) fn has_passed(&self, mark: Mark) -> bool {
-        self.common.finished >= mark.0[0]
-            && self.triple_des.finished >= mark.0[1]
-            && self.ready.is_empty()
+    pub(crate) const fn has_passed(&self, mark: Mark) -> bool {
+        self.common.settled >= mark.0[0] && self.triple_des.settled >= mark.0[1]
     }
 
     /// Whether nothing rides.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.has_passed(self.submitted())
     }
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod clock;
 pub(crate) mod engine;
+pub(crate) mod gcm;
 pub(crate) mod iv;

@@ -49,9 +49,12 @@ impl SaFacts {
     #[inline]
     fn unpack(packed: u32) -> Option<Self> {
         let suite = *SUITES.get((packed >> 1).wrapping_sub(1) as usize)?;
-        let scope = if packed & 1 == 0 { Scope::Signalling } else { Scope::SignallingAndData };
-        Some(Self { suite, scope })
+        Some(Self { suite, scope: scope_of(packed) })
     }
+}
+
+const fn scope_of(packed: u32) -> Scope {
+    if packed & 1 == 0 { Scope::Signalling } else { Scope::SignallingAndData }
 }
 
 /// Index of a binding in its table.
@@ -127,6 +130,12 @@ impl SaSlot {
     /// quiescent.
     pub(crate) fn facts(&self) -> Option<SaFacts> {
         SaFacts::unpack(self.facts.load(Ordering::Relaxed))
+    }
+
+    /// The scope alone of [`Self::facts`].
+    #[inline]
+    pub(crate) fn scope(&self) -> Scope {
+        scope_of(self.facts.load(Ordering::Relaxed))
     }
 
     /// The binding whose data this SA may carry.

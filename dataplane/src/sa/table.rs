@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use hearth_dpdk::prefetch;
 use hearth_wire::{SeqNo, Spi};
 
 use crate::sa::keys::{Direction, KeySchedule};
@@ -17,7 +18,13 @@ use crate::table::reserve::Reserve;
 pub(crate) struct SaRef<'a> {
     pub(crate) slot: &'a SaSlot,
     pub(crate) index: u32,
-    pub(crate) facts: SaFacts,
+}
+
+impl SaRef<'_> {
+    /// Suite and scope.
+    pub(crate) fn facts(&self) -> Option<SaFacts> {
+        self.slot.facts()
+    }
 }
 
 /// All SAs.
@@ -50,12 +57,14 @@ impl SaTable {
     }
 
     /// The index of `spi`, if it lies in the range.
+    #[inline]
     pub(crate) fn index_of(&self, spi: u32) -> Option<u32> {
         let index = spi.checked_sub(self.base)?;
         (index as usize).checked_sub(self.slots.as_slice().len()).is_none().then_some(index)
     }
 
     /// The slot at `index`, published or not.
+    #[inline]
     pub(crate) fn slot(&self, index: u32) -> Option<&SaSlot> {
         self.slots.get(index as usize)
     }
@@ -68,7 +77,7 @@ impl SaTable {
         if slot.spi()?.get() != spi {
             return None;
         }
-        Some(SaRef { slot, index, facts: slot.facts()? })
+        Some(SaRef { slot, index })
     }
 
     /// Asks for the lines of an SA that a packet in this direction touches.
@@ -77,13 +86,16 @@ impl SaTable {
         /// Lines of the keys of the commonest suites.
         const KEYS: usize = 4;
         let Some(index) = self.index_of(spi) else { return };
+        let Some(slot) = self.slot(index) else { return };
         let (state, keys) = SaSlot::lines(direction);
-        self.slots.prefetch(index as usize, 0, 1);
-        self.slots.prefetch(index as usize, state, 1);
-        self.slots.prefetch(index as usize, keys, KEYS);
+        let start = core::ptr::from_ref(slot).cast::<u8>();
+        prefetch(start, 1);
+        prefetch(start.wrapping_add(state * 64), 1);
+        prefetch(start.wrapping_add(keys * 64), KEYS);
     }
 
     /// The replay window of the SA at `index`.
+    #[inline]
     pub(crate) fn window<'a>(&'a self, index: u32, slot: &'a SaSlot) -> ReplayWindow<'a> {
         ReplayWindow::new(&slot.inbound.sequence, self.bits(index))
     }
@@ -146,7 +158,7 @@ mod tests {
     fn a_slot_answers_only_to_its_own_spi() {
         let table = SaTable::new(1000, 10, 1024).unwrap();
         insert(&table, 1003, 0).unwrap();
-        assert!(table.find(1003).is_some_and(|sa| sa.facts == FACTS));
+        assert!(table.find(1003).is_some_and(|sa| sa.facts() == Some(FACTS)));
         for unknown in [0, 3, 999, 1002, 1004, 1010, 0x0fff_ffff] {
             assert!(table.find(unknown).is_none(), "{unknown}");
         }

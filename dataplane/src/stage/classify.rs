@@ -44,18 +44,24 @@ pub(crate) struct Envelope {
     pub(crate) frame_len: u16,
     /// ECN field of the outer header.
     pub(crate) ecn: u8,
+    /// All zero until the suite is known.
+    pub(crate) payload: PayloadLayout,
     pub(crate) content: Content,
+}
+
+/// What the suite says of a protected frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct PayloadLayout {
+    /// First octet of the payload, counted from PType.
+    pub(crate) offset: u8,
+    /// Octets of the ICV.
+    pub(crate) icv_len: u8,
 }
 
 impl Envelope {
     /// First octet of PType.
     pub(crate) const fn frame_offset(&self) -> usize {
         self.udp_offset as usize + UDP_LEN
-    }
-
-    /// The frame in its packet.
-    pub(crate) fn frame<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
-        packet.get(self.frame_offset()..)?.get(..usize::from(self.frame_len))
     }
 
     /// Outer source and destination, read from the packet: the mobile node, and the address and
@@ -208,7 +214,8 @@ fn udp_to_service(ip: &Ip, packet: &[u8], header_len: usize, receiver: Receiver<
     #[expect(clippy::cast_possible_truncation, reason = "within an IP packet's 16-bit length")]
     let frame_len = frame.len() as u16;
     let ecn = ip.traffic_class & 3;
-    Class::Envelope(Envelope { udp_offset: ip.header_len, frame_len, ecn, content })
+    let payload = PayloadLayout::default();
+    Class::Envelope(Envelope { udp_offset: ip.header_len, frame_len, ecn, payload, content })
 }
 
 /// The first checks of R-24: length, PType, and SPI 0.

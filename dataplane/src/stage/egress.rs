@@ -4,7 +4,6 @@ use hearth_dpdk::Mbuf;
 
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
-use crate::stage::host::write_ethernet;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
 use crate::trace::Stage;
 use crate::view::View;
@@ -13,17 +12,23 @@ use crate::work::{Outgoing, Work};
 /// Sends the packets of the lane.
 pub(crate) fn send(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.outgoing);
-    if view.watch.is_on() {
-        view.watch.passes(Stage::Egress, lane.iter().map(|packet| &packet.mbuf));
-    }
     for Outgoing { mbuf, hop } in lane.drain(..) {
-        match hop {
-            NextHop::Neighbour(neighbour) => to_neighbour(view, work, mbuf, neighbour),
-            NextHop::Unresolved(port, next_hop) => view.to_resolve(port, next_hop, mbuf),
-            NextHop::Routed => by_route(view, work, mbuf),
-        }
+        send_to(view, work, mbuf, hop);
     }
     work.lanes.outgoing = lane;
+}
+
+/// Sends one packet.
+#[inline]
+pub(crate) fn send_to(view: &View, work: &mut Work, mbuf: Mbuf, hop: NextHop) {
+    if view.watch.is_on() {
+        view.watch.passes(Stage::Egress, [&mbuf]);
+    }
+    match hop {
+        NextHop::Neighbour(neighbour) => to_neighbour(view, work, mbuf, neighbour),
+        NextHop::Unresolved(port, next_hop) => view.to_resolve(port, next_hop, mbuf),
+        NextHop::Routed => by_route(view, work, mbuf),
+    }
 }
 
 /// Sends a packet wherever the routes lead.
@@ -47,7 +52,8 @@ fn to_neighbour(view: &View, work: &mut Work, mut mbuf: Mbuf, neighbour: Neighbo
     let Some((port, mac)) = view.tables.macs.get(neighbour) else {
         return view.drop(mbuf, DropReason::NoRoute);
     };
-    let Some((mtu, own_mac)) = work.tx.get(usize::from(port.0)).map(|tx| (tx.mtu, tx.mac)) else {
+    let Some((mtu, own_mac)) = work.tx.get(usize::from(port.0)).map(|tx| (tx.mtu, tx.mac_word))
+    else {
         return view.drop(mbuf, DropReason::PortUnknown);
     };
     if mbuf.len() > usize::from(mtu) {
@@ -57,9 +63,16 @@ fn to_neighbour(view: &View, work: &mut Work, mut mbuf: Mbuf, neighbour: Neighbo
         Some(4) => ethertype::IPV4,
         _ => ethertype::IPV6,
     };
-    let Some(header) = mbuf.prepend(ETHERNET_LEN) else {
+    let Some(header) = mbuf.prepend_array::<ETHERNET_LEN>() else {
         return view.drop(mbuf, DropReason::BufferRoom);
     };
-    write_ethernet(header, mac, own_mac, ethertype);
+    // Two words that overlap: the second overwrites what the first has too much.
+    let own = own_mac | u64::from(u16::from_be_bytes(ethertype));
+    if let Some(start) = header.first_chunk_mut() {
+        *start = mac.to_be_bytes();
+    }
+    if let Some(end) = header.last_chunk_mut() {
+        *end = own.to_be_bytes();
+    }
     work.transmit(view, port, mbuf);
 }

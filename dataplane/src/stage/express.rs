@@ -10,9 +10,10 @@ use hearth_wire::{SeqNo, Spi};
 
 use crate::config::Service;
 use crate::layout::{
-    ETHERNET_LEN, IPV4_LEN, IPV6_LEN, UDP_LEN, be16, be32, ipv4_header_sum, proto,
+    Address6, ETHERNET_LEN, IPV4_LEN, IPV6_LEN, UDP_LEN, be16, be32, be64, ipv4_header_sum,
+    is_global4, proto,
 };
-use crate::stage::classify::{Content, Envelope};
+use crate::stage::classify::{Content, Envelope, PayloadLayout};
 
 /// An Ethernet and an IPv6 header.
 const HEAD6: usize = ETHERNET_LEN + IPV6_LEN;
@@ -20,8 +21,6 @@ const HEAD6: usize = ETHERNET_LEN + IPV6_LEN;
 const HEAD4: usize = ETHERNET_LEN + IPV4_LEN;
 /// UDP header and frame header.
 const UDP_AND_FRAME: usize = UDP_LEN + 8;
-/// The six octets of a MAC address in a little-endian word.
-const MAC_BITS: u64 = 0x0000_ffff_ffff_ffff;
 
 /// What a frame turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +34,11 @@ pub(crate) enum Express {
 /// A port's MAC address and the service, as numbers to compare with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matcher {
+    /// In the upper 48 bits.
     mac: u64,
-    ip6: Option<[u8; 16]>,
-    ip4: Option<[u8; 4]>,
+    /// The unspecified address, which is no packet's destination, where there is none.
+    ip6: Address6,
+    ip4: u32,
     port: u16,
 }
 
@@ -45,9 +46,9 @@ impl Matcher {
     pub(crate) fn new(mac: [u8; 6], service: &Service) -> Self {
         let [a, b, c, d, e, f] = mac;
         Self {
-            mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
-            ip6: service.ip6.map(|ip| ip.octets()),
-            ip4: service.ip4.map(|ip| ip.octets()),
+            mac: u64::from_be_bytes([a, b, c, d, e, f, 0, 0]),
+            ip6: service.ip6.map(Address6::from).unwrap_or_default(),
+            ip4: service.ip4.map_or(0, core::net::Ipv4Addr::to_bits),
             port: service.port,
         }
     }
@@ -56,15 +57,14 @@ impl Matcher {
     #[inline]
     pub(crate) fn tell(&self, frame: &[u8]) -> Option<Express> {
         let head = frame.first_chunk::<HEAD4>()?;
-        let to = u64::from_le_bytes([
-            head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7],
-        ]);
-        if to & MAC_BITS != self.mac || head[0] & 1 != 0 {
+        let to = be64(head, 0);
+        // The lowest bit of the first octet says that it is a group.
+        if (to ^ self.mac) >> 16 != 0 || to >> 56 & 1 != 0 {
             return None;
         }
-        match [head[12], head[13], head[14]] {
-            [0x86, 0xdd, version] if version >> 4 == 6 => self.tell6(frame),
-            [0x08, 0x00, 0x45] => self.tell4(frame, head),
+        match be32(head, 12) >> 8 {
+            kind if kind & 0xff_fff0 == 0x86_dd60 => self.tell6(frame),
+            0x08_0045 => self.tell4(frame, head),
             _ => None,
         }
     }
@@ -73,27 +73,22 @@ impl Matcher {
     fn tell6(&self, frame: &[u8]) -> Option<Express> {
         let (head, payload) = frame.split_first_chunk::<HEAD6>()?;
         let payload_len = be16(head, ETHERNET_LEN + 4);
-        let total_len = payload_len.checked_add(40)?;
-        let source: [u8; 16] = *head.get(22..)?.first_chunk()?;
-        let destination: [u8; 16] = *head.get(38..)?.first_chunk()?;
-        let link_local = u16::from_be_bytes([destination[0], destination[1]]) & 0xffc0 == 0xfe80;
+        let next_header = head[ETHERNET_LEN + 6];
+        let (source, destination) = (Address6::at(head, 22), Address6::at(head, 38));
         if usize::from(payload_len) > payload.len()
-            // Multicast, unspecified, loopback.
-            || source[0] == 0xff
-            || u128::from_be_bytes(source) <= 1
-            || destination[0] == 0xff
-            || link_local
+            || payload_len > u16::MAX - 40
+            || !source.is_global()
+            || !destination.is_global()
         {
             return None;
         }
-        let next_header = head[ETHERNET_LEN + 6];
-        if Some(destination) != self.ip6 {
-            return (next_header != proto::ICMPV6).then_some(Express::Routed(total_len));
+        if destination != self.ip6 {
+            return (next_header != proto::ICMPV6).then_some(Express::Routed(payload_len + 40));
         }
-        let ecn = head[ETHERNET_LEN + 1] >> 4 & 3;
-        if next_header != proto::UDP || [payload.get(6), payload.get(7)] == [Some(&0), Some(&0)] {
+        if next_header != proto::UDP {
             return None;
         }
+        let ecn = head[ETHERNET_LEN + 1] >> 4 & 3;
         self.envelope(payload, payload_len, 40, ecn)
     }
 
@@ -102,25 +97,21 @@ impl Matcher {
         let total_len = be16(head, ETHERNET_LEN + 2);
         let payload_len = total_len.checked_sub(20)?;
         let payload = frame.get(HEAD4..)?;
-        let source: [u8; 4] = *head.get(26..)?.first_chunk()?;
-        let destination: [u8; 4] = *head.get(30..)?.first_chunk()?;
+        let (source, destination) = (be32(head, 26), be32(head, 30));
+        let next_header = head[ETHERNET_LEN + 9];
         if usize::from(payload_len) > payload.len()
             || ipv4_header_sum(head.last_chunk()?) != 0
-            // Multicast, reserved and broadcast, loopback, unspecified.
-            || source[0] >= 224
-            || source[0] == 127
-            || source == [0; 4]
-            || destination[0] >= 224
-            || destination[..2] == [169, 254]
-            || head[ETHERNET_LEN + 9] == proto::ICMPV6
+            || !is_global4(source)
+            || !is_global4(destination)
+            || next_header == proto::ICMPV6
         {
             return None;
         }
-        if Some(destination) != self.ip4 {
+        if destination != self.ip4 {
             return Some(Express::Routed(total_len));
         }
         // More fragments, or an offset.
-        if be16(head, ETHERNET_LEN + 6) & 0x3fff != 0 || head[ETHERNET_LEN + 9] != proto::UDP {
+        if be16(head, ETHERNET_LEN + 6) & 0x3fff != 0 || next_header != proto::UDP {
             return None;
         }
         self.envelope(payload, payload_len, 20, head[ETHERNET_LEN + 1] & 3)
@@ -130,19 +121,21 @@ impl Matcher {
     #[inline]
     fn envelope(&self, payload: &[u8], payload_len: u16, ip_len: u16, ecn: u8) -> Option<Express> {
         let head = payload.first_chunk::<UDP_AND_FRAME>()?;
-        let udp_len = be16(head, 4);
+        let (udp_len, word) = (be16(head, 4), be32(head, 8));
         if be16(head, 2) != self.port
             || udp_len > payload_len
             || usize::from(udp_len) < UDP_AND_FRAME
-            || head[8] >> 4 != PType::ProtectedData.bits()
+            || word >> 28 != u32::from(PType::ProtectedData.bits())
+            // Over IPv6 there are no packets without checksum.
+            || ip_len == 40 && be16(head, 6) == 0
         {
             return None;
         }
-        let spi = Spi::new(be32(head, 8) & 0x0fff_ffff).ok()?;
+        let spi = Spi::from_word(word)?;
         let content =
             Content::Protected { ptype: PType::ProtectedData, spi, seq: SeqNo(be32(head, 12)) };
-        let frame_len = udp_len - 8;
-        Some(Express::Envelope(Envelope { udp_offset: ip_len, frame_len, ecn, content }))
+        let (frame_len, payload) = (udp_len - 8, PayloadLayout::default());
+        Some(Express::Envelope(Envelope { udp_offset: ip_len, frame_len, ecn, payload, content }))
     }
 }
 

@@ -4,28 +4,43 @@
 
 use hearth_dpdk::{BURST, HASH_BULK};
 
-use core::net::Ipv4Addr;
-
 use crate::drop_reason::DropReason;
-use crate::layout::{Ip, decrement_hop_limit, is_link_scope};
+use crate::layout::{Address6, Ip, be32, decrement_hop_limit, is_global4, is_link_scope};
 use crate::sa::slot::BindingIndex;
-use crate::stage::host;
+use crate::stage::{egress, host};
 use crate::table::next_hop::{self, NextHop, Way};
 use crate::view::View;
-use crate::work::{Downlink, Outgoing, Routed, Via, Work};
+use crate::work::{Downlink, Routed, Via, Work};
 
-/// Routes the packets of the lane, a chunk at a time.
+/// Routes the packets of the lane: those whose destination is remembered at once, the others a chunk
+/// at a time.
 pub(crate) fn route(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.routed);
     if view.watch.is_on() {
         view.watch.forwards(lane.iter_mut().map(|packet| &mut packet.mbuf));
     }
+    for packet in lane.drain(..) {
+        let ends = ends(packet.mbuf.data());
+        // Only what may be forwarded is remembered; but not every source may send there.
+        match ends.and_then(|(is_global, to)| work.recent.get(to).filter(|_| is_global)) {
+            Some(neighbour) => send_on(view, work, packet, NextHop::Neighbour(neighbour)),
+            None => work.lanes.unknown.push(packet),
+        }
+    }
+    work.lanes.routed = lane;
+    if !work.lanes.unknown.is_empty() {
+        route_unknown(view, work);
+    }
+}
+
+fn route_unknown(view: &View, work: &mut Work) {
+    let mut lane = core::mem::take(&mut work.lanes.unknown);
     while !lane.is_empty() {
         let count = lane.len().min(BURST);
         let found = look_up(view, lane.get(..count).unwrap_or_default());
         for (place, packet) in lane.drain(..count).enumerate() {
             if found.hits & 1 << place == 0 {
-                unbound(view, work, packet);
+                by_route(view, work, packet);
                 continue;
             }
             let binding = BindingIndex(found.bindings[place]);
@@ -34,7 +49,7 @@ pub(crate) fn route(view: &View, work: &mut Work) {
             work.lanes.downlink.push(Downlink { mbuf: packet.mbuf, binding, from_host });
         }
     }
-    work.lanes.routed = lane;
+    work.lanes.unknown = lane;
 }
 
 /// Which of a chunk's destinations are bound home addresses, and to what.
@@ -100,37 +115,21 @@ impl Found {
     }
 }
 
-/// A packet to no bound home address: by a next hop that is remembered, or by the tables.
+/// Whether the source of a packet is beyond its link for certain, and its destination.
 #[inline]
-fn unbound(view: &View, work: &mut Work, packet: Routed) {
-    let key = match destination6(packet.mbuf.data()) {
-        Some(destination) => *destination,
-        None => match destination4(packet.mbuf.data()) {
-            Some(destination) => Ipv4Addr::from(*destination).to_ipv6_mapped().octets(),
-            None => return view.drop(packet.mbuf, DropReason::IpHeader),
-        },
-    };
-    match work.recent.get(&key) {
-        // Only packets that may be forwarded got there, but not every source may.
-        Some(neighbour) if is_global_source(packet.mbuf.data()) => {
-            send_on(view, work, packet, NextHop::Neighbour(neighbour));
-        }
-        _ => by_route(view, work, packet, key),
+fn ends(packet: &[u8]) -> Option<(bool, Address6)> {
+    if let Some(header) = packet.first_chunk::<40>()
+        && header[0] >> 4 == 6
+    {
+        return Some((Address6::at(header, 8).is_global(), Address6::at(header, 24)));
     }
+    let header = packet.first_chunk::<20>()?;
+    Some((is_global4(be32(header, 12)), Address6::mapped(be32(header, 16))))
 }
 
-/// Whether the source of a packet is beyond its link for certain.
-#[inline]
-fn is_global_source(packet: &[u8]) -> bool {
-    match packet.first_chunk::<24>() {
-        // Neither multicast nor link-local, nor the unspecified address or loopback.
-        Some(header) if header[0] >> 4 == 6 => matches!(header[8], 1..=0xfd),
-        Some(header) => matches!(header[12], 1..=126 | 128..=223) && header[12..14] != [169, 254],
-        None => false,
-    }
-}
-
-fn by_route(view: &View, work: &mut Work, packet: Routed, key: [u8; 16]) {
+/// A packet to no bound home address.
+#[inline(never)]
+fn by_route(view: &View, work: &mut Work, packet: Routed) {
     let Some((source, destination)) = Ip::addresses(packet.mbuf.data()) else {
         return view.drop(packet.mbuf, DropReason::IpHeader);
     };
@@ -141,8 +140,9 @@ fn by_route(view: &View, work: &mut Work, packet: Routed, key: [u8; 16]) {
             view.drop(packet.mbuf, DropReason::LinkLocalForward);
         }
         Way::Out(hop) => {
-            if let NextHop::Neighbour(neighbour) = hop {
-                work.recent.put(key, neighbour);
+            if let (NextHop::Neighbour(neighbour), Some((_, to))) = (hop, ends(packet.mbuf.data()))
+            {
+                work.recent.put(to, neighbour);
             }
             send_on(view, work, packet, hop);
         }
@@ -157,5 +157,5 @@ fn send_on(view: &View, work: &mut Work, packet: Routed, hop: NextHop) {
         return view.drop(mbuf, DropReason::HopLimit);
     }
     view.counters.forwarded.add(mbuf.len());
-    work.lanes.outgoing.push(Outgoing { mbuf, hop });
+    egress::send_to(view, work, mbuf, hop);
 }

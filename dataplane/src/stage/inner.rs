@@ -6,8 +6,8 @@
 use crate::config::Service;
 use crate::drop_reason::DropReason;
 use crate::layout::{
-    IPV4_LEN, IPV6_LEN, Ip, IpError, be16, destination_port, ipv4_header_sum, is_link_scope, proto,
-    set_ecn, upper_layer,
+    Address6, IPV4_LEN, IPV6_LEN, Ip, IpError, be16, be32, destination_port, ipv4_header_sum,
+    is_global4, is_link_scope, proto, set_ecn, upper_layer,
 };
 use crate::outer::combine_ecn;
 use crate::table::binding::BindingEntry;
@@ -32,31 +32,32 @@ pub(crate) fn express(
 #[inline]
 fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<u16> {
     let header = packet.first_chunk::<IPV6_LEN>()?;
-    let total_len = be16(header, 4).checked_add(40)?;
-    let source: &[u8; 16] = header.get(8..)?.first_chunk()?;
-    let destination: &[u8; 16] = header.last_chunk()?;
-    let fits = header[0] >> 4 == 6 && usize::from(total_len) <= packet.len();
-    // Beyond the link for certain: no group, not link-local, not unspecified or loopback.
-    let global = matches!(destination[0], 1..=0xfd) && matches!(source[0], 1..=0xfd);
-    let ours = service.ip6.is_some_and(|ip| ip.octets() == *destination);
-    (fits && global && !ours && binding.is_home6(source)).then_some(total_len)
+    let payload_len = be16(header, 4);
+    let (source, destination) = (Address6::at(header, 8), Address6::at(header, 24));
+    let is_sound = header[0] >> 4 == 6
+        && usize::from(payload_len) + IPV6_LEN <= packet.len()
+        && binding.is_home6(source)
+        && source.is_global()
+        && destination.is_global()
+        && service.ip6.is_none_or(|ip| Address6::from(ip) != destination);
+    // No overflow: the packet is as long.
+    is_sound.then(|| payload_len.wrapping_add(40))
 }
 
 #[inline]
 fn express4(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<u16> {
     let header = packet.first_chunk::<IPV4_LEN>()?;
     let total_len = be16(header, 2);
-    let source: &[u8; 4] = header.get(12..)?.first_chunk()?;
-    let destination: &[u8; 4] = header.last_chunk()?;
-    let fits = header[0] == 0x45
+    let (source, destination) = (be32(header, 12), be32(header, 16));
+    let is_sound = header[0] == 0x45
         && total_len >= 20
         && usize::from(total_len) <= packet.len()
-        && ipv4_header_sum(header) == 0;
-    let global =
-        |address: &[u8; 4]| matches!(address[0], 1..=126 | 128..=223) && address[..2] != [169, 254];
-    let ours = service.ip4.is_some_and(|ip| ip.octets() == *destination);
-    (fits && global(destination) && global(source) && !ours && binding.is_home4(source))
-        .then_some(total_len)
+        && ipv4_header_sum(header) == 0
+        && binding.is_home4(source)
+        && is_global4(source)
+        && is_global4(destination)
+        && service.ip4.is_none_or(|ip| ip.to_bits() != destination);
+    is_sound.then_some(total_len)
 }
 
 /// Reads the inner header. `next_header` is what the trailer says of it; PType 0 says nothing.

@@ -17,13 +17,17 @@ use crate::work::{Outgoing, Routed, Via, Work};
 /// Cache lines of a received frame that are asked for at once: all headers, and the first blocks.
 const LINES_AHEAD: usize = 3;
 
+/// Asks for what [`from_wire`] will look at.
+pub(crate) fn look_ahead(burst: &Burst) {
+    burst.iter().for_each(|mbuf| mbuf.prefetch_received(LINES_AHEAD));
+}
+
 /// Sorts a burst of frames that a port received.
 pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut Burst) {
     if view.watch.is_on() {
         view.watch.received(port, burst);
     }
     let (packets, mut octets) = (burst.len(), 0);
-    burst.iter().for_each(|mbuf| mbuf.prefetch_received(LINES_AHEAD));
     let mac = view.own_mac(port).unwrap_or_default();
     let matcher = Matcher::new(mac, &view.tables.service);
     for mut mbuf in burst.drain() {
@@ -34,6 +38,8 @@ pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut 
                 enveloped(view, work, mbuf, envelope);
             }
             Some(Express::Routed(len)) if mbuf.keep(ETHERNET_LEN, len.into()).is_some() => {
+                // Where a trailer would go.
+                mbuf.prefetch_at(len.into());
                 work.lanes.routed.push(Routed { mbuf, via: Via::Wire(port) });
             }
             _ => sort(view, work, port, mac, mbuf),

@@ -3,17 +3,18 @@
 //! Read first: RFC 6618 s.6.2 to 6.4; RFC 4303 s.3.4; readings.
 
 use hearth_dpdk::{Mbuf, Op, Tag};
-use hearth_wire::frame::{FrameError, FrameHeader, PType, ProtectedLayout, protected_layout};
-use hearth_wire::{Cipher, Scope, SeqNo, Spi};
+use hearth_wire::frame::{FrameHeader, PType};
+use hearth_wire::{Scope, SeqNo, Spi};
 
 use crate::capture::Way;
 use crate::crypto::engine::Job;
+use crate::crypto::gcm;
 use crate::drop_reason::DropReason;
 use crate::layout::{Ip, len32};
-use crate::sa::keys::Direction;
+use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
-use crate::stage::classify::{Content, Envelope};
+use crate::stage::classify::{Content, Envelope, PayloadLayout};
 use crate::stage::inner;
 use crate::trace::Stage;
 use crate::view::View;
@@ -69,88 +70,121 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
     }
     for (mbuf, envelope) in lane.drain(..) {
         if let Content::Protected { ptype, spi, seq } = envelope.content {
-            match look(view, ptype, spi, seq, &envelope) {
-                Ok((sa, _)) if is_triple_des(sa) && !work.triple_des.admits_uplink() => {
-                    work.triple_des.hold_uplink(view, mbuf, envelope);
-                }
-                Ok((sa, layout)) => submit(view, work, mbuf, sa, envelope, layout),
-                Err(reason) => view.drop(mbuf, reason),
+            match view.tables.sas.find(spi.get()) {
+                Some(sa) => under(view, work, mbuf, sa, seq, envelope),
+                None => unknown(view, mbuf, ptype, spi),
             }
         }
     }
     work.lanes.protected = lane;
+    work.engine.submit();
 }
 
-/// The verdicts that come before the ICV.
-fn look<'v>(
-    view: &'v View,
-    ptype: PType,
-    spi: Spi,
-    seq: SeqNo,
-    envelope: &Envelope,
-) -> Result<(SaRef<'v>, ProtectedLayout), DropReason> {
-    let Some(sa) = view.tables.sas.find(spi.get()) else {
-        // Only of an SPI of this home agent's can the HAC know anything.
-        if ptype == PType::MobilityHeader && view.tables.sas.index_of(spi.get()).is_some() {
-            view.missing.note(view.index, spi);
-        }
-        return Err(DropReason::SpiUnknown);
-    };
-    let layout =
-        protected_layout(sa.facts.suite, envelope.frame_len.into()).map_err(
-            |error| match error {
-                FrameError::NotWholeBlocks => DropReason::FrameNotWholeBlocks,
-                FrameError::Short | FrameError::PadLength | FrameError::Padding => {
-                    DropReason::FrameShort
-                }
-            },
-        )?;
-    // PType 1 under scope 0 is accepted and counted when it settles.
-    match view.tables.sas.window(sa.index, sa.slot).look(seq) {
-        Replay::Fresh => {}
-        Replay::Replayed => return Err(DropReason::Replayed),
-        Replay::TooOld => return Err(DropReason::ReplayTooOld),
+/// No SA has this SPI.
+#[cold]
+fn unknown(view: &View, mbuf: Mbuf, ptype: PType, spi: Spi) {
+    // Only of an SPI of this home agent's can the HAC know anything.
+    if ptype == PType::MobilityHeader && view.tables.sas.index_of(spi.get()).is_some() {
+        view.missing.note(view.index, spi);
     }
-    Ok((sa, layout))
+    view.drop(mbuf, DropReason::SpiUnknown);
 }
 
-fn is_triple_des(sa: SaRef<'_>) -> bool {
-    sa.facts.suite.cipher() == Cipher::TripleDesCbc
+#[inline]
+fn under(view: &View, work: &mut Work, mbuf: Mbuf, sa: SaRef<'_>, seq: SeqNo, envelope: Envelope) {
+    // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
+    // epochs whose jobs have left the lanes (`Worker::quiesce`).
+    let keys: &'static KeySchedule = unsafe { sa.slot.keys(Direction::Inbound) };
+    keys.with(Admission { view, work, mbuf, sa, seq, envelope });
 }
 
-/// Puts the packet into the lanes. It is decrypted in place before the tag is compared; the
-/// verdicts keep the order of R-24 nevertheless.
+/// The verdicts that come before the ICV, and the job. The packet is decrypted in place before the
+/// tag is compared; the verdicts keep the order of R-24 nevertheless.
+struct Admission<'a> {
+    view: &'a View,
+    work: &'a mut Work,
+    mbuf: Mbuf,
+    sa: SaRef<'a>,
+    seq: SeqNo,
+    envelope: Envelope,
+}
+
+impl PerSuite<'static> for Admission<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, material: Material<'static>) {
+        let Self { view, work, mbuf, sa, seq, mut envelope } = self;
+        envelope.payload = match layout(&material, &envelope) {
+            Ok(layout) => layout,
+            Err(reason) => return view.drop(mbuf, reason),
+        };
+        // PType 1 under scope 0 is accepted and counted when it settles.
+        match view.tables.sas.window(sa.index, sa.slot).look(seq) {
+            Replay::Fresh => {}
+            Replay::Replayed => return view.drop(mbuf, DropReason::Replayed),
+            Replay::TooOld => return view.drop(mbuf, DropReason::ReplayTooOld),
+        }
+        if material.is_triple_des() && !work.triple_des.admits_uplink() {
+            return work.triple_des.hold_uplink(view, mbuf, envelope);
+        }
+        if let Some(binding) = sa.slot.binding() {
+            view.tables.bindings.prefetch(binding);
+        }
+        submit(view, work, mbuf, sa.index, &material, envelope);
+    }
+}
+
+/// Where the parts of the frame stand, once its length has been held against the suite.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the suite is known where it is called")]
+fn layout(material: &Material<'_>, envelope: &Envelope) -> Result<PayloadLayout, DropReason> {
+    let overhead = FrameHeader::LEN + material.iv_len() + material.icv_len();
+    match usize::from(envelope.frame_len).checked_sub(overhead) {
+        Some(len) if len < material.pad_block() => Err(DropReason::FrameShort),
+        Some(len) if len & (material.pad_block() - 1) != 0 => Err(DropReason::FrameNotWholeBlocks),
+        #[expect(clippy::cast_possible_truncation, reason = "IV and ICV have at most 16 octets")]
+        Some(_) => Ok(PayloadLayout {
+            offset: (FrameHeader::LEN + material.iv_len()) as u8,
+            icv_len: material.icv_len() as u8,
+        }),
+        None => Err(DropReason::FrameShort),
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the suite is known where it is called")]
 fn submit(
     view: &View,
     work: &mut Work,
-    mbuf: Mbuf,
-    sa: SaRef<'_>,
+    mut mbuf: Mbuf,
+    sa: u32,
+    material: &Material<'static>,
     envelope: Envelope,
-    layout: ProtectedLayout,
 ) {
     if view.watch.is_on() {
         view.watch.protected(Way::In, &mbuf);
     }
-    // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
-    // epochs whose jobs have left the lanes (`Worker::quiesce`).
-    let keys = unsafe { sa.slot.keys(Direction::Inbound) };
-    let at = |offset: usize| len32(envelope.frame_offset() + offset);
-    let encrypts = sa.facts.suite.encrypts();
-    let op = Op {
-        cipher: keys.cipher(),
-        auth: keys.auth(),
-        iv_offset: at(FrameHeader::LEN),
-        cipher_offset: at(layout.cipher_offset),
-        cipher_len: if encrypts { len32(layout.cipher_len) } else { 0 },
-        auth_offset: at(0),
-        auth_len: len32(layout.icv_offset),
-        tag: Tag::Meta(0),
+    let at = envelope.frame_offset();
+    let offset = FrameHeader::LEN + material.iv_len();
+    let covered = usize::from(envelope.frame_len) - material.icv_len();
+    let mut op = Op {
+        cipher: material.cipher,
+        auth: material.auth,
+        iv_offset: len32(at + FrameHeader::LEN),
+        cipher_offset: len32(at + offset),
+        cipher_len: if material.encrypts() { len32(covered - offset) } else { 0 },
+        auth_offset: len32(at),
+        auth_len: len32(covered),
+        tag: Tag::Kept,
     };
-    if let Some(binding) = sa.slot.binding() {
-        view.tables.bindings.prefetch(binding);
+    if let Some((salt, _)) = material.nonce {
+        let iv = mbuf.data().get(at + FrameHeader::LEN..).and_then(|rest| rest.first_chunk());
+        let Some(iv) = iv.copied() else { return view.drop(mbuf, DropReason::FrameShort) };
+        op = gcm::operation(op, &mut mbuf, *salt, iv);
     }
-    let job = Job::Inbound { sa: sa.index, envelope };
-    if let Err(mbuf) = work.engine.submit(sa.facts.suite, mbuf, &op, job, work.now) {
+    let job = Job::Inbound { sa, envelope };
+    if let Err(mbuf) = work.engine.stage(mbuf, &op, job, work.now) {
         view.drop(mbuf, DropReason::CryptoFailed);
     }
 }

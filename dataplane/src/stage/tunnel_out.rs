@@ -6,22 +6,22 @@
 use core::net::SocketAddr;
 
 use hearth_dpdk::{Mbuf, Op, Tag};
-use hearth_wire::frame::{FrameHeader, PType, padding_len, write_trailer};
-use hearth_wire::suite::ICV_LEN;
+use hearth_wire::frame::{FrameHeader, GcmIv, PType, write_trailer};
 use hearth_wire::{Cipher, Scope, Spi};
 use zerocopy::IntoBytes;
 
 use crate::capture;
 use crate::crypto::engine::Job;
+use crate::crypto::gcm;
 use crate::drop_reason::DropReason;
 use crate::layout::{IPV6_LEN, UDP_LEN, decrement_hop_limit, len16, len32, proto};
 use crate::note::Note;
 use crate::outer::{OuterFields, OuterHeaders, seal};
-use crate::sa::keys::Direction;
+use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
 use crate::table::binding::BindingEntry;
-use crate::table::next_hop::{self, NextHop, Way};
+use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
 use crate::trace::Stage;
 use crate::view::View;
 use crate::work::{Downlink, Outgoing, Routed, Via, Work};
@@ -44,6 +44,7 @@ pub(crate) fn encapsulate(view: &View, work: &mut Work) {
         }
     }
     work.lanes.downlink = lane;
+    work.engine.submit();
 }
 
 fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEntry) {
@@ -91,19 +92,31 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
 
 /// The next hop towards the care-of address, which is remembered with the binding.
 #[inline]
-fn outer_hop(view: &View, work: &Work, index: BindingIndex, binding: &BindingEntry) -> NextHop {
-    let generation = work.recent.generation();
-    if let Some(neighbour) = view.tables.bindings.hop(index, generation) {
-        return NextHop::Neighbour(neighbour);
-    }
+fn outer_hop(
+    view: &View,
+    work: &Work,
+    index: BindingIndex,
+    binding: &BindingEntry,
+) -> Option<NeighbourIndex> {
+    let generation = work.recent.hops();
+    let known = view.tables.bindings.hop(index, generation);
+    known.or_else(|| find_outer_hop(view, generation, index, binding))
+}
+
+#[cold]
+fn find_outer_hop(
+    view: &View,
+    generation: u32,
+    index: BindingIndex,
+    binding: &BindingEntry,
+) -> Option<NeighbourIndex> {
     match next_hop::find(view, binding.remote.ip()) {
         Way::Out(NextHop::Neighbour(neighbour)) => {
             view.tables.bindings.set_hop(index, generation, neighbour);
-            NextHop::Neighbour(neighbour)
+            Some(neighbour)
         }
-        Way::Out(hop) => hop,
         // To be found out, and counted, when the packet leaves.
-        Way::Local | Way::None => NextHop::Routed,
+        Way::Out(_) | Way::Local | Way::None => None,
     }
 }
 
@@ -122,7 +135,7 @@ fn plain(
     view: &View,
     work: &mut Work,
     mut mbuf: Mbuf,
-    (traffic_class, hop): (u8, NextHop),
+    (traffic_class, hop): (u8, Option<NeighbourIndex>),
     binding: &BindingEntry,
 ) {
     let outer = &binding.outer;
@@ -143,6 +156,7 @@ fn plain(
     seal(mbuf.data_mut());
     view.counters.downlink.add(len);
     view.counters.downlink_plain.add(len);
+    let hop = hop.map_or(NextHop::Routed, NextHop::Neighbour);
     work.lanes.outgoing.push(Outgoing { mbuf, hop });
 }
 
@@ -162,12 +176,8 @@ pub(crate) fn signalling(
         return view.drop(mbuf, DropReason::OutboundSaGone);
     };
     // Signalling is network control traffic: CS6 (RFC 4594 s.3.1).
-    let content = Content {
-        ptype: PType::MobilityHeader,
-        next_header,
-        traffic_class: 0xc0,
-        hop: NextHop::Routed,
-    };
+    let content =
+        Content { ptype: PType::MobilityHeader, next_header, traffic_class: 0xc0, hop: None };
     match protect(work, mbuf, sa, &outer, content) {
         Ok(()) => view.counters.signalling_out.add(1),
         Err((mbuf, reason)) => view.drop(mbuf, reason),
@@ -181,7 +191,7 @@ struct Content {
     /// DSCP and ECN of the outer header (R-41).
     traffic_class: u8,
     /// Towards the care-of address.
-    hop: NextHop,
+    hop: Option<NeighbourIndex>,
 }
 
 /// Puts trailer and headers around the mbuf's content and submits it.
@@ -190,64 +200,114 @@ struct Content {
 /// outer IP | UDP | PType SPI | Seq | IV | content, padding, Pad Length, Next Header | ICV
 /// |<------------- prepended ---------->|          |<------------- appended ------------->|
 /// ```
+#[inline]
 fn protect(
+    work: &mut Work,
+    mbuf: Mbuf,
+    sa: SaRef<'_>,
+    outer: &OuterHeaders,
+    content: Content,
+) -> Result<(), (Mbuf, DropReason)> {
+    // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
+    // epochs whose jobs have left the lanes (`Worker::quiesce`).
+    let keys: &'static KeySchedule = unsafe { sa.slot.keys(Direction::Outbound) };
+    keys.with(Protection { work, mbuf, sa, outer, content })
+}
+
+/// What becomes a protected packet.
+struct Protection<'a> {
+    work: &'a mut Work,
+    mbuf: Mbuf,
+    sa: SaRef<'a>,
+    outer: &'a OuterHeaders,
+    content: Content,
+}
+
+impl PerSuite<'static> for Protection<'_> {
+    type Output = Result<(), (Mbuf, DropReason)>;
+
+    #[inline(always)]
+    fn run(self, material: Material<'static>) -> Self::Output {
+        let Self { work, mbuf, sa, outer, content } = self;
+        protect_with(work, mbuf, sa, outer, content, &material)
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the suite is known where it is called")]
+fn protect_with(
     work: &mut Work,
     mut mbuf: Mbuf,
     sa: SaRef<'_>,
     outer: &OuterHeaders,
     content: Content,
+    material: &Material<'static>,
 ) -> Result<(), (Mbuf, DropReason)> {
-    let suite = sa.facts.suite;
     let payload_len = mbuf.len();
-    let trailer_len = padding_len(suite, payload_len) + 2;
-    let Some(back) = mbuf.append(trailer_len + ICV_LEN) else {
-        return Err((mbuf, DropReason::BufferRoom));
-    };
-    if let Some(trailer) = back.get_mut(..trailer_len) {
-        write_trailer(trailer, content.next_header);
-    }
+    let trailer_len = 2 + (payload_len.wrapping_add(2).wrapping_neg() & (material.pad_block() - 1));
+    let (iv_len, icv_len) = (material.iv_len(), material.icv_len());
     let frame_offset = outer.len();
-    let frame_len = FrameHeader::LEN + suite.iv_len() + payload_len + trailer_len + ICV_LEN;
-    let fields = OuterFields {
-        udp_len: len16(UDP_LEN + frame_len),
-        traffic_class: content.traffic_class,
-        identification: work.next_identification(),
-    };
-    let Some(front) = mbuf.prepend(frame_offset + FrameHeader::LEN + suite.iv_len()) else {
+    let iv_offset = frame_offset + FrameHeader::LEN;
+    let Some(packet) = mbuf.surround(iv_offset + iv_len, trailer_len + icv_len) else {
         return Err((mbuf, DropReason::BufferRoom));
     };
     let Some((seq, spi)) = sa.slot.draw().zip(sa.slot.spi()) else {
         return Err((mbuf, DropReason::SequenceExhausted));
     };
-    outer.write(front, fields);
+    let frame_len = packet.len() - frame_offset;
+    let fields = OuterFields {
+        udp_len: len16(UDP_LEN + frame_len),
+        traffic_class: content.traffic_class,
+        identification: work.next_identification(),
+    };
+    outer.write(packet, fields);
     let header = FrameHeader::protected(content.ptype, spi, seq);
-    if let Some((place, iv)) =
-        front.get_mut(frame_offset..).and_then(|rest| rest.split_at_mut_checked(FrameHeader::LEN))
-    {
+    let front = packet.get_mut(frame_offset..).unwrap_or_default();
+    let mut nonce_iv = [0; 8];
+    if let Some((place, rest)) = front.split_first_chunk_mut::<{ FrameHeader::LEN }>() {
         place.copy_from_slice(header.as_bytes());
-        work.ivs.fill(iv);
+        match (iv_len, material.nonce) {
+            (16, _) => put(rest, work.ivs.next::<16>()),
+            (8, Some((_, epoch))) => {
+                nonce_iv.copy_from_slice(GcmIv::new(epoch, seq).as_bytes());
+                put(rest, nonce_iv);
+            }
+            (8, None) => put(rest, work.ivs.next::<8>()),
+            _ => {}
+        }
     }
-    // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
-    // epochs whose jobs have left the lanes (`Worker::quiesce`).
-    let keys = unsafe { sa.slot.keys(Direction::Outbound) };
-    let iv_offset = frame_offset + FrameHeader::LEN;
-    let auth_len = frame_len - ICV_LEN;
-    let op = Op {
-        cipher: keys.cipher(),
-        auth: keys.auth(),
+    let trailer = iv_offset + iv_len + payload_len;
+    if let Some(trailer) = packet.get_mut(trailer..trailer + trailer_len) {
+        write_trailer(trailer, content.next_header);
+    }
+    let auth_len = frame_len - icv_len;
+    let mut op = Op {
+        cipher: material.cipher,
+        auth: material.auth,
         iv_offset: len32(iv_offset),
-        cipher_offset: len32(iv_offset + suite.iv_len()),
-        cipher_len: if suite.encrypts() { len32(payload_len + trailer_len) } else { 0 },
+        cipher_offset: len32(iv_offset + iv_len),
+        cipher_len: if material.encrypts() { len32(payload_len + trailer_len) } else { 0 },
         auth_offset: len32(frame_offset),
         auth_len: len32(auth_len),
         tag: Tag::Packet(len32(frame_offset + auth_len)),
     };
+    if let Some((salt, _)) = material.nonce {
+        op = gcm::operation(op, &mut mbuf, *salt, nonce_iv);
+    }
     let job = Job::Outbound { hop: content.hop };
-    match work.engine.submit(suite, mbuf, &op, job, work.now) {
+    match work.engine.stage(mbuf, &op, job, work.now) {
         Ok(()) => sa.slot.outbound.count(frame_len),
         Err(mbuf) => return Err((mbuf, DropReason::CryptoFailed)),
     }
     Ok(())
+}
+
+/// Writes `octets` at the start of `place`.
+#[inline]
+fn put<const N: usize>(place: &mut [u8], octets: [u8; N]) {
+    if let Some(place) = place.first_chunk_mut() {
+        *place = octets;
+    }
 }
 
 /// A Home Test message (RFC 6275 s.6.1.5).

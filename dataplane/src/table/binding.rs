@@ -14,6 +14,7 @@ use hearth_wire::Spi;
 use hearth_wire::frame::{FrameHeader, max_payload};
 
 use crate::config::Binding;
+use crate::layout::Address6;
 use crate::outer::OuterHeaders;
 use crate::sa::slot::{BindingIndex, SaFacts};
 use crate::table::next_hop::NeighbourIndex;
@@ -23,6 +24,8 @@ use crate::table::reserve::{Reserve, Zeroed};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BindingEntry {
     home6: Ipv6Addr,
+    /// The same, to compare with.
+    home_words: Address6,
     home4: Option<Ipv4Addr>,
     /// The SA that data is sent under, and what it is.
     pub(crate) spi: Spi,
@@ -44,6 +47,7 @@ impl BindingEntry {
         let narrow = |octets: usize| u16::try_from(octets).unwrap_or(u16::MAX);
         Some(Self {
             home6: binding.home_address,
+            home_words: binding.home_address.into(),
             home4: binding.ipv4_home_address,
             spi: binding.spi,
             facts,
@@ -56,14 +60,14 @@ impl BindingEntry {
 
     /// Whether this is the IPv6 home address, as it stands in a packet.
     #[inline]
-    pub(crate) fn is_home6(&self, source: &[u8; 16]) -> bool {
-        self.home6.octets() == *source
+    pub(crate) fn is_home6(&self, source: Address6) -> bool {
+        self.home_words == source
     }
 
     /// Whether this is the IPv4 home address, as it stands in a packet.
     #[inline]
-    pub(crate) fn is_home4(&self, source: &[u8; 4]) -> bool {
-        self.home4.is_some_and(|home| home.octets() == *source)
+    pub(crate) fn is_home4(&self, source: u32) -> bool {
+        self.home4.is_some_and(|home| home.to_bits() == source)
     }
 
     /// Whether the mobile node may send from this address.
@@ -110,7 +114,7 @@ impl BindingTable {
     /// Asks for the lines of an entry.
     #[inline]
     pub(crate) fn prefetch(&self, index: BindingIndex) {
-        self.cells.prefetch(index.0 as usize, 0, size_of::<Cell>() / 64);
+        self.cells.prefetch(index.0 as usize, size_of::<Cell>() / 64);
     }
 
     /// The neighbour that was found in this generation for the care-of address at `index`.

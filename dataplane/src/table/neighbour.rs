@@ -38,11 +38,12 @@ impl MacTable {
         }
     }
 
+    /// Port, and MAC address in the upper 48 bits.
     #[inline]
-    pub(crate) fn get(&self, index: NeighbourIndex) -> Option<(PortId, [u8; 6])> {
-        let [high, low, a, b, c, d, e, f] =
-            self.0.get(index.0 as usize)?.load(Ordering::Relaxed).to_be_bytes();
-        Some((PortId(u16::from_be_bytes([high, low])), [a, b, c, d, e, f]))
+    pub(crate) fn get(&self, index: NeighbourIndex) -> Option<(PortId, u64)> {
+        let packed = self.0.get(index.0 as usize)?.load(Ordering::Relaxed);
+        let port = (packed >> 48) as u16;
+        Some((PortId(port), packed << 16))
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
     fn a_mac_address_survives() {
         let table = MacTable::new(2).unwrap();
         table.set(1, PortId(9), [2, 3, 4, 5, 6, 7]);
-        assert_eq!(table.get(NeighbourIndex(1)), Some((PortId(9), [2, 3, 4, 5, 6, 7])));
+        assert_eq!(table.get(NeighbourIndex(1)), Some((PortId(9), 0x0203_0405_0607_0000)));
         assert_eq!(table.get(NeighbourIndex(2)), None);
     }
 }

@@ -3,11 +3,13 @@
 //! A route look-up and a neighbour look-up per packet would be the dearest part of forwarding, so
 //! both results are remembered by destination, in a small table of the worker's own, and with a
 //! binding, whose care-of address does not change. What is remembered is worth nothing as soon as
-//! routes change or a neighbour comes or goes ([`crate::table::shared::Tables::hop_generation`]).
+//! routes change or a neighbour comes or goes, and what is remembered by destination, too, when a home
+//! address is bound that was not ([`crate::table::shared::Tables::generation`]).
 
 use core::net::IpAddr;
 
 use crate::config::PortId;
+use crate::layout::Address6;
 use crate::table::fib::Target;
 use crate::view::View;
 
@@ -57,53 +59,67 @@ pub(crate) fn neighbour(view: &View, port: PortId, address: IpAddr) -> NextHop {
     }
 }
 
-/// Destinations remembered.
+/// Destinations remembered, and that they are nobody's home address: a power of two.
 const PLACES: usize = 256;
 
-/// One destination; IPv4 addresses in their mapped form.
+/// Of what next hops depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Generation {
+    /// Counts changes of routes, and neighbours that come or go; never 0.
+    pub(crate) hops: u32,
+    /// Counts home addresses that were not bound before.
+    pub(crate) homes: u32,
+}
+
+/// One destination that is no bound home address; IPv4 addresses in their mapped form.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    destination: [u8; 16],
+    destination: Address6,
     /// When it was looked up; 0 while the place is empty.
-    generation: u32,
+    generation: Generation,
     neighbour: NeighbourIndex,
 }
 
 /// What a worker remembers of the destinations it sent to last.
 pub(crate) struct RecentHops {
     places: Box<[Place; PLACES]>,
-    generation: u32,
+    generation: Generation,
 }
 
 impl Default for RecentHops {
     fn default() -> Self {
-        let empty = Place { destination: [0; 16], generation: 0, neighbour: NeighbourIndex(0) };
-        Self { places: Box::new([empty; PLACES]), generation: 0 }
+        let empty = Place {
+            destination: Address6::default(),
+            generation: Generation::default(),
+            neighbour: NeighbourIndex(0),
+        };
+        Self { places: Box::new([empty; PLACES]), generation: Generation::default() }
     }
 }
 
 impl RecentHops {
-    /// Starts a turn with this generation of routes and neighbours.
-    pub(crate) fn begin(&mut self, generation: u32) {
+    /// Starts a turn with this generation of routes, neighbours and home addresses.
+    pub(crate) fn begin(&mut self, generation: Generation) {
         self.generation = generation;
     }
 
-    /// The generation of this turn.
-    pub(crate) const fn generation(&self) -> u32 {
-        self.generation
+    /// The generation of routes and neighbours of this turn.
+    #[inline]
+    pub(crate) const fn hops(&self) -> u32 {
+        self.generation.hops
     }
 
     /// The neighbour for a destination, if it is remembered.
     #[inline]
-    pub(crate) fn get(&self, destination: &[u8; 16]) -> Option<NeighbourIndex> {
+    pub(crate) fn get(&self, destination: Address6) -> Option<NeighbourIndex> {
         let place = self.places.get(slot(destination))?;
-        (place.generation == self.generation && place.destination == *destination)
+        (place.generation == self.generation && place.destination == destination)
             .then_some(place.neighbour)
     }
 
     /// Remembers it.
-    pub(crate) fn put(&mut self, destination: [u8; 16], neighbour: NeighbourIndex) {
-        if let Some(place) = self.places.get_mut(slot(&destination)) {
+    pub(crate) fn put(&mut self, destination: Address6, neighbour: NeighbourIndex) {
+        if let Some(place) = self.places.get_mut(slot(destination)) {
             *place = Place { destination, generation: self.generation, neighbour };
         }
     }
@@ -111,11 +127,10 @@ impl RecentHops {
 
 /// The place of a destination.
 #[inline]
-const fn slot(destination: &[u8; 16]) -> usize {
-    let bits = u128::from_le_bytes(*destination);
-    #[expect(clippy::cast_possible_truncation, reason = "both halves, then 8 bits")]
-    let mixed = (bits as u64 ^ (bits >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
-    mixed as usize
+const fn slot(destination: Address6) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "below PLACES")]
+    let slot = destination.mix(PLACES.trailing_zeros()) as usize;
+    slot
 }
 
 #[cfg(test)]
@@ -125,12 +140,15 @@ mod tests {
     #[test]
     fn nothing_is_remembered_beyond_its_generation() {
         let mut recent = RecentHops::default();
-        recent.begin(1);
-        assert_eq!(recent.get(&[0; 16]), None);
-        recent.put([7; 16], NeighbourIndex(3));
-        assert_eq!(recent.get(&[7; 16]), Some(NeighbourIndex(3)));
-        assert_eq!(recent.get(&[8; 16]), None);
-        recent.begin(2);
-        assert_eq!(recent.get(&[7; 16]), None);
+        recent.begin(Generation { hops: 1, homes: 0 });
+        let [seven, eight] = [Address6::mapped(7), Address6::mapped(8)];
+        assert_eq!(recent.get(Address6::default()), None);
+        recent.put(seven, NeighbourIndex(3));
+        assert_eq!(recent.get(seven), Some(NeighbourIndex(3)));
+        assert_eq!(recent.get(eight), None);
+        for generation in [Generation { hops: 1, homes: 1 }, Generation { hops: 2, homes: 0 }] {
+            recent.begin(generation);
+            assert_eq!(recent.get(seven), None);
+        }
     }
 }

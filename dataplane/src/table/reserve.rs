@@ -7,6 +7,7 @@
 use core::ptr::NonNull;
 use core::slice;
 
+use hearth_dpdk::prefetch;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 /// A type for which all-zero octets are a valid value, and which any thread may refer to.
@@ -57,20 +58,11 @@ impl<T: Zeroed> Reserve<T> {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    /// Asks for `lines` cache lines of the value at `index`, from its line `from` on.
+    /// Asks for the first `lines` cache lines of the value at `index`.
     #[inline]
-    pub(crate) fn prefetch(&self, index: usize, from: usize, lines: usize) {
-        #[cfg(target_arch = "x86_64")]
+    pub(crate) fn prefetch(&self, index: usize, lines: usize) {
         if let Some(value) = self.get(index) {
-            let start = core::ptr::from_ref(value).cast::<i8>();
-            for line in from..from + lines {
-                // SAFETY: a prefetch never faults; SSE is part of x86-64.
-                unsafe {
-                    core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
-                        start.wrapping_add(line * 64),
-                    );
-                }
-            }
+            prefetch(core::ptr::from_ref(value), lines);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::sa::table::SaTable;
 use crate::table::binding::BindingTable;
 use crate::table::fib::Routes;
 use crate::table::neighbour::MacTable;
+use crate::table::next_hop::Generation;
 
 /// Cells beyond `max_bindings`: entries that wait for a grace period while others replace them.
 pub(crate) const SPARE_BINDINGS: u32 = 4096;
@@ -25,6 +26,8 @@ pub(crate) struct Tables {
     routes: AtomicPtr<Routes>,
     /// Counts what changes next hops; never 0. control: rw, workers: ro
     hop_generation: AtomicU32,
+    /// Counts home addresses that were not bound before. control: rw, workers: ro
+    home_generation: AtomicU32,
 }
 
 impl Tables {
@@ -41,6 +44,7 @@ impl Tables {
             workers: u32::try_from(config.workers).unwrap_or(1).max(1),
             routes: AtomicPtr::new(ptr::null_mut()),
             hop_generation: AtomicU32::new(1),
+            home_generation: AtomicU32::new(0),
         })
     }
 
@@ -53,10 +57,19 @@ impl Tables {
         owner as usize
     }
 
-    /// The generation of routes and neighbours; another number says that a next hop found before
-    /// may no longer be right.
-    pub(crate) fn hop_generation(&self) -> u32 {
-        self.hop_generation.load(Ordering::Acquire)
+    /// The generation of routes, neighbours and home addresses; another one says that a next hop found
+    /// before may no longer be right.
+    pub(crate) fn generation(&self) -> Generation {
+        Generation {
+            hops: self.hop_generation.load(Ordering::Acquire),
+            homes: self.home_generation.load(Ordering::Acquire),
+        }
+    }
+
+    /// Says that a home address is bound that was not. Called behind the change.
+    pub(crate) fn home_added(&self) {
+        let next = self.home_generation.load(Ordering::Relaxed).wrapping_add(1);
+        self.home_generation.store(next, Ordering::Release);
     }
 
     /// Says that next hops have changed. Called behind the change.

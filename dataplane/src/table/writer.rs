@@ -126,7 +126,7 @@ impl TableWriter {
             return Err(TableError::SpiDraining);
         }
         let expand = |direction, keys| {
-            KeySchedule::expand(&self.crypto, sa.suite, direction, keys)
+            KeySchedule::expand(&self.crypto, sa.suite, direction, keys, epoch())
                 .ok_or(TableError::KeyLength)
         };
         let keys =
@@ -159,7 +159,8 @@ impl TableWriter {
     /// [`TableError::Ipv4HomeAddressInUse`], [`TableError::Full`].
     pub fn bind(&mut self, binding: &Binding, carriers: &[Spi]) -> Result<(), TableError> {
         let home = binding.home_address;
-        let facts = self.tables.sas.find(binding.spi.get()).ok_or(TableError::SpiUnknown)?.facts;
+        let sa = self.tables.sas.find(binding.spi.get());
+        let facts = sa.and_then(|sa| sa.facts()).ok_or(TableError::SpiUnknown)?;
         let entry =
             BindingEntry::new(binding, facts, self.tables.path_mtu).ok_or(TableError::Address)?;
         let ipv4 = binding.ipv4_home_address;
@@ -183,7 +184,11 @@ impl TableWriter {
         }
         self.point_carriers(&carriers, Some(index));
         let bound = Bound { index, ipv4_home_address: ipv4, carriers };
-        if let Some(old) = self.bound.insert(home, bound) {
+        let old = self.bound.insert(home, bound);
+        if old.as_ref().is_none_or(|old| ipv4.is_some() && old.ipv4_home_address != ipv4) {
+            self.tables.home_added();
+        }
+        if let Some(old) = old {
             self.let_go(&old, ipv4);
         }
         Ok(())
@@ -371,6 +376,15 @@ impl TableWriter {
             Retired::Routes(_) => {}
         }
     }
+}
+
+/// A number that no earlier insertion of the same SA had, whatever has restarted in between: the
+/// time in seconds. (Within a second the sequence numbers, which skip ahead, tell IVs apart; R-16,
+/// R-23.)
+fn epoch() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half differs just as well")]
+    now.map_or(0, |now| now.as_secs() as u32)
 }
 
 impl Drop for TableWriter {

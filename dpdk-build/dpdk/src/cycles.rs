@@ -1,4 +1,6 @@
-//! Two instructions that std does not offer, safe to call from crates without unsafe code.
+//! Instructions that std does not offer, safe to call from crates without unsafe code.
+
+use hearth_dpdk_sys as sys;
 
 /// Octets of a cache line.
 const LINE: usize = 64;
@@ -31,6 +33,15 @@ pub fn prefetch<T: ?Sized>(address: *const T, lines: usize) {
     }
 }
 
+/// The sum of the 32-bit words of `octets` as they stand in memory, the last one filled up with
+/// zeros: what an Internet checksum is folded from (RFC 1071), by the widest vectors there are.
+#[must_use]
+#[inline]
+pub fn sum_words(octets: &[u8]) -> u64 {
+    // SAFETY: it reads these octets alone.
+    unsafe { sys::hearth_sum_words(octets.as_ptr(), octets.len()) }
+}
+
 /// Asks for the cache line at `address`.
 #[inline]
 pub(crate) fn prefetch_line(address: *const u8) {
@@ -53,6 +64,19 @@ mod tests {
         let first = tsc();
         let passed = std::iter::repeat_with(tsc).take(1_000_000).find(|&now| now > first);
         assert!(passed.is_some(), "it stands still");
+    }
+
+    #[test]
+    fn words_are_summed_as_they_stand() {
+        let octets: Vec<u8> = (0..=255).cycle().take(2000).collect();
+        for len in (0..200).chain([1401, 1999]) {
+            let expected = octets[..len].chunks(4).map(|chunk| {
+                let mut word = [0; 4];
+                word[..chunk.len()].copy_from_slice(chunk);
+                u64::from(u32::from_ne_bytes(word))
+            });
+            assert_eq!(sum_words(&octets[..len]), expected.sum::<u64>(), "{len}");
+        }
     }
 
     #[test]

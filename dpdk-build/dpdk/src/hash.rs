@@ -172,10 +172,11 @@ impl<const KEY: usize> HashReader<KEY> {
         if code < 0 {
             return 0;
         }
-        for i in 0..n {
-            if hits & (1 << i) != 0 {
-                values[i] = value(data[i]);
-            }
+        let mut left = hits;
+        while left != 0 {
+            let i = left.trailing_zeros() as usize;
+            values[i] = value(data[i]);
+            left &= left - 1;
         }
         hits
     }

@@ -36,7 +36,7 @@ pub use burst::{BURST, Burst};
 pub use cryptodev::{
     CryptoConfig, CryptoDevice, CryptoError, CryptoQueue, CryptoSession, CryptoSuite, DeviceOp, Way,
 };
-pub use cycles::{prefetch, tsc};
+pub use cycles::{prefetch, sum_words, tsc};
 pub use eal::{Eal, EalError, EalOptions, LogLevel, ThreadRegistration};
 pub use errno::Errno;
 pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};
@@ -44,7 +44,8 @@ pub use fragment::{FragmentError, FragmentPools, fragment4, fragment6};
 pub use hash::{HASH_BULK, HashError, HashReader, HashWriter};
 pub use mb::{
     Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Arch, Auth, Cipher, Completed, HmacSha1Key,
-    MultiBuffer, MultiBufferError, Op, OpError, Rejected, Submission, Tag, TripleDesKey, XcbcKey,
+    KEPT_TAGS, MultiBuffer, MultiBufferError, Op, OpError, Rejected, STAGE, Submission, Tag,
+    TripleDesKey, XcbcKey,
 };
 pub use mbuf::{HEADROOM, META_SIZE, Mbuf, RxChecksum};
 pub use mempool::Mempool;

@@ -188,6 +188,41 @@ impl Mbuf {
         self.data_mut().get_mut(..n)
     }
 
+    /// Grows the packet by `front` octets in front and `back` octets at the end, whose content is
+    /// whatever was there, and returns all of it; None, and nothing changes, where there is no room
+    /// or the packet is in several segments.
+    #[inline]
+    pub fn surround(&mut self, front: usize, back: usize) -> Option<&mut [u8]> {
+        let off = usize::from(self.data_off()).checked_sub(front)?;
+        let len = usize::from(self.data_len()) + front + back;
+        if off + len > usize::from(self.get::<u16>(sys::HEARTH_MBUF_BUF_LEN))
+            || !self.is_contiguous()
+        {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "within a 16-bit buffer length")]
+        let (off, len) = (off as u16, len as u16);
+        self.set(sys::HEARTH_MBUF_DATA_OFF, off);
+        self.set(sys::HEARTH_MBUF_DATA_LEN, len);
+        self.set(sys::HEARTH_MBUF_PKT_LEN, u32::from(len));
+        Some(self.data_mut())
+    }
+
+    /// As [`Mbuf::prepend`], of a number of octets that is known beforehand.
+    #[inline]
+    pub fn prepend_array<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        const { assert!(N <= 4096) };
+        #[expect(clippy::cast_possible_truncation, reason = "at most 4096")]
+        let n = N as u16;
+        let off = self.data_off().checked_sub(n)?;
+        let len = self.data_len().checked_add(n)?;
+        let packet = self.get::<u32>(sys::HEARTH_MBUF_PKT_LEN) + u32::from(n);
+        self.set(sys::HEARTH_MBUF_DATA_OFF, off);
+        self.set(sys::HEARTH_MBUF_DATA_LEN, len);
+        self.set(sys::HEARTH_MBUF_PKT_LEN, packet);
+        self.data_mut().first_chunk_mut()
+    }
+
     /// Grows the packet by `n` octets at the end, whose content is whatever was there, and
     /// returns them; None when the tailroom is smaller.
     #[inline]

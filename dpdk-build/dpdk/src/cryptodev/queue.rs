@@ -189,7 +189,8 @@ impl<'k> CryptoQueue<'k> {
         };
         let verdict = match op.tag {
             Tag::Meta(meta) => Some((meta, tag_offset, suite.tag_len())),
-            Tag::Packet(_) => None,
+            // The check refuses a kept tag.
+            Tag::Packet(_) | Tag::Kept => None,
         };
         let place = self.place(self.submitted);
         // SAFETY: the place is free, so its operation is ours; all of `what` lies within the

@@ -25,6 +25,8 @@ impl Job {
     /// # Safety
     /// The slot is the caller's, `T` is as wide as the field at `offset` (shim.c asserts the
     /// widths), and a pointer stays valid until the job is done.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one store")]
     unsafe fn set<T>(self, offset: u32, value: T) {
         // SAFETY: by the contract above.
         unsafe { self.0.as_ptr().byte_add(offset as usize).cast::<T>().write(value) }
@@ -32,6 +34,7 @@ impl Job {
 
     /// # Safety
     /// As [`Job::set`].
+    #[inline]
     unsafe fn get<T>(self, offset: u32) -> T {
         // SAFETY: by the contract above.
         unsafe { self.0.as_ptr().byte_add(offset as usize).cast::<T>().read() }
@@ -41,19 +44,23 @@ impl Job {
     /// number into the slot.
     ///
     /// # Safety
-    /// The slot is the caller's; `op` was checked against `mbuf`; the keys and `des` stay where
-    /// they are until the job is done.
+    /// The slot is the caller's; `op` was checked against `mbuf`; the keys, `des`
+    /// and the 16 octets at `kept` stay where they are until the job is done.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
     pub(super) unsafe fn fill(
         self,
         mbuf: Mbuf,
         op: &Op<'_>,
         user: u64,
         des: &mut TripleDesPointers,
+        kept: *mut u8,
     ) {
         let data = mbuf.data_ptr();
         let tag = match op.tag {
             Tag::Packet(offset) => data.wrapping_add(offset as usize),
             Tag::Meta(offset) => mbuf.meta_ptr().wrapping_add(offset as usize),
+            Tag::Kept => kept,
         };
         // The nonce of AES-GCM stands in the private area.
         let iv_area = if matches!(op.auth, Auth::Gcm) { mbuf.meta_ptr() } else { data };
@@ -79,6 +86,8 @@ impl Job {
 
     /// # Safety
     /// As [`Job::fill`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
     unsafe fn fill_cipher(self, cipher: &Cipher<'_>, des: &mut TripleDesPointers) {
         let null = ptr::null();
         let (mode, key_len, enc, dec, encrypt): (_, u64, *const u8, *const u8, _) = match cipher {
@@ -115,6 +124,8 @@ impl Job {
 
     /// # Safety
     /// As [`Job::fill`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
     unsafe fn fill_auth(self, auth: &Auth<'_>, covered: *const u8, len: u32) {
         // SAFETY: by the contract of `fill`.
         unsafe {
@@ -144,6 +155,7 @@ impl Job {
     ///
     /// # Safety
     /// The job was filled by [`Job::fill`] and has been returned, once.
+    #[inline]
     pub(super) unsafe fn take(self) -> (Mbuf, u64, bool) {
         // SAFETY: by the contract above the slot holds what `fill` wrote.
         unsafe {

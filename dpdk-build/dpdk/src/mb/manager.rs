@@ -1,6 +1,6 @@
 //! The manager of the lanes: one per worker.
 
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
@@ -16,6 +16,14 @@ const MAX_JOBS: usize = sys::HEARTH_MAX_JOBS as usize;
 
 /// Jobs that are submitted together at most.
 const MAX_BURST: usize = sys::HEARTH_MAX_BURST as usize;
+
+/// Packets that [`MultiBuffer::stage`] collects at most.
+pub const STAGE: usize = 32;
+
+/// Tags that a manager keeps ([`MultiBuffer::tag`]): more than packets in it.
+pub const KEPT_TAGS: usize = 512;
+
+const _: () = assert!(KEPT_TAGS > MAX_JOBS);
 
 /// The instruction set that a manager uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +90,16 @@ pub struct MultiBuffer<'k> {
     pub(super) raw: NonNull<sys::IMB_MGR>,
     /// Key pointer arrays of the TripleDES jobs in the lanes. Jobs come back in order, so that
     /// the array used [`MAX_JOBS`] jobs ago is free.
-    des_pointers: Box<[TripleDesPointers; MAX_JOBS]>,
+    des_pointers: Box<[TripleDesPointers; MAX_JOBS + 1]>,
     next_des: usize,
     /// Packets in the lanes. IMB_QUEUE_SIZE of ipsec-mb 1.3 is wrong once its ring has wrapped.
     pending: usize,
+    /// Slots that were got together ([`MultiBuffer::stage`]): those in front are filled.
+    slots: [*mut sys::IMB_JOB; STAGE],
+    /// By number modulo [`KEPT_TAGS`].
+    tags: Box<[UnsafeCell<[u8; 16]>; KEPT_TAGS]>,
+    got: usize,
+    staged: usize,
     _keys: PhantomData<&'k ()>,
     _one_thread: PhantomData<Cell<()>>,
 }
@@ -124,9 +138,13 @@ impl<'k> MultiBuffer<'k> {
         // From here on dropping `this` frees the manager; it has no jobs.
         let this = Self {
             raw,
-            des_pointers: Box::new([[ptr::null(); 3]; MAX_JOBS]),
+            des_pointers: Box::new([[ptr::null(); 3]; MAX_JOBS + 1]),
             next_des: 0,
             pending: 0,
+            slots: [ptr::null_mut(); STAGE],
+            tags: Box::new([const { UnsafeCell::new([0; 16]) }; KEPT_TAGS]),
+            got: 0,
+            staged: 0,
             _keys: PhantomData,
             _one_thread: PhantomData,
         };
@@ -184,7 +202,7 @@ impl<'k> MultiBuffer<'k> {
         let des = self.des_slot();
         // SAFETY: the slot is ours until it is submitted; `op` was checked; its keys live for
         // 'k, which outlives `self`; the pointer array is not used again before this job is back.
-        unsafe { job.fill(mbuf, op, user, &mut *des) };
+        unsafe { job.fill(mbuf, op, user, &mut *des, self.kept(user)) };
         // SAFETY: the slot that was just filled is submitted.
         let done = unsafe { sys::hearth_imb_submit_job(mgr) };
         self.pending += 1;
@@ -228,11 +246,82 @@ impl<'k> MultiBuffer<'k> {
                 let Some(job) = Job::new(jobs[filled]) else { break };
                 let des = self.des_slot();
                 // SAFETY: as in `submit`.
-                unsafe { job.fill(mbuf, &op, user, &mut *des) };
+                unsafe { job.fill(mbuf, &op, user, &mut *des, self.kept(user)) };
                 filled += 1;
                 next = submissions.next();
             }
             self.submit_filled(&mut jobs, filled, &mut done);
+        }
+    }
+
+    /// Whether [`MultiBuffer::stage`] takes another packet before [`MultiBuffer::submit_staged`].
+    #[inline]
+    #[must_use]
+    pub const fn stage_is_full(&self) -> bool {
+        self.staged == STAGE
+    }
+
+    /// Puts a packet behind those that go into the lanes together with
+    /// [`MultiBuffer::submit_staged`], which is to be called before anything else is asked of the
+    /// lanes. `user` comes back with the packet.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the operation does not fit the packet, or no more can be taken.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
+    pub fn stage(&mut self, mbuf: Mbuf, op: &Op<'k>, user: u64) -> Result<(), Rejected> {
+        if let Err(error) = op.check(&mbuf) {
+            return Err(Rejected { mbuf, error });
+        }
+        if self.staged == self.got {
+            self.get_slots();
+        }
+        let Some(job) = self.slots.get(self.staged).copied().filter(|_| self.staged < self.got)
+        else {
+            return Err(Rejected { mbuf, error: OpError::Full });
+        };
+        let Some(job) = Job::new(job) else {
+            return Err(Rejected { mbuf, error: OpError::Full });
+        };
+        let des = if op.cipher.is_triple_des() { self.des_slot() } else { self.unused_des() };
+        // SAFETY: as in `submit`.
+        unsafe { job.fill(mbuf, op, user, &mut *des, self.kept(user)) };
+        self.staged += 1;
+        Ok(())
+    }
+
+    /// Gets slots for a stage, if nothing is staged.
+    fn get_slots(&mut self) {
+        if self.staged == 0 {
+            let mut slots = self.slots;
+            self.got = self.next_burst(&mut slots);
+            self.slots = slots;
+        }
+    }
+
+    /// Sends what was staged into the lanes. What is done goes to `done`, oldest first; there may
+    /// be more that is done ([`MultiBuffer::completed`]).
+    #[inline]
+    pub fn submit_staged(&mut self, mut done: impl FnMut(Completed)) {
+        if self.staged == 0 {
+            return;
+        }
+        let n = u32::try_from(self.staged).unwrap_or(0);
+        let jobs = self.slots.as_mut_ptr();
+        // SAFETY: the first n slots were got together and filled in this order; the library
+        // writes what is done over them.
+        let back = unsafe { sys::hearth_imb_submit_burst(self.raw.as_ptr(), n, jobs) };
+        self.pending += self.staged;
+        (self.staged, self.got) = (0, 0);
+        for place in 0..back as usize {
+            let Some(&job) = self.slots.get(place) else { break };
+            // SAFETY: the library has just returned these jobs, which were filled by us.
+            unsafe { self.done(job) }.into_iter().for_each(&mut done);
+        }
+        // As many have come back as leave room for the next stage.
+        while self.pending + STAGE >= MAX_JOBS {
+            let Some(oldest) = self.completed().or_else(|| self.flush()) else { break };
+            done(oldest);
         }
     }
 
@@ -268,6 +357,7 @@ impl<'k> MultiBuffer<'k> {
     }
 
     /// A packet that is done already, the oldest. Finishes nothing that is not.
+    #[inline]
     pub fn completed(&mut self) -> Option<Completed> {
         // SAFETY: alive; a returned job was submitted by us and is returned once.
         unsafe {
@@ -297,13 +387,41 @@ impl<'k> MultiBuffer<'k> {
         self.len() == 0
     }
 
+    /// The tag of a packet that came back and was submitted with [`super::Tag::Kept`] under this
+    /// number: known until a packet is submitted whose number is the same modulo [`KEPT_TAGS`]. The
+    /// octets behind a tag of 12 mean nothing.
+    #[inline]
+    #[must_use]
+    pub fn tag(&self, user: u64) -> &[u8; 16] {
+        // SAFETY: initialised at first, and written by the library only on behalf of packets whose
+        // numbers lead here, which the caller looks at before it submits others: at worst another
+        // packet's tag is read.
+        unsafe { &*self.kept(user).cast() }
+    }
+
+    /// Where the tag of this number goes.
+    #[inline]
+    fn kept(&self, user: u64) -> *mut u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "below KEPT_TAGS")]
+        let place = (user % KEPT_TAGS as u64) as usize;
+        self.tags[place].get().cast()
+    }
+
+    /// A place for pointers that are not looked at.
+    #[inline]
+    const fn unused_des(&mut self) -> *mut TripleDesPointers {
+        &raw mut self.des_pointers[0]
+    }
+
     fn des_slot(&mut self) -> *mut TripleDesPointers {
-        self.next_des = (self.next_des + 1) % MAX_JOBS;
+        // The first place is `unused_des`.
+        self.next_des = self.next_des % MAX_JOBS + 1;
         &raw mut self.des_pointers[self.next_des]
     }
 
     /// # Safety
     /// `raw` is null, or a job that was filled by us and has just been returned.
+    #[inline]
     unsafe fn done(&mut self, raw: *mut sys::IMB_JOB) -> Option<Completed> {
         let job = Job::new(raw)?;
         // SAFETY: by the contract above.
@@ -315,6 +433,7 @@ impl<'k> MultiBuffer<'k> {
 
 impl Drop for MultiBuffer<'_> {
     fn drop(&mut self) {
+        self.submit_staged(drop);
         while self.completed().or_else(|| self.flush()).is_some() {}
         // SAFETY: no job is left in it.
         unsafe { sys::free_mb_mgr(self.raw.as_ptr()) };

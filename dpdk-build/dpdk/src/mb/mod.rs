@@ -19,6 +19,8 @@ mod op;
 pub use keys::{
     Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, HmacSha1Key, TripleDesKey, XcbcKey,
 };
-pub use manager::{Arch, Completed, MultiBuffer, MultiBufferError, Rejected, Submission};
+pub use manager::{
+    Arch, Completed, KEPT_TAGS, MultiBuffer, MultiBufferError, Rejected, STAGE, Submission,
+};
 pub use op::{Auth, Cipher, Op, OpError, Tag};
 pub(crate) use op::{Places, within};

@@ -30,6 +30,7 @@ pub enum Cipher<'k> {
 impl Cipher<'_> {
     /// Octets of a block, of which `cipher_len` is a multiple; 0 for [`Cipher::Null`].
     #[must_use]
+    #[inline]
     pub const fn block(&self) -> usize {
         match self {
             Self::Null => 0,
@@ -41,8 +42,13 @@ impl Cipher<'_> {
 
     /// Octets that the library reads as the IV: a block, or the nonce of AES-GCM.
     #[must_use]
+    #[inline]
     pub const fn iv_len(&self) -> usize {
         if self.is_gcm() { 12 } else { self.block() }
+    }
+
+    pub(super) const fn is_triple_des(&self) -> bool {
+        matches!(self, Self::TripleDesEncrypt(_) | Self::TripleDesDecrypt(_))
     }
 
     const fn is_gcm(&self) -> bool {
@@ -65,6 +71,7 @@ pub enum Auth<'k> {
 impl Auth<'_> {
     /// Octets of the tag: 96 bits, or 128 of AES-GCM.
     #[must_use]
+    #[inline]
     pub const fn tag_len(&self) -> usize {
         match self {
             Self::HmacSha1(_) | Self::Xcbc(_) => 12,
@@ -81,6 +88,9 @@ pub enum Tag {
     Packet(u32),
     /// Into the mbuf's private area ([`Mbuf::meta`]), at this offset: to be compared.
     Meta(u32),
+    /// Into a place of the manager's own, which is in the cache where a private area is not: to be
+    /// compared ([`super::MultiBuffer::tag`]).
+    Kept,
 }
 
 /// One cipher and one tag over one packet in place. Offsets count from the first octet of
@@ -119,6 +129,9 @@ pub enum OpError {
     /// The length to encrypt or decrypt is no multiple of the block, or 0, or not 0 under NULL.
     #[error("the length to encrypt or decrypt does not fit the cipher's block")]
     CipherLength,
+    /// The lanes take no more before some come out.
+    #[error("the lanes are full")]
+    Full,
     /// The IV, the octets to encrypt or to authenticate, or the tag reach beyond the packet.
     #[error("a part of the operation reaches beyond the packet")]
     Range,
@@ -132,7 +145,8 @@ pub enum OpError {
 
 impl Op<'_> {
     /// Whether every part of the operation lies within the packet.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
     pub(super) fn check(&self, mbuf: &Mbuf) -> Result<(), OpError> {
         let gcm = self.cipher.is_gcm();
         if gcm != matches!(self.auth, Auth::Gcm) {
@@ -197,6 +211,7 @@ impl Places {
         let tag_fits = match self.tag {
             Tag::Packet(offset) => within(offset, self.tag_len, len),
             Tag::Meta(offset) => within(offset, self.tag_len, META_SIZE),
+            Tag::Kept => true,
         };
         let auth_len = self.auth_len as usize;
         if !tag_fits || (auth_len == 0 && !self.gcm) || !within(self.auth_offset, auth_len, len) {
