@@ -35,17 +35,19 @@ impl Stage {
         let mut chance = Chance::new(seed);
         let most = if chance.once_in(6) { 1 } else { most };
         let width = *chance.one_of(&[64, 256, 1024]);
+        let path_mtu = *chance.one_of(&[1280, 1400, 1500, 1500]);
         let queues = *chance.one_of(&[1, 2]);
         let rig = Rig::with(|config| {
             config.workers = queues;
             config.replay_window = width;
+            config.path_mtu = path_mtu;
             // Their rate is a matter of time, which the model has none of.
             config.icmp_errors_per_second = 0;
         });
         let world = World {
             macs: vec![rig.mac(ACCESS), rig.mac(HOME)],
             mtu: 1500,
-            path_mtu: 1500,
+            path_mtu: path_mtu.into(),
             service: [(true, HA6.into()), (false, HA4.into())].into(),
             service_port: SERVICE_PORT,
             ..World::default()
@@ -288,7 +290,7 @@ impl Stage {
                     lines.join("\n")
                 );
             }
-            for verdict in &verdicts {
+            for verdict in verdicts.iter().flat_map(Verdict::ends) {
                 self.seen.count(verdict);
                 if let Verdict::Out(out) = verdict
                     && let Way::Unresolved { port, next_hop } = out.way
@@ -318,6 +320,7 @@ impl Seen {
     fn count(&mut self, verdict: &Verdict) {
         let name = match verdict {
             Verdict::Drop(reason) => reason.name().to_owned(),
+            Verdict::All(_) => return,
             Verdict::DropOneOf(reasons) => {
                 reasons
                     .iter()

@@ -1,11 +1,12 @@
 //! Both twins side by side: the same packets, and what came out compared.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hearth_dataplane::{DropReason, PortId, Snapshot};
 use hearth_wire::Spi;
 
+use crate::model::fragment;
 use crate::model::{self, Content, Out, Tally, Verdict, Way, World};
 use crate::rig::{Event, Rig};
 
@@ -88,6 +89,7 @@ impl Twins {
         let mut differences = Differences::default();
         let mut expected: Vec<Out> = verdicts
             .iter()
+            .flat_map(Verdict::ends)
             .filter_map(|verdict| match verdict {
                 Verdict::Out(out) => Some(self.canonical(out.clone())),
                 _ => None,
@@ -136,8 +138,10 @@ impl Twins {
         let mut outs = Vec::new();
         let mut drawn = Vec::new();
         for port in (0..self.world.macs.len() as u16).map(PortId) {
-            for frame in self.rig.received(port) {
-                outs.push(self.recognise_frame(port, &frame.0, &mut drawn));
+            let frames = self.rig.received(port).into_iter().map(|frame| frame.0).collect();
+            let services: Vec<IpAddr> = self.world.service.values().copied().collect();
+            for frame in fragment::join_sent(frames, &services, self.world.path_mtu) {
+                outs.push(self.recognise_frame(port, &frame, &mut drawn));
             }
         }
         let mut hints = HashSet::new();
@@ -226,12 +230,13 @@ impl Twins {
             .map(|(reason, count)| (reason, (count - self.before.dropped(reason)) as i64))
             .collect();
         self.before = after;
-        for verdict in verdicts {
+        let ends: Vec<&Verdict> = verdicts.iter().flat_map(Verdict::ends).collect();
+        for verdict in &ends {
             if let Verdict::Drop(reason) = verdict {
                 *left.get_mut(reason).unwrap() -= 1;
             }
         }
-        let either: Vec<&[DropReason]> = verdicts
+        let either: Vec<&[DropReason]> = ends
             .iter()
             .filter_map(|verdict| match verdict {
                 Verdict::DropOneOf(reasons) => Some(&reasons[..]),

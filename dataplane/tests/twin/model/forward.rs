@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use hearth_dataplane::{Binding, DropReason as D, PortId};
 use hearth_wire::Scope;
 
+use super::fragment;
 use super::ip::{self, Ip};
 use super::{Content, Out, Step, Verdict, Way, World, known, stopped};
 use crate::codec;
@@ -29,16 +30,23 @@ impl World {
         }
         if self.route(ip.to).is_none() {
             wrong.push(D::NoRoute);
-        } else if packet.len() > self.mtu
-            && self.next_hop(ip.to).is_some_and(|next| next.2.is_some())
-        {
-            // Where the neighbour is not known yet, the packet waits first.
+        }
+        // Where the neighbour is not known yet, the packet waits first.
+        let waits = self.next_hop(ip.to).is_some_and(|next| next.2.is_none());
+        let too_large = packet.len() > self.mtu && !waits;
+        let may_be_cut = fragment::is_allowed(&packet) && !known::NOTHING_IS_FRAGMENTED;
+        if too_large && !may_be_cut {
             wrong.push(D::PortMtu);
         }
-        match stopped(wrong) {
-            None => self.leave(ip.to, Content::Octets(packet)),
-            Some(verdict) => Ok(verdict),
+        if let Some(verdict) = stopped(wrong) {
+            return Ok(verdict);
         }
+        if !too_large {
+            return self.leave(ip.to, Content::Octets(packet));
+        }
+        let pieces = fragment::cut(&packet, self.mtu);
+        let leave = |piece| self.leave(ip.to, Content::Octets(piece));
+        Ok(Verdict::All(pieces.into_iter().map(leave).collect::<Result<_, _>>()?))
     }
 
     fn tunnel(
@@ -61,7 +69,10 @@ impl World {
             false => packet.len(),
         };
         let outer = if binding.remote.is_ipv6() { 48 } else { 28 };
-        if outer + 8 + sealed > self.path_mtu {
+        // what must not be cut itself, and need not be made smaller by its sender.
+        let outer_may_be_cut = !known::NOTHING_IS_FRAGMENTED
+            && if ip.is_v6() { packet.len() <= 1280 } else { fragment::is_allowed(&packet) };
+        if outer + 8 + sealed > self.path_mtu && !outer_may_be_cut {
             wrong.push(D::TunnelMtu);
         }
         let sa = self.sas.get_mut(&binding.spi.get());

@@ -122,7 +122,8 @@ pub fn set_class(packet: &mut [u8], class: u8) {
     mend(packet);
 }
 
-fn mend(packet: &mut [u8]) {
+/// Computes the checksum of an IPv4 header anew.
+pub fn mend(packet: &mut [u8]) {
     if packet[0] >> 4 == 4 {
         let header = usize::from(packet[0] & 15) * 4;
         packet[10..12].fill(0);

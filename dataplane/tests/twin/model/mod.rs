@@ -5,6 +5,7 @@
 
 mod envelope;
 mod forward;
+pub mod fragment;
 mod inner;
 mod ip;
 mod link;
@@ -31,6 +32,8 @@ pub mod known {
     pub const KERNELS_PROBE_TUNNELLED: bool = true;
     /// Duplicate address detection with options is not answered (RFC 7527 s.4.1).
     pub const DAD_WITH_OPTIONS_IGNORED: bool = true;
+    /// A packet that is too large is dropped where it must be fragmented.
+    pub const NOTHING_IS_FRAGMENTED: bool = true;
     /// A Home Test behind extension headers is data like any other.
     pub const HOME_TEST_BEHIND_OPTIONS_MISSED: bool = true;
 }
@@ -47,6 +50,18 @@ pub enum Verdict {
     /// is cut.
     DropOneOf(Vec<DropReason>),
     Out(Out),
+    /// Several ends, as of a packet and its fragments; or none yet.
+    All(Vec<Verdict>),
+}
+
+impl Verdict {
+    /// Every end by itself.
+    pub fn ends(&self) -> Vec<&Self> {
+        match self {
+            Self::All(several) => several.iter().flat_map(Self::ends).collect(),
+            one => vec![one],
+        }
+    }
 }
 
 /// Where a packet came out, and what came out.
