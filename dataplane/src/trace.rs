@@ -238,7 +238,9 @@ pub(crate) struct TraceReader {
     generation: u32,
     /// Packets that have begun and not ended.
     under_way: HashMap<u32, UnderWay>,
-    ended: u32,
+    /// Packets that have ended, with the time of their first record. More may come of one: an ICMP
+    /// error about it, or the second of its fragments.
+    ended: HashMap<u32, u64>,
 }
 
 #[derive(Debug)]
@@ -251,7 +253,7 @@ struct UnderWay {
 
 impl TraceReader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, generation: 0, under_way: HashMap::new(), ended: 0 }
+        Self { shared, generation: 0, under_way: HashMap::new(), ended: HashMap::new() }
     }
 
     /// Prepares for the next `packets`; returns the generation under which workers are to trace.
@@ -262,7 +264,7 @@ impl TraceReader {
         trace.count.store(packets, Ordering::Relaxed);
         trace.lost.store(0, Ordering::Relaxed);
         self.under_way.clear();
-        self.ended = 0;
+        self.ended.clear();
         // 0 means that there is no trace.
         self.generation = self.generation.wrapping_add(1).max(1);
         self.generation
@@ -295,7 +297,7 @@ impl TraceReader {
         let [count, left] = [&trace.count, &trace.left].map(|n| n.load(Ordering::Relaxed));
         TraceProgress {
             begun: count.saturating_sub(left),
-            ended: self.ended,
+            ended: u32::try_from(self.ended.len()).unwrap_or(u32::MAX),
             lost: trace.lost.load(Ordering::Relaxed),
         }
     }
@@ -305,7 +307,8 @@ impl TraceReader {
         let under_way = self.under_way.get_mut(&packet);
         match record.event {
             Event::At(stage, port, facts) => {
-                let start = under_way.as_ref().map_or(record.at, |under_way| under_way.start);
+                let start = under_way.as_ref().map(|under_way| under_way.start);
+                let start = start.or(self.ended.get(&packet).copied()).unwrap_or(record.at);
                 if let Some(UnderWay { last, told: false, .. }) = under_way {
                     each(Step { verdict: Verdict::Next(stage), ..*last });
                 }
@@ -325,9 +328,10 @@ impl TraceReader {
                     each(Step { verdict, ..under_way.last });
                     under_way.told = true;
                 }
-                if verdict.is_end() {
-                    self.under_way.remove(&packet);
-                    self.ended += 1;
+                if verdict.is_end()
+                    && let Some(UnderWay { start, .. }) = self.under_way.remove(&packet)
+                {
+                    self.ended.insert(packet, start);
                 }
             }
         }
@@ -406,6 +410,29 @@ mod tests {
             [Verdict::HandedOver(1), Verdict::Dropped(DropReason::HandoverRingFull)]
         );
         assert_eq!(progress.ended, 1);
+    }
+
+    #[test]
+    fn what_comes_of_a_dropped_packet_is_shown_and_not_counted() {
+        let shared = shared();
+        let mut reader = TraceReader::new(Arc::clone(&shared));
+        let generation = reader.begin(1);
+        let id = shared.trace.begin(generation).unwrap();
+        at(&shared, 0, id, Stage::Receive);
+        shared.trace.became(0, id, Verdict::Dropped(DropReason::HopLimit));
+        at(&shared, 0, id, Stage::Forward);
+        shared.trace.became(0, id, Verdict::Sent);
+        let mut steps = Vec::new();
+        let progress = reader.read(100, |step| steps.push(step));
+        assert_eq!(
+            told(&steps),
+            [
+                (1, 0, Stage::Receive, Verdict::Dropped(DropReason::HopLimit)),
+                (1, 0, Stage::Forward, Verdict::Sent),
+            ]
+        );
+        assert!(steps[1].since_start > Duration::ZERO);
+        assert_eq!((progress.begun, progress.ended), (1, 1));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Longest time limit in seconds: a day.
 pub const MAX_SECONDS: u32 = 86_400;
 
+/// Most packets that a trace follows.
+pub const MAX_TRACE_PACKETS: u32 = 1_000_000;
+
 /// Which packets are meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,7 +115,7 @@ impl FromStr for Prefix {
 pub struct TraceRequest {
     /// Of which packets.
     pub target: Target,
-    /// Of how many; 1 or more.
+    /// Of how many; 1 to [`MAX_TRACE_PACKETS`].
     pub packets: u32,
     /// Time limit, 1 to [`MAX_SECONDS`].
     pub seconds: u32,

@@ -44,7 +44,7 @@ impl TargetArguments {
 pub struct TraceArguments {
     #[command(flatten)]
     target: TargetArguments,
-    /// Packets to follow.
+    /// Packets to follow, a million at most.
     #[arg(long, value_name = "N", default_value_t = 10)]
     count: u32,
     /// Time limit in seconds, a day at most.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use hearth_api::follow::{
-    EndReason, Prefix, TraceBegin, TraceEnd, TraceEnvelope, TraceLine, TraceRequest, TraceStep,
-    TraceVerdict,
+    EndReason, MAX_TRACE_PACKETS, Prefix, TraceBegin, TraceEnd, TraceEnvelope, TraceLine,
+    TraceRequest, TraceStep, TraceVerdict,
 };
 use hearth_dataplane::trace::{Step, TraceProgress, Verdict};
 use hearth_dataplane::{ControlPort, Filter};
@@ -38,8 +38,9 @@ impl RunningTrace {
         peer: Peer,
     ) -> Result<(Self, Inlet), Refused> {
         let TraceRequest { target, packets, seconds } = request;
-        if packets == 0 {
-            return Err(Refused::Request("packets: 0; 1 or more".into()));
+        if !(1..=MAX_TRACE_PACKETS).contains(&packets) {
+            let text = format!("packets: {packets} is out of range; 1 to {MAX_TRACE_PACKETS}");
+            return Err(Refused::Request(text));
         }
         let (session, inlet, filter) = Session::new(home_agent, target, seconds)?;
         info!(target = %session.target, packets, seconds, ?peer, "a trace begins");

@@ -172,7 +172,7 @@ fn one_trace_at_a_time_and_none_for_a_client_that_has_gone() {
     assert!(nobody.contains("no SA of this mn-id"), "{nobody}");
     assert!(refused(&["trace", "--spi", "0"]).contains("1 to 268435455"));
     assert!(refused(&["trace", "--seconds", "0"]).contains("1 to 86400"));
-    assert!(refused(&["trace", "--count", "0"]).contains("1 or more"));
+    assert!(refused(&["trace", "--count", "0"]).contains("1 to 1000000"));
 
     let mut first = Trace::start(&lab, &["--count", "1000"]);
     assert!(refused(&["trace"]).contains("a trace is running already"));
