@@ -123,3 +123,9 @@ fn null_sha() {
 fn null_sha256() {
     all_combinations(Suite::NullSha256);
 }
+
+///
+#[test]
+fn aes_128_gcm() {
+    all_combinations(Suite::Aes128Gcm);
+}

@@ -141,8 +141,9 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// One subscriber per suite and scope, ten in all, with fresh keys. The first is what most
-    /// people would run: AES_128_CBC_SHA with user data protected.
+    /// One subscriber per suite and scope, twelve in all, with fresh keys. The first is what most
+    /// people would run: AES_128_CBC_SHA with user data protected. The last two have the suite that
+    /// RFC 6618 does not know.
     ///
     /// # Errors
     /// Where the operating system's generator fails.
@@ -150,8 +151,13 @@ impl Subscriber {
         let mut suites = Suite::ALL;
         suites.reverse();
         suites.swap(0, 1);
-        let combinations = [1, 0].into_iter().flat_map(|scope| suites.map(|suite| (suite, scope)));
+        let both_scopes = |suites: &[Suite]| {
+            let with = |scope| suites.iter().map(move |suite| (*suite, scope)).collect::<Vec<_>>();
+            [with(1), with(0)].concat()
+        };
+        let combinations = [both_scopes(&suites), both_scopes(&Suite::EXTENSIONS)].concat();
         combinations
+            .into_iter()
             .zip(0_u8..)
             .map(|((suite, scope), index)| Self::new(suite, scope, index))
             .collect()
@@ -188,10 +194,10 @@ mod tests {
     fn the_matrix_covers_every_suite_and_scope_once() {
         let all = Subscriber::matrix().unwrap();
         let pairs: HashSet<_> = all.iter().map(|s| (s.suite, s.scope)).collect();
-        assert_eq!(pairs.len(), 10);
+        assert_eq!((all.len(), pairs.len()), (12, 12));
         assert_eq!((all[0].suite, all[0].scope), (Suite::Aes128CbcSha, 1));
         let addresses: HashSet<_> = all.iter().map(|s| (s.home6, s.home4)).collect();
-        assert_eq!(addresses.len(), 10);
+        assert_eq!(addresses.len(), 12);
         assert!(all.iter().all(|s| s.psk.len() == 64));
     }
 
