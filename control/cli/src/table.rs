@@ -155,4 +155,27 @@ mod tests {
                         bad_icv  1\n";
         assert_eq!(Table::of(&rows).to_string(), expected);
     }
+
+    #[test]
+    fn a_stuck_worker_stands_out() {
+        let row = |worker, stuck_ms, cycles_per_packet| WorkerRow {
+            worker,
+            core: 1,
+            utilisation: 0.125,
+            utilisation_since_start: 0.5,
+            cycles_per_packet,
+            cycles_per_packet_since_start: None,
+            stuck_ms,
+            busy_turns: 1,
+            idle_turns: 2,
+            rx_packets: 3,
+            handed_over: 4,
+        };
+        let expected = "\
+            WORKER  CORE  BUSY 1 s  BUSY    CYCLES/PACKET 1 s  STUCK        RX PACKETS  HANDED OVER\n\
+            0       1     12.5 %    50.0 %  1235               no           3           4\n\
+            1       1     12.5 %    50.0 %  -                  yes, 730 ms  3           4\n";
+        let rows = [row(0, None, Some(1234.6)), row(1, Some(730), None)];
+        assert_eq!(Table::of(&rows).to_string(), expected);
+    }
 }
