@@ -39,6 +39,12 @@ pub(crate) struct Options {
     /// Packets.
     #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=0x100_0000))]
     packets: u32,
+    /// The mobile nodes' Binding Updates instead of data: to be sent first.
+    #[arg(long)]
+    registrations: bool,
+    /// The first sequence number: beyond those that were sent to the machine before.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    first_seq: u32,
     /// MAC address of the machine under test.
     #[arg(long, default_value = "02:00:00:00:00:01", value_name = "MAC")]
     dut_mac: Mac,
@@ -55,13 +61,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Fault> {
         packets: options.packets as usize,
         reorder: 0.0,
         loss: 0.0,
+        first_seq: options.first_seq,
     })?;
     let pool = match options.inner {
         Sizes::Jumbo => crate::pipeline::jumbo_pool(&lab.eal)?,
         _ => lab.pool.clone(),
     };
     let mut load = Load::default();
-    generator.load(&pool, options.dut_mac.0, &mut load)?;
+    if options.registrations {
+        generator.registrations(&pool, options.dut_mac.0, &mut load)?;
+    } else {
+        generator.load(&pool, options.dut_mac.0, &mut load)?;
+    }
     write(&options.out, &load).map_err(|error| Fault::File(error.kind()))?;
     println!("{} packets written to {}", load.len(), options.out.display());
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use hearth_wire::Suite;
 
 use crate::capture;
+use crate::directory;
 use crate::efficiency::Case;
 use crate::fault::Fault;
 use crate::figures::{
@@ -42,6 +43,8 @@ enum Command {
     Ring(Ring),
     /// Write protected packets to a pcap file, for generators that replay it.
     Capture(capture::Options),
+    /// Give a hearthd under test the SAs of the generator's mobile nodes. Their keys are no secret.
+    Directory(directory::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,6 +146,9 @@ struct Ring {
     /// The part of packets that are lost before they come.
     #[arg(long, default_value_t = 0.0, value_name = "PART")]
     loss: f64,
+    /// The first sequence number that is used: beyond those of earlier runs against a machine.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    first_seq: u32,
     /// Packets of a trial, at most.
     #[arg(long, default_value_t = 1 << 18, value_parser = packets, value_name = "PACKETS")]
     trial_packets: usize,
@@ -186,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::Figure(figure) => one_figure(figure),
         Command::Ring(options) => ring_course(&options),
         Command::Capture(options) => capture::run(&options),
+        Command::Directory(options) => directory::run(&options),
     };
     result.unwrap_or_else(|fault| {
         eprintln!("hearth-perf: {fault}");
@@ -246,6 +253,7 @@ fn ring_course(options: &Ring) -> Result<ExitCode, Fault> {
             packets: options.trial_packets,
             reorder: options.reorder,
             loss: options.loss,
+            first_seq: options.first_seq,
         },
         workers: options.workers,
         rate: options.rate,

@@ -43,8 +43,16 @@ pub(crate) enum Fault {
     /// NICs are given by two PCI addresses and two MAC addresses.
     #[error("--port and --dut-mac are each given twice, or not at all")]
     TwoPorts,
-    /// A file could not be written.
-    #[error("a file could not be written: {0}")]
+    /// The machine under test did not acknowledge every Binding Update.
+    #[error("of {sent} Binding Updates {answers} were acknowledged")]
+    Unregistered {
+        /// Sent.
+        sent: usize,
+        /// Acknowledged.
+        answers: usize,
+    },
+    /// A file could not be written, or a socket not be served.
+    #[error("a file could not be written or a socket served: {0}")]
     File(std::io::ErrorKind),
     /// A part of a stage does not do what it has to.
     #[error("{0} could not be made, or is wrong")]

@@ -126,9 +126,19 @@ pub(crate) fn envelope(
     seq: SeqNo,
     inner: &[u8],
 ) -> Vec<u8> {
+    envelope_of((PType::ProtectedData, PROTO_IPV6), station, direction, seq, inner)
+}
+
+/// An envelope of this packet type around a payload of this kind.
+pub(crate) fn envelope_of(
+    (ptype, next_header): (PType, u8),
+    station: &Station,
+    direction: Direction,
+    seq: SeqNo,
+    inner: &[u8],
+) -> Vec<u8> {
     let suite = station.suite;
-    let mut frame =
-        FrameHeader::protected(PType::ProtectedData, station.spi, seq).as_bytes().to_vec();
+    let mut frame = FrameHeader::protected(ptype, station.spi, seq).as_bytes().to_vec();
     if suite == Suite::Aes128Gcm {
         frame.extend(GcmIv::new(1, seq).as_bytes());
     } else {
@@ -139,7 +149,7 @@ pub(crate) fn envelope(
     }
     frame.extend(inner);
     let mut trailer = vec![0; padding_len(suite, inner.len()) + 2];
-    write_trailer(&mut trailer, PROTO_IPV6);
+    write_trailer(&mut trailer, next_header);
     frame.extend(trailer);
     frame.resize(frame.len() + suite.icv_len(), 0);
     let (care_of, home_agent) =

@@ -14,6 +14,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use crate::buffers::{self, Slots};
 use crate::fault::Fault;
 use crate::frames::{self, Direction, Station};
+use crate::signalling;
 use crate::traffic::{Parcel, seal};
 
 /// Packets that are sealed together.
@@ -95,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) reorder: f64,
     /// The part of packets that get lost on their way to the port: their numbers are missing.
     pub(crate) loss: f64,
+    /// The first sequence number that is used.
+    pub(crate) first_seq: u32,
 }
 
 /// The packets of one trial in the order in which they are sent.
@@ -120,7 +123,7 @@ impl Generator {
             .map(|number| Station::new(number, plan.suite))
             .collect::<Result<Vec<_>, _>>()?;
         let dice = ChaCha8Rng::seed_from_u64(6618);
-        Ok(Self { plan, stations, dice, next_seq: 0 })
+        Ok(Self { plan, stations, dice, next_seq: plan.first_seq })
     }
 
     pub(crate) const fn plan(&self) -> Plan {
@@ -176,6 +179,39 @@ impl Generator {
         }
         let count = u32::try_from(self.packets()).map_err(|_| Fault::Numbers)?;
         self.next_seq = self.next_seq.checked_add(count).ok_or(Fault::Numbers)?;
+        Ok(())
+    }
+
+    /// Makes a Binding Update of every mobile node in place of a trial's packets: what a machine
+    /// under test has to hear before it carries data.
+    pub(crate) fn registrations(
+        &mut self,
+        pool: &Mempool,
+        mac: [u8; 6],
+        load: &mut Load,
+    ) -> Result<(), Fault> {
+        load.octets.clear();
+        load.packets.clear();
+        let seq = SeqNo(self.next_seq);
+        let mut number = 0;
+        for stations in self.stations.chunks(BATCH) {
+            let mut slots = Slots::new();
+            let mut parcels = Vec::with_capacity(stations.len());
+            for &station in stations {
+                let (packet, inner_len) = signalling::binding_update(&station, seq)?;
+                let mut mbuf = pool.alloc().ok_or(Fault::Pool)?;
+                buffers::lay(&mut mbuf, 0, &frames::ethernet(mac, &packet))?;
+                slots.push(Some(mbuf));
+                parcels.push(Parcel { station, inner_len });
+            }
+            seal(&mut slots, &parcels)?;
+            for mbuf in slots.iter().flatten() {
+                load.octets.extend(mbuf.data());
+                load.packets.push((load.octets.len(), number));
+                number += 1;
+            }
+        }
+        self.next_seq = self.next_seq.checked_add(1).ok_or(Fault::Numbers)?;
         Ok(())
     }
 
@@ -257,6 +293,7 @@ mod tests {
             packets: 10_000,
             reorder,
             loss,
+            first_seq: 0,
         }
     }
 

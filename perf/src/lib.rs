@@ -6,6 +6,7 @@ mod buffers;
 mod capture;
 mod cli;
 mod cycles;
+mod directory;
 mod efficiency;
 mod fault;
 mod figures;
@@ -21,6 +22,7 @@ mod raw;
 mod report;
 mod rig;
 mod run;
+mod signalling;
 pub mod stages;
 mod stats;
 #[cfg(test)]

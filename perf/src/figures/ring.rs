@@ -12,10 +12,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hearth_dpdk::{Mempool, Port};
+use hearth_dpdk::{Burst, Mempool, Port};
 use hearth_wire::Suite;
 
-use crate::buffers::BUFFERS;
+use crate::buffers::{self, BUFFERS};
 use crate::cycles;
 use crate::fault::Fault;
 use crate::figures::Rows;
@@ -24,8 +24,10 @@ use crate::generator::{Generator, Load, Plan, Sizes};
 use crate::lab::{self, Lab};
 use crate::nic::Nics;
 use crate::pipeline::{self, Pipeline};
+use crate::raw::BURST;
 use crate::report::{Row, rounded};
 use crate::rig::{self, Rig, Shape, Wire};
+use crate::signalling;
 use crate::stats::{Round, Watch, alternate};
 use crate::traffic::{Parcel, Traffic};
 use crate::trial::{Field, Outcome, Side};
@@ -59,6 +61,7 @@ impl Course {
             packets,
             reorder: 0.0,
             loss: 0.0,
+            first_seq: 0,
         };
         Self { plan, workers: 1, rate: None }
     }
@@ -208,6 +211,41 @@ impl<'a> Range<'a> {
         }
     }
 
+    /// Lets every mobile node register with the machine under test, and waits until it has.
+    fn register(&mut self, [mac, _]: [[u8; 6]; 2]) -> Result<(), Fault> {
+        let mut load = Load::default();
+        self.generator.registrations(self.pool, mac, &mut load)?;
+        let [Side { tx, rx }, _] = &mut self.sides;
+        let mut answers = 0;
+        let mut burst = Burst::<BURST>::new();
+        for place in 0..load.len() {
+            let (frame, _) = load.packet(place).ok_or(Fault::Room)?;
+            let mut mbuf = self.pool.alloc().ok_or(Fault::Pool)?;
+            buffers::lay(&mut mbuf, 0, frame)?;
+            burst.push(mbuf).map_err(|_| Fault::Room)?;
+            if burst.is_full() || place + 1 == load.len() {
+                while tx.send(&mut burst) > 0 {}
+                burst.clear();
+                // As fast as a control core takes them.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let begun = Instant::now();
+        let mut received = Burst::<64>::new();
+        // Duplicate address detection takes a second or two (RFC 6275 s.10.3.1).
+        while answers < load.len() && begun.elapsed() < PATIENCE {
+            for queue in &mut *rx {
+                queue.receive(&mut received);
+                answers += received.iter().filter(|mbuf| signalling::is_answer(mbuf)).count();
+                received.clear();
+            }
+        }
+        if answers < load.len() {
+            return Err(Fault::Unregistered { sent: load.len(), answers });
+        }
+        Ok(())
+    }
+
     /// One trial at this rate; again where a core was taken away, and only then.
     fn trial(&mut self, rate: f64) -> Result<Outcome, Fault> {
         for attempt in 1.. {
@@ -332,7 +370,9 @@ fn beside_nics(lab: &Lab, pool: &Mempool, course: &Course, nics: &Nics) -> Resul
     // Ethernet header, preamble, check sequence and gap around an outer packet.
     let frame = course.plan.sizes.mean() + 24.0 + 14.0;
     let line = f64::from(mbps) * 1e6 / (frame * 8.0);
-    Range::new(lab, pool, generator, sides, nics.macs).search(course.rate, line, line)
+    let mut range = Range::new(lab, pool, generator, sides, nics.macs);
+    range.register(nics.macs)?;
+    range.search(course.rate, line, line)
 }
 
 fn shape(plan: &Plan, workers: usize) -> Shape {
