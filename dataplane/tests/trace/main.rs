@@ -1,10 +1,11 @@
-//! Trace and capture on real packets, turn by turn.
+//! Trace and capture on real packets, turn by turn; and workers that have nothing to do.
 // All of it is test code; a panic is how it says no.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::cast_possible_truncation, clippy::too_many_lines)]
 #![allow(missing_docs, unreachable_pub)]
 
 mod copies;
+mod idle;
 mod steps;
 
 #[path = "../packets/codec.rs"]
