@@ -11,15 +11,15 @@ use crate::stage::Stage;
 use crate::watch::Input;
 
 /// Packets of one world.
-const PER_WORLD: u64 = 20_000;
+const PER_WORLD: u64 = 60_000;
 
 #[test]
 fn every_mbuf_comes_back() {
-    let packets = crate::number("HEARTH_SOAK_PACKETS").unwrap_or(300_000);
+    let packets = crate::number("HEARTH_SOAK_PACKETS").unwrap_or(500_000);
     let mut seed = crate::number("HEARTH_SOAK_SEED").unwrap_or(1);
     let (mut done, mut drops) = (0, std::collections::BTreeMap::<_, u64>::new());
     while done < packets {
-        let mut stage = Stage::new(seed, 400);
+        let mut stage = Stage::of(1 + (seed % 2) as usize, seed, 400);
         let here = PER_WORLD.min(packets - done);
         done += soak(&mut stage, here);
         for (reason, count) in stage.twins.rig.drops() {
@@ -44,8 +44,8 @@ enum Slow {
     Worker(usize),
 }
 
-/// So many bursts of each.
-const PHASE: usize = 100;
+/// So many packets of each: several times what the rings hold of any kind.
+const PHASE: u64 = 15_000;
 
 fn soak(stage: &mut Stage, packets: u64) -> u64 {
     let workers = stage.twins.rig.workers.len();
@@ -55,7 +55,8 @@ fn soak(stage: &mut Stage, packets: u64) -> u64 {
     }
     let mut done = 0;
     for slow in phases.into_iter().cycle() {
-        for _ in 0..PHASE {
+        let end = done + PHASE;
+        while done < end {
             done += a_burst(stage, slow);
         }
         take_all(stage);

@@ -32,13 +32,18 @@ fn route(prefix: &str, len: u8, port: PortId, gateway: Option<IpAddr>) -> Route 
 
 impl Stage {
     pub fn new(seed: u64, most: usize) -> Self {
+        let workers = *Chance::new(seed ^ 0x77).one_of(&[1, 2]);
+        Self::of(workers, seed, most)
+    }
+
+    /// Of so many workers.
+    pub fn of(workers: usize, seed: u64, most: usize) -> Self {
         let mut chance = Chance::new(seed);
         let most = if chance.once_in(6) { 1 } else { most };
         let width = *chance.one_of(&[64, 256, 1024]);
         let path_mtu = *chance.one_of(&[1280, 1400, 1500, 1500]);
-        let queues = *chance.one_of(&[1, 2]);
         let rig = Rig::with(|config| {
-            config.workers = queues;
+            config.workers = workers;
             config.replay_window = width;
             config.path_mtu = path_mtu;
             // Their rate is a matter of time, which the model has none of.
@@ -56,7 +61,7 @@ impl Stage {
             chance,
             nodes: Vec::new(),
             macs: world.macs.clone(),
-            queues,
+            queues: workers,
             salt: 0,
             width,
             echoes: VecDeque::new(),
