@@ -75,11 +75,11 @@ impl RunningCapture {
             workers.stop_capture(drop);
             fault(&error)
         })?;
-        let target = &session.target;
+        let (target, Peer { uid, pid }) = (&session.target, peer);
         if stages.contains(&CaptureStage::Decrypted) {
-            warn!(%target, stages = ?names, ?peer, "decrypted traffic is captured from now on");
+            warn!(%target, stages = ?names, uid, pid, "decrypted traffic is captured from now on");
         } else {
-            info!(%target, stages = ?names, ?peer, "a capture begins");
+            info!(%target, stages = ?names, uid, pid, "a capture begins");
         }
         let sink = Sink { file, written: 0, failed: 0 };
         Ok((Self { session, limit, sink, memory }, inlet))

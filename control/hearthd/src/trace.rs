@@ -43,7 +43,7 @@ impl RunningTrace {
             return Err(Refused::Request(text));
         }
         let (session, inlet, filter) = Session::new(home_agent, target, seconds)?;
-        info!(target = %session.target, packets, seconds, ?peer, "a trace begins");
+        info!(target = %session.target, packets, seconds, uid = peer.uid, pid = peer.pid, "a trace begins");
         workers.start_trace(&filter, packets);
         let mut first = Vec::new();
         write(&mut first, &TraceLine::Begin(begin_line(&session, &filter)));
