@@ -16,7 +16,7 @@ const RATIO: usize = 10;
 /// Mobile nodes of all suites.
 fn attach_all(rig: &mut Rig) -> Vec<MobileNode> {
     (1..)
-        .zip(Suite::ALL)
+        .zip(Suite::known())
         .map(|(n, suite)| MobileNode::new(n, suite, Scope::SignallingAndData, n % 2 == 0))
         .map(|mn| rig.attach(mn))
         .collect()

@@ -32,7 +32,7 @@ fn route(prefix: &str, len: u8, port: PortId, gateway: Option<IpAddr>) -> Route 
 
 impl Stage {
     pub fn new(seed: u64, most: usize) -> Self {
-        let workers = *Chance::new(seed ^ 0x77).one_of(&[1, 2]);
+        let workers = *Chance::new(seed ^ 0x77).one_of(&[1, 1, 2, 3]);
         Self::of(workers, seed, most)
     }
 

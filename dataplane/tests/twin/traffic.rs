@@ -14,7 +14,14 @@ use crate::rig::{ACCESS, CN4, CN6, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNod
 use crate::watch::Input;
 
 /// What is negotiated in these worlds.
-pub const SUITES: [Suite; 5] = Suite::ALL;
+pub const SUITES: [Suite; 6] = [
+    Suite::NullSha,
+    Suite::NullSha256,
+    Suite::TripleDesEdeCbcSha,
+    Suite::Aes128CbcSha,
+    Suite::Aes128CbcSha256,
+    Suite::Aes128Gcm,
+];
 
 /// A mobile node and what it has sent.
 pub struct Node {
