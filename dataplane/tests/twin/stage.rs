@@ -1,7 +1,7 @@
 //! A world with tables of its own, and the changes that control makes to it between bursts.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hearth_dataplane::{PortId, Route, SaParameters, Worker};
 use hearth_wire::directory::DirectionKeys;
@@ -25,6 +25,10 @@ pub struct Stage {
     pub twins: Twins,
     pub traffic: Traffic,
 }
+
+/// Other addresses of the box, on the home link.
+const OWN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 2);
+const OWN4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 
 fn route(prefix: &str, len: u8, port: PortId, gateway: Option<IpAddr>) -> Route {
     Route { prefix: (prefix.parse().unwrap(), len), port, gateway }
@@ -69,6 +73,7 @@ impl Stage {
         let mut stage =
             Self { seed, most, seen: Seen::default(), twins: Twins::new(rig, world), traffic };
         stage.lay_routes();
+        stage.meet_neighbours();
         stage.settle_nodes();
         stage
     }
@@ -91,17 +96,28 @@ impl Stage {
             routes.push(route("2001:db8:100::", 48, ACCESS, Some(GATEWAY6.into())));
             routes.push(route("192.0.2.0", 25, ACCESS, Some(GATEWAY4.into())));
         }
-        let local = [
-            IpAddr::from(HA6),
-            HA4.into(),
-            "2001:db8:f::2".parse().unwrap(),
-            "203.0.113.2".parse().unwrap(),
-        ];
+        for extra in [
+            route("2001:db8:f::c0", 128, ACCESS, Some(GATEWAY6.into())),
+            route("203.0.113.192", 26, ACCESS, None),
+            route("2001:db8:300::", 40, HOME, Some(CN6.into())),
+        ] {
+            if self.traffic.chance.once_in(8) {
+                routes.push(extra);
+            }
+        }
+        let mut local = vec![IpAddr::from(HA6), HA4.into()];
+        if !self.traffic.chance.once_in(4) {
+            local.extend([IpAddr::from(OWN6), OWN4.into()]);
+        }
         let Twins { rig, world, .. } = &mut self.twins;
         rig.tables.set_local_addresses(&local).unwrap();
         rig.tables.set_routes(&routes).unwrap();
-        world.local = local.to_vec();
+        world.local = local;
         world.routes = routes;
+    }
+
+    fn meet_neighbours(&mut self) {
+        let Twins { rig, world, .. } = &mut self.twins;
         for (port, address, mac) in [
             (ACCESS, IpAddr::from(GATEWAY6), GATEWAY_MAC),
             (ACCESS, GATEWAY4.into(), GATEWAY_MAC),
@@ -259,6 +275,8 @@ impl Stage {
                     None => self.twins.world.neighbours.remove(&(ACCESS, gateway)),
                 };
             }
+            // Seldom: new routes are a whole new table.
+            8 if self.traffic.chance.once_in(12) => self.lay_routes(),
             8 => self.bootstrap_again(node),
             _ => self.bind(node),
         }
