@@ -43,6 +43,10 @@ fn route_unknown(view: &View, work: &mut Work) {
                 by_route(view, work, packet);
                 continue;
             }
+            if is_from_link(packet.mbuf.data()) {
+                view.drop(packet.mbuf, DropReason::LinkLocalForward);
+                continue;
+            }
             let binding = BindingIndex(found.bindings[place]);
             view.tables.bindings.prefetch(binding);
             let from_host = packet.via == Via::Host;
@@ -125,6 +129,13 @@ fn ends(packet: &[u8]) -> Option<(bool, Address6)> {
     }
     let header = packet.first_chunk::<20>()?;
     Some((is_global4(be32(header, 12)), Address6::mapped(be32(header, 16))))
+}
+
+/// Whether the source of a packet is of its link only, which a tunnel leaves as well.
+#[inline]
+fn is_from_link(packet: &[u8]) -> bool {
+    !matches!(ends(packet), Some((true, _)))
+        && Ip::addresses(packet).is_some_and(|(source, _)| is_link_scope(source))
 }
 
 /// A packet to no bound home address.

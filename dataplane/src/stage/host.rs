@@ -55,14 +55,20 @@ pub(crate) fn write_ethernet(header: &mut [u8], to: [u8; 6], from: [u8; 6], ethe
     }
 }
 
-/// A frame that the kernel wrote to a port's TAP: to a bound home address it is tunnelled, a
-/// question for one is answered, and everything else leaves by the port as it is.
+/// A frame that the kernel wrote to a port's TAP: a question for a bound home address is answered,
+/// a packet to one is tunnelled, and everything else leaves by the port as it is.
 pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mbuf) {
     view.counters.from_host.add(mbuf.len());
-    let Some((header, packet)) = mbuf.data().split_first_chunk::<ETHERNET_LEN>() else {
+    if mbuf.len() < ETHERNET_LEN {
         return view.drop(mbuf, DropReason::EthernetShort);
+    }
+    // First, since the kernel's probes go to the address itself (RFC 4861 s.7.3.3).
+    mbuf = match answer(view, port, TUNNEL_MAC, mbuf) {
+        Ok(answer) => return view.to_host(port, answer),
+        Err(frame) => frame,
     };
-    if matches!([header[12], header[13]], ethertype::IPV4 | ethertype::IPV6)
+    if let Some((header, packet)) = mbuf.data().split_first_chunk::<ETHERNET_LEN>()
+        && matches!([header[12], header[13]], ethertype::IPV4 | ethertype::IPV6)
         && let Ok(ip) = Ip::parse(packet)
         && view.bound(ip.destination).is_some()
     {
@@ -72,10 +78,7 @@ pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
         work.lanes.routed.push(Routed { mbuf, via: Via::Host });
         return;
     }
-    match answer(view, port, TUNNEL_MAC, mbuf) {
-        Ok(answer) => view.to_host(port, answer),
-        Err(frame) => work.transmit(view, port, frame),
-    }
+    work.transmit(view, port, mbuf);
 }
 
 /// A question from the link: who has this address?

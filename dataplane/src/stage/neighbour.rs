@@ -100,35 +100,52 @@ fn read_solicitation(frame: &[u8]) -> Option<Query> {
     let mut octets = [0; 16];
     octets.copy_from_slice(&fixed[8..24]);
     let target = Ipv6Addr::from(octets);
-    let options = message.get(24..)?;
-    if target.is_multicast() || !options_are_sound(options) {
+    let options = Options::read(message.get(24..)?)?;
+    if target.is_multicast() {
         return None;
     }
-    // Duplicate address detection comes to the solicited-node group only.
+    // Duplicate address detection comes to the solicited-node group only, and has no link-layer
+    // address; a nonce it may have (RFC 7527 s.4.1).
     let asker = (!source.is_unspecified()).then_some(IpAddr::V6(source));
-    if asker.is_none() && (!destination.is_multicast() || !options.is_empty()) {
+    if asker.is_none() && (destination != solicited_node(target) || options.source_mac.is_some()) {
         return None;
     }
     let mut asker_mac = [0; 6];
     asker_mac.copy_from_slice(frame.get(6..12)?);
     // The option says where to answer (RFC 4861 s.7.2.4); without it the frame's source does.
-    if let [1, 1, rest @ ..] = options
-        && let Some(said) = rest.first_chunk::<6>()
-    {
-        asker_mac = *said;
-    }
+    let asker_mac = options.source_mac.unwrap_or(asker_mac);
     Some(Query { target: target.into(), asker, asker_mac })
 }
 
-/// No option may have the length 0, and none may run past the end.
-fn options_are_sound(mut options: &[u8]) -> bool {
-    while let Some(&[_, len]) = options.first_chunk::<2>() {
-        match options.get(usize::from(len) * 8..) {
-            Some(rest) if len > 0 => options = rest,
-            _ => return false,
+/// What the options of a solicitation say.
+struct Options {
+    source_mac: Option<[u8; 6]>,
+}
+
+impl Options {
+    /// `None` where an option has the length 0, or runs past the end (RFC 4861 s.7.1.1). Unknown
+    /// ones say nothing.
+    fn read(mut options: &[u8]) -> Option<Self> {
+        const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
+        let mut source_mac = None;
+        while let Some(&[kind, len]) = options.first_chunk::<2>() {
+            let (option, rest) = options.split_at_checked(usize::from(len) * 8)?;
+            if let (SOURCE_LINK_LAYER_ADDRESS, &[_, _, a, b, c, d, e, f]) = (kind, option) {
+                source_mac = Some([a, b, c, d, e, f]);
+            }
+            if option.is_empty() {
+                return None;
+            }
+            options = rest;
         }
+        options.is_empty().then_some(Self { source_mac })
     }
-    options.is_empty()
+}
+
+/// The group that asks for an address (RFC 4291 s.2.7.1).
+fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
+    const GROUP: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
+    Ipv6Addr::from_bits(GROUP | target.to_bits() & 0x00ff_ffff)
 }
 
 fn icmp_sum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
@@ -200,17 +217,21 @@ mod tests {
     const ASKER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
     fn solicitation(source: Ipv6Addr, options: &[u8]) -> Vec<u8> {
+        solicitation_to(GROUP, source, options)
+    }
+
+    fn solicitation_to(group: Ipv6Addr, source: Ipv6Addr, options: &[u8]) -> Vec<u8> {
         let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
         message.extend(MN_HOME.octets());
         message.extend(options);
-        let sum = icmp_sum(source, GROUP, &message).to_be_bytes();
+        let sum = icmp_sum(source, group, &message).to_be_bytes();
         message[2..4].copy_from_slice(&sum);
         let mut frame = vec![0x33, 0x33, 0xff, 0, 0, 7];
         frame.extend(ASKER_MAC);
         frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0]);
         frame.extend([message.len() as u8, 58, 255]);
         frame.extend(source.octets());
-        frame.extend(GROUP.octets());
+        frame.extend(group.octets());
         frame.extend(message);
         frame
     }
@@ -243,6 +264,25 @@ mod tests {
         let frame = answer(query);
         assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
         assert_eq!(frame[58], 0x20);
+    }
+
+    /// Linux puts a nonce into every one (RFC 7527 s.4.1).
+    #[test]
+    fn duplicate_address_detection_with_a_nonce_is_answered() {
+        let nonce = [14, 1, 1, 2, 3, 4, 5, 6];
+        let query = Query::read(&solicitation(Ipv6Addr::UNSPECIFIED, &nonce)).unwrap();
+        assert_eq!((query.target, query.asker), (IpAddr::V6(MN_HOME), None));
+        let with_mac = [&nonce[..], &[1, 1, 2, 0, 0, 0, 0, 9]].concat();
+        assert_eq!(Query::read(&solicitation(Ipv6Addr::UNSPECIFIED, &with_mac)), None);
+        // Of somebody who has an address, the link-layer address is found behind others.
+        let with_mac = [&nonce[..], &[1, 1, 2, 0, 0, 0, 0, 8]].concat();
+        let query = Query::read(&solicitation(ASKER, &with_mac)).unwrap();
+        assert_eq!(query.asker_mac, [2, 0, 0, 0, 0, 8]);
+        // Not to the group of the address.
+        for elsewhere in [MN_HOME, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 8)] {
+            let frame = solicitation_to(elsewhere, Ipv6Addr::UNSPECIFIED, &nonce);
+            assert_eq!(Query::read(&frame), None);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::capture;
 use crate::crypto::engine::Job;
 use crate::crypto::gcm;
 use crate::drop_reason::DropReason;
-use crate::layout::{IPV6_LEN, UDP_LEN, decrement_hop_limit, len16, len32, proto};
+use crate::layout::{Ip, UDP_LEN, decrement_hop_limit, len16, len32, proto, upper_layer};
 use crate::note::Note;
 use crate::outer::{OuterFields, OuterHeaders, seal};
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
@@ -64,11 +64,12 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
         return work.triple_des.hold_downlink(view, Routed { mbuf, via });
     }
     let len = mbuf.len();
-    if len > usize::from(binding.tunnel_mtu(protected)) {
-        return view.drop(mbuf, DropReason::TunnelMtu);
-    }
+    // RFC 2473 s.3.1: it is forwarded first, then enters the tunnel.
     if !from_host && !decrement_hop_limit(mbuf.data_mut()) {
         return view.drop(mbuf, DropReason::HopLimit);
+    }
+    if len > usize::from(binding.tunnel_mtu(protected)) {
+        return view.drop(mbuf, DropReason::TunnelMtu);
     }
     if view.watch.is_on() {
         view.watch.decrypted(capture::Way::Out, &mbuf, Some(binding.spi));
@@ -310,10 +311,16 @@ fn put<const N: usize>(place: &mut [u8], octets: [u8; N]) {
     }
 }
 
-/// A Home Test message (RFC 6275 s.6.1.5).
+/// A Home Test message (RFC 6275 s.6.1.5), behind whatever extension headers.
 fn is_home_test(packet: &[u8]) -> bool {
     const HOME_TEST: u8 = 3;
-    packet.first().is_some_and(|first| first >> 4 == 6)
-        && packet.get(6) == Some(&proto::MOBILITY)
-        && packet.get(IPV6_LEN + 2) == Some(&HOME_TEST)
+    let v6 = packet.first().is_some_and(|first| first >> 4 == 6);
+    // What nearly all packets are.
+    if !v6 || matches!(packet.get(6), Some(&(proto::TCP | proto::UDP | proto::ICMPV6))) {
+        return false;
+    }
+    let upper = Ip::parse(packet).ok().and_then(|ip| upper_layer(&ip, packet));
+    upper.is_some_and(|upper| {
+        upper.proto == proto::MOBILITY && packet.get(upper.offset + 2) == Some(&HOME_TEST)
+    })
 }

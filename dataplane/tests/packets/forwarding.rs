@@ -26,7 +26,7 @@ fn stops(rig: &mut Rig, port: hearth_dataplane::PortId, packet: &[u8], reason: D
 fn hairpin_between_two_mobile_nodes() {
     let mut rig = Rig::new();
     let mut a = rig.attach(MobileNode::new(1, Suite::Aes128CbcSha, Scope::SignallingAndData, true));
-    for (n, suite) in (2..).zip(Suite::ALL) {
+    for (n, suite) in (2..).zip(Suite::known()) {
         let b = rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, n % 2 == 0));
         for (from, to) in
             [(IpAddr::from(a.home6), IpAddr::from(b.home6)), (a.home4.into(), b.home4.into())]
@@ -70,6 +70,82 @@ fn downlink_follows_the_scope() {
         }
     }
     assert_eq!(rig.counters().downlink_plain.packets, 4);
+    rig.finish();
+}
+
+/// R-25, RFC 6275 s.10.4.6: a Home Test is found behind extension headers too, and nothing else is
+/// taken for one.
+#[test]
+fn a_home_test_behind_extension_headers_is_protected() {
+    let mut rig = Rig::new();
+    let mn = rig.attach(MobileNode::new(1, Suite::Aes128CbcSha, Scope::Signalling, true));
+    let options = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
+    let routing = |next: u8| [next, 0, 0, 0, 0, 0, 0, 0];
+    let first_fragment = |next: u8| [next, 0, 0, 1, 0, 0, 0, 7];
+    let mobility = |kind: u8| [59, 1, kind, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    for (first, headers, kind, protected) in [
+        (60, vec![options(135)], 3, true),
+        (43, vec![routing(135)], 3, true),
+        (60, vec![options(43), routing(135)], 3, true),
+        (60, vec![options(44), first_fragment(135)], 3, true),
+        // A Care-of Test, and data that looks like a Home Test.
+        (60, vec![options(135)], 4, false),
+        (60, vec![options(17)], 3, false),
+        (135, vec![], 1, false),
+    ] {
+        let content = [&headers.concat()[..], &mobility(kind)].concat();
+        rig.send(HOME, &codec::ip(CN6.into(), mn.home6.into(), first, &content));
+        let frame = rig.received_one(ACCESS);
+        if protected {
+            assert_eq!(mn.open(&frame).payload[40..], content);
+        } else {
+            assert_eq!(Datagram::read(frame.packet()).content[..8], [0; 8]);
+        }
+    }
+    // An IPv4 packet with 135 where an IPv6 header has its next header.
+    let mut v4 = codec::ip(CN4.into(), mn.home4.into(), 17, &[3; 40]);
+    v4[6] = 0;
+    rig.send(HOME, &v4);
+    assert_eq!(Datagram::read(rig.received_one(ACCESS).packet()).content[..8], [0; 8]);
+    rig.finish();
+}
+
+/// RFC 4291 s.2.5.6: what is of a link does not leave it by a tunnel either.
+#[test]
+fn packets_of_a_link_are_not_tunnelled() {
+    let mut rig = Rig::new();
+    let mn = rig.attach(MobileNode::usual());
+    for (from, to) in [("fe80::9", IpAddr::from(mn.home6)), ("169.254.0.9", IpAddr::from(mn.home4))]
+    {
+        let packet = codec::ip(from.parse().unwrap(), to, 17, b"next door");
+        stops(&mut rig, HOME, &packet, D::LinkLocalForward);
+        stops(&mut rig, ACCESS, &packet, D::LinkLocalForward);
+    }
+    // From the box itself, which has such addresses too.
+    for from in ["fe80::1", "::"] {
+        let packet = codec::ip(from.parse().unwrap(), mn.home6.into(), 17, b"next door");
+        let frame = codec::ethernet(rig.mac(HOME), [2; 6], &packet);
+        rig.control.send_from_host(HOME, &frame).unwrap();
+        rig.turns();
+        rig.is_silent();
+    }
+    assert_eq!(rig.drops(), [("link_local_forward", 6)].into());
+    rig.still_bound(&mn);
+    rig.finish();
+}
+
+/// RFC 2473 s.3.1: it is forwarded, and then it enters the tunnel; so the hop limit says first that
+/// it may not.
+#[test]
+fn the_hop_limit_comes_before_the_tunnels_mtu() {
+    let mut rig = Rig::new();
+    for (n, scope) in [(1, Scope::SignallingAndData), (2, Scope::Signalling)] {
+        let mn = rig.attach(MobileNode::new(n, Suite::Aes128CbcSha, scope, true));
+        let packet = |hop| codec::ip_with(CN6.into(), mn.home6.into(), 17, hop, 0, &[7; 1480 - 40]);
+        for hop in [0, 1] {
+            stops(&mut rig, HOME, &packet(hop), D::HopLimit);
+        }
+    }
     rig.finish();
 }
 
@@ -152,7 +228,7 @@ fn what_cannot_be_forwarded() {
 fn tunnel_mtu() {
     let mut rig = Rig::new();
     let mut n = 0;
-    for suite in Suite::ALL {
+    for suite in Suite::known() {
         for outer6 in [true, false] {
             n += 1;
             let mn = rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, outer6));

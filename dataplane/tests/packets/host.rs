@@ -31,15 +31,20 @@ fn arp_request(target: [u8; 4]) -> Vec<u8> {
 fn solicitation(target: Ipv6Addr) -> Vec<u8> {
     let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
     group[13..].copy_from_slice(&target.octets()[13..]);
+    let mac = [0x33, 0x33, 0xff, group[13], group[14], group[15]];
+    let option = [&[1, 1][..], &ASKER_MAC].concat();
+    codec::ethernet(mac, ASKER_MAC, &solicit(CN6, group.into(), target, &option))
+}
+
+/// A Neighbour Solicitation (RFC 4861 s.4.3).
+fn solicit(from: Ipv6Addr, to: Ipv6Addr, target: Ipv6Addr, options: &[u8]) -> Vec<u8> {
     let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
     message.extend(target.octets());
-    message.extend([1, 1]);
-    message.extend(ASKER_MAC);
-    let pseudo = [&CN6.octets()[..], &group, &[0, 0, 0, 32, 0, 0, 0, 58], &message].concat();
+    message.extend(options);
+    let len = [0, 0, 0, message.len() as u8, 0, 0, 0, 58];
+    let pseudo = [&from.octets()[..], &to.octets(), &len, &message].concat();
     message[2..4].copy_from_slice(&codec::checksum(&pseudo).to_be_bytes());
-    let packet = codec::ip_with(CN6.into(), group.into(), 58, 255, 0, &message);
-    let mac = [0x33, 0x33, 0xff, group[13], group[14], group[15]];
-    codec::ethernet(mac, ASKER_MAC, &packet)
+    codec::ip_with(from.into(), to.into(), 58, 255, 0, &message)
 }
 
 #[test]
@@ -113,6 +118,67 @@ fn questions_for_bound_home_addresses_are_answered() {
     rig.inject(HOME, 0, &solicitation(mn.home6));
     rig.turns();
     assert_eq!(host_frame(&mut rig).0, HOME);
+    rig.finish();
+}
+
+/// RFC 4861 s.7.3.3: whoever has the answer asks again from time to time, and asks the address
+/// itself; the kernel as well as a host on the link.
+#[test]
+fn probes_of_bound_home_addresses_are_answered() {
+    let mut rig = Rig::new();
+    let mn = rig.attach(MobileNode::usual());
+    for option in [&[][..], &[&[1, 1][..], &ASKER_MAC].concat()] {
+        let probe = solicit(CN6, mn.home6, mn.home6, option);
+        let frame = codec::ethernet(*b"\x02heart", ASKER_MAC, &probe);
+        rig.control.send_from_host(HOME, &frame).unwrap();
+        rig.turns();
+        let (port, answer) = host_frame(&mut rig);
+        assert_eq!((port, &answer[..6], answer[54]), (HOME, &ASKER_MAC[..], 136));
+        assert_eq!(answer[78..], *b"\x02\x01\x02heart");
+
+        rig.inject(HOME, 0, &codec::ethernet(rig.mac(HOME), ASKER_MAC, &probe));
+        rig.turns();
+        assert_eq!(rig.received_one(HOME).0[54], 136);
+    }
+    assert!(rig.received(ACCESS).is_empty() && rig.drops().is_empty());
+    assert_eq!(rig.counters().neighbour_answers, 4);
+    // What asks for another address by way of this one is a packet like any other.
+    let odd = solicit(CN6, mn.home6, CN6, &[]);
+    rig.control.send_from_host(HOME, &codec::ethernet([2; 6], ASKER_MAC, &odd)).unwrap();
+    rig.turns();
+    assert_eq!(mn.open(&rig.received_one(ACCESS)).payload, odd);
+    rig.finish();
+}
+
+/// RFC 4861 s.7.1.1, RFC 7527 s.4.1: a host that looks for duplicates, with a nonce as Linux does,
+/// hears that a bound home address is taken.
+#[test]
+fn duplicate_address_detection_finds_bound_home_addresses() {
+    let mut rig = Rig::new();
+    let mn = rig.attach(MobileNode::usual());
+    let group: Ipv6Addr = "ff02::1:ff01:1".parse().unwrap();
+    assert_eq!(mn.home6.octets()[13..], group.octets()[13..]);
+    let mac = [0x33, 0x33, 0xff, 1, 0, 1];
+    for (options, answered) in [
+        (&[][..], true),
+        (&[14, 1, 1, 2, 3, 4, 5, 6], true),
+        (&[14, 1, 1, 2, 3, 4, 5, 6, 200, 1, 0, 0, 0, 0, 0, 0], true),
+        (&[1, 1, 2, 0, 0, 0, 0xbb, 7], false),
+        (&[14, 1, 1, 2, 3, 4, 5, 6, 1, 1, 2, 0, 0, 0, 0xbb, 7], false),
+    ] {
+        let detection = solicit(Ipv6Addr::UNSPECIFIED, group, mn.home6, options);
+        let frame = codec::ethernet(mac, ASKER_MAC, &detection);
+        rig.inject(HOME, 0, &frame);
+        rig.turns();
+        if answered {
+            let answer = rig.received_one(HOME).0;
+            assert_eq!(answer[..6], [0x33, 0x33, 0, 0, 0, 1]);
+            assert_eq!((answer[54], answer[58] & 0xc0), (136, 0));
+            assert_eq!(answer[62..78], mn.home6.octets());
+        } else {
+            assert_eq!(host_frame(&mut rig), (HOME, frame));
+        }
+    }
     rig.finish();
 }
 
