@@ -304,6 +304,9 @@ impl Stage {
             let cuts: HashSet<usize> =
                 (0..inputs.len()).filter(|_| self.traffic.chance.once_in(20)).collect();
             let (verdicts, differences) = self.twins.burst(&inputs, &cuts);
+            if let Some(frame) = self.twins.sent.take() {
+                self.traffic.echo(&frame);
+            }
             if let Some(list) = differences.list() {
                 let inputs = inputs.iter().zip(&verdicts);
                 let lines: Vec<_> = inputs.map(|(i, v)| watch::describe(i, v)).collect();

@@ -86,6 +86,14 @@ impl Traffic {
         (low + self.salt) % self.queues
     }
 
+    /// Keeps a packet of the home agent's, to be sent back to it as if it were a mobile node's.
+    pub fn echo(&mut self, frame: &[u8]) {
+        let datagram = codec::Datagram::read(&frame[14..]);
+        let packet = codec::udp_packet(datagram.to, datagram.from, &datagram.content);
+        self.echoes.push_back(codec::ethernet(self.macs[0], [2, 9, 9, 9, 9, 9], &packet));
+        self.echoes.truncate(20);
+    }
+
     fn frame(&mut self, port: PortId, packet: &[u8]) -> Vec<u8> {
         let to = match self.chance.within(0..120) {
             0 => [2, 1, 1, 1, 1, 1],

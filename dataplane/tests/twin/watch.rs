@@ -39,6 +39,8 @@ pub struct Twins {
     /// Every sequence number and IV that was ever sent, by SPI and incarnation.
     numbers: HashSet<(u32, u32)>,
     ivs: HashSet<(u32, Vec<u8>)>,
+    /// A packet that the home agent sent under an SA.
+    pub sent: Option<Vec<u8>>,
 }
 
 /// What a burst had in it that came out of one twin only.
@@ -58,7 +60,7 @@ impl Differences {
 impl Twins {
     pub fn new(rig: Rig, world: World) -> Self {
         let before = rig.counters();
-        Self { rig, world, before, numbers: HashSet::new(), ivs: HashSet::new() }
+        Self { rig, world, before, numbers: HashSet::new(), ivs: HashSet::new(), sent: None }
     }
 
     /// An SPI is dealt out anew: numbers start again, under other keys.
@@ -142,6 +144,11 @@ impl Twins {
             let services: Vec<IpAddr> = self.world.service.values().copied().collect();
             for frame in fragment::join_sent(frames, &services, self.world.path_mtu) {
                 outs.push(self.recognise_frame(port, &frame, &mut drawn));
+                if let Some(Content::Envelope { ptype: 1 | 8, .. }) =
+                    outs.last().map(|out| &out.content)
+                {
+                    self.sent = Some(frame);
+                }
             }
         }
         let mut hints = HashSet::new();

@@ -24,7 +24,7 @@ impl World {
     /// A packet to the service address; None where it is the kernel's.
     pub(super) fn service(&mut self, packet: &[u8], ip: &Ip) -> Option<Step> {
         if ip.is_v6() && ip.proto != 17 {
-            return Self::behind_extension_headers(packet, ip).map(Err);
+            return self.behind_extension_headers(packet, ip).map(Err);
         }
         if ip.proto != 17 {
             return None;
@@ -43,11 +43,16 @@ impl World {
         Some(self.datagram(ip, udp))
     }
 
-    fn behind_extension_headers(packet: &[u8], ip: &Ip) -> Option<D> {
+    fn behind_extension_headers(&self, packet: &[u8], ip: &Ip) -> Option<D> {
         // What may be an envelope must not reach the kernel, which would answer it.
         match ip::upper_layer(packet, ip) {
             Some((44, at)) => (!matches!(packet.get(at), Some(6 | 58))).then_some(D::OuterFragment),
-            Some((17, _)) | None => Some(D::OuterExtensionHeader),
+            Some((17, at)) => {
+                let port = packet.get(at + 2..at + 4);
+                let elsewhere = port.is_some_and(|port| *port != self.service_port.to_be_bytes());
+                (!elsewhere).then_some(D::OuterExtensionHeader)
+            }
+            None => Some(D::OuterExtensionHeader),
             Some(_) => None,
         }
     }

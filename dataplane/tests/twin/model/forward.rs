@@ -14,10 +14,7 @@ impl World {
     /// A packet on its way; `hop` says whether this box counts as one.
     pub(super) fn forward(&mut self, mut packet: Vec<u8>, ip: &Ip, hop: bool) -> Step {
         let mut wrong = Vec::new();
-        let bound = self.bound(ip.to).is_some();
-        if (ip::is_link_scope(ip.from) && !(bound && known::LINK_SCOPE_SOURCE_TUNNELLED))
-            || ip::is_link_scope(ip.to)
-        {
+        if ip::is_link_scope(ip.from) || ip::is_link_scope(ip.to) {
             wrong.push(D::LinkLocalForward);
         }
         if hop && ip.hop_limit <= 1 {
@@ -57,7 +54,6 @@ impl World {
         mut wrong: Vec<D>,
     ) -> Verdict {
         let home_test = ip.is_v6()
-            && (ip.proto == 135 || !known::HOME_TEST_BEHIND_OPTIONS_MISSED)
             && ip::upper_layer_of_first(&packet, ip)
                 .is_some_and(|(proto, at)| proto == 135 && packet.get(at + 2) == Some(&3));
         let (scope, suite) = self.facts[&binding.home_address];
@@ -72,7 +68,9 @@ impl World {
         // what must not be cut itself, and need not be made smaller by its sender.
         let outer_may_be_cut = !known::NOTHING_IS_FRAGMENTED
             && if ip.is_v6() { packet.len() <= 1280 } else { fragment::is_allowed(&packet) };
-        if outer + 8 + sealed > self.path_mtu && !outer_may_be_cut {
+        // RFC 2473 s.3.1: it is forwarded first, then enters the tunnel.
+        let stays = wrong.contains(&D::HopLimit);
+        if outer + 8 + sealed > self.path_mtu && !outer_may_be_cut && !stays {
             wrong.push(D::TunnelMtu);
         }
         let sa = self.sas.get_mut(&binding.spi.get());
@@ -97,7 +95,7 @@ impl World {
             local: binding.local,
             remote: binding.remote,
             hop_limit: 64,
-            class: super::sent::sent_class(ip.class),
+            class: ip.class,
             ptype: u8::from(protect),
             spi: if protect { binding.spi.get() } else { 0 },
             next_header: match (protect, ip.is_v6()) {
@@ -157,11 +155,6 @@ impl World {
         self.leave(remote.ip(), envelope).unwrap_or_else(Verdict::Drop)
     }
 
-    fn is_to_home(&self, frame: &[u8]) -> bool {
-        frame[12..14] == [0x86, 0xdd]
-            && Ip::read(true, &frame[14..]).is_ok_and(|ip| self.bound(ip.to).is_some())
-    }
-
     /// A frame that the kernel wrote to the TAP of a port.
     pub fn take_from_host(&mut self, port: PortId, frame: &[u8]) -> Verdict {
         self.kernels_frame(port, frame).unwrap_or_else(Verdict::Drop)
@@ -172,9 +165,7 @@ impl World {
             return Err(D::EthernetShort);
         }
         // The kernel asks on its TAP, and is answered there.
-        if let Some(answer) = self.question(port, frame, super::AWAY)
-            && !(known::KERNELS_PROBE_TUNNELLED && self.is_to_home(frame))
-        {
+        if let Some(answer) = self.question(port, frame, super::AWAY) {
             self.tally.neighbour_answers += 1;
             return Ok(Verdict::Out(Out {
                 way: Way::Host { port },

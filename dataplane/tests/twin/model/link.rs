@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hearth_dataplane::{DropReason as D, PortId};
 
 use super::ip::{self, Ip};
-use super::{Content, Out, Step, Verdict, Way, World, known};
+use super::{Content, Out, Step, Verdict, Way, World};
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -135,9 +135,6 @@ impl World {
         group[13..].copy_from_slice(&target.octets()[13..]);
         let dad = ip.from.is_unspecified();
         if dad && (asker_mac.is_some() || ip.to != IpAddr::from(group)) {
-            return None;
-        }
-        if dad && known::DAD_WITH_OPTIONS_IGNORED && message.len() > 24 {
             return None;
         }
         let from = self.service.get(&true)?;

@@ -22,20 +22,10 @@ use crate::codec::Keys;
 pub use ip::transport_checksum;
 pub use window::Window;
 
-/// What the dataplane is known to do otherwise than the RFCs say; each goes when it is mended.
+/// What the dataplane is known not to do yet.
 pub mod known {
-    /// A packet from a link-local source to a bound home address is tunnelled (RFC 4291 s.2.5.6).
-    pub const LINK_SCOPE_SOURCE_TUNNELLED: bool = false;
-    /// The outer class of a hairpin is that from before decapsulation (RFC 6040 s.4.1).
-    pub const HAIRPIN_CLASS_STALE: bool = false;
-    /// The kernel's unicast solicitation for a home address is tunnelled (RFC 4861 s.7.3.3).
-    pub const KERNELS_PROBE_TUNNELLED: bool = false;
-    /// Duplicate address detection with options is not answered (RFC 7527 s.4.1).
-    pub const DAD_WITH_OPTIONS_IGNORED: bool = false;
     /// A packet that is too large is dropped where it must be fragmented.
     pub const NOTHING_IS_FRAGMENTED: bool = true;
-    /// A Home Test behind extension headers is data like any other.
-    pub const HOME_TEST_BEHIND_OPTIONS_MISSED: bool = false;
 }
 
 /// Whose MAC address the kernel sees behind a TAP.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hearth_wire::Suite;
 
 use super::ip::{self, Fragment, Ip};
-use super::{Content, World, envelope, known};
+use super::{Content, World, envelope};
 use crate::codec;
 
 /// The content, the sequence number and the IV of a packet from the service address, if every
@@ -64,16 +64,11 @@ pub fn open(world: &World, packet: &[u8]) -> Option<(Content, u32, Vec<u8>)> {
         local: SocketAddr::new(ip.from, word(0)),
         remote: SocketAddr::new(ip.to, word(2)),
         hop_limit: ip.hop_limit,
-        class: sent_class(ip.class),
+        class: ip.class,
         ptype,
         spi,
         next_header,
         payload,
     };
     Some((content, seq, iv))
-}
-
-/// The class that is compared.
-pub const fn sent_class(class: u8) -> u8 {
-    if known::HAIRPIN_CLASS_STALE { class & 0xfc } else { class }
 }
