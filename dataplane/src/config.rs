@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use hearth_dpdk::CryptoError;
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{MIPV6TLS_PORT, Scope, SeqNo, Spi, Suite};
 
@@ -29,6 +30,17 @@ impl Service {
             IpAddr::V6(v6) => self.ip6 == Some(v6),
         }
     }
+}
+
+/// A crypto device behind DPDK's cryptodev.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CryptoDeviceConfig {
+    /// A virtual device and its arguments, which is made (`crypto_openssl0`), or the PCI address of
+    /// a device that DPDK was started with.
+    pub device: String,
+    /// SAs that it holds at the same time, those in a grace period included. Each takes two
+    /// sessions of 1 to 3 KiB out of DPDK's memory, at once. All others go by ipsec-mb.
+    pub max_sas: u32,
 }
 
 /// Sizes and limits, fixed while the dataplane lives.
@@ -92,6 +104,8 @@ pub struct Config {
     /// Buffers for packets that came in several: reassembled, or larger than one of the pool's.
     /// Each has room for 16 000 octets.
     pub large_buffers: u32,
+    /// A device that SAs go by whose suite it offers, instead of ipsec-mb on the worker's own core.
+    pub crypto_device: Option<CryptoDeviceConfig>,
 }
 
 impl Default for Config {
@@ -118,6 +132,7 @@ impl Default for Config {
             reassembly_packets: 256,
             reassembly_timeout_ms: 2000,
             large_buffers: 127,
+            crypto_device: None,
         }
     }
 }
@@ -139,6 +154,8 @@ pub enum BuildError {
     Dpdk(&'static str),
     /// The crypto library can't run on this machine.
     Crypto,
+    /// The crypto device can't be used.
+    CryptoDevice(CryptoError),
     /// The operating system gives no random numbers.
     Random,
 }
@@ -155,6 +172,7 @@ impl fmt::Display for BuildError {
             Self::Memory(what) => write!(f, "no memory for {what}"),
             Self::Dpdk(what) => write!(f, "DPDK refused to make {what}"),
             Self::Crypto => f.write_str("ipsec-mb can't run on this machine"),
+            Self::CryptoDevice(error) => write!(f, "{error}"),
             Self::Random => f.write_str("the operating system gives no random numbers"),
         }
     }

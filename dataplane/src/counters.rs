@@ -81,6 +81,7 @@ pub(crate) struct WorkerCounters {
     pub(crate) busy_cycles: Counter,
     pub(crate) idle_cycles: Counter,
     pub(crate) taken_in: Counter,
+    pub(crate) by_device: Counter,
 }
 
 impl WorkerCounters {
@@ -107,6 +108,7 @@ impl WorkerCounters {
             busy_cycles: Counter::default(),
             idle_cycles: Counter::default(),
             taken_in: Counter::default(),
+            by_device: Counter::default(),
         }
     }
 
@@ -167,6 +169,8 @@ pub struct WorkerTotals {
     pub packets: u64,
     /// Packets handed to another worker because it owns their SA.
     pub handed_over: u64,
+    /// Packets that came out of the crypto device.
+    pub by_device: u64,
 }
 
 /// All counters added up over the workers.
@@ -309,5 +313,6 @@ fn worker_totals(worker: &WorkerCounters) -> WorkerTotals {
         rx_packets: worker.ports.iter().map(|port| port.rx.total().packets).sum(),
         packets: worker.taken_in.get(),
         handed_over: worker.handed_over.get(),
+        by_device: worker.by_device.get(),
     }
 }

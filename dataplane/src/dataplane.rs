@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hearth_dpdk::{Eal, Mempool, Qsbr, Queues, RxQueue, TxQueue, mpsc_ring, spsc_ring};
+use hearth_dpdk::{
+    CryptoConfig, CryptoDevice, CryptoQueue, Eal, Mempool, Qsbr, Queues, RxQueue, TxQueue,
+    mpsc_ring, spsc_ring,
+};
 
 use crate::capture::{self, CaptureReader, CaptureReaderParts};
 use crate::config::{BuildError, Config, PortId};
 use crate::control_port::{ControlPort, ControlPortParts};
 use crate::counters::Counters;
+use crate::crypto::device;
 use crate::missing::MissingSpis;
+use crate::sa::session::Sessions;
 use crate::table::shared::Tables;
 use crate::table::writer::{TableWriter, WriterParts};
 use crate::watch::{Shared, Watch};
@@ -62,6 +67,8 @@ impl Dataplane {
         let name = format!("hd{}", INSTANCE.fetch_add(1, Ordering::Relaxed) % 100_000);
         check(config, &ports)?;
         let port_count = u16::try_from(ports.len()).map_err(|_| BuildError::Config("ports"))?;
+        let (sessions, device_queues) = open_crypto(eal, config)?;
+        let mut device_queues = device_queues.into_iter();
         let tables = Arc::new(Tables::new(config)?);
         let readers = tables.workers;
         let qsbr = Qsbr::new(eal, readers).map_err(|_| BuildError::Dpdk("the readers' group"))?;
@@ -72,6 +79,7 @@ impl Dataplane {
             config,
             ports: port_count,
             name: name.clone(),
+            sessions,
         })?;
         let counters = Arc::new(Counters::new(config.workers, ports.len()));
         let missing = Arc::new(MissingSpis::new(config.workers));
@@ -110,6 +118,7 @@ impl Dataplane {
                 signalling: to_signalling.clone(),
                 host: to_host.clone(),
                 watch: Watch::new(Arc::clone(&watched), copies.clone(), index),
+                device: device_queues.next(),
             })?);
         }
         let control = ControlPort::new(ControlPortParts {
@@ -129,6 +138,27 @@ impl Dataplane {
         });
         Ok(Self { workers, tables: writer, control, counters })
     }
+}
+
+/// The crypto device with a queue for each worker, where one is configured.
+fn open_crypto(
+    eal: &Eal,
+    config: &Config,
+) -> Result<(Option<Sessions>, Vec<CryptoQueue<'static>>), BuildError> {
+    let Some(crypto) = &config.crypto_device else { return Ok((None, Vec::new())) };
+    let setup = CryptoConfig {
+        queues: u16::try_from(config.workers).map_err(|_| BuildError::Config("workers"))?,
+        descriptors: device::DESCRIPTORS,
+        // Two directions.
+        sessions: crypto.max_sas.saturating_mul(2),
+    };
+    let opened = if crypto.device.starts_with("crypto_") {
+        CryptoDevice::attach(eal, &crypto.device, &setup)
+    } else {
+        CryptoDevice::open(eal, &crypto.device, &setup)
+    };
+    let (device, queues) = opened.map_err(BuildError::CryptoDevice)?;
+    Ok((Some(Sessions::new(device)), queues))
 }
 
 fn check(config: &Config, ports: &[PortSetup]) -> Result<(), BuildError> {

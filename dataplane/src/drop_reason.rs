@@ -158,6 +158,8 @@ drop_reasons! {
     FragmentBuffers = "fragment_buffers",
     /// The crypto library refused or failed a job.
     CryptoFailed = "crypto_failed",
+    /// The crypto device takes no more packets before some come out.
+    CryptoDeviceFull = "crypto_device_full",
     /// More 3DES packets than can wait for their share of a worker's time.
     TripleDesQueueFull = "triple_des_queue_full",
 

@@ -37,7 +37,8 @@ mod work;
 pub mod worker;
 
 pub use config::{
-    Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, Service, TableError,
+    Binding, BuildError, Config, CryptoDeviceConfig, PortId, Route, SaParameters, SaUsage, Service,
+    TableError,
 };
 pub use control_port::{ControlError, ControlPort, FromWorker, HeldPacket, SignallingPacket};
 pub use counters::{Counters, Snapshot};

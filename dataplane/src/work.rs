@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hearth_dpdk::{BURST, Burst, Mbuf, TxQueue};
+use hearth_dpdk::{BURST, Burst, CryptoQueue, Mbuf, TxQueue};
 
 use crate::config::{BuildError, PortId};
 use crate::crypto::engine::Engine;
@@ -58,7 +58,7 @@ pub(crate) struct Lanes {
 }
 
 /// Packets that a lane has room for, so that it never grows: what is in the crypto lanes of both
-/// managers, and a burst on top.
+/// managers, what a crypto device gives back at a time, and a burst on top.
 const LANE: usize = 1024;
 
 impl Default for Lanes {
@@ -182,6 +182,8 @@ pub(crate) struct Work {
 pub(crate) struct WorkParts {
     pub(crate) tx: Vec<PortOut>,
     pub(crate) triple_des_budget: u16,
+    /// This worker's queue of the crypto device, where there is one.
+    pub(crate) device: Option<CryptoQueue<'static>>,
 }
 
 impl Work {
@@ -196,7 +198,7 @@ impl Work {
         });
         Ok(Self {
             lanes: Lanes::default(),
-            engine: Engine::new()?,
+            engine: Engine::new(parts.device)?,
             identification: ivs.number(),
             ivs,
             tx: tx.collect(),

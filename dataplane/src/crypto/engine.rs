@@ -3,9 +3,13 @@
 //! 3DES has a manager of its own, because one lone 3DES packet holds up everything behind it for
 //! hundreds of microseconds.
 
-use hearth_dpdk::{Cipher, Completed, KEPT_TAGS, Mbuf, MultiBuffer, Op};
+use hearth_dpdk::{
+    Cipher, Completed, CryptoQueue, CryptoSession, KEPT_TAGS, Mbuf, MultiBuffer, Op, OpError,
+};
 
 use crate::config::BuildError;
+use crate::crypto::device::DeviceQueue;
+use crate::drop_reason::DropReason;
 use crate::stage::classify::Envelope;
 use crate::table::next_hop::NeighbourIndex;
 
@@ -47,16 +51,21 @@ pub(crate) enum Rule {
     All,
 }
 
-/// How far a manager has come: submitted and come out.
+/// How far the managers and the device have come: submitted and come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Mark([u64; 2]);
+pub(crate) struct Mark([u64; 3]);
 
 /// What rides with a packet, outside of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Flight {
     pub(crate) job: Job,
     /// When it went in.
-    since: u64,
+    pub(super) since: u64,
+}
+
+impl Flight {
+    /// Of no packet.
+    pub(super) const NONE: Self = Self { job: Job::Outbound { hop: None }, since: 0 };
 }
 
 /// One manager and the packets in it. They come out in the order in which they went in.
@@ -76,10 +85,9 @@ const _: () = assert!(FLIGHTS <= KEPT_TAGS);
 
 impl Lanes {
     fn new() -> Result<Self, BuildError> {
-        let empty = Flight { job: Job::Outbound { hop: None }, since: 0 };
         Ok(Self {
             manager: MultiBuffer::new().map_err(|_| BuildError::Crypto)?,
-            flights: Box::new([empty; FLIGHTS]),
+            flights: Box::new([Flight::NONE; FLIGHTS]),
             ready: Vec::with_capacity(FLIGHTS),
             submitted: 0,
             settled: 0,
@@ -154,31 +162,65 @@ const fn place(number: u64) -> usize {
 pub(crate) struct Engine {
     common: Lanes,
     triple_des: Lanes,
+    /// Where a crypto device is configured.
+    device: Option<Box<DeviceQueue>>,
 }
 
 impl Engine {
-    pub(crate) fn new() -> Result<Self, BuildError> {
-        Ok(Self { common: Lanes::new()?, triple_des: Lanes::new()? })
+    pub(crate) fn new(device: Option<CryptoQueue<'static>>) -> Result<Self, BuildError> {
+        let device = device.map(|queue| Box::new(DeviceQueue::new(queue)));
+        Ok(Self { common: Lanes::new()?, triple_des: Lanes::new()?, device })
     }
 
-    /// Lets a packet go in, at the latest with [`Self::submit`].
+    /// Lets a packet go in, at the latest with [`Self::submit`]: into the lanes, or by its session
+    /// into the device.
     ///
     /// # Errors
-    /// The packet, where the operation does not fit it.
+    /// The packet, where the operation does not fit it or the device takes no more.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
     pub(crate) fn stage(
         &mut self,
         mbuf: Mbuf,
         op: &Op<'static>,
+        session: Option<&'static CryptoSession>,
         job: Job,
         now: u64,
-    ) -> Result<(), Mbuf> {
+    ) -> Result<(), (Mbuf, DropReason)> {
+        if let Some(session) = session {
+            return self.stage_in_device(mbuf, op, session, job, now);
+        }
         let lanes = match op.cipher {
             Cipher::TripleDesEncrypt(_) | Cipher::TripleDesDecrypt(_) => &mut self.triple_des,
             _ => &mut self.common,
         };
-        lanes.stage(mbuf, op, job, now)
+        lanes.stage(mbuf, op, job, now).map_err(|mbuf| (mbuf, DropReason::CryptoFailed))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn stage_in_device(
+        &mut self,
+        mbuf: Mbuf,
+        op: &Op<'static>,
+        session: &'static CryptoSession,
+        job: Job,
+        now: u64,
+    ) -> Result<(), (Mbuf, DropReason)> {
+        let Some(device) = &mut self.device else {
+            return self.stage(mbuf, op, None, job, now);
+        };
+        match device.stage(mbuf, op, session, job, now) {
+            Ok(()) => Ok(()),
+            // Another worker's, which has given the packet away: the lanes have the keys too.
+            Err(rejected) if rejected.error == OpError::Queue => {
+                self.stage(rejected.mbuf, op, None, job, now)
+            }
+            Err(rejected) if rejected.error == OpError::Busy => {
+                Err((rejected.mbuf, DropReason::CryptoDeviceFull))
+            }
+            Err(rejected) => Err((rejected.mbuf, DropReason::CryptoFailed)),
+        }
     }
 
     /// Sends what was staged into the lanes.
@@ -200,14 +242,46 @@ impl Engine {
         [&mut self.common, &mut self.triple_des]
     }
 
+    /// The device, if there is one, with what comes out of it under this rule.
+    #[inline]
+    pub(crate) fn collect_from_device(&mut self, rule: Rule) -> Option<&mut DeviceQueue> {
+        let device = self.device.as_deref_mut()?;
+        device.collect(match rule {
+            Rule::Ready => None,
+            Rule::Since { common, .. } => Some(common),
+            Rule::All => Some(u64::MAX),
+        });
+        Some(device)
+    }
+
+    /// Takes everything out, when the worker stops.
+    pub(crate) fn stop(&mut self, mut give: impl FnMut(Mbuf)) {
+        for side in self.collect(Rule::All) {
+            side.settle(|done, _, _| give(done.mbuf));
+        }
+        if let Some(device) = &mut self.device {
+            device.stop(give);
+        }
+    }
+
     /// How many packets have gone in so far.
     pub(crate) const fn submitted(&self) -> Mark {
-        Mark([self.common.submitted, self.triple_des.submitted])
+        let device = match &self.device {
+            Some(device) => device.submitted(),
+            None => 0,
+        };
+        Mark([self.common.submitted, self.triple_des.submitted, device])
     }
 
     /// Whether all packets that had gone in at `mark` have come out.
     pub(crate) const fn has_passed(&self, mark: Mark) -> bool {
-        self.common.settled >= mark.0[0] && self.triple_des.settled >= mark.0[1]
+        let device = match &self.device {
+            Some(device) => device.settled(),
+            None => 0,
+        };
+        self.common.settled >= mark.0[0]
+            && self.triple_des.settled >= mark.0[1]
+            && device >= mark.0[2]
     }
 
     /// Whether nothing rides.

@@ -1,6 +1,7 @@
 //! Crypto: the lanes that packets ride in, and initialisation vectors.
 
 pub(crate) mod clock;
+pub(crate) mod device;
 pub(crate) mod engine;
 pub(crate) mod gcm;
 pub(crate) mod iv;

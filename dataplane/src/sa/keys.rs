@@ -3,12 +3,14 @@
 //! Read first: RFC 6618 s.5.6.5; RFC 4106 s.4, 8.1; readings.
 
 use hearth_dpdk::{
-    Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Auth, Cipher, HmacSha1Key, MultiBuffer,
-    TripleDesKey, XcbcKey,
+    Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Auth, Cipher, CryptoSession, HmacSha1Key,
+    MultiBuffer, TripleDesKey, XcbcKey,
 };
 use hearth_wire::Suite;
 use hearth_wire::directory::DirectionKeys;
 use zeroize::Zeroize;
+
+use crate::sa::session::DeviceKeys;
 
 /// What may be done with a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) enum KeySchedule {
     DecryptXcbc(Aes128DecryptKey, XcbcKey),
     EncryptXcbc(Aes128EncryptKey, XcbcKey),
     Gcm(Direction, GcmSchedule),
+    /// Of any suite, in a crypto device.
+    Device(Box<DeviceKeys>),
 }
 
 /// A suite's part of a job: both algorithms with their keys, and the lengths that follow from them.
@@ -55,6 +59,8 @@ pub(crate) struct Material<'k> {
     pub(crate) auth: Auth<'k>,
     /// AES-GCM's salt and epoch.
     pub(crate) nonce: Option<(&'k [u8; 4], u32)>,
+    /// The keys in a crypto device, if it is to do the job.
+    pub(crate) session: Option<&'k CryptoSession>,
 }
 
 /// Work on one packet that is compiled once for each suite, with all lengths and constants of the
@@ -147,21 +153,31 @@ impl KeySchedule {
         })
     }
 
+    /// The suite's part of a job, where no suite is known beforehand.
+    pub(crate) fn material(&self) -> Material<'_> {
+        self.with(Whole)
+    }
+
     /// The cipher's part of a job, where no suite is known beforehand.
     pub(crate) fn cipher(&self) -> Cipher<'_> {
-        self.with(Whole).cipher
+        self.material().cipher
     }
 
     /// The integrity algorithm's part of a job.
     pub(crate) fn auth(&self) -> Auth<'_> {
-        self.with(Whole).auth
+        self.material().auth
+    }
+
+    /// Whether the keys are in a crypto device.
+    pub(crate) const fn is_in_device(&self) -> bool {
+        matches!(self, Self::Device(_))
     }
 
     /// Runs `job` with the suite's part of it.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the point of it")]
     pub(crate) fn with<'k, J: PerSuite<'k>>(&'k self, job: J) -> J::Output {
-        let plain = |cipher, auth| Material { cipher, auth, nonce: None };
+        let plain = |cipher, auth| Material { cipher, auth, nonce: None, session: None };
         match self {
             Self::DecryptSha(key, auth) => {
                 job.run(plain(Cipher::Aes128Decrypt(key), Auth::HmacSha1(auth)))
@@ -188,8 +204,10 @@ impl KeySchedule {
                     Direction::Inbound => Cipher::Aes128GcmDecrypt(key),
                     Direction::Outbound => Cipher::Aes128GcmEncrypt(key),
                 };
-                job.run(Material { cipher, auth: Auth::Gcm, nonce: Some((salt, *epoch)) })
+                let nonce = Some((salt, *epoch));
+                job.run(Material { cipher, auth: Auth::Gcm, nonce, session: None })
             }
+            Self::Device(keys) => keys.with(job),
         }
     }
 }

@@ -2,5 +2,6 @@
 
 pub(crate) mod keys;
 pub(crate) mod replay;
+pub(crate) mod session;
 pub(crate) mod slot;
 pub(crate) mod table;

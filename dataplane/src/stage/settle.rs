@@ -8,7 +8,8 @@ use hearth_wire::frame::{FrameError, PType, read_trailer};
 use hearth_wire::{Scope, Spi};
 
 use crate::capture;
-use crate::crypto::engine::{Job, Rule};
+use crate::crypto::device::DeviceQueue;
+use crate::crypto::engine::{Done, Flight, Job, Rule};
 use crate::drop_reason::DropReason;
 use crate::layout::{len16, proto};
 use crate::note::Note;
@@ -29,18 +30,10 @@ pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
     let (mut settled, watched) = (0, view.watch.is_on());
     let sealed = lanes.outgoing.len();
     for side in engine.collect(rule) {
-        settled += side.settle(|done, flight, tag| {
-            if watched {
-                view.watch.passes(Stage::Settle, [&done.mbuf]);
-            }
-            match &flight.job {
-                _ if !done.ok => view.drop(done.mbuf, DropReason::CryptoFailed),
-                Job::Outbound { hop } => outbound(lanes, done.mbuf, *hop),
-                Job::Inbound { sa, envelope } => {
-                    inbound(view, lanes, done.mbuf, *sa, envelope, tag);
-                }
-            }
-        });
+        settled += side.settle(|done, flight, tag| finish(view, lanes, watched, done, flight, tag));
+    }
+    if let Some(device) = engine.collect_from_device(rule) {
+        settled += from_device(view, lanes, watched, device);
     }
     if watched {
         let sealed = lanes.outgoing.iter().skip(sealed);
@@ -50,8 +43,40 @@ pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
     settled
 }
 
+/// Packets that a crypto device has finished.
+#[cold]
+#[inline(never)]
+fn from_device(view: &View, lanes: &mut Lanes, watched: bool, device: &mut DeviceQueue) -> usize {
+    let settled =
+        device.settle(|done, flight, tag| finish(view, lanes, watched, done, flight, tag));
+    view.counters.by_device.add(settled as u64);
+    settled
+}
+
+/// One packet that came out.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a copy for the lanes, another for a device")]
+fn finish(
+    view: &View,
+    lanes: &mut Lanes,
+    watched: bool,
+    done: Done,
+    flight: &Flight,
+    tag: &[u8; 16],
+) {
+    if watched {
+        view.watch.passes(Stage::Settle, [&done.mbuf]);
+    }
+    match &flight.job {
+        _ if !done.ok => view.drop(done.mbuf, DropReason::CryptoFailed),
+        Job::Outbound { hop } => outbound(lanes, done.mbuf, *hop),
+        Job::Inbound { sa, envelope } => inbound(view, lanes, done.mbuf, *sa, envelope, tag),
+    }
+}
+
 /// The UDP checksum covers the ciphertext, so it comes last.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as for `finish`")]
 fn outbound(lanes: &mut Lanes, mut mbuf: Mbuf, hop: Option<NeighbourIndex>) {
     seal(mbuf.data_mut());
     let hop = hop.map_or(NextHop::Routed, NextHop::Neighbour);
@@ -59,7 +84,8 @@ fn outbound(lanes: &mut Lanes, mut mbuf: Mbuf, hop: Option<NeighbourIndex>) {
 }
 
 /// A packet whose tag has been computed and whose payload is decrypted.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as for `finish`")]
 fn inbound(
     view: &View,
     lanes: &mut Lanes,
@@ -102,7 +128,8 @@ struct Opened<'v> {
 }
 
 /// The verdicts of R-24 from the ICV to the padding, in their order.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as for `finish`")]
 fn open<'v>(
     view: &'v View,
     mbuf: &Mbuf,
@@ -174,7 +201,8 @@ fn signalling(view: &View, mbuf: Mbuf, envelope: &Envelope, opened: &Opened<'_>)
 
 /// PType 1: an IP packet of a mobile node with a binding. Leaves it alone in the mbuf and returns
 /// its length.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as for `finish`")]
 fn data(
     view: &View,
     mbuf: &mut Mbuf,

@@ -184,7 +184,7 @@ fn submit(
         op = gcm::operation(op, &mut mbuf, *salt, iv);
     }
     let job = Job::Inbound { sa, envelope };
-    if let Err(mbuf) = work.engine.stage(mbuf, &op, job, work.now) {
-        view.drop(mbuf, DropReason::CryptoFailed);
+    if let Err((mbuf, reason)) = work.engine.stage(mbuf, &op, material.session, job, work.now) {
+        view.drop(mbuf, reason);
     }
 }

@@ -296,10 +296,8 @@ fn protect_with(
         op = gcm::operation(op, &mut mbuf, *salt, nonce_iv);
     }
     let job = Job::Outbound { hop: content.hop };
-    match work.engine.stage(mbuf, &op, job, work.now) {
-        Ok(()) => sa.slot.outbound.count(frame_len),
-        Err(mbuf) => return Err((mbuf, DropReason::CryptoFailed)),
-    }
+    work.engine.stage(mbuf, &op, material.session, job, work.now)?;
+    sa.slot.outbound.count(frame_len);
     Ok(())
 }
 

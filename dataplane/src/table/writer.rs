@@ -14,6 +14,7 @@ use crate::config::{
     Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, TableError,
 };
 use crate::sa::keys::{Direction, KeySchedule};
+use crate::sa::session::Sessions;
 use crate::sa::slot::{BindingIndex, SaFacts};
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Routes;
@@ -34,6 +35,8 @@ pub struct TableWriter {
     eal: Eal,
     qsbr: Qsbr,
     crypto: MultiBuffer<'static>,
+    /// Of the crypto device, where one is configured.
+    sessions: Option<Sessions>,
     homes6: HashWriter<16>,
     homes4: HashWriter<4>,
     neighbours: HashWriter<KEY_LEN>,
@@ -67,11 +70,12 @@ pub(crate) struct WriterParts<'a> {
     pub(crate) ports: u16,
     /// Not used by another dataplane of this process; at most 8 characters.
     pub(crate) name: String,
+    pub(crate) sessions: Option<Sessions>,
 }
 
 impl TableWriter {
     pub(crate) fn new(parts: WriterParts<'_>) -> Result<Self, BuildError> {
-        let WriterParts { tables, eal, qsbr, config, ports, name } = parts;
+        let WriterParts { tables, eal, qsbr, config, ports, name, sessions } = parts;
         // Keys that were taken out keep their place until a grace period has passed.
         let homes = config.max_bindings.saturating_add(SPARE_BINDINGS);
         let hash = |_| BuildError::Dpdk("a hash table");
@@ -86,6 +90,7 @@ impl TableWriter {
             )
             .map_err(hash)?,
             crypto: MultiBuffer::new().map_err(|_| BuildError::Crypto)?,
+            sessions,
             tables,
             eal: eal.clone(),
             qsbr,
@@ -129,8 +134,11 @@ impl TableWriter {
             KeySchedule::expand(&self.crypto, sa.suite, direction, keys, epoch())
                 .ok_or(TableError::KeyLength)
         };
-        let keys =
+        let mut keys =
             [expand(Direction::Inbound, sa.mn_to_ha)?, expand(Direction::Outbound, sa.ha_to_mn)?];
+        if let Some(sessions) = &self.sessions {
+            keys = sessions.take_over(self.tables.owner(spi), sa, keys);
+        }
         let facts = SaFacts { suite: sa.suite, scope: sa.scope };
         // SAFETY: the slot is not published and not draining, and this is the only writer.
         unsafe { self.tables.sas.insert(sa.spi, facts, sa.next_outbound, keys) }
@@ -347,6 +355,15 @@ impl TableWriter {
             next_outbound: outbound.sequence(),
             highest_inbound: self.tables.sas.window(sa.index, sa.slot).highest(),
         })
+    }
+
+    /// Whether the SA is in the crypto device; `None` where there is no such SA.
+    #[must_use]
+    pub fn sa_is_in_device(&self, spi: Spi) -> Option<bool> {
+        let sa = self.tables.sas.find(spi.get())?;
+        // SAFETY: keys are wiped by this writer only, which is borrowed meanwhile.
+        let keys = unsafe { sa.slot.keys(Direction::Inbound) };
+        Some(keys.is_in_device())
     }
 
     /// Frees what no worker can be using any more, and starts the next grace period. To be called

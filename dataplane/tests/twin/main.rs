@@ -62,7 +62,7 @@ fn both_twins_do_the_same() {
 
 /// What this traffic never meets: full queues, lost buffers, a worker that ends, fragments that
 /// wait for others, and ICMP errors about outer packets. Tests of their own are in `packets`.
-const NOT_HERE: [D; 18] = [
+const NOT_HERE: [D; 19] = [
     D::MultiSegment,
     D::FragmentOverlap,
     D::FragmentTableFull,
@@ -75,6 +75,7 @@ const NOT_HERE: [D; 18] = [
     D::FragmentBuffers,
     D::BufferRoom,
     D::CryptoFailed,
+    D::CryptoDeviceFull,
     D::TripleDesQueueFull,
     D::HandoverRingFull,
     D::HostRingFull,
