@@ -14,7 +14,8 @@ use zerocopy::FromBytes;
 use crate::config::Service;
 use crate::drop_reason::DropReason;
 use crate::layout::{
-    ETHERNET_LEN, IPV6_LEN, Ip, IpError, UDP_LEN, ethertype, is_bad_source, proto, upper_layer_v6,
+    ETHERNET_LEN, IPV6_LEN, Ip, IpError, UDP_LEN, destination_port, ethertype, is_bad_source,
+    proto, upper_layer_v6,
 };
 use crate::outer::udp_checksum_ok;
 
@@ -166,6 +167,7 @@ fn is_solicitation(ip: &Ip, packet: &[u8]) -> bool {
 fn to_service(ip: &Ip, packet: &[u8], receiver: Receiver<'_>) -> Class {
     let packet = packet.get(..usize::from(ip.total_len)).unwrap_or_default();
     let header_len = usize::from(ip.header_len);
+    let port = receiver.service.port;
     match ip.proto {
         proto::UDP if ip.fragment => Class::Drop(DropReason::OuterFragment),
         proto::UDP => udp_to_service(ip, packet, header_len, receiver),
@@ -176,6 +178,9 @@ fn to_service(ip: &Ip, packet: &[u8], receiver: Receiver<'_>) -> Class {
                 _ => Class::Drop(DropReason::OuterFragment),
             },
             Some(upper) if upper.proto != proto::UDP => Class::Host,
+            Some(upper) if destination_port(packet, upper).is_some_and(|to| to != port) => {
+                Class::Host
+            }
             _ => Class::Drop(DropReason::OuterExtensionHeader),
         },
     }
@@ -303,6 +308,7 @@ mod tests {
         let inner = udp(7872, &[0; 8]);
         // Behind destination options, behind a broken chain, as a fragment.
         let options = [&[17, 0, 1, 4, 0, 0, 0, 0], &inner[..]].concat();
+        let elsewhere = [&[17, 0, 1, 4, 0, 0, 0, 0], &udp(7873, &[0; 8])[..]].concat();
         let fragment = [&[17, 0, 0, 1, 0, 0, 0, 5], &inner[..]].concat();
         let odd_fragment = [&[60, 0, 0, 1, 0, 0, 0, 5], &inner[..]].concat();
         let ping_fragment = [&[58, 0, 0, 1, 0, 0, 0, 5], &inner[..]].concat();
@@ -310,6 +316,8 @@ mod tests {
         for (next_header, payload, expected) in [
             (60, &options[..], drop(DropReason::OuterExtensionHeader)),
             (60, &[17][..], drop(DropReason::OuterExtensionHeader)),
+            (60, &options[..11], drop(DropReason::OuterExtensionHeader)),
+            (60, &elsewhere[..], Class::Host),
             (44, &fragment[..], drop(DropReason::OuterFragment)),
             (44, &odd_fragment[..], drop(DropReason::OuterFragment)),
             (44, &ping_fragment[..], Class::Host),
