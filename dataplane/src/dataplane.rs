@@ -66,18 +66,15 @@ impl Dataplane {
         static INSTANCE: AtomicU64 = AtomicU64::new(0);
         let name = format!("hd{}", INSTANCE.fetch_add(1, Ordering::Relaxed) % 100_000);
         check(config, &ports)?;
-        let port_count = u16::try_from(ports.len()).map_err(|_| BuildError::Config("ports"))?;
         let (sessions, device_queues) = open_crypto(eal, config)?;
-        let mut device_queues = device_queues.into_iter();
         let tables = Arc::new(Tables::new(config)?);
-        let readers = tables.workers;
-        let qsbr = Qsbr::new(eal, readers).map_err(|_| BuildError::Dpdk("the readers' group"))?;
+        let qsbr = readers(eal, &tables)?;
         let writer = TableWriter::new(WriterParts {
             tables: Arc::clone(&tables),
             eal,
             qsbr: qsbr.clone(),
             config,
-            ports: port_count,
+            ports: u16::try_from(ports.len()).map_err(|_| BuildError::Config("ports"))?,
             name: name.clone(),
             sessions,
         })?;
@@ -97,7 +94,7 @@ impl Dataplane {
         let peers: Vec<_> = inboxes.iter().map(|(producer, _)| producer.clone()).collect();
         let mut control_rings = Vec::new();
         let mut workers = Vec::new();
-        let mut queues = deal(config.workers, ports).into_iter();
+        let mut queues = deal(config.workers, ports, device_queues).into_iter();
         for (index, (_, inbox)) in inboxes.into_iter().enumerate() {
             let (producer, from_control) =
                 spsc_ring(eal, &format!("{name}_c{index}"), RING_SIZE).map_err(ring)?;
@@ -118,7 +115,6 @@ impl Dataplane {
                 signalling: to_signalling.clone(),
                 host: to_host.clone(),
                 watch: Watch::new(Arc::clone(&watched), copies.clone(), index),
-                device: device_queues.next(),
             })?);
         }
         let control = ControlPort::new(ControlPortParts {
@@ -138,6 +134,11 @@ impl Dataplane {
         });
         Ok(Self { workers, tables: writer, control, counters })
     }
+}
+
+/// The group of those who read the tables: the workers.
+fn readers(eal: &Eal, tables: &Tables) -> Result<Qsbr, BuildError> {
+    Qsbr::new(eal, tables.workers).map_err(|_| BuildError::Dpdk("the readers' group"))
 }
 
 /// The crypto device with a queue for each worker, where one is configured.
@@ -196,6 +197,8 @@ pub(crate) struct WorkerQueues {
     pub(crate) rx: Vec<(PortId, RxQueue)>,
     /// By port.
     pub(crate) tx: Vec<PortOut>,
+    /// Of the crypto device, where there is one.
+    pub(crate) device: Option<CryptoQueue<'static>>,
 }
 
 /// A port as one worker sends by it.
@@ -207,8 +210,15 @@ pub(crate) struct PortOut {
 
 /// Gives every worker a transmit queue of each port, and deals out the receive queues. Ports with
 /// fewer receive queues than workers start at different workers, so that none gets them all.
-fn deal(workers: usize, ports: Vec<PortSetup>) -> Vec<WorkerQueues> {
+fn deal(
+    workers: usize,
+    ports: Vec<PortSetup>,
+    device: Vec<CryptoQueue<'static>>,
+) -> Vec<WorkerQueues> {
     let mut shares: Vec<WorkerQueues> = (0..workers).map(|_| WorkerQueues::default()).collect();
+    for (share, queue) in shares.iter_mut().zip(device) {
+        share.device = Some(queue);
+    }
     for (id, port) in (0..).map(PortId).zip(ports) {
         for (queue, rx) in port.queues.rx.into_iter().enumerate() {
             if let Some(share) = shares.get_mut((queue + usize::from(id.0)) % workers.max(1)) {

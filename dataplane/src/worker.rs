@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hearth_dpdk::{Burst, CryptoQueue, Eal, Epoch, QsbrReader, RingConsumer, SharedRingProducer};
+use hearth_dpdk::{Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRingProducer};
 
 use crate::config::{BuildError, Config, PortId};
 use crate::counters::Counters;
@@ -74,7 +74,6 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) signalling: SharedRingProducer,
     pub(crate) host: SharedRingProducer,
     pub(crate) watch: Watch,
-    pub(crate) device: Option<CryptoQueue<'static>>,
 }
 
 impl Worker {
@@ -98,7 +97,7 @@ impl Worker {
         let work = Work::new(WorkParts {
             tx: parts.queues.tx,
             triple_des_budget: parts.config.triple_des_budget,
-            device: parts.device,
+            device: parts.queues.device,
         })?;
         let cycles = |us: u32| u64::from(us) * clock::cycles_per_us();
         Ok(Self {
