@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::chance::Chance;
 use crate::codec::{self, checksum};
+use crate::model::fragment;
 
 /// An IP packet with something in it that this protocol number promises, mostly.
 pub fn inner(chance: &mut Chance, from: IpAddr, to: IpAddr) -> Vec<u8> {
@@ -58,6 +59,10 @@ pub fn inner(chance: &mut Chance, from: IpAddr, to: IpAddr) -> Vec<u8> {
         packet[6] = *chance.one_of(&[0, 0, 0x40, 0x40, 0x40, 0x20, 0, 0x40]);
         if chance.once_in(20) {
             packet[7] = chance.octet();
+        }
+        if packet[6] & 0x20 != 0 || packet[7] != 0 {
+            // A packet of its own, not a piece of another.
+            (packet[4], packet[5]) = (chance.octet(), chance.octet());
         }
         mend(&mut packet);
     }
@@ -192,4 +197,59 @@ pub fn spoil(chance: &mut Chance, frame: &mut Vec<u8>) {
             frame.extend(chance.octets(len));
         }
     }
+}
+
+/// The packet in fragments of an own identification, each of which has its own IP header; now and
+/// then one is missing, comes twice, or lies over another.
+pub fn fragments(chance: &mut Chance, packet: &[u8]) -> Vec<Vec<u8>> {
+    let v6 = packet[0] >> 4 == 6;
+    let header = if v6 { 40 } else { usize::from(packet[0] & 15) * 4 };
+    let content = packet.len() - header;
+    let pieces = chance.within(2..8);
+    let size = (content / pieces).next_multiple_of(8).max(8);
+    let mut pieces = if v6 {
+        let id = chance.octets(4);
+        let count = content.div_ceil(size);
+        let part = |place: usize| {
+            let end = content.min((place + 1) * size);
+            let flags = (place * size) as u16 | u16::from(place + 1 < count);
+            let [high, low] = flags.to_be_bytes();
+            let mut piece = packet[..40].to_vec();
+            piece[6] = 44;
+            piece.extend([packet[6], 0, high, low]);
+            piece.extend(&id);
+            piece.extend(&packet[40 + place * size..40 + end]);
+            let len = (piece.len() - 40) as u16;
+            piece[4..6].copy_from_slice(&len.to_be_bytes());
+            piece
+        };
+        (0..count).map(part).collect()
+    } else {
+        let mut whole = packet.to_vec();
+        whole[4..6].copy_from_slice(&chance.octets(2));
+        whole[6] &= 0xbf;
+        fragment::cut(&whole, header + size)
+    };
+    let place = chance.within(0..pieces.len());
+    match chance.within(0..12) {
+        0 => _ = pieces.remove(place),
+        1 => pieces.push(pieces[place].clone()),
+        2 => {
+            // One octet of eight further left.
+            let at = if v6 { 42 } else { 6 };
+            let flags = u16::from_be_bytes([pieces[place][at], pieces[place][at + 1]]);
+            let unit = if v6 { 8 } else { 1 };
+            let moved = if flags & 0x1fff >= unit { flags - unit } else { flags };
+            pieces[place][at..at + 2].copy_from_slice(&moved.to_be_bytes());
+            mend(&mut pieces[place]);
+        }
+        3..6 => {
+            // In any order.
+            for place in (1..pieces.len()).rev() {
+                pieces.swap(place, chance.within(0..place + 1));
+            }
+        }
+        _ => {}
+    }
+    pieces
 }

@@ -50,6 +50,9 @@ impl Stage {
             config.workers = workers;
             config.replay_window = width;
             config.path_mtu = path_mtu;
+            // No time passes in the model.
+            config.reassembly_timeout_ms = 60_000;
+            config.reassembly_packets = 1024;
             // Their rate is a matter of time, which the model has none of.
             config.icmp_errors_per_second = 0;
         });
@@ -69,6 +72,8 @@ impl Stage {
             salt: 0,
             width,
             echoes: VecDeque::new(),
+            pieces: VecDeque::new(),
+            one_queue: false,
         };
         let mut stage =
             Self { seed, most, seen: Seen::default(), twins: Twins::new(rig, world), traffic };

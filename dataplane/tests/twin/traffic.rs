@@ -10,6 +10,7 @@ use crate::build;
 use crate::chance::Chance;
 use crate::codec::{self, Keys, Plain};
 use crate::link_traffic;
+use crate::model::known;
 use crate::rig::{ACCESS, CN4, CN6, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNode, SPI_BASE};
 use crate::watch::Input;
 
@@ -41,6 +42,10 @@ pub struct Traffic {
     pub width: u32,
     /// Frames that the home agent sent, to be sent back to it (ENC-18).
     pub echoes: VecDeque<Vec<u8>>,
+    /// Fragments that are still to come.
+    pub pieces: VecDeque<Vec<u8>>,
+    /// Whether all packets of this burst take one queue, as fragments have to.
+    pub one_queue: bool,
 }
 
 impl Traffic {
@@ -48,10 +53,17 @@ impl Traffic {
         self.salt = self.chance.within(0..1000);
         let len = self.chance.weighted(&[(3, 1), (3, 8), (3, 64), (1, 400)]).min(most);
         let len = self.chance.within(1..len + 1);
+        self.one_queue = !known::NOTHING_IS_REASSEMBLED && self.chance.once_in(3);
         (0..len).map(|_| self.input()).collect()
     }
 
     fn input(&mut self) -> Input {
+        if self.one_queue
+            && self.chance.once_in(2)
+            && let Some(frame) = self.pieces.pop_front()
+        {
+            return Input::Wire { port: ACCESS, queue: 0, frame };
+        }
         let kind = self.chance.within(0..100);
         let (port, mut frame) = match kind {
             0..52 => (ACCESS, self.uplink()),
@@ -83,7 +95,7 @@ impl Traffic {
         let header = if v6 { 40 } else { usize::from(frame.get(14).unwrap_or(&0) & 15) * 4 };
         let spi = frame.get(14 + header + 8..14 + header + 12);
         let low = spi.map_or(0, |octets| usize::from(octets[3]));
-        (low + self.salt) % self.queues
+        if self.one_queue { 0 } else { (low + self.salt) % self.queues }
     }
 
     /// Keeps a packet of the home agent's, to be sent back to it as if it were a mobile node's.
@@ -168,6 +180,14 @@ impl Traffic {
             _ => {}
         }
         let packet = build::outer(&mut self.chance, remote, local, &frame);
+        if self.one_queue && self.chance.once_in(8) {
+            let mut pieces = build::fragments(&mut self.chance, &packet).into_iter();
+            let first = pieces.next().unwrap_or_default();
+            let mac = self.macs[0];
+            let ethernet = |packet: Vec<u8>| codec::ethernet(mac, [2, 9, 9, 9, 9, 9], &packet);
+            self.pieces.extend(pieces.map(ethernet));
+            return self.frame(ACCESS, &first);
+        }
         let frame = self.frame(ACCESS, &packet);
         let sent = &mut self.nodes[node].sent;
         sent.push_back(frame.clone());

@@ -98,7 +98,7 @@ impl Twins {
             })
             .collect();
         let mut seen = self.collect(&drawn_before, &mut differences);
-        if self.rig.in_use() > 0 {
+        if self.rig.in_use() as usize != self.world.held() {
             differences.note(format!("{} mbufs are not back", self.rig.in_use()));
         }
         expected.sort();

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
+use hearth_dataplane::{DropReason as D, PortId};
+
 use super::ip::{self, Fragment, Ip};
+use super::{Step, Verdict, World};
 
 /// Whether routers may cut the packet.
 pub fn is_allowed(packet: &[u8]) -> bool {
@@ -74,6 +77,9 @@ pub fn join_sent(frames: Vec<Vec<u8>>, senders: &[IpAddr], mtu: usize) -> Vec<Ve
         };
         let set =
             sets.entry(piece.name.clone()).or_insert_with(|| (piece.head.clone(), Pieces::new()));
+        if piece.offset == 0 {
+            set.0 = piece.head;
+        }
         match set.1.entry(piece.offset) {
             Entry::Vacant(place) => _ = place.insert((piece.content, piece.more, frame)),
             Entry::Occupied(_) => joined.push(frame),
@@ -98,7 +104,8 @@ pub fn join_sent(frames: Vec<Vec<u8>>, senders: &[IpAddr], mtu: usize) -> Vec<Ve
     joined
 }
 
-struct Piece {
+/// A fragment.
+pub struct Piece {
     from: IpAddr,
     /// What all pieces of a packet have in common.
     name: Vec<u8>,
@@ -156,4 +163,84 @@ fn finish(head: &[u8], content: &[u8]) -> Vec<u8> {
     frame[at..at + 2].copy_from_slice(&len.to_be_bytes());
     ip::mend(&mut frame[14..]);
     frame
+}
+
+/// Fragments of one packet that are kept.
+const MOST_PIECES: usize = 8;
+
+impl World {
+    /// How many fragments wait.
+    pub fn held(&self) -> usize {
+        self.pieces.values().map(Vec::len).sum()
+    }
+
+    /// A fragment of an outer packet: kept until all are there, then the whole goes on. What
+    /// overlaps or comes twice takes its set along (RFC 5722).
+    pub(super) fn take_piece(&mut self, port: PortId, frame: &[u8]) -> Step {
+        let piece = piece(frame).ok_or(D::OuterFragment)?;
+        let len = piece.content.len();
+        if len == 0 || piece.more && !len.is_multiple_of(8) || piece.offset + len > 65_535 {
+            return Err(D::OuterFragment);
+        }
+        // RFC 6946: all of it in one.
+        if piece.offset == 0 && !piece.more {
+            return self.whole(port, &[piece]);
+        }
+        let name = piece.name.clone();
+        let set = self.pieces.entry(name.clone()).or_default();
+        let end = |piece: &Piece| piece.offset + piece.content.len();
+        let overlaps =
+            set.iter().any(|other| piece.offset < end(other) && other.offset < end(&piece));
+        set.push(piece);
+        if overlaps || set.len() > MOST_PIECES {
+            let count = set.len();
+            self.pieces.remove(&name);
+            return Ok(Verdict::All(vec![Verdict::Drop(D::FragmentOverlap); count]));
+        }
+        set.sort_by_key(|piece| piece.offset);
+        let mut reached = 0;
+        for piece in set.iter() {
+            if piece.offset != reached {
+                return Ok(Verdict::All(Vec::new()));
+            }
+            reached = end(piece);
+        }
+        if set.last().is_some_and(|last| last.more) {
+            return Ok(Verdict::All(Vec::new()));
+        }
+        let set = self.pieces.remove(&name).unwrap_or_default();
+        self.whole(port, &set)
+    }
+
+    fn whole(&mut self, port: PortId, pieces: &[Piece]) -> Step {
+        let content: Vec<u8> = pieces.iter().flat_map(|piece| &piece.content).copied().collect();
+        let frame = finish(&pieces[0].head, &content);
+        let ip = Ip::read(frame[12] == 0x86, &frame[14..])?;
+        self.packet(port, &frame, &ip)
+    }
+}
+
+/// RFC 791 s.3.2, its own example of 472 octets of data, and a packet with options.
+#[test]
+fn what_was_cut_is_joined_again() {
+    let [from, to] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+    let ethernet = |packet: &[u8]| crate::codec::ethernet([2; 6], [4; 6], packet);
+    let plain = crate::codec::ip(from, to, 17, &[7; 452]);
+    let pieces = cut(&plain, 280);
+    let lengths: Vec<_> = pieces.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [276, 216], "256 octets of data and the rest");
+    assert_eq!(pieces[1][6..8], [0, 32]);
+    // Record route is not copied, a security option is.
+    let options = [7, 7, 4, 0, 0, 0, 0, 130, 3, 1, 0, 0];
+    let mut long = [&plain[..20], &options, &[9; 3000]].concat();
+    long[0] = 0x48;
+    long[2..4].copy_from_slice(&3032_u16.to_be_bytes());
+    ip::mend(&mut long);
+    for packet in [plain, long] {
+        let pieces = cut(&packet, 280);
+        assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() <= 280));
+        let frames = pieces.iter().rev().map(|piece| ethernet(piece)).collect();
+        assert_eq!(join_sent(frames, &[from], 280), [ethernet(&packet)]);
+    }
+    assert_eq!(copied_options(&options), [130, 3, 1, 0]);
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hearth_dataplane::{DropReason as D, PortId};
 
 use super::ip::{self, Ip};
-use super::{Content, Out, Step, Verdict, Way, World};
+use super::{Content, Out, Step, Verdict, Way, World, known};
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// An IP packet that came by a wire.
-    fn packet(&mut self, port: PortId, frame: &[u8], ip: &Ip) -> Step {
+    pub(super) fn packet(&mut self, port: PortId, frame: &[u8], ip: &Ip) -> Step {
         // What was sent to everybody is for the kernel to judge, and is never forwarded (RFC 1812
         // s.5.3.4); so is what is spoken on the link alone.
         let group = frame[0] & 1 != 0 || ip.to.is_multicast() || ip::is_broadcast(ip.to);
@@ -72,7 +72,12 @@ impl World {
         if self.service.get(&ip.is_v6()) == Some(&ip.to)
             && let Some(step) = self.service(packet, ip)
         {
-            return step;
+            return match step {
+                Err(D::OuterFragment) if !known::NOTHING_IS_REASSEMBLED => {
+                    self.take_piece(port, &frame[..14 + ip.total])
+                }
+                step => step,
+            };
         }
         if discovery || self.local.contains(&ip.to) {
             return Ok(host(port, frame));

@@ -26,6 +26,8 @@ pub use window::Window;
 pub mod known {
     /// A packet that is too large is dropped where it must be fragmented.
     pub const NOTHING_IS_FRAGMENTED: bool = true;
+    /// Fragments of outer packets are dropped.
+    pub const NOTHING_IS_REASSEMBLED: bool = true;
 }
 
 /// Whose MAC address the kernel sees behind a TAP.
@@ -138,6 +140,8 @@ pub struct World {
     /// Scope and suite of the SA that made the binding.
     pub facts: HashMap<Ipv6Addr, (Scope, Suite)>,
     pub home4: HashMap<Ipv4Addr, Ipv6Addr>,
+    /// Fragments of outer packets that wait for others, by what they have in common.
+    pub pieces: HashMap<Vec<u8>, Vec<fragment::Piece>>,
     /// SPIs that signalling named and that are unknown.
     pub missing: Vec<u32>,
     /// What the counters that are no drops should have counted.
