@@ -49,12 +49,17 @@ impl Sizes {
 
     /// The mean.
     pub(crate) fn mean(self) -> f64 {
-        self.total() as f64 / Self::IMIX.len() as f64
+        self.mean_of(|inner| inner)
+    }
+
+    /// The mean of what `of` makes of a size.
+    pub(crate) fn mean_of(self, of: impl Fn(usize) -> usize) -> f64 {
+        self.total_of(of) as f64 / Self::IMIX.len() as f64
     }
 
     /// The sum over as many as make a mix.
-    fn total(self) -> usize {
-        (0..Self::IMIX.len()).map(|number| self.of(number)).sum()
+    fn total_of(self, of: impl Fn(usize) -> usize) -> usize {
+        (0..Self::IMIX.len()).map(|number| of(self.of(number))).sum()
     }
 
     /// The word for it.
@@ -141,7 +146,7 @@ impl Generator {
 
     /// Octets of a packet in a load, about.
     fn octets_per_packet(&self) -> usize {
-        self.plan.sizes.total() / Sizes::IMIX.len() + 130
+        self.plan.sizes.total_of(|inner| inner + 130) / Sizes::IMIX.len()
     }
 
     /// Makes the next trial's packets, for the port with this MAC address; `pool` has room for the

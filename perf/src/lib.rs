@@ -22,6 +22,7 @@ mod raw;
 mod report;
 mod rig;
 mod run;
+mod search;
 mod signalling;
 pub mod stages;
 mod stats;

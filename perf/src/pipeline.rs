@@ -116,10 +116,7 @@ pub(crate) fn drive(
         let start = cycles::now();
         let handled = worker.turn();
         let took = cycles::now().wrapping_sub(start);
-        if fed == 0 && handled == 0 {
-            return Ok(passed);
-        }
-        passed.ticks += took;
+        let before = passed.received;
         for end in &mut to.from_port {
             while end.receive(&mut out) > 0 {
                 for mbuf in out.drain() {
@@ -130,6 +127,11 @@ pub(crate) fn drive(
                 }
             }
         }
+        // The last packets may go out in a turn that found nothing else to do.
+        if fed == 0 && handled == 0 && passed.received == before {
+            return Ok(passed);
+        }
+        passed.ticks += took;
     }
 }
 

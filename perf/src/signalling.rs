@@ -12,7 +12,7 @@ use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Message};
 use hearth_wire::{SeqNo, exthdr};
 
 use crate::fault::Fault;
-use crate::frames::{self, Direction, HOME_AGENT, OUTER_LEN, Station};
+use crate::frames::{self, Direction, HOME_AGENT, OUTER_LEN, SPI_BASE, Station};
 
 /// Lifetime asked for, in units of 4 seconds: an hour.
 const LIFETIME: u16 = 900;
@@ -40,10 +40,17 @@ pub(crate) fn binding_update(station: &Station, seq: SeqNo) -> Result<(Vec<u8>, 
     Ok((packet, payload.len()))
 }
 
-/// Whether this is a protected Mobility Header to a mobile node: what else than an acknowledgement.
-pub(crate) fn is_answer(mbuf: &Mbuf) -> bool {
-    let ptype = mbuf.data().get(EthernetHeader::LEN + OUTER_LEN).map(|octet| octet >> 4);
-    ptype == Some(PType::MobilityHeader.bits())
+/// The number of the mobile node to which a protected Mobility Header goes, and its sequence number:
+/// what else than an acknowledgement.
+pub(crate) fn answer(mbuf: &Mbuf) -> Option<(usize, u32)> {
+    let frame = mbuf.data().get(EthernetHeader::LEN + OUTER_LEN..)?;
+    let (head, rest) = frame.split_first_chunk::<4>()?;
+    let head = u32::from_be_bytes(*head);
+    if head >> 28 != u32::from(PType::MobilityHeader.bits()) {
+        return None;
+    }
+    let station = (head & 0x0fff_ffff).checked_sub(SPI_BASE)?;
+    Some((station as usize, u32::from_be_bytes(*rest.first_chunk()?)))
 }
 
 /// A sequence number of Binding Updates that is newer than those of earlier runs (RFC 6275
@@ -53,4 +60,38 @@ fn fresh() -> u16 {
     #[expect(clippy::cast_possible_truncation, reason = "modulo 2^16")]
     let seq = time.as_secs() as u16;
     seq
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffers;
+    use crate::testing::with_lab;
+    use crate::traffic::{Parcel, seal};
+    use hearth_wire::Suite;
+
+    /// The dataplane itself judges it: signalling goes up to control only when all checks pass.
+    #[test]
+    fn a_binding_update_passes_every_check_of_the_datapath() {
+        let station = Station::new(3, Suite::Aes128CbcSha).unwrap();
+        with_lab(|lab| {
+            let shape = crate::rig::Shape { stations: 8, ..Default::default() };
+            let mut rig = crate::rig::Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape).unwrap();
+            rig.attach(&station).unwrap();
+            rig.settle();
+            let (packet, inner_len) = binding_update(&station, SeqNo(0)).unwrap();
+            let mut mbuf = lab.pool.alloc().unwrap();
+            let mac = rig.ingress_mac(Direction::Uplink);
+            buffers::lay(&mut mbuf, 0, &frames::ethernet(mac, &packet)).unwrap();
+            let mut slots = vec![Some(mbuf)];
+            seal(&mut slots, &[Parcel { station, inner_len }]).unwrap();
+            let mbuf = slots.pop().flatten().unwrap();
+            // As a direction it is the other, but the form is that of an answer.
+            assert_eq!(answer(&mbuf), Some((3, 0)));
+            rig.wires[0].to_port.push(mbuf).unwrap();
+            rig.settle();
+            let counters = rig.counters.snapshot();
+            assert_eq!((counters.signalling_in, counters.dropped_total()), (1, 0));
+        });
+    }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use hearth_dpdk::{Fib6, FibParameters, HashWriter, MultiBuffer, NextHopWidth, Qsbr};
+use hearth_wire::frame::PType;
 use hearth_wire::ip::{EthernetHeader, Ipv6Header, udp_checksum_v6};
 use hearth_wire::{SeqNo, Suite};
 
@@ -16,7 +17,7 @@ use crate::frames::{self, Act, Direction, OUTER_LEN, Station};
 use crate::keys::Schedules;
 use crate::lab::Lab;
 use crate::pipeline::Pipeline;
-use crate::raw::{Api, Raw};
+use crate::raw::{Api, BURST, Raw};
 use crate::rig;
 use crate::stats::Watch;
 use crate::traffic::{Parcel, Traffic};
@@ -28,8 +29,8 @@ pub(crate) enum Ending {
     NotForUs,
     /// It ends before its frame does.
     Truncated,
-    /// Its packet type is not registered.
-    PacketType,
+    /// It has no SPI.
+    SpiZero,
     /// No SA has its SPI.
     UnknownSpi,
     /// Its number was received before.
@@ -46,7 +47,7 @@ impl Ending {
     /// Uplink, each with what its packets do not cost the one before.
     pub(crate) const UPLINK: [(Self, &'static str); 6] = [
         (Self::NotForUs, "receive, Ethernet"),
-        (Self::PacketType, "outer headers, frame header"),
+        (Self::SpiZero, "outer headers, frame header"),
         (Self::UnknownSpi, "SA look-up"),
         (Self::Replayed, "SA found, replay look"),
         (Self::BadIcv, "crypto, ICV"),
@@ -63,7 +64,7 @@ impl Ending {
         match self {
             Self::NotForUs => "not for us",
             Self::Truncated => "truncated",
-            Self::PacketType => "unregistered packet type",
+            Self::SpiZero => "no SPI",
             Self::UnknownSpi => "unknown SPI",
             Self::Replayed => "replayed",
             Self::BadIcv => "bad ICV",
@@ -72,7 +73,8 @@ impl Ending {
         }
     }
 
-    const fn passes(self) -> bool {
+    /// Whether its packets come out.
+    pub(crate) const fn passes(self) -> bool {
         matches!(self, Self::Tunnel | Self::Forwarded)
     }
 }
@@ -121,6 +123,23 @@ impl Walk {
         Ok(passed.ticks as f64 / BUFFERS as f64)
     }
 
+    /// The ticks that it takes to free a packet.
+    pub(crate) fn free(&mut self, watch: &mut Watch) -> Result<f64, Fault> {
+        buffers::fill(&mut self.traffic.slots, self.pipeline.pool())?;
+        let slots = &mut self.traffic.slots;
+        Ok(watch.over(|| {
+            let mut ticks = 0;
+            for burst in slots.chunks_mut(BURST) {
+                // Whoever drops a packet has just looked at it.
+                burst.iter().flatten().for_each(hearth_dpdk::Mbuf::prefetch_header);
+                let start = cycles::now();
+                burst.fill_with(|| None);
+                ticks += cycles::now().wrapping_sub(start);
+            }
+            per_packet(ticks)
+        }))
+    }
+
     /// Sends the packets through and lays them into the buffers again, as they were.
     fn replay(&mut self) -> Result<(), Fault> {
         let slots = &mut self.traffic.slots;
@@ -140,7 +159,11 @@ fn spoil(ending: Ending, slots: &mut Slots) -> Result<(), Fault> {
     for mbuf in slots.iter_mut().flatten() {
         let (place, change) = match ending {
             Ending::NotForUs => (0, 0x10),
-            Ending::PacketType => (frame, 0x40),
+            Ending::SpiZero => {
+                let place = mbuf.data_mut().get_mut(frame..).and_then(<[u8]>::first_chunk_mut);
+                *place.ok_or(Fault::Room)? = [PType::ProtectedData.bits() << 4, 0, 0, 0];
+                continue;
+            }
             Ending::BadIcv => (mbuf.len().saturating_sub(1), 1),
             Ending::Truncated => {
                 let cut = mbuf.len().saturating_sub(frame + 6);
@@ -376,7 +399,7 @@ mod tests {
             for (ending, reason, dropped) in [
                 (Ending::NotForUs, DropReason::EthernetNotForUs, BUFFERS),
                 (Ending::Truncated, DropReason::IpLengthBeyondData, BUFFERS),
-                (Ending::PacketType, DropReason::PtypeUnregistered, BUFFERS),
+                (Ending::SpiZero, DropReason::ProtectedSpiZero, BUFFERS),
                 (Ending::UnknownSpi, DropReason::SpiUnknown, BUFFERS),
                 // The last 1024 are within the window.
                 (Ending::Replayed, DropReason::ReplayTooOld, BUFFERS - 1024),

@@ -193,3 +193,29 @@ fn come_and_go(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::with_lab;
+
+    #[test]
+    fn changes_go_on_for_as_long_as_a_worker_takes_turns() {
+        with_lab(|lab| {
+            let shape = Shape { stations: 2 * STATIONS, ..Shape::default() };
+            let mut rig = Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape).unwrap();
+            for number in 0..2 * STATIONS {
+                rig.attach(&Station::new(number, SUITE).unwrap()).unwrap();
+            }
+            rig.settle();
+            let (mut away, mut dice) = (VecDeque::new(), ChaCha8Rng::seed_from_u64(1));
+            for _ in 0..200 {
+                let made = batch(&mut rig.tables, &mut away, &mut dice).unwrap();
+                assert_eq!(made, BATCH);
+                rig.settle();
+            }
+            assert_eq!(rig.tables.bindings(), 2 * STATIONS as usize);
+            assert!((AWAY - 1..=AWAY).contains(&away.len()), "{}", away.len());
+        });
+    }
+}

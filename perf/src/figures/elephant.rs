@@ -194,3 +194,28 @@ fn collect(to: &mut Wire, traffic: &mut Traffic) -> usize {
     }
     received
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::with_lab;
+
+    #[test]
+    fn two_workers_carry_every_packet_of_one_sa() {
+        with_lab(|lab| {
+            let station = Station::new(1, SUITE).unwrap();
+            let mut rig = Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape(2)).unwrap();
+            rig.attach(&station).unwrap();
+            rig.settle();
+            let mut traffic = Traffic::new(&lab.pool);
+            let direction = Direction::Downlink;
+            let parcel = Parcel { station, inner_len: INNER_BYTES };
+            for _ in 0..2 {
+                traffic.prepare(direction, rig.ingress_mac(direction), &[parcel]).unwrap();
+                let (ticks, received) = pass(lab, &mut rig, direction, &mut traffic).unwrap();
+                assert_eq!((received, rig.workers.len()), (BUFFERS, 2));
+                assert!(ticks > 0);
+            }
+        });
+    }
+}

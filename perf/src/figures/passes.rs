@@ -118,33 +118,40 @@ pub(crate) fn stages(lab: &Lab, time: Duration, rows: &mut Rows) {
         let found = walk(lab, direction, 64, &order, time);
         let whole = endings.len() - 1;
         for (place, (_, what)) in endings.iter().enumerate() {
-            let own = move |round: &[f64]| {
-                let at = |place: usize| round.get(place).copied().unwrap_or(f64::NAN);
+            // A packet that goes no further is freed, which one that is sent is not.
+            let own = |round: &[f64]| {
+                let side = |place: usize| round.get(place).copied().unwrap_or(f64::NAN);
+                let at = |place: usize| match endings.get(place) {
+                    Some((ending, _)) if !ending.passes() => side(place) - side(endings.len()),
+                    _ => side(place),
+                };
                 at(place) - place.checked_sub(1).map_or(0.0, at)
             };
             rows.push(match &found {
                 Ok(rounds) => {
-                    let ratio =
-                        rounds.ratio(|round| own(round) / round.last().unwrap_or(&f64::NAN));
+                    let ratio = rounds.ratio(|round| own(round) / last(round, whole));
                     row(what).cycles(rounds.median(own), rounds.side(whole)).measured(&ratio)
                 }
                 Err(fault) => row(what).failed(*fault),
             });
         }
-        parts(lab, direction, &found, time, rows);
+        parts(lab, direction, found.map(|rounds| rounds.side(whole)), time, rows);
     }
+}
+
+fn last(round: &[f64], whole: usize) -> f64 {
+    round.get(whole).copied().unwrap_or(f64::NAN)
 }
 
 /// Parts of the stages of this direction.
 fn parts(
     lab: &Lab,
     direction: Direction,
-    whole: &Result<Rounds, Fault>,
+    whole: Result<f64, Fault>,
     time: Duration,
     rows: &mut Rows,
 ) {
     let (Ok(whole), Ok(parts)) = (whole, stages::parts(lab, direction)) else { return };
-    let whole = whole.median(|round| round.last().copied().unwrap_or(f64::NAN));
     for mut part in parts {
         let row = Row::new("stage", "the whole of a worker's turn for a packet")
             .of(SUITE, direction, 64)
@@ -163,7 +170,7 @@ fn parts(
     }
 }
 
-/// Cycles per packet of packets that end so.
+/// Cycles per packet of packets that end so; and of freeing one.
 fn walk(
     lab: &Lab,
     direction: Direction,
@@ -177,6 +184,7 @@ fn walk(
         for &ending in endings {
             undisturbed(&mut round, |watch| walk.pass(ending, watch))?;
         }
+        undisturbed(&mut round, |watch| walk.free(watch))?;
         Ok(round)
     })
 }

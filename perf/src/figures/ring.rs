@@ -10,36 +10,33 @@
 //! loses nothing, found by halving; latency is taken at that rate and at half of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hearth_dpdk::{Burst, Mempool, Port};
+use hearth_dpdk::{Mempool, Port};
 use hearth_wire::Suite;
+use hearth_wire::frame::protected_len;
+use hearth_wire::ip::EthernetHeader;
 
-use crate::buffers::{self, BUFFERS};
-use crate::cycles;
+use crate::buffers::BUFFERS;
 use crate::fault::Fault;
 use crate::figures::Rows;
-use crate::frames::{Direction, Station};
-use crate::generator::{Generator, Load, Plan, Sizes};
+use crate::frames::{Direction, OUTER_LEN, Station};
+use crate::generator::{Generator, Plan, Sizes};
 use crate::lab::{self, Lab};
 use crate::nic::Nics;
 use crate::pipeline::{self, Pipeline};
-use crate::raw::BURST;
 use crate::report::{Row, rounded};
 use crate::rig::{self, Rig, Shape, Wire};
-use crate::signalling;
+use crate::search::{Found, Range};
 use crate::stats::{Round, Watch, alternate};
 use crate::traffic::{Parcel, Traffic};
-use crate::trial::{Field, Outcome, Side};
+use crate::trial::{Outcome, Side};
 
-/// Halvings of the range of rates: the result is as fine as one part in 2^9 of the range.
-const STEPS: u32 = 9;
-/// How often a trial is done again because the kernel took a core away while it ran.
-const ATTEMPTS: u32 = 4;
-/// After this time a search ends with what it has: on a busy machine every trial is done again.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that a ring holds: as many as the descriptors of a good NIC.
 const RING: u32 = 2048;
+
+/// Octets of a frame's preamble, check sequence and gap.
+const AROUND: usize = 24;
 
 /// One row to be measured.
 #[derive(Debug, Clone, Copy)]
@@ -98,22 +95,10 @@ pub(crate) fn rows(lab: &Lab, courses: &[Course], nics: Option<&Nics>, rows: &mu
             None => between_rings(lab, &pool, course),
         });
         rows.push(match found {
-            Ok(found) => found.row(course, nics.is_some()),
+            Ok(found) => row(&found, course, nics.is_some()),
             Err(fault) => blank(course, nics.is_some()).failed(fault),
         });
     }
-}
-
-/// What a course has come to.
-struct Found {
-    /// At the throughput, or at the rate that was asked for.
-    best: Outcome,
-    /// At half of it.
-    half: Option<Outcome>,
-    /// Packets a second to compare with.
-    reference: f64,
-    trials: u32,
-    disturbed: u32,
 }
 
 fn blank(course: &Course, nics: bool) -> Row {
@@ -137,190 +122,37 @@ fn blank(course: &Course, nics: bool) -> Row {
     row.with("workers", course.workers)
 }
 
-impl Found {
-    fn row(&self, course: &Course, nics: bool) -> Row {
-        let best = &self.best;
-        let inner_bits = course.plan.sizes.mean() * 8.0;
-        let us = |outcome: &Outcome, quantile: f64| {
-            rounded(outcome.latency.value_at_quantile(quantile) as f64 / 1000.0, 2)
-        };
-        let mut row = blank(course, nics)
-            .counted(best.rate / self.reference)
-            .with("mpps", rounded(best.rate / 1e6, 4))
-            .with("inner_gbit_per_second", rounded(best.rate * inner_bits / 1e9, 3))
-            .with("loss", rounded(best.loss(), 6))
-            .with("packets", best.offered)
-            .with("refused", best.refused)
-            .with("latency_us_p50", us(best, 0.5))
-            .with("latency_us_p90", us(best, 0.9))
-            .with("latency_us_p99", us(best, 0.99))
-            .with("latency_us_p999", us(best, 0.999))
-            .with("latency_us_max", us(best, 1.0))
-            .with("trials", self.trials)
-            .with("disturbed_trials", self.disturbed);
-        if let Some(half) = &self.half {
-            row = row
-                .with("half_rate_latency_us_p50", us(half, 0.5))
-                .with("half_rate_latency_us_p99", us(half, 0.99))
-                .with("half_rate_latency_us_max", us(half, 1.0));
-        }
-        row
+/// A row of what a search has come to, and of the packets a second to compare with.
+fn row((found, reference): &(Found, f64), course: &Course, nics: bool) -> Row {
+    let best = &found.best;
+    let inner_bits = course.plan.sizes.mean() * 8.0;
+    let us = |outcome: &Outcome, quantile: f64| {
+        rounded(outcome.latency.value_at_quantile(quantile) as f64 / 1000.0, 2)
+    };
+    let mut row = blank(course, nics)
+        .counted(best.rate / reference)
+        .with("mpps", rounded(best.rate / 1e6, 4))
+        .with("inner_gbit_per_second", rounded(best.rate * inner_bits / 1e9, 3))
+        .with("loss", rounded(best.loss(), 6))
+        .with("packets", best.offered)
+        .with("refused", best.refused)
+        .with("latency_us_p50", us(best, 0.5))
+        .with("latency_us_p90", us(best, 0.9))
+        .with("latency_us_p99", us(best, 0.99))
+        .with("latency_us_p999", us(best, 0.999))
+        .with("latency_us_max", us(best, 1.0))
+        .with("trials", found.trials)
+        .with("disturbed_trials", found.disturbed);
+    if let Some(half) = &found.half {
+        row = row
+            .with("half_rate_latency_us_p50", us(half, 0.5))
+            .with("half_rate_latency_us_p99", us(half, 0.99))
+            .with("half_rate_latency_us_max", us(half, 1.0));
     }
+    row
 }
 
-/// What sends and receives.
-struct Range<'a> {
-    plan: Plan,
-    generator: Generator,
-    load: Load,
-    pool: &'a Mempool,
-    /// Towards the mobile nodes, towards the correspondent.
-    sides: [Side; 2],
-    /// MAC address of the port under test that packets go to.
-    mac: [u8; 6],
-    next_down: Vec<u32>,
-    ticks_per_us: f64,
-    trials: u32,
-    disturbed: u32,
-    /// When no more trials are begun.
-    deadline: Instant,
-}
-
-impl<'a> Range<'a> {
-    fn new(
-        lab: &Lab,
-        pool: &'a Mempool,
-        generator: Generator,
-        sides: [Side; 2],
-        macs: [[u8; 6]; 2],
-    ) -> Self {
-        let plan = generator.plan();
-        let [access, home] = macs;
-        Self {
-            plan,
-            load: Load::default(),
-            pool,
-            sides,
-            mac: if plan.direction == Direction::Uplink { access } else { home },
-            next_down: vec![0; plan.sas as usize],
-            ticks_per_us: lab.machine.tsc_mhz,
-            trials: 0,
-            disturbed: 0,
-            deadline: Instant::now() + PATIENCE,
-            generator,
-        }
-    }
-
-    /// Lets every mobile node register with the machine under test, and waits until it has.
-    fn register(&mut self, [mac, _]: [[u8; 6]; 2]) -> Result<(), Fault> {
-        let mut load = Load::default();
-        self.generator.registrations(self.pool, mac, &mut load)?;
-        let [Side { tx, rx }, _] = &mut self.sides;
-        let mut answers = 0;
-        let mut burst = Burst::<BURST>::new();
-        for place in 0..load.len() {
-            let (frame, _) = load.packet(place).ok_or(Fault::Room)?;
-            let mut mbuf = self.pool.alloc().ok_or(Fault::Pool)?;
-            buffers::lay(&mut mbuf, 0, frame)?;
-            burst.push(mbuf).map_err(|_| Fault::Room)?;
-            if burst.is_full() || place + 1 == load.len() {
-                while tx.send(&mut burst) > 0 {}
-                burst.clear();
-                // As fast as a control core takes them.
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-        let begun = Instant::now();
-        let mut received = Burst::<64>::new();
-        // Duplicate address detection takes a second or two (RFC 6275 s.10.3.1).
-        while answers < load.len() && begun.elapsed() < PATIENCE {
-            for queue in &mut *rx {
-                queue.receive(&mut received);
-                answers += received.iter().filter(|mbuf| signalling::is_answer(mbuf)).count();
-                received.clear();
-            }
-        }
-        if answers < load.len() {
-            return Err(Fault::Unregistered { sent: load.len(), answers });
-        }
-        Ok(())
-    }
-
-    /// One trial at this rate; again where a core was taken away, and only then.
-    fn trial(&mut self, rate: f64) -> Result<Outcome, Fault> {
-        for attempt in 1.. {
-            // Only what mobile nodes send is different each time: it carries numbers.
-            if self.plan.direction == Direction::Uplink || self.load.len() == 0 {
-                self.generator.load(self.pool, self.mac, &mut self.load)?;
-            }
-            let [access, home] = &mut self.sides;
-            let (near, far) = match self.plan.direction {
-                Direction::Uplink => (access, home),
-                Direction::Downlink => (home, access),
-            };
-            let mut field = Field {
-                direction: self.plan.direction,
-                out: &mut near.tx,
-                back: &mut far.rx,
-                pool: self.pool,
-                ticks_per_us: self.ticks_per_us,
-                sas: self.plan.sas,
-                next_down: &mut self.next_down,
-            };
-            let before = cycles::preemptions_of_all_threads();
-            let outcome = field.run(&self.load, rate)?;
-            self.trials += 1;
-            let disturbed = cycles::preemptions_of_all_threads() != before;
-            self.disturbed += u32::from(disturbed);
-            let late = Instant::now() > self.deadline;
-            if outcome.loss() == 0.0 || !disturbed || attempt == ATTEMPTS || late {
-                return Ok(outcome);
-            }
-        }
-        Err(Fault::Thread)
-    }
-
-    /// The highest rate without loss below `limit`, or what happens at the rate that was asked for.
-    fn search(mut self, rate: Option<f64>, limit: f64, reference: f64) -> Result<Found, Fault> {
-        // The first packets find cold caches.
-        self.trial(limit / 2.0)?;
-        if let Some(rate) = rate {
-            let best = self.trial(rate)?;
-            return Ok(self.found(best, None, reference));
-        }
-        let (mut low, mut high, mut best) = (0.0, limit, None);
-        for _ in 0..STEPS {
-            if Instant::now() > self.deadline && best.is_some() {
-                break;
-            }
-            let rate = f64::midpoint(low, high);
-            let outcome = self.trial(rate)?;
-            // A generator that can't keep up has not shown more than it has sent.
-            if outcome.loss() == 0.0 && outcome.rate > rate * 0.98 {
-                low = rate;
-                best = Some(outcome);
-            } else {
-                high = rate;
-            }
-        }
-        let best = match best {
-            Some(best) => best,
-            None => {
-                let outcome = self.trial(limit / f64::from(1 << STEPS))?;
-                let (sent, received) = (outcome.offered, outcome.received);
-                return Err(Fault::Lost { sent, received, drop: None });
-            }
-        };
-        let half = self.trial(best.rate / 2.0)?;
-        Ok(self.found(best, Some(half), reference))
-    }
-
-    fn found(self, best: Outcome, half: Option<Outcome>, reference: f64) -> Found {
-        Found { best, half, reference, trials: self.trials, disturbed: self.disturbed }
-    }
-}
-
-fn between_rings(lab: &Lab, pool: &Mempool, course: &Course) -> Result<Found, Fault> {
+fn between_rings(lab: &Lab, pool: &Mempool, course: &Course) -> Result<(Found, f64), Fault> {
     let plan = course.plan;
     if lab.cores.len() <= course.workers {
         return Err(Fault::Cores(course.workers + 1));
@@ -352,11 +184,11 @@ fn between_rings(lab: &Lab, pool: &Mempool, course: &Course) -> Result<Found, Fa
             });
         }
         // The generator sends at most as fast as this.
-        let found = range.search(course.rate, reference * 2.0, reference);
+        let found = range.search(course.rate, reference * 2.0);
         stop.store(true, Ordering::Relaxed);
         found
     });
-    found.map_err(|fault| match fault {
+    found.map(|found| (found, reference)).map_err(|fault| match fault {
         Fault::Lost { sent, received, .. } => {
             Fault::Lost { sent, received, drop: rig::main_drop(&counters) }
         }
@@ -364,15 +196,22 @@ fn between_rings(lab: &Lab, pool: &Mempool, course: &Course) -> Result<Found, Fa
     })
 }
 
-fn beside_nics(lab: &Lab, pool: &Mempool, course: &Course, nics: &Nics) -> Result<Found, Fault> {
+fn beside_nics(
+    lab: &Lab,
+    pool: &Mempool,
+    course: &Course,
+    nics: &Nics,
+) -> Result<(Found, f64), Fault> {
     let generator = Generator::new(course.plan)?;
     let (sides, mbps) = nics.open(&lab.eal, pool)?;
-    // Ethernet header, preamble, check sequence and gap around an outer packet.
-    let frame = course.plan.sizes.mean() + 24.0 + 14.0;
-    let line = f64::from(mbps) * 1e6 / (frame * 8.0);
+    // Protected packets are the larger ones, whatever the direction.
+    let Plan { suite, sizes, .. } = course.plan;
+    let octets = sizes
+        .mean_of(|inner| EthernetHeader::LEN + OUTER_LEN + protected_len(suite, inner) + AROUND);
+    let line = f64::from(mbps) * 1e6 / (octets * 8.0);
     let mut range = Range::new(lab, pool, generator, sides, nics.macs);
     range.register(nics.macs)?;
-    range.search(course.rate, line, line)
+    Ok((range.search(course.rate, line)?, line))
 }
 
 fn shape(plan: &Plan, workers: usize) -> Shape {
@@ -418,7 +257,7 @@ mod tests {
             [(Direction::Uplink, Sizes::Imix), (Direction::Downlink, Sizes::One(64))]
         {
             let found = with_lab(|lab| between_rings(lab, &lab.pool, &course(direction, sizes)));
-            let best = found.unwrap().best;
+            let best = found.unwrap().0.best;
             assert_eq!((best.offered, best.refused, best.received), (4000, 0, 4000));
             assert_eq!(best.latency.len(), 4000, "{direction:?}");
         }
@@ -429,7 +268,7 @@ mod tests {
     fn what_is_reordered_still_comes_through() {
         let mut course = course(Direction::Uplink, Sizes::One(64));
         (course.plan.reorder, course.plan.loss) = (0.2, 0.1);
-        let best = with_lab(|lab| between_rings(lab, &lab.pool, &course)).unwrap().best;
+        let best = with_lab(|lab| between_rings(lab, &lab.pool, &course)).unwrap().0.best;
         assert!((3300..3900).contains(&best.offered), "{}", best.offered);
         assert_eq!(best.received, best.offered);
     }

@@ -57,6 +57,8 @@ struct Built {
 /// Measures these sizes in about `time` a row, for these numbers of SAs, and the memory of the
 /// largest.
 pub(crate) fn rows(lab: &Lab, counts: &[u32], sizes: &[usize], time: Duration, rows: &mut Rows) {
+    // What is allocated only once in a process is no part of any of those that are compared.
+    let first = build(lab, 1);
     let all = [1].into_iter().chain(counts.iter().copied());
     let mut towns = match all.map(|sas| build(lab, sas)).collect::<Result<Vec<_>, _>>() {
         Ok(towns) => towns,
@@ -65,6 +67,7 @@ pub(crate) fn rows(lab: &Lab, counts: &[u32], sizes: &[usize], time: Duration, r
             return;
         }
     };
+    drop(first);
     memory_row(&towns, rows);
     let all_of_them = time * u32::try_from(counts.len()).unwrap_or(1);
     for &inner_bytes in sizes {
@@ -154,4 +157,27 @@ pub(crate) fn draw(
     (0..BUFFERS)
         .map(|_| Ok(Parcel { station: station(dice.next_u32() % sas)?, inner_len }))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::with_lab;
+
+    #[test]
+    fn memory_and_ratios_are_of_the_numbers_that_were_asked_for() {
+        with_lab(|lab| {
+            let mut rows = Rows::new();
+            super::rows(lab, &[20_000], &[64], Duration::from_millis(800), &mut rows);
+            let [memory, ways @ ..] = &rows.0[..] else { panic!("no rows") };
+            // An SA and its binding can't be smaller than their keys, nor have they ever been
+            // larger than this.
+            assert!((0.25..4.0).contains(&memory.ratio.unwrap()), "{memory:?}");
+            assert_eq!(ways.len(), 2);
+            for row in ways {
+                assert_eq!((row.sas, row.target), (Some(20_000), None));
+                assert!(row.ratio.is_some_and(|ratio| ratio > 0.0), "{row:?}");
+            }
+        });
+    }
 }
