@@ -51,6 +51,18 @@ int hearth_crypto_info(uint8_t dev, struct hearth_crypto_info *info)
 	return 0;
 }
 
+int hearth_crypto_by_bus(const char *name)
+{
+	struct hearth_crypto_info info;
+	int dev;
+
+	for (dev = 0; dev < RTE_CRYPTO_MAX_DEVS; dev++)
+		if (hearth_crypto_info(dev, &info) == 0 && info.symmetric && info.device != NULL &&
+		    strcmp(rte_dev_name(info.device), name) == 0)
+			return dev;
+	return -1;
+}
+
 int hearth_crypto_setup(uint8_t dev, uint16_t queues, uint32_t descriptors)
 {
 	int socket = rte_cryptodev_socket_id(dev);

@@ -211,6 +211,8 @@ struct hearth_crypto_op {
 	uint32_t tag_offset; /* in the packet: where it goes, or stands to be verified */
 };
 int hearth_crypto_info(uint8_t dev, struct hearth_crypto_info *info);
+/* The symmetric crypto device of a device on a bus; -1 where there is none. */
+int hearth_crypto_by_bus(const char *name);
 /* Configures the device and its queues and starts it. */
 int hearth_crypto_setup(uint8_t dev, uint16_t queues, uint32_t descriptors);
 void hearth_crypto_close(uint8_t dev, int started);

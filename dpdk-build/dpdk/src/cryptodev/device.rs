@@ -134,7 +134,7 @@ impl Drop for DeviceInner {
 
 impl CryptoDevice {
     /// Opens and starts the device of this name: the first word of an option in
-    /// [`crate::EalOptions::vdevs`], or what the driver of a PCI device calls it
+    /// [`crate::EalOptions::vdevs`], a PCI address, or what the driver of a PCI device calls it
     /// (`0000:3d:01.0_qat_sym`).
     ///
     /// # Errors
@@ -144,7 +144,8 @@ impl CryptoDevice {
         name: &str,
         config: &CryptoConfig,
     ) -> Result<(Self, Vec<CryptoQueue<'k>>), CryptoError> {
-        Self::start(eal, device_by_name(name)?, config, false)
+        let device = device_by_name(name).or_else(|_| device_on_bus(name))?;
+        Self::start(eal, device, config, false)
     }
 
     /// Makes a device by an option string as in [`crate::EalOptions::vdevs`]
@@ -271,6 +272,14 @@ impl CryptoDevice {
 
 fn memory() -> CryptoError {
     CryptoError::Memory(Errno::last())
+}
+
+/// What a bus calls a device is not what its driver does.
+fn device_on_bus(name: &str) -> Result<u8, CryptoError> {
+    let name = c_name(name).map_err(|_| CryptoError::BadName)?;
+    // SAFETY: the name is NUL-terminated.
+    let id = unsafe { sys::hearth_crypto_by_bus(name.as_ptr()) };
+    u8::try_from(id).map_err(|_| CryptoError::NoSuchDevice)
 }
 
 fn device_by_name(name: &str) -> Result<u8, CryptoError> {
