@@ -312,12 +312,13 @@ fn outer_headers() {
         packet
     };
     let long = (good6.len() - 40 + 1) as u16;
+    let behind = D::OuterExtensionHeader;
     for (packet, reason) in [
         (with(&good6, &[(4, (long >> 8) as u8), (5, long as u8)], false), D::IpLengthBeyondData),
         (with(&good6, &[(8, 0xff)], false), D::IpSource),
         (with(&good6, &[(44, 0xff)], false), D::UdpLength),
         (with(&good6, &[(44, 0), (45, 7)], false), D::UdpLength),
-        (with(&good6, &[(6, 60), (40, 17), (41, 0)], false), D::OuterExtensionHeader),
+        (with(&good6, &[(6, 60), (40, 17), (41, 0), (50, 0x1e), (51, 0xc0)], false), behind),
         (with(&good6, &[(6, 44), (40, 17)], false), D::OuterFragment),
         (with(&good4, &[(8, 63)], false), D::Ipv4Checksum),
         (with(&good4, &[(0, 0x44)], true), D::IpHeader),
@@ -384,8 +385,11 @@ fn the_rest_of_the_service_address_is_the_kernels() {
     let mn = MobileNode::usual();
     let mut other_port = mn.local;
     other_port.set_port(7873);
+    let plain = codec::udp_packet(mn.remote, other_port, b"hello");
+    let behind_options = [&[17, 0, 1, 4, 0, 0, 0, 0], &plain[40..]].concat();
     for packet in [
-        codec::udp_packet(mn.remote, other_port, b"hello"),
+        plain,
+        codec::ip(mn.remote.ip(), HA6.into(), 60, &behind_options),
         codec::ip(mn.remote.ip(), HA6.into(), 58, &[128, 0, 0, 0]),
         codec::ip(mn.remote.ip(), HA6.into(), 6, &[0; 20]),
         codec::ip("192.0.2.1".parse().unwrap(), HA4.into(), 1, &[8, 0, 0, 0]),
