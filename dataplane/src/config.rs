@@ -101,6 +101,10 @@ pub struct Config {
     /// How long their fragments wait for the others, in milliseconds; 60 000 at most (RFC 8200
     /// s.4.5). They come one behind the other, if they come.
     pub reassembly_timeout_ms: u32,
+    /// How long a PType 8 packet whose SPI is in the range, but not yet in the table, waits with
+    /// control for its SA, in milliseconds; 0 where it is dropped at once. Some tens wait at
+    /// a time at most, the newest.
+    pub signalling_hold_ms: u32,
     /// Buffers for packets that came in several: reassembled, or larger than one of the pool's.
     /// Each has room for 16 000 octets.
     pub large_buffers: u32,
@@ -131,6 +135,7 @@ impl Default for Config {
             mss_clamp: false,
             reassembly_packets: 256,
             reassembly_timeout_ms: 2000,
+            signalling_hold_ms: 500,
             large_buffers: 127,
             crypto_device: None,
         }

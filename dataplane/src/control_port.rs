@@ -14,7 +14,7 @@ use hearth_wire::Spi;
 use crate::capture::{CaptureFile, CaptureProgress, CaptureReader, CaptureStage, Captured};
 use crate::config::PortId;
 use crate::filter::Filter;
-use crate::missing::MissingSpis;
+use crate::missing::HeldForSa;
 use crate::note::Note;
 use crate::trace::{Step, TraceProgress, TraceReader};
 use crate::watch::Shared;
@@ -69,8 +69,9 @@ pub enum FromWorker<'a> {
         /// The packet, from its IP header on.
         packet: HeldPacket,
     },
-    /// A PType 8 packet named an SPI that is not in the table; the packet itself is dropped. Told
-    /// at most once per worker and poll.
+    /// A PType 8 packet named an SPI that is not in the table. Told at most once per worker and
+    /// poll. The packet goes on by itself if its SA comes soon (`signalling_hold_ms` of
+    /// [`crate::Config`]), else it is dropped.
     UnknownSpi(Spi),
 }
 
@@ -101,17 +102,23 @@ impl fmt::Display for ControlError {
 impl std::error::Error for ControlError {}
 
 /// Control's end of the rings.
-#[derive(Debug)]
 pub struct ControlPort {
     pool: Mempool,
     to_workers: Vec<RingProducer>,
     signalling: RingConsumer,
     host: RingConsumer,
     batch: Burst<32>,
-    missing: Arc<MissingSpis>,
+    held: HeldForSa,
     watched: Arc<Shared>,
     trace: TraceReader,
     capture: CaptureReader,
+}
+
+impl fmt::Debug for ControlPort {
+    /// The tables it looks at hold keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlPort").finish_non_exhaustive()
+    }
 }
 
 /// What it is made of.
@@ -120,7 +127,7 @@ pub(crate) struct ControlPortParts {
     pub(crate) to_workers: Vec<RingProducer>,
     pub(crate) signalling: RingConsumer,
     pub(crate) host: RingConsumer,
-    pub(crate) missing: Arc<MissingSpis>,
+    pub(crate) held: HeldForSa,
     pub(crate) watched: Arc<Shared>,
     pub(crate) capture: CaptureReader,
 }
@@ -128,10 +135,9 @@ pub(crate) struct ControlPortParts {
 impl ControlPort {
     pub(crate) fn new(parts: ControlPortParts) -> Self {
         let trace = TraceReader::new(Arc::clone(&parts.watched));
-        let ControlPortParts { pool, to_workers, signalling, host, missing, watched, capture } =
-            parts;
+        let ControlPortParts { pool, to_workers, signalling, host, held, watched, capture } = parts;
         let batch = Burst::new();
-        Self { pool, to_workers, signalling, host, batch, missing, watched, trace, capture }
+        Self { pool, to_workers, signalling, host, batch, held, watched, trace, capture }
     }
 
     /// Follows the next `packets` packets that `filter` means through the workers' stages. A trace
@@ -211,8 +217,8 @@ impl ControlPort {
     /// Takes up to `max` packets of each kind, signalling first, and gives each to `handle`;
     /// returns how many there were. Never waits.
     pub fn poll(&mut self, max: usize, mut handle: impl FnMut(FromWorker<'_>)) -> usize {
-        let mut handled = 0;
-        self.missing.take(|spi| {
+        let mut handled = self.held.turn(&mut self.to_workers);
+        self.held.hints(|spi| {
             handle(FromWorker::UnknownSpi(spi));
             handled += 1;
         });
@@ -298,6 +304,6 @@ fn deliver(mbuf: Mbuf, handle: &mut impl FnMut(FromWorker<'_>)) {
         Some(Note::Unresolved { port, next_hop }) => {
             handle(FromWorker::Unresolved { port, next_hop, packet: HeldPacket(mbuf) });
         }
-        Some(Note::Envelope(_) | Note::Downlink { .. }) | None => {}
+        Some(Note::Envelope(_) | Note::Waiting(_) | Note::Downlink { .. }) | None => {}
     }
 }

@@ -13,7 +13,7 @@ use crate::config::{BuildError, Config, PortId};
 use crate::control_port::{ControlPort, ControlPortParts};
 use crate::counters::Counters;
 use crate::crypto::device;
-use crate::missing::MissingSpis;
+use crate::missing::missing_sas;
 use crate::sa::session::Sessions;
 use crate::table::shared::Tables;
 use crate::table::writer::{TableWriter, WriterParts};
@@ -79,7 +79,7 @@ impl Dataplane {
             sessions,
         })?;
         let counters = Arc::new(Counters::new(config.workers, ports.len()));
-        let missing = Arc::new(MissingSpis::new(config.workers));
+        let (missing, held) = missing_sas(eal, config, &tables, &name)?;
         let ring = |_| BuildError::Dpdk("a ring");
         let many = |part: &str| mpsc_ring(eal, &format!("{name}_{part}"), RING_SIZE).map_err(ring);
         let (to_signalling, signalling) = many("sig")?;
@@ -95,7 +95,7 @@ impl Dataplane {
         let mut control_rings = Vec::new();
         let mut workers = Vec::new();
         let mut queues = deal(config.workers, ports, device_queues).into_iter();
-        for (index, (_, inbox)) in inboxes.into_iter().enumerate() {
+        for (index, ((_, inbox), missing)) in inboxes.into_iter().zip(missing).enumerate() {
             let (producer, from_control) =
                 spsc_ring(eal, &format!("{name}_c{index}"), RING_SIZE).map_err(ring)?;
             control_rings.push(producer);
@@ -108,7 +108,7 @@ impl Dataplane {
                 writer: &writer,
                 reader: qsbr.reader().ok_or(BuildError::Dpdk("a reader"))?,
                 counters: Arc::clone(&counters),
-                missing: Arc::clone(&missing),
+                missing,
                 inbox,
                 from_control,
                 peers: peers.clone(),
@@ -122,7 +122,7 @@ impl Dataplane {
             to_workers: control_rings,
             signalling,
             host,
-            missing,
+            held,
             capture: CaptureReader::new(CaptureReaderParts {
                 shared: Arc::clone(&watched),
                 ring: captured,

@@ -23,6 +23,9 @@ pub(crate) enum Note {
         /// From the box itself, so that no hop is counted.
         from_host: bool,
     },
+    /// Between control and workers: a PType 8 envelope whose SA was not there; back from control it
+    /// has waited.
+    Waiting(Envelope),
     /// Between control and workers: the content of a PType 8 packet under this SA. To control it
     /// stands where `payload` says; from control it is the whole packet.
     Signalling {
@@ -65,6 +68,7 @@ const DOWNLINK: u8 = 2;
 const SIGNALLING: u8 = 3;
 const HOST: u8 = 4;
 const UNRESOLVED: u8 = 5;
+const WAITING: u8 = 6;
 
 impl Area {
     const EMPTY: Self = Self {
@@ -82,6 +86,40 @@ impl Area {
         ecn: 0,
         pad: [0; 3],
     };
+
+    fn envelope(kind: u8, envelope: &Envelope) -> Self {
+        let (detail, spi, seq) = match envelope.content {
+            Content::Plain => (0, 0, 0),
+            Content::Protected { ptype, spi, seq } => (ptype.bits(), spi.get(), seq.0),
+        };
+        Self {
+            kind,
+            spi,
+            seq,
+            detail,
+            offset: envelope.udp_offset,
+            len: envelope.frame_len,
+            ecn: envelope.ecn,
+            ..Self::EMPTY
+        }
+    }
+
+    fn as_envelope(&self) -> Option<Envelope> {
+        Some(Envelope {
+            udp_offset: self.offset,
+            frame_len: self.len,
+            ecn: self.ecn,
+            payload: PayloadLayout::default(),
+            content: match PType::from_bits(self.detail)? {
+                PType::PlainData => Content::Plain,
+                ptype => Content::Protected {
+                    ptype,
+                    spi: Spi::new(self.spi).ok()?,
+                    seq: SeqNo(self.seq),
+                },
+            },
+        })
+    }
 }
 
 impl Note {
@@ -97,22 +135,8 @@ impl Note {
 
     fn pack(self) -> Area {
         match self {
-            Self::Envelope(envelope) => {
-                let (detail, spi, seq) = match envelope.content {
-                    Content::Plain => (0, 0, 0),
-                    Content::Protected { ptype, spi, seq } => (ptype.bits(), spi.get(), seq.0),
-                };
-                Area {
-                    kind: ENVELOPE,
-                    spi,
-                    seq,
-                    detail,
-                    offset: envelope.udp_offset,
-                    len: envelope.frame_len,
-                    ecn: envelope.ecn,
-                    ..Area::EMPTY
-                }
-            }
+            Self::Envelope(envelope) => Area::envelope(ENVELOPE, &envelope),
+            Self::Waiting(envelope) => Area::envelope(WAITING, &envelope),
             Self::Downlink { from_host } => {
                 Area { kind: DOWNLINK, detail: u8::from(from_host), ..Area::EMPTY }
             }
@@ -137,20 +161,8 @@ impl Note {
 
     fn unpack(area: &Area) -> Option<Self> {
         Some(match area.kind {
-            ENVELOPE => Self::Envelope(Envelope {
-                udp_offset: area.offset,
-                frame_len: area.len,
-                ecn: area.ecn,
-                payload: PayloadLayout::default(),
-                content: match PType::from_bits(area.detail)? {
-                    PType::PlainData => Content::Plain,
-                    ptype => Content::Protected {
-                        ptype,
-                        spi: Spi::new(area.spi).ok()?,
-                        seq: SeqNo(area.seq),
-                    },
-                },
-            }),
+            ENVELOPE => Self::Envelope(area.as_envelope()?),
+            WAITING => Self::Waiting(area.as_envelope()?),
             DOWNLINK => Self::Downlink { from_host: area.detail != 0 },
             SIGNALLING => Self::Signalling {
                 spi: Spi::new(area.spi).ok()?,
@@ -201,6 +213,7 @@ mod tests {
             Note::Envelope(envelope(Content::Plain)),
             Note::Envelope(envelope(protected(PType::ProtectedData))),
             Note::Envelope(envelope(protected(PType::MobilityHeader))),
+            Note::Waiting(envelope(protected(PType::MobilityHeader))),
             Note::Downlink { from_host: true },
             Note::Downlink { from_host: false },
             Note::Signalling { spi, local: v6, remote: v4, next_header: 60, payload: (72, 56) },

@@ -74,6 +74,8 @@ pub enum Verdict {
     HandedOver(usize),
     /// It waits in the control thread for its next hop's MAC address.
     ToResolve,
+    /// It waits in the control thread for its SA.
+    AwaitsSa,
     /// The port took it.
     Sent,
     /// It went to the kernel behind a port's TAP.
@@ -91,7 +93,11 @@ impl Verdict {
     const fn is_end(self) -> bool {
         match self {
             Self::Sent | Self::ToKernel | Self::ToHomeAgent | Self::Dropped(_) => true,
-            Self::Next(_) | Self::HandedOver(_) | Self::ToResolve | Self::UnderWay => false,
+            Self::Next(_)
+            | Self::HandedOver(_)
+            | Self::ToResolve
+            | Self::AwaitsSa
+            | Self::UnderWay => false,
         }
     }
 }

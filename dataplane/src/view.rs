@@ -8,9 +8,10 @@ use hearth_dpdk::{HashReader, Mbuf, SharedRingProducer};
 use crate::config::PortId;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
-use crate::missing::MissingSpis;
+use crate::missing::MissingSas;
 use crate::note::Note;
 use crate::sa::slot::BindingIndex;
+use crate::stage::classify::Envelope;
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Target;
 use crate::table::neighbour::{self, KEY_LEN};
@@ -29,7 +30,7 @@ pub(crate) struct View {
     /// By port.
     pub(crate) macs: Vec<[u8; 6]>,
     pub(crate) counters: Arc<WorkerCounters>,
-    pub(crate) missing: Arc<MissingSpis>,
+    pub(crate) missing: MissingSas,
     /// By worker.
     pub(crate) peers: Vec<SharedRingProducer>,
     pub(crate) signalling: SharedRingProducer,
@@ -81,6 +82,20 @@ impl View {
         match self.host.push(mbuf) {
             Ok(()) => self.counters.unresolved.add(1),
             Err(mbuf) => self.drop(mbuf, DropReason::HostRingFull),
+        }
+    }
+
+    /// Lets a packet wait with control for its SA; drops it where too many do.
+    pub(crate) fn to_wait(&self, envelope: Envelope, mut mbuf: Mbuf, now: u64) {
+        if !self.missing.admits(now) {
+            return self.drop(mbuf, DropReason::SpiUnknown);
+        }
+        Note::Waiting(envelope).store(&mut mbuf);
+        if self.watch.is_on() {
+            self.watch.leaves(&mbuf, Verdict::AwaitsSa);
+        }
+        if let Err(mbuf) = self.missing.give(mbuf) {
+            self.drop(mbuf, DropReason::SpiUnknown);
         }
     }
 

@@ -126,6 +126,7 @@ impl Watch {
                 Some(Note::Unresolved { port, .. }) => {
                     self.at(mbuf, (Stage::FromControl, Some(port)));
                 }
+                Some(Note::Waiting(_)) => self.at(mbuf, (Stage::FromControl, None)),
                 Some(Note::Envelope(_) | Note::Downlink { .. }) | None => {}
             }
         }

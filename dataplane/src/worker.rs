@@ -12,7 +12,7 @@ use crate::crypto::clock;
 use crate::crypto::engine::{Mark, Rule};
 use crate::dataplane::WorkerQueues;
 use crate::drop_reason::DropReason;
-use crate::missing::MissingSpis;
+use crate::missing::MissingSas;
 use crate::stage::{egress, forward, receive, settle, tunnel_in, tunnel_out};
 use crate::table::shared::Tables;
 use crate::table::writer::TableWriter;
@@ -67,7 +67,7 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) writer: &'a TableWriter,
     pub(crate) reader: QsbrReader,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) missing: Arc<MissingSpis>,
+    pub(crate) missing: MissingSas,
     pub(crate) inbox: RingConsumer,
     pub(crate) from_control: RingConsumer,
     pub(crate) peers: Vec<SharedRingProducer>,

@@ -192,6 +192,8 @@ pub enum TraceVerdict {
     HandedOver(usize),
     /// It waits for its next hop's MAC address.
     ToResolve,
+    /// It waits for its SA, which the HAC is asked for.
+    AwaitsSa,
     /// The port took it.
     Sent,
     /// It went to the kernel behind the port's TAP.

@@ -88,6 +88,7 @@ fn verdict(verdict: &TraceVerdict) -> String {
         TraceVerdict::Next(stage) => stage.clone(),
         TraceVerdict::HandedOver(worker) => format!("worker {worker}"),
         TraceVerdict::ToResolve => "waits for the next hop's MAC address".into(),
+        TraceVerdict::AwaitsSa => "waits for its SA".into(),
         TraceVerdict::Sent => "sent".into(),
         TraceVerdict::ToKernel => "kernel".into(),
         TraceVerdict::ToHomeAgent => "home agent".into(),

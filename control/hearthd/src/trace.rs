@@ -135,6 +135,7 @@ fn line(step: &Step, ports: &[Port]) -> TraceLine {
             Verdict::Next(stage) => TraceVerdict::Next(stage.name().into()),
             Verdict::HandedOver(worker) => TraceVerdict::HandedOver(worker),
             Verdict::ToResolve => TraceVerdict::ToResolve,
+            Verdict::AwaitsSa => TraceVerdict::AwaitsSa,
             Verdict::Sent => TraceVerdict::Sent,
             Verdict::ToKernel => TraceVerdict::ToKernel,
             Verdict::ToHomeAgent => TraceVerdict::ToHomeAgent,

@@ -119,6 +119,14 @@ pub(crate) fn from_peers(view: &View, work: &mut Work, burst: &mut Burst) {
     }
 }
 
+/// An envelope that has waited for its SA long enough, whether it is there or not.
+fn waited(view: &View, work: &mut Work, mbuf: Mbuf, envelope: Envelope) {
+    match envelope.content.spi().and_then(|spi| view.tables.sas.find(spi.get())) {
+        Some(_) => enveloped(view, work, mbuf, envelope),
+        None => view.drop(mbuf, DropReason::SpiUnknown),
+    }
+}
+
 /// Sorts what control sent.
 pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
     if view.watch.is_on() {
@@ -134,6 +142,7 @@ pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
                 let hop = next_hop::neighbour(view, port, next_hop);
                 work.lanes.outgoing.push(Outgoing { mbuf, hop });
             }
+            Some(Note::Waiting(envelope)) => waited(view, work, mbuf, envelope),
             _ => view.drop(mbuf, DropReason::IpHeader),
         }
     }

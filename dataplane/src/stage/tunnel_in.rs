@@ -72,7 +72,7 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
         if let Content::Protected { ptype, spi, seq } = envelope.content {
             match view.tables.sas.find(spi.get()) {
                 Some(sa) => under(view, work, mbuf, sa, seq, envelope),
-                None => unknown(view, mbuf, ptype, spi),
+                None => unknown(view, mbuf, envelope, (ptype, spi), work.now),
             }
         }
     }
@@ -82,10 +82,11 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
 
 /// No SA has this SPI.
 #[cold]
-fn unknown(view: &View, mbuf: Mbuf, ptype: PType, spi: Spi) {
+fn unknown(view: &View, mbuf: Mbuf, envelope: Envelope, (ptype, spi): (PType, Spi), now: u64) {
     // Only of an SPI of this home agent's can the HAC know anything.
     if ptype == PType::MobilityHeader && view.tables.sas.index_of(spi.get()).is_some() {
-        view.missing.note(view.index, spi);
+        view.missing.note(spi);
+        return view.to_wait(envelope, mbuf, now);
     }
     view.drop(mbuf, DropReason::SpiUnknown);
 }

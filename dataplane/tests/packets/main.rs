@@ -10,6 +10,7 @@ mod codec;
 mod envelope;
 mod floods;
 mod forwarding;
+mod held;
 mod host;
 mod inner;
 mod replay;

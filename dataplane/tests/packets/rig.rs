@@ -122,6 +122,8 @@ impl Rig {
             max_bindings: 64,
             max_routes: 64,
             max_neighbours: 64,
+            // What is dropped is to be counted at once; `held` has tests of its own.
+            signalling_hold_ms: 0,
             service: Service { ip6: Some(HA6), ip4: Some(HA4), port: SERVICE_PORT },
             ..Config::default()
         };
