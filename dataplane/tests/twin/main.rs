@@ -60,6 +60,25 @@ fn both_twins_do_the_same() {
     }
 }
 
+/// The same packets, sealed and opened by a device of cryptodev's in the place of the lanes.
+#[test]
+fn both_twins_do_the_same_with_a_crypto_device() {
+    let packets = number("HEARTH_TWIN_PACKETS").unwrap_or(USUAL) / 10;
+    let most = number("HEARTH_TWIN_BURST").unwrap_or(400) as usize;
+    let seed = number("HEARTH_TWIN_SEED").unwrap_or(4_000_000);
+    for (seed, workers) in (seed..).zip([1, 2]) {
+        let mut stage = Stage::of(workers, seed, most, Some("crypto_aesni_mb"));
+        let mut done = 0;
+        while done < packets / 2 {
+            done += stage.play(packets / 2 - done);
+        }
+        let counters = stage.twins.rig.counters();
+        let by_device: u64 = counters.workers.iter().map(|worker| worker.by_device).sum();
+        assert!(by_device > done / 10, "most of it went by the lanes: {by_device}");
+        stage.finish();
+    }
+}
+
 /// What this traffic never meets: full queues, lost buffers, a worker that ends, fragments that
 /// wait for others, and ICMP errors about outer packets. Tests of their own are in `packets`.
 const NOT_HERE: [D; 19] = [

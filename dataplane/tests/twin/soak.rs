@@ -19,7 +19,7 @@ fn every_mbuf_comes_back() {
     let mut seed = crate::number("HEARTH_SOAK_SEED").unwrap_or(1);
     let (mut done, mut drops) = (0, std::collections::BTreeMap::<_, u64>::new());
     while done < packets {
-        let mut stage = Stage::of(1 + (seed % 2) as usize, seed, 400);
+        let mut stage = Stage::of(1 + (seed % 2) as usize, seed, 400, None);
         let here = PER_WORLD.min(packets - done);
         done += soak(&mut stage, here);
         for (reason, count) in stage.twins.rig.drops() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hearth_dataplane::{PortId, Route, SaParameters, Worker};
+use hearth_dataplane::{CryptoDeviceConfig, PortId, Route, SaParameters, Worker};
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{Scope, SeqNo, Spi};
 
@@ -37,17 +37,19 @@ fn route(prefix: &str, len: u8, port: PortId, gateway: Option<IpAddr>) -> Route 
 impl Stage {
     pub fn new(seed: u64, most: usize) -> Self {
         let workers = *Chance::new(seed ^ 0x77).one_of(&[1, 1, 2, 3]);
-        Self::of(workers, seed, most)
+        Self::of(workers, seed, most, None)
     }
 
-    /// Of so many workers.
-    pub fn of(workers: usize, seed: u64, most: usize) -> Self {
+    /// Of so many workers, with a crypto device or without.
+    pub fn of(workers: usize, seed: u64, most: usize, device: Option<&str>) -> Self {
         let mut chance = Chance::new(seed);
         let most = if chance.once_in(6) { 1 } else { most };
         let width = *chance.one_of(&[64, 256, 1024]);
         let path_mtu = *chance.one_of(&[1280, 1400, 1500, 1500]);
         let rig = Rig::with(|config| {
             config.workers = workers;
+            config.crypto_device =
+                device.map(|device| CryptoDeviceConfig { device: device.into(), max_sas: 64 });
             config.replay_window = width;
             config.path_mtu = path_mtu;
             // No time passes in the model.

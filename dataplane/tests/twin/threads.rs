@@ -33,7 +33,7 @@ fn packets_are_conserved_while_tables_change() {
     let packets = crate::number("HEARTH_THREADS_PACKETS").unwrap_or(100_000);
     let first = crate::number("HEARTH_TWIN_SEED").unwrap_or(1);
     for workers in [1, 2] {
-        let mut stage = Stage::of(workers, first, 64);
+        let mut stage = Stage::of(workers, first, 64, None);
         race(&mut stage, packets / 2);
         stage.finish();
     }
