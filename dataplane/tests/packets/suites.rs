@@ -11,7 +11,7 @@ use crate::rig::{ACCESS, CN_MAC, CN4, CN6, Event, GATEWAY_MAC, HOME, MobileNode,
 fn each(test: impl Fn(&mut Rig, &mut MobileNode)) {
     let mut rig = Rig::new();
     let mut n = 0;
-    for suite in Suite::ALL {
+    for suite in Suite::known() {
         for outer6 in [true, false] {
             n += 1;
             let mn = MobileNode::new(n, suite, Scope::SignallingAndData, outer6);
@@ -126,7 +126,7 @@ fn the_same_packet_twice_has_another_iv_and_other_ciphertext() {
 #[test]
 fn all_lengths() {
     let mut rig = Rig::new();
-    for (n, suite) in (1..).zip(Suite::ALL) {
+    for (n, suite) in (1..).zip(Suite::known()) {
         let mut mn = rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, n % 2 == 0));
         for len in (0..70).chain([512, 1300, 1330]) {
             let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &vec![len as u8; len]);
@@ -147,7 +147,7 @@ fn all_lengths() {
 fn all_suites_mixed_in_full_bursts() {
     let mut rig = Rig::new();
     let mut nodes: Vec<_> = (1..)
-        .zip(Suite::ALL)
+        .zip(Suite::known())
         .map(|(n, suite)| rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, true)))
         .collect();
     let mac = rig.mac(ACCESS);
