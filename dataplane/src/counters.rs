@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::crypto::clock;
 use crate::drop_reason::DropReason;
+use crate::size_counters::{SizeCounters, SizeTotals};
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -80,6 +81,7 @@ pub(crate) struct WorkerCounters {
     pub(crate) idle_turns: Counter,
     pub(crate) busy_cycles: Counter,
     pub(crate) idle_cycles: Counter,
+    pub(crate) sizes: SizeCounters,
     pub(crate) taken_in: Counter,
     pub(crate) by_device: Counter,
 }
@@ -107,14 +109,20 @@ impl WorkerCounters {
             idle_turns: Counter::default(),
             busy_cycles: Counter::default(),
             idle_cycles: Counter::default(),
+            sizes: SizeCounters::default(),
             taken_in: Counter::default(),
             by_device: Counter::default(),
         }
     }
 
     pub(crate) fn stopped(&self, reason: DropReason) {
+        self.stopped_many(reason, 1);
+    }
+
+    /// Counts packets that stopped where nobody has them in hand any more.
+    pub(crate) fn stopped_many(&self, reason: DropReason, packets: u64) {
         if let Some(counter) = self.drops.get(reason as usize) {
-            counter.add(1);
+            counter.add(packets);
         }
     }
 }
@@ -205,6 +213,8 @@ pub struct Snapshot {
     pub unresolved: u64,
     /// Neighbour solicitations and ARP requests answered for bound home addresses.
     pub neighbour_answers: u64,
+    /// Packets that did not fit, and ICMP errors.
+    pub sizes: SizeTotals,
     /// Packets dropped as [`DropReason::PtypeUnregistered`], by PType.
     pub unregistered_ptypes: [u64; 16],
 }
@@ -284,10 +294,17 @@ impl Counters {
             from_host: flow(|worker| &worker.from_host),
             unresolved: count(|worker| &worker.unresolved),
             neighbour_answers: count(|worker| &worker.neighbour_answers),
+            sizes: self.sizes(),
             unregistered_ptypes: core::array::from_fn(|ptype| {
                 self.sum(|worker| worker.unregistered_ptypes.get(ptype))
             }),
         }
+    }
+
+    fn sizes(&self) -> SizeTotals {
+        let mut totals = SizeTotals::default();
+        self.workers.iter().for_each(|worker| totals.add(&worker.sizes));
+        totals
     }
 
     fn sum(&self, select: impl Fn(&WorkerCounters) -> Option<&Counter>) -> u64 {

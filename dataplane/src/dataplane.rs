@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::crypto::device;
 use crate::missing::missing_sas;
 use crate::sa::session::Sessions;
+use crate::side::Pools;
 use crate::table::shared::Tables;
 use crate::table::writer::{TableWriter, WriterParts};
 use crate::watch::{Shared, Watch};
@@ -66,8 +67,12 @@ impl Dataplane {
         static INSTANCE: AtomicU64 = AtomicU64::new(0);
         let name = format!("hd{}", INSTANCE.fetch_add(1, Ordering::Relaxed) % 100_000);
         check(config, &ports)?;
+        // No outer packet is larger than what every port carries.
+        let least_mtu = ports.iter().map(|port| port.mtu).fold(config.path_mtu, u16::min);
+        let config = &Config { path_mtu: least_mtu, ..config.clone() };
         let (sessions, device_queues) = open_crypto(eal, config)?;
         let tables = Arc::new(Tables::new(config)?);
+        let pools = Pools::new(eal, &name, config, pool)?;
         let qsbr = readers(eal, &tables)?;
         let writer = TableWriter::new(WriterParts {
             tables: Arc::clone(&tables),
@@ -103,6 +108,7 @@ impl Dataplane {
                 index,
                 eal,
                 config,
+                pools: pools.clone(),
                 queues: queues.next().unwrap_or_default(),
                 tables: Arc::clone(&tables),
                 writer: &writer,
@@ -173,6 +179,10 @@ fn check(config: &Config, ports: &[PortSetup]) -> Result<(), BuildError> {
         ("max_neighbours", (1..=1_000_000).contains(&config.max_neighbours)),
         ("replay_window", window.is_power_of_two() && (64..=4096).contains(&window)),
         ("path_mtu", config.path_mtu >= 1280),
+        ("path_mtu_lifetime_s", config.path_mtu_lifetime_s >= 300),
+        ("reassembly_packets", (1..=65_536).contains(&config.reassembly_packets)),
+        ("reassembly_timeout_ms", (1..=60_000).contains(&config.reassembly_timeout_ms)),
+        ("large_buffers", (1..=65_535).contains(&config.large_buffers)),
     ];
     if let Some((field, _)) = fields.iter().find(|(_, sound)| !sound) {
         return Err(BuildError::Config(field));

@@ -18,7 +18,7 @@ const ROOM: usize = IPV6_LEN + UDP_LEN;
 
 /// Outer headers with everything filled in that does not change from packet to packet.
 ///
-/// IPv4 leaves with DF clear: nobody here learns path MTUs from strangers' ICMP, so a router in
+/// IPv4 leaves with DF clear: NATs and firewalls on the way lose ICMP too often, so a router in
 /// between has to be able to fragment, and the identification counts up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OuterHeaders {
@@ -68,6 +68,11 @@ impl OuterHeaders {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         usize::from(self.len)
+    }
+
+    /// Whether the outer header is IPv6.
+    pub(crate) const fn is_ipv6(&self) -> bool {
+        self.len as usize == ROOM
     }
 
     /// Writes the headers at the start of `space`, which has room for [`Self::len`] octets. The UDP

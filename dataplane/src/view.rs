@@ -41,11 +41,17 @@ pub(crate) struct View {
 impl View {
     /// Stops a packet. Every packet that stops comes through here, once.
     pub(crate) fn drop(&self, mut mbuf: Mbuf, reason: DropReason) {
+        self.stopped(&mut mbuf, reason);
+        drop(mbuf);
+    }
+
+    /// Notes that a packet stops here; its buffer goes on as something else.
+    #[inline]
+    pub(crate) fn stopped(&self, mbuf: &mut Mbuf, reason: DropReason) {
         self.counters.stopped(reason);
         if self.watch.is_on() {
-            self.watch.ends(&mut mbuf, Verdict::Dropped(reason));
+            self.watch.ends(mbuf, Verdict::Dropped(reason));
         }
-        drop(mbuf);
     }
 
     /// Hands a packet to the worker that owns its SA.

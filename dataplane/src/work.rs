@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 
-use hearth_dpdk::{BURST, Burst, CryptoQueue, Mbuf, TxQueue};
+use hearth_dpdk::{BURST, Burst, CryptoQueue, Eal, Mbuf, TxQueue};
 
-use crate::config::{BuildError, PortId};
+use crate::config::{BuildError, Config, PortId};
 use crate::crypto::engine::Engine;
 use crate::crypto::iv::IvSource;
 use crate::dataplane::PortOut;
 use crate::drop_reason::DropReason;
 use crate::sa::slot::BindingIndex;
+use crate::side::{Pools, Side};
 use crate::stage::classify::Envelope;
 use crate::table::next_hop::{NextHop, RecentHops};
 use crate::view::View;
@@ -55,6 +56,8 @@ pub(crate) struct Lanes {
     pub(crate) unknown: Vec<Routed>,
     pub(crate) downlink: Vec<Downlink>,
     pub(crate) outgoing: Vec<Outgoing>,
+    /// ICMP errors made on the way; they are routed when the packets are through.
+    pub(crate) errors: Vec<Routed>,
 }
 
 /// Packets that a lane has room for, so that it never grows: what is in the crypto lanes of both
@@ -70,6 +73,7 @@ impl Default for Lanes {
             unknown: Vec::with_capacity(LANE),
             downlink: Vec::with_capacity(LANE),
             outgoing: Vec::with_capacity(LANE),
+            errors: Vec::with_capacity(LANE),
         }
     }
 }
@@ -176,20 +180,25 @@ pub(crate) struct Work {
     identification: u16,
     pub(crate) triple_des: TripleDesQueue,
     pub(crate) recent: RecentHops,
+    pub(crate) side: Side,
 }
 
 /// What it is made of.
-pub(crate) struct WorkParts {
+pub(crate) struct WorkParts<'a> {
+    pub(crate) index: usize,
+    pub(crate) eal: &'a Eal,
+    pub(crate) config: &'a Config,
+    pub(crate) pools: Pools,
     pub(crate) tx: Vec<PortOut>,
-    pub(crate) triple_des_budget: u16,
     /// This worker's queue of the crypto device, where there is one.
     pub(crate) device: Option<CryptoQueue<'static>>,
 }
 
 impl Work {
-    pub(crate) fn new(parts: WorkParts) -> Result<Self, BuildError> {
+    pub(crate) fn new(parts: WorkParts<'_>) -> Result<Self, BuildError> {
+        let WorkParts { index, eal, config, pools, tx, device } = parts;
         let mut ivs = IvSource::new().ok_or(BuildError::Random)?;
-        let tx = parts.tx.into_iter().map(|port| PortTx {
+        let tx = tx.into_iter().map(|port| PortTx {
             mac: port.mac,
             mac_word: mac_word(port.mac),
             mtu: port.mtu,
@@ -198,13 +207,14 @@ impl Work {
         });
         Ok(Self {
             lanes: Lanes::default(),
-            engine: Engine::new(parts.device)?,
+            engine: Engine::new(device)?,
             identification: ivs.number(),
+            side: Side::new(eal, config, pools, index, &mut ivs)?,
             ivs,
             tx: tx.collect(),
             now: 0,
             settled: 0,
-            triple_des: TripleDesQueue::new(parts.triple_des_budget),
+            triple_des: TripleDesQueue::new(config.triple_des_budget),
             recent: RecentHops::default(),
         })
     }

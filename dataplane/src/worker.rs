@@ -13,7 +13,8 @@ use crate::crypto::engine::{Mark, Rule};
 use crate::dataplane::WorkerQueues;
 use crate::drop_reason::DropReason;
 use crate::missing::MissingSas;
-use crate::stage::{egress, forward, receive, settle, tunnel_in, tunnel_out};
+use crate::side::Pools;
+use crate::stage::{egress, forward, pieces, receive, settle, tunnel_in, tunnel_out};
 use crate::table::shared::Tables;
 use crate::table::writer::TableWriter;
 use crate::view::View;
@@ -62,6 +63,7 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) index: usize,
     pub(crate) eal: &'a Eal,
     pub(crate) config: &'a Config,
+    pub(crate) pools: Pools,
     pub(crate) queues: WorkerQueues,
     pub(crate) tables: Arc<Tables>,
     pub(crate) writer: &'a TableWriter,
@@ -95,8 +97,11 @@ impl Worker {
             watch: parts.watch,
         };
         let work = Work::new(WorkParts {
+            index: parts.index,
+            eal: parts.eal,
+            config: parts.config,
+            pools: parts.pools,
             tx: parts.queues.tx,
-            triple_des_budget: parts.config.triple_des_budget,
             device: parts.queues.device,
         })?;
         let cycles = |us: u32| u64::from(us) * clock::cycles_per_us();
@@ -162,6 +167,7 @@ impl Worker {
             }
         };
         self.settle(due);
+        pieces::age(&self.view, &mut self.work);
         self.work.flush(&self.view);
         self.quiesce();
 
@@ -234,6 +240,21 @@ impl Worker {
         forward::route(view, work);
         tunnel_out::encapsulate(view, work);
         egress::send(view, work);
+        if !work.lanes.errors.is_empty() {
+            Self::errors(view, work);
+        }
+    }
+
+    /// Sends the ICMP errors that were made. About an error there is none, so that this ends.
+    #[cold]
+    fn errors(view: &View, work: &mut Work) {
+        let Lanes { routed, errors, .. } = &mut work.lanes;
+        core::mem::swap(routed, errors);
+        forward::route(view, work);
+        tunnel_out::encapsulate(view, work);
+        egress::send(view, work);
+        let Lanes { routed, errors, .. } = &mut work.lanes;
+        core::mem::swap(routed, errors);
     }
 
     fn settle(&mut self, rule: Rule) {

@@ -11,7 +11,7 @@ use crate::config::BuildError;
 use crate::crypto::device::DeviceQueue;
 use crate::drop_reason::DropReason;
 use crate::stage::classify::Envelope;
-use crate::table::next_hop::NeighbourIndex;
+use crate::table::next_hop::OuterHop;
 
 /// Packets between going in and being settled at most, of one manager; a power of two. A manager
 /// holds 255 at most, and what came out is settled before a burst goes in.
@@ -28,8 +28,8 @@ pub(crate) enum Job {
     },
     /// To a mobile node: finish the outer headers and send.
     Outbound {
-        /// Towards the care-of address; `None` where the way is not known beforehand.
-        hop: Option<NeighbourIndex>,
+        /// Towards the care-of address.
+        hop: OuterHop,
     },
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Flight {
 
 impl Flight {
     /// Of no packet.
-    pub(super) const NONE: Self = Self { job: Job::Outbound { hop: None }, since: 0 };
+    pub(super) const NONE: Self = Self { job: Job::Outbound { hop: OuterHop::Routed }, since: 0 };
 }
 
 /// One manager and the packets in it. They come out in the order in which they went in.

@@ -5,7 +5,7 @@
 //!
 //! Nothing is looked up here except the port's own addresses: the SA is the next stage's matter.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use hearth_wire::frame::{FrameHeader, PType};
 use hearth_wire::{SeqNo, Spi};
@@ -18,6 +18,7 @@ use crate::layout::{
     proto, upper_layer_v6,
 };
 use crate::outer::udp_checksum_ok;
+use crate::stage::icmp_outer::{self, OuterError, Reading};
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,12 @@ pub(crate) enum Class {
     Routed(Ip),
     /// ARP or a neighbour solicitation: answered for bound home addresses, else the kernel's.
     NeighbourQuery,
+    /// A fragment of an outer packet, of IPv6 or IPv4.
+    Fragment { v6: bool },
+    /// An ICMP error about an outer packet.
+    OuterError(OuterError),
+    /// To a link-local address, which may be a mobile node's.
+    LinkLocal(Ipv6Addr),
     /// For the kernel behind the port's TAP.
     Host,
     /// Stops here. The PType, where that is the reason.
@@ -127,7 +134,11 @@ pub(crate) fn classify(frame: &[u8], receiver: Receiver<'_>) -> Class {
         Err(error) => return Class::Drop(outer_error(error)),
     };
     if group || is_kernel_matter(&ip) {
-        return if is_solicitation(&ip, packet) { Class::NeighbourQuery } else { Class::Host };
+        return match ip.destination {
+            _ if is_solicitation(&ip, packet) => Class::NeighbourQuery,
+            IpAddr::V6(to) if !group && to.is_unicast_link_local() => Class::LinkLocal(to),
+            _ => Class::Host,
+        };
     }
     if is_bad_source(ip.source) {
         return Class::Drop(DropReason::IpSource);
@@ -169,12 +180,16 @@ fn to_service(ip: &Ip, packet: &[u8], receiver: Receiver<'_>) -> Class {
     let header_len = usize::from(ip.header_len);
     let port = receiver.service.port;
     match ip.proto {
-        proto::UDP if ip.fragment => Class::Drop(DropReason::OuterFragment),
+        proto::UDP if ip.fragment => Class::Fragment { v6: false },
         proto::UDP => udp_to_service(ip, packet, header_len, receiver),
+        proto::ICMP if ip.destination.is_ipv4() => icmp_to_service(ip, packet, receiver),
+        proto::ICMPV6 if ip.destination.is_ipv6() => icmp_to_service(ip, packet, receiver),
         _ if ip.destination.is_ipv4() => Class::Host,
         _ => match upper_layer_v6(packet) {
             Some(upper) if upper.proto == proto::FRAGMENT => match packet.get(upper.offset) {
                 Some(&(proto::TCP | proto::ICMPV6)) => Class::Host,
+                // What stands between the headers is not looked at before all is there.
+                Some(&proto::UDP) if upper.offset == IPV6_LEN => Class::Fragment { v6: true },
                 _ => Class::Drop(DropReason::OuterFragment),
             },
             Some(upper) if upper.proto != proto::UDP => Class::Host,
@@ -183,6 +198,14 @@ fn to_service(ip: &Ip, packet: &[u8], receiver: Receiver<'_>) -> Class {
             }
             _ => Class::Drop(DropReason::OuterExtensionHeader),
         },
+    }
+}
+
+fn icmp_to_service(ip: &Ip, packet: &[u8], receiver: Receiver<'_>) -> Class {
+    match icmp_outer::read(ip, packet, receiver.service) {
+        Reading::Kernel => Class::Host,
+        Reading::TooLittle => Class::Drop(DropReason::OuterErrorTooShort),
+        Reading::Error(error) => Class::OuterError(error),
     }
 }
 
@@ -318,7 +341,7 @@ mod tests {
             (60, &[17][..], drop(DropReason::OuterExtensionHeader)),
             (60, &options[..11], drop(DropReason::OuterExtensionHeader)),
             (60, &elsewhere[..], Class::Host),
-            (44, &fragment[..], drop(DropReason::OuterFragment)),
+            (44, &fragment[..], Class::Fragment { v6: true }),
             (44, &odd_fragment[..], drop(DropReason::OuterFragment)),
             (44, &ping_fragment[..], Class::Host),
             (17, &udp(7873, &[0; 8])[..], Class::Host),

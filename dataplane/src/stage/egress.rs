@@ -4,6 +4,7 @@ use hearth_dpdk::Mbuf;
 
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
+use crate::stage::sizes;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
 use crate::trace::Stage;
 use crate::view::View;
@@ -27,21 +28,26 @@ pub(crate) fn send_to(view: &View, work: &mut Work, mbuf: Mbuf, hop: NextHop) {
     match hop {
         NextHop::Neighbour(neighbour) => to_neighbour(view, work, mbuf, neighbour),
         NextHop::Unresolved(port, next_hop) => view.to_resolve(port, next_hop, mbuf),
-        NextHop::Routed => by_route(view, work, mbuf),
+        NextHop::Routed => by_route(view, work, mbuf, None),
+        NextHop::Split(mtu) => by_route(view, work, mbuf, Some(mtu)),
     }
 }
 
-/// Sends a packet wherever the routes lead.
+/// Sends a packet wherever the routes lead, whole or in fragments of at most so many octets.
 #[cold]
-fn by_route(view: &View, work: &mut Work, mbuf: Mbuf) {
+fn by_route(view: &View, work: &mut Work, mbuf: Mbuf, split: Option<u16>) {
     let Some((_, destination)) = Ip::addresses(mbuf.data()) else {
         return view.drop(mbuf, DropReason::IpHeader);
     };
     match next_hop::find(view, destination) {
-        Way::Out(NextHop::Neighbour(neighbour)) => to_neighbour(view, work, mbuf, neighbour),
-        Way::Out(NextHop::Unresolved(port, next_hop)) => view.to_resolve(port, next_hop, mbuf),
+        Way::Out(hop @ (NextHop::Neighbour(_) | NextHop::Unresolved(..))) => match (split, hop) {
+            (Some(mtu), _) => sizes::split(view, work, mbuf, mtu, hop),
+            (None, NextHop::Unresolved(port, next_hop)) => view.to_resolve(port, next_hop, mbuf),
+            (None, NextHop::Neighbour(neighbour)) => to_neighbour(view, work, mbuf, neighbour),
+            (None, NextHop::Routed | NextHop::Split(_)) => view.drop(mbuf, DropReason::NoRoute),
+        },
         // The box's own address is no care-of address.
-        Way::Out(NextHop::Routed) | Way::Local | Way::None => {
+        Way::Out(NextHop::Routed | NextHop::Split(_)) | Way::Local | Way::Unbound | Way::None => {
             view.drop(mbuf, DropReason::NoRoute);
         }
     }
@@ -57,7 +63,8 @@ fn to_neighbour(view: &View, work: &mut Work, mut mbuf: Mbuf, neighbour: Neighbo
         return view.drop(mbuf, DropReason::PortUnknown);
     };
     if mbuf.len() > usize::from(mtu) {
-        return view.drop(mbuf, DropReason::PortMtu);
+        let hop = NextHop::Neighbour(neighbour);
+        return sizes::too_large_for_port(view, work, mbuf, mtu, hop);
     }
     let ethertype = match mbuf.data().first().map(|first| first >> 4) {
         Some(4) => ethertype::IPV4,

@@ -7,6 +7,8 @@ use hearth_dpdk::{BURST, HASH_BULK};
 use crate::drop_reason::DropReason;
 use crate::layout::{Address6, Ip, be32, decrement_hop_limit, is_global4, is_link_scope};
 use crate::sa::slot::BindingIndex;
+use crate::stage::icmp::Problem;
+use crate::stage::refuse::{refuse, refuse_on_link};
 use crate::stage::{egress, host};
 use crate::table::next_hop::{self, NextHop, Way};
 use crate::view::View;
@@ -145,10 +147,17 @@ fn by_route(view: &View, work: &mut Work, packet: Routed) {
         return view.drop(packet.mbuf, DropReason::IpHeader);
     };
     match next_hop::find(view, destination) {
-        Way::None => view.drop(packet.mbuf, DropReason::NoRoute),
+        Way::None => {
+            refuse(view, work, packet.mbuf, DropReason::NoRoute, Problem::NoRoute);
+        }
+        // RFC 6275 s.10.3.1: nobody is there, and nobody else answers for it.
+        Way::Unbound => {
+            let reason = DropReason::HomeAddressUnbound;
+            refuse(view, work, packet.mbuf, reason, Problem::AddressUnreachable);
+        }
         Way::Local => host::to_host(view, work, packet),
         Way::Out(_) if is_link_scope(source) || is_link_scope(destination) => {
-            view.drop(packet.mbuf, DropReason::LinkLocalForward);
+            beyond_scope(view, work, packet);
         }
         Way::Out(hop) => {
             if let (NextHop::Neighbour(neighbour), Some((_, to))) = (hop, ends(packet.mbuf.data()))
@@ -161,11 +170,23 @@ fn by_route(view: &View, work: &mut Work, packet: Routed) {
 }
 
 /// Sends a packet on its way: one hop less, out by a port.
+/// A packet that must not leave its link (RFC 4291 s.2.5.6).
+#[cold]
+fn beyond_scope(view: &View, work: &mut Work, packet: Routed) {
+    let reason = DropReason::LinkLocalForward;
+    match packet.via {
+        Via::Wire(port) if destination6(packet.mbuf.data()).is_some() => {
+            refuse_on_link(view, work, port, packet.mbuf, reason, Problem::BeyondScope);
+        }
+        _ => view.drop(packet.mbuf, reason),
+    }
+}
+
 #[inline]
 fn send_on(view: &View, work: &mut Work, packet: Routed, hop: NextHop) {
     let Routed { mut mbuf, via } = packet;
     if via != Via::Host && !decrement_hop_limit(mbuf.data_mut()) {
-        return view.drop(mbuf, DropReason::HopLimit);
+        return refuse(view, work, mbuf, DropReason::HopLimit, Problem::HopLimit);
     }
     view.counters.forwarded.add(mbuf.len());
     egress::send_to(view, work, mbuf, hop);

@@ -2,12 +2,16 @@
 //!
 //! Read first: RFC 6275 s.10.4.1.
 
+use core::net::Ipv6Addr;
+
 use hearth_dpdk::Mbuf;
 
 use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
+use crate::stage::icmp::Problem;
 use crate::stage::neighbour::{ANSWER_ROOM, Query};
+use crate::stage::refuse::refuse_on_link;
 use crate::table::fib::Target;
 use crate::view::View;
 use crate::work::{Routed, Via, Work};
@@ -32,8 +36,8 @@ pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
     // Out of a tunnel: to the port behind which the sender's home link is, so that the kernel's
     // reverse path check sees the packet where it would send the answer.
     let port = match view.target(ip.source) {
-        Target::Port { port, .. } => port,
-        Target::Local | Target::None => PortId(0),
+        Target::Port { port, .. } | Target::Unbound { under: Some(port) } => port,
+        Target::Local | Target::Unbound { under: None } | Target::None => PortId(0),
     };
     let Some(mac) = work.tx.get(usize::from(port.0)).map(|tx| tx.mac) else {
         return view.drop(mbuf, DropReason::PortUnknown);
@@ -43,6 +47,33 @@ pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
     };
     write_ethernet(header, mac, TUNNEL_MAC, ip.ethertype());
     view.to_host(port, mbuf);
+}
+
+/// A frame for a unicast link-local address: the kernel's, unless it is that of a mobile node
+/// whose home link this is.
+///
+/// RFC 6275 s.10.4.2: packets to its link-local address "MUST NOT be tunneled [...] Instead, these
+/// packets MUST be discarded and the home agent SHOULD return an ICMP Destination Unreachable,
+/// Code 3".
+#[cold]
+pub(crate) fn to_link_local(
+    view: &View,
+    work: &mut Work,
+    port: PortId,
+    to: Ipv6Addr,
+    mut mbuf: Mbuf,
+) {
+    let interface_id = to.to_bits() & u128::from(u64::MAX);
+    let is_mobile = |prefix: &Ipv6Addr| {
+        let home = Ipv6Addr::from_bits(prefix.to_bits() | interface_id);
+        view.bound(home.into()).is_some()
+    };
+    let own = matches!(view.target(to.into()), Target::Local);
+    if own || !view.tables.home_links.iter().any(is_mobile) || mbuf.adj(ETHERNET_LEN).is_none() {
+        return view.to_host(port, mbuf);
+    }
+    let reason = DropReason::HomeLinkLocal;
+    refuse_on_link(view, work, port, mbuf, reason, Problem::AddressUnreachable);
 }
 
 /// Writes an Ethernet header into 14 octets.

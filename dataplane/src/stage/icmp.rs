@@ -19,8 +19,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::config::Service;
 use crate::layout::{
-    IPV4_LEN, IPV6_LEN, Ip, UpperLayer, behind_extensions, is_bad_source, len32, proto,
-    upper_layer_v6,
+    IPV4_LEN, IPV6_LEN, UpperLayer, behind_extensions, is_bad_source, len32, proto, upper_layer_v6,
 };
 
 /// Octets of an ICMP header with the word behind it.
@@ -119,18 +118,17 @@ impl Answer {
     ///
     /// # Errors
     /// The packet, cut, where there is no room in front of it.
-    pub(crate) fn enclose(&self, mut mbuf: Mbuf) -> Result<(Mbuf, Ip), Mbuf> {
+    pub(crate) fn enclose(&self, mut mbuf: Mbuf) -> Result<Mbuf, Mbuf> {
         let cut = mbuf.data().len().checked_sub(self.quoted).and_then(|behind| mbuf.trim(behind));
         let mut octets = [0; ROOM];
         let headers = cut.and_then(|()| self.headers(mbuf.data(), &mut octets));
         let Some(headers) = headers else { return Err(mbuf) };
         match mbuf.prepend(headers.len()) {
-            Some(front) => front.copy_from_slice(headers),
-            None => return Err(mbuf),
-        }
-        match Ip::parse(mbuf.data()) {
-            Ok(ip) => Ok((mbuf, ip)),
-            Err(_) => Err(mbuf),
+            Some(front) => {
+                front.copy_from_slice(headers);
+                Ok(mbuf)
+            }
+            None => Err(mbuf),
         }
     }
 
@@ -247,6 +245,7 @@ pub(crate) fn checksum_ok_v4(message: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Ip;
     use proptest::prelude::*;
 
     const SERVICE: Service = Service {

@@ -14,19 +14,18 @@ pub(crate) mod egress;
 pub(crate) mod express;
 pub(crate) mod forward;
 pub(crate) mod host;
-#[allow(dead_code)]
 pub(crate) mod icmp;
-#[allow(dead_code)]
 pub(crate) mod icmp_outer;
 pub(crate) mod inner;
-#[allow(dead_code)]
 pub(crate) mod limiter;
-#[allow(dead_code)]
 pub(crate) mod mss;
 pub(crate) mod neighbour;
-#[allow(dead_code)]
+pub(crate) mod pieces;
 pub(crate) mod quote;
 pub(crate) mod receive;
+pub(crate) mod refuse;
+pub(crate) mod relay;
 pub(crate) mod settle;
+pub(crate) mod sizes;
 pub(crate) mod tunnel_in;
 pub(crate) mod tunnel_out;

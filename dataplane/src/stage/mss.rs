@@ -3,9 +3,13 @@
 //!
 //! Read first: RFC 9293 s.3.2, 3.7.1; RFC 6691 s.2; RFC 1624 s.3.
 
+use hearth_wire::Scope;
 use hearth_wire::ip::updated;
 
 use crate::layout::{IPV4_LEN, IPV6_LEN, Ip, proto, upper_layer};
+use crate::sa::slot::BindingIndex;
+use crate::table::binding::BindingEntry;
+use crate::view::View;
 
 /// Octets of a TCP header without options, which the MSS does not count (RFC 6691 s.2).
 const TCP_LEN: usize = 20;
@@ -15,9 +19,29 @@ const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 
+/// The same for a packet of an SA with this binding.
+#[cold]
+pub(crate) fn clamp_under(view: &View, packet: &mut [u8], binding: Option<BindingIndex>) {
+    if let Some(binding) = binding.and_then(|index| view.tables.bindings.entry(index)) {
+        clamp_packet(view, packet, binding);
+    }
+}
+
+/// Lowers the MSS of a packet that goes through a tunnel, either way, to what the tunnel carries
+/// towards the mobile node.
+#[cold]
+pub(crate) fn clamp_packet(view: &View, packet: &mut [u8], binding: &BindingEntry) {
+    let protected = binding.facts.scope == Scope::SignallingAndData;
+    if let Ok(ip) = Ip::parse(packet)
+        && clamp(&ip, packet, binding.path.tunnel_mtu(protected))
+    {
+        view.counters.sizes.mss_clamped.add(1);
+    }
+}
+
 /// Lowers the MSS option of a packet with SYN to what a tunnel of this MTU carries; returns
 /// whether it had to.
-pub(crate) fn clamp(ip: &Ip, packet: &mut [u8], tunnel_mtu: u16) -> bool {
+fn clamp(ip: &Ip, packet: &mut [u8], tunnel_mtu: u16) -> bool {
     let Some(place) = option(ip, packet) else { return false };
     let headers = if ip.destination.is_ipv6() { IPV6_LEN } else { IPV4_LEN } + TCP_LEN;
     let most = tunnel_mtu.saturating_sub(u16::try_from(headers).unwrap_or(u16::MAX));

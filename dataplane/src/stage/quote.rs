@@ -10,16 +10,27 @@
 
 use hearth_dpdk::{Aes128DecryptKey, Cipher, Mbuf, MultiBuffer, Op, Tag};
 use hearth_wire::frame::FrameHeader;
-use hearth_wire::suite::Suite;
 use zeroize::Zeroize;
 
 use crate::config::BuildError;
+use crate::crypto::gcm;
 use crate::layout::{IPV6_LEN, UDP_LEN, len32};
-use crate::sa::keys::KeySchedule;
+use crate::sa::keys::{KeySchedule, Material, PerSuite};
 
 /// Octets that are decrypted under 3DES, whose lone packets cost more than all of an error
 /// otherwise: an IPv6 header, a transport header, some of what follows.
 const MOST_TRIPLE_DES: usize = IPV6_LEN + 2 * UDP_LEN;
+
+/// Octets of the IV, and the salt of a nonce that does not stand in the packet as a whole.
+struct IvParts;
+
+impl PerSuite<'static> for IvParts {
+    type Output = (usize, Option<&'static [u8; 4]>);
+
+    fn run(self, material: Material<'static>) -> Self::Output {
+        (material.iv_len(), material.nonce.map(|(salt, _)| salt))
+    }
+}
 
 /// Decrypts quotations.
 pub(crate) struct Opener {
@@ -43,19 +54,14 @@ impl Opener {
     /// The packet, where there is nothing to decrypt, or the library fails.
     pub(crate) fn open(
         &mut self,
-        mbuf: Mbuf,
-        suite: Suite,
+        mut mbuf: Mbuf,
         keys: &'static KeySchedule,
         (offset, there): (usize, usize),
     ) -> Result<(Mbuf, (usize, usize)), Option<Mbuf>> {
-        let header = FrameHeader::LEN + suite.iv_len();
+        let (iv_len, salt) = keys.with(IvParts);
+        let header = FrameHeader::LEN + iv_len;
         let inner = offset + header;
         let Some(len) = there.checked_sub(header) else { return Err(Some(mbuf)) };
-        let most = if matches!(keys.cipher(), Cipher::TripleDesEncrypt(_)) {
-            len.min(MOST_TRIPLE_DES)
-        } else {
-            len
-        };
         let cipher = match keys.cipher() {
             Cipher::Null => return Ok((mbuf, (inner, len))),
             Cipher::Aes128Encrypt(key) => {
@@ -66,11 +72,16 @@ impl Opener {
                 Cipher::Aes128Decrypt(unsafe { &*reversed })
             }
             Cipher::TripleDesEncrypt(key) => Cipher::TripleDesDecrypt(key),
+            Cipher::Aes128GcmEncrypt(key) => Cipher::Aes128GcmDecrypt(key),
             // Only keys of packets that are sent are ever asked for.
             _ => return Err(Some(mbuf)),
         };
+        let most = match cipher {
+            Cipher::TripleDesDecrypt(_) => len.min(MOST_TRIPLE_DES),
+            _ => len,
+        };
         let whole = most / cipher.block().max(1) * cipher.block();
-        let op = Op {
+        let mut op = Op {
             cipher,
             auth: keys.auth(),
             iv_offset: len32(offset + FrameHeader::LEN),
@@ -80,6 +91,11 @@ impl Opener {
             auth_len: len32(FrameHeader::LEN),
             tag: Tag::Meta(0),
         };
+        if let Some(salt) = salt {
+            let iv = mbuf.data().get(offset + FrameHeader::LEN..).and_then(<[u8]>::first_chunk);
+            let Some(&iv) = iv else { return Err(Some(mbuf)) };
+            op = gcm::operation(op, &mut mbuf, *salt, iv);
+        }
         let opened = self.run(mbuf, &op);
         self.reversed.zeroize();
         Ok((opened?, (inner, whole)))

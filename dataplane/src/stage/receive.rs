@@ -9,7 +9,7 @@ use crate::note::Note;
 use crate::sa::keys::Direction;
 use crate::stage::classify::{Class, Content, Envelope, Receiver, classify};
 use crate::stage::express::{Express, Matcher};
-use crate::stage::{host, tunnel_out};
+use crate::stage::{host, pieces, relay, tunnel_out};
 use crate::table::next_hop;
 use crate::view::View;
 use crate::work::{Outgoing, Routed, Via, Work};
@@ -52,9 +52,9 @@ pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut 
 
 /// Sorts a frame that is none of the common shapes.
 #[inline(never)]
-fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut mbuf: Mbuf) {
+pub(crate) fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut mbuf: Mbuf) {
     if !mbuf.is_contiguous() {
-        return view.drop(mbuf, DropReason::MultiSegment);
+        return pieces::several_buffers(view, work, port, mbuf);
     }
     let receiver = Receiver {
         mac,
@@ -70,6 +70,9 @@ fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut mbuf: Mbuf
             view.drop(mbuf, DropReason::PtypeUnregistered);
         }
         Class::Host => view.to_host(port, mbuf),
+        Class::LinkLocal(to) => host::to_link_local(view, work, port, to, mbuf),
+        Class::Fragment { v6 } => pieces::outer_fragment(view, work, port, v6, mbuf),
+        Class::OuterError(error) => relay::relay(view, work, mbuf, &error),
         Class::NeighbourQuery => host::query_from_wire(view, work, port, mbuf),
         Class::Routed(ip) => {
             if mbuf.keep(ETHERNET_LEN, ip.total_len.into()).is_none() {

@@ -17,9 +17,9 @@ use crate::outer::seal;
 use crate::sa::replay::Replay;
 use crate::sa::slot::SaSlot;
 use crate::stage::classify::{Content, Envelope};
-use crate::stage::inner;
+use crate::stage::{inner, mss};
 use crate::table::binding::BindingEntry;
-use crate::table::next_hop::{NeighbourIndex, NextHop};
+use crate::table::next_hop::OuterHop;
 use crate::trace::Stage;
 use crate::view::View;
 use crate::work::{Lanes, Outgoing, Routed, Via, Work};
@@ -77,10 +77,9 @@ fn finish(
 /// The UDP checksum covers the ciphertext, so it comes last.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as for `finish`")]
-fn outbound(lanes: &mut Lanes, mut mbuf: Mbuf, hop: Option<NeighbourIndex>) {
+fn outbound(lanes: &mut Lanes, mut mbuf: Mbuf, hop: OuterHop) {
     seal(mbuf.data_mut());
-    let hop = hop.map_or(NextHop::Routed, NextHop::Neighbour);
-    lanes.outgoing.push(Outgoing { mbuf, hop });
+    lanes.outgoing.push(Outgoing { mbuf, hop: hop.into() });
 }
 
 /// A packet whose tag has been computed and whose payload is decrypted.
@@ -103,6 +102,9 @@ fn inbound(
     }
     match data(view, &mut mbuf, envelope.ecn, &opened) {
         Ok(len) => {
+            if view.tables.mss_clamp {
+                mss::clamp_under(view, mbuf.data_mut(), opened.slot.binding());
+            }
             if opened.slot.scope() == Scope::Signalling {
                 view.counters.uplink_protected_under_scope_0.add(1);
             }

@@ -15,7 +15,7 @@ use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
 use crate::stage::classify::{Content, Envelope, PayloadLayout};
-use crate::stage::inner;
+use crate::stage::{inner, mss};
 use crate::trace::Stage;
 use crate::view::View;
 use crate::work::{Routed, Via, Work};
@@ -59,6 +59,9 @@ fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, 
     inner::admit(&ip, packet, binding, &view.tables.service)?;
     mbuf.keep(start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
     inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn)?;
+    if view.tables.mss_clamp {
+        mss::clamp_packet(view, mbuf.data_mut(), binding);
+    }
     Ok(ip)
 }
 

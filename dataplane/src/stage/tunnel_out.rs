@@ -20,8 +20,12 @@ use crate::outer::{OuterFields, OuterHeaders, seal};
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
+use crate::stage::icmp::Problem;
+use crate::stage::mss;
+use crate::stage::refuse::refuse;
+use crate::stage::sizes::{self, Fit};
 use crate::table::binding::BindingEntry;
-use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
+use crate::table::next_hop::{self, NeighbourIndex, NextHop, OuterHop, Way};
 use crate::trace::Stage;
 use crate::view::View;
 use crate::work::{Downlink, Outgoing, Routed, Via, Work};
@@ -66,15 +70,29 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
     let len = mbuf.len();
     // RFC 2473 s.3.1: it is forwarded first, then enters the tunnel.
     if !from_host && !decrement_hop_limit(mbuf.data_mut()) {
-        return view.drop(mbuf, DropReason::HopLimit);
+        return refuse(view, work, mbuf, DropReason::HopLimit, Problem::HopLimit);
     }
-    if len > usize::from(binding.tunnel_mtu(protected)) {
-        return view.drop(mbuf, DropReason::TunnelMtu);
+    let mut split = None;
+    if len > usize::from(binding.path.tunnel_mtu(protected)) {
+        match sizes::fit(mbuf.data(), binding, protected, work.now) {
+            Fit::Whole => {}
+            Fit::Split(mtu) => split = Some(OuterHop::Split(mtu)),
+            Fit::Refused(most) => {
+                let problem = Problem::TooBig(most);
+                return refuse(view, work, mbuf, DropReason::TunnelMtu, problem);
+            }
+        }
+    }
+    if view.tables.mss_clamp {
+        mss::clamp_packet(view, mbuf.data_mut(), binding);
     }
     if view.watch.is_on() {
         view.watch.decrypted(capture::Way::Out, &mbuf, Some(binding.spi));
     }
-    let hop = outer_hop(view, work, index, binding);
+    let hop = match split {
+        None => outer_hop(view, work, index, binding).into(),
+        Some(hop) => hop,
+    };
     let Some((next_header, traffic_class)) = version_and_class(mbuf.data()) else {
         return view.drop(mbuf, DropReason::IpHeader);
     };
@@ -117,7 +135,7 @@ fn find_outer_hop(
             Some(neighbour)
         }
         // To be found out, and counted, when the packet leaves.
-        Way::Out(_) | Way::Local | Way::None => None,
+        Way::Out(_) | Way::Local | Way::Unbound | Way::None => None,
     }
 }
 
@@ -136,7 +154,7 @@ fn plain(
     view: &View,
     work: &mut Work,
     mut mbuf: Mbuf,
-    (traffic_class, hop): (u8, Option<NeighbourIndex>),
+    (traffic_class, hop): (u8, OuterHop),
     binding: &BindingEntry,
 ) {
     let outer = &binding.outer;
@@ -157,8 +175,7 @@ fn plain(
     seal(mbuf.data_mut());
     view.counters.downlink.add(len);
     view.counters.downlink_plain.add(len);
-    let hop = hop.map_or(NextHop::Routed, NextHop::Neighbour);
-    work.lanes.outgoing.push(Outgoing { mbuf, hop });
+    work.lanes.outgoing.push(Outgoing { mbuf, hop: hop.into() });
 }
 
 /// Control's PType 8 packet: the mbuf holds IPv6 extension headers and a Mobility Header.
@@ -177,8 +194,12 @@ pub(crate) fn signalling(
         return view.drop(mbuf, DropReason::OutboundSaGone);
     };
     // Signalling is network control traffic: CS6 (RFC 4594 s.3.1).
-    let content =
-        Content { ptype: PType::MobilityHeader, next_header, traffic_class: 0xc0, hop: None };
+    let content = Content {
+        ptype: PType::MobilityHeader,
+        next_header,
+        traffic_class: 0xc0,
+        hop: OuterHop::Routed,
+    };
     match protect(work, mbuf, sa, &outer, content) {
         Ok(()) => view.counters.signalling_out.add(1),
         Err((mbuf, reason)) => view.drop(mbuf, reason),
@@ -192,7 +213,7 @@ struct Content {
     /// DSCP and ECN of the outer header.
     traffic_class: u8,
     /// Towards the care-of address.
-    hop: Option<NeighbourIndex>,
+    hop: OuterHop,
 }
 
 /// Puts trailer and headers around the mbuf's content and submits it.

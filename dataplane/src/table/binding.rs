@@ -11,17 +11,17 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hearth_wire::Spi;
-use hearth_wire::frame::{FrameHeader, max_payload};
 
 use crate::config::Binding;
 use crate::layout::Address6;
 use crate::outer::OuterHeaders;
 use crate::sa::slot::{BindingIndex, SaFacts};
 use crate::table::next_hop::NeighbourIndex;
+use crate::table::path_mtu::PathMtu;
 use crate::table::reserve::{Reserve, Zeroed};
 
 /// One binding as workers see it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct BindingEntry {
     home6: Ipv6Addr,
     /// The same, to compare with.
@@ -30,9 +30,8 @@ pub(crate) struct BindingEntry {
     /// The SA that data is sent under, and what it is.
     pub(crate) spi: Spi,
     pub(crate) facts: SaFacts,
-    /// Largest inner packet as PType 1 and as PType 0.
-    protected_mtu: u16,
-    plain_mtu: u16,
+    /// What the tunnel carries.
+    pub(crate) path: PathMtu,
     /// Care-of address and port.
     pub(crate) remote: SocketAddr,
     pub(crate) outer: OuterHeaders,
@@ -43,16 +42,13 @@ impl BindingEntry {
     /// addresses make no tunnel.
     pub(crate) fn new(binding: &Binding, facts: SaFacts, path_mtu: u16) -> Option<Self> {
         let outer = OuterHeaders::new(binding.local, binding.remote)?;
-        let frame = usize::from(path_mtu).saturating_sub(outer.len());
-        let narrow = |octets: usize| u16::try_from(octets).unwrap_or(u16::MAX);
         Some(Self {
             home6: binding.home_address,
             home_words: binding.home_address.into(),
             home4: binding.ipv4_home_address,
             spi: binding.spi,
             facts,
-            protected_mtu: narrow(max_payload(facts.suite, frame)),
-            plain_mtu: narrow(frame.saturating_sub(FrameHeader::LEN)),
+            path: PathMtu::new(facts.suite, path_mtu, outer.len(), outer.is_ipv6()),
             remote: SocketAddr::new(binding.remote.ip().to_canonical(), binding.remote.port()),
             outer,
         })
@@ -78,9 +74,11 @@ impl BindingEntry {
         }
     }
 
-    /// The largest inner packet.
-    pub(crate) const fn tunnel_mtu(&self, protected: bool) -> u16 {
-        if protected { self.protected_mtu } else { self.plain_mtu }
+    /// Takes over what an ICMP error told of the path to the same care-of address.
+    pub(crate) fn remember(&self, before: &Self) {
+        if self.remote.ip() == before.remote.ip() {
+            self.path.inherit(&before.path);
+        }
     }
 }
 
@@ -192,11 +190,11 @@ mod tests {
     fn tunnel_mtu_follows_from_suite_and_outer_family() {
         let over6 = BindingEntry::new(&binding("[2001:db8:1::2]:4000"), FACTS, 1500).unwrap();
         // 1500 - 40 - 8 = 1452 = 8 + 16 + 88 * 16 + 8 left + 12; 2 octets of the last block go.
-        assert_eq!(over6.tunnel_mtu(true), 88 * 16 - 2);
-        assert_eq!(over6.tunnel_mtu(false), 1452 - 8);
+        assert_eq!(over6.path.tunnel_mtu(true), 88 * 16 - 2);
+        assert_eq!(over6.path.tunnel_mtu(false), 1452 - 8);
         let over4 = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500).unwrap();
-        assert_eq!(over4.tunnel_mtu(true), 89 * 16 - 2);
-        assert_eq!(over4.tunnel_mtu(false), 1472 - 8);
+        assert_eq!(over4.path.tunnel_mtu(true), 89 * 16 - 2);
+        assert_eq!(over4.path.tunnel_mtu(false), 1472 - 8);
     }
 
     #[test]

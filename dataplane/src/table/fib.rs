@@ -14,6 +14,9 @@ pub(crate) enum Target {
     None,
     /// The box itself.
     Local,
+    /// In a home prefix that is on no link, so that only a binding leads there. Without it the
+    /// packet would leave by this port, if by any.
+    Unbound { under: Option<PortId> },
     /// Out of this port, by a gateway or on the link.
     Port { port: PortId, gateway: Option<IpAddr> },
 }
@@ -32,9 +35,10 @@ impl Routes {
         eal: &Eal,
         name: &str,
         routes: &[Route],
-        local: &[IpAddr],
+        (local, home_prefixes): (&[IpAddr], &[(IpAddr, u8)]),
     ) -> Result<Self, TableError> {
-        let count = u32::try_from(routes.len() + local.len()).map_err(|_| TableError::Full)?;
+        let count = routes.len() + local.len() + home_prefixes.len();
+        let count = u32::try_from(count).map_err(|_| TableError::Full)?;
         // An IPv6 host route takes 13 groups at most; two octets per next hop leave 15 bits.
         let parameters = |groups_per_route: u32| FibParameters {
             max_routes: count + 1,
@@ -49,6 +53,11 @@ impl Routes {
             targets: vec![Target::None],
         };
         let mut numbers = HashMap::new();
+        // First, so that a route of the same prefix takes its place: a home link of its own.
+        for &(address, len) in home_prefixes {
+            let target = Target::Unbound { under: covering(routes, address, len) };
+            built.insert(&mut numbers, address, len, target)?;
+        }
         for route in routes {
             let (address, len) = route.prefix;
             let target = Target::Port { port: route.port, gateway: route.gateway };
@@ -103,4 +112,19 @@ impl Routes {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         self.targets.get(index).copied().unwrap_or(Target::None)
     }
+}
+
+/// The port of the longest route that covers a prefix.
+fn covering(routes: &[Route], address: IpAddr, len: u8) -> Option<PortId> {
+    let covers = |route: &&Route| {
+        let (network, network_len) = route.prefix;
+        let (differs, width) = match (network, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits() ^ b.to_bits()), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits(), 128),
+            _ => return false,
+        };
+        network_len <= len
+            && differs.checked_shr(width - u32::from(network_len).min(width)).unwrap_or(0) == 0
+    };
+    routes.iter().filter(covers).max_by_key(|route| route.prefix.1).map(|route| route.port)
 }

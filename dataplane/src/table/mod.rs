@@ -5,7 +5,6 @@ pub(crate) mod fib;
 pub(crate) mod grace;
 pub(crate) mod neighbour;
 pub(crate) mod next_hop;
-#[allow(dead_code)]
 pub(crate) mod path_mtu;
 pub(crate) mod reserve;
 pub(crate) mod shared;

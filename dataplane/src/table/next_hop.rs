@@ -27,6 +27,37 @@ pub(crate) enum NextHop {
     Unresolved(PortId, IpAddr),
     /// Wherever the routes lead; not known yet.
     Routed,
+    /// Wherever the routes lead, in fragments of at most so many octets.
+    Split(u16),
+}
+
+/// Where an outer packet goes: a [`NextHop`] that takes no more room than it must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OuterHop {
+    /// To this neighbour.
+    Neighbour(NeighbourIndex),
+    /// Wherever the routes lead.
+    Routed,
+    /// Wherever the routes lead, in fragments of at most so many octets.
+    Split(u16),
+}
+
+impl From<Option<NeighbourIndex>> for OuterHop {
+    #[inline]
+    fn from(neighbour: Option<NeighbourIndex>) -> Self {
+        neighbour.map_or(Self::Routed, Self::Neighbour)
+    }
+}
+
+impl From<OuterHop> for NextHop {
+    #[inline]
+    fn from(hop: OuterHop) -> Self {
+        match hop {
+            OuterHop::Neighbour(neighbour) => Self::Neighbour(neighbour),
+            OuterHop::Routed => Self::Routed,
+            OuterHop::Split(mtu) => Self::Split(mtu),
+        }
+    }
 }
 
 /// Where a destination lies.
@@ -36,6 +67,8 @@ pub(crate) enum Way {
     None,
     /// In the box itself.
     Local,
+    /// Nowhere: a virtual home address that nobody has bound.
+    Unbound,
     /// Beyond a neighbour.
     Out(NextHop),
 }
@@ -45,6 +78,7 @@ pub(crate) fn find(view: &View, destination: IpAddr) -> Way {
     match view.target(destination) {
         Target::None => Way::None,
         Target::Local => Way::Local,
+        Target::Unbound { .. } => Way::Unbound,
         Target::Port { port, gateway } => {
             Way::Out(neighbour(view, port, gateway.unwrap_or(destination)))
         }

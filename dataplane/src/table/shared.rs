@@ -1,5 +1,6 @@
 //! The tables together, as every worker and control hold them.
 
+use core::net::{IpAddr, Ipv6Addr};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -21,6 +22,9 @@ pub(crate) struct Tables {
     pub(crate) macs: MacTable,
     pub(crate) service: Service,
     pub(crate) path_mtu: u16,
+    pub(crate) mss_clamp: bool,
+    /// Home prefixes of 64 bits, in which a link-local address has its sister.
+    pub(crate) home_links: Box<[Ipv6Addr]>,
     pub(crate) workers: u32,
     /// Null before the first routes. control: swaps, workers: ro
     routes: AtomicPtr<Routes>,
@@ -41,6 +45,8 @@ impl Tables {
                 .ok_or(BuildError::Memory("neighbours"))?,
             service: config.service,
             path_mtu: config.path_mtu,
+            mss_clamp: config.mss_clamp,
+            home_links: config.home_prefixes.iter().filter_map(home_link).collect(),
             workers: u32::try_from(config.workers).unwrap_or(1).max(1),
             routes: AtomicPtr::new(ptr::null_mut()),
             hop_generation: AtomicU32::new(1),
@@ -90,6 +96,13 @@ impl Tables {
         let old = self.routes.swap(Box::into_raw(Box::new(routes)), Ordering::AcqRel);
         self.next_hops_changed();
         (!old.is_null()).then_some(RetiredRoutes(old))
+    }
+}
+
+const fn home_link(prefix: &(IpAddr, u8)) -> Option<Ipv6Addr> {
+    match prefix {
+        (IpAddr::V6(address), 64) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        _ => None,
     }
 }
 

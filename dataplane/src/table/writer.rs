@@ -50,6 +50,7 @@ pub struct TableWriter {
     ports: u16,
     routes: Vec<Route>,
     local: Vec<IpAddr>,
+    home_prefixes: Vec<(IpAddr, u8)>,
     /// SA slots whose keys a worker may still use.
     draining: HashSet<u32>,
     /// Retired since the last reclaim.
@@ -104,6 +105,7 @@ impl TableWriter {
             ports,
             routes: Vec::new(),
             local: Vec::new(),
+            home_prefixes: config.home_prefixes.clone(),
             draining: HashSet::new(),
             fresh: Vec::new(),
             waiting: VecDeque::new(),
@@ -179,6 +181,9 @@ impl TableWriter {
             return Err(TableError::Full);
         }
         let index = BindingIndex(self.free_bindings.take().ok_or(TableError::Full)?);
+        if let Some(before) = self.bound.get(&home) {
+            self.tables.bindings.entry(before.index).inspect(|before| entry.remember(before));
+        }
         // SAFETY: the cell comes from the free list, and this is the only writer.
         unsafe { self.tables.bindings.fill(index, entry) };
         self.point_home_addresses(home, ipv4, index).inspect_err(|_| {
@@ -299,7 +304,7 @@ impl TableWriter {
         }
         self.generation += 1;
         let name = format!("{}_r{}", self.name, self.generation);
-        Routes::build(&self.eal, &name, routes, local)
+        Routes::build(&self.eal, &name, routes, (local, &self.home_prefixes))
     }
 
     fn publish(&mut self, routes: Routes) {

@@ -21,10 +21,8 @@ use hearth_wire::{Scope, Suite};
 use crate::rig::{ACCESS, MobileNode, Rig};
 
 /// The devices, and the suites that they do not offer.
-const DEVICES: [(&str, &[Suite]); 2] = [
-    ("crypto_aesni_mb", &[]),
-    ("crypto_openssl", &[Suite::NullSha256, Suite::Aes128CbcSha256]),
-];
+const DEVICES: [(&str, &[Suite]); 2] =
+    [("crypto_aesni_mb", &[]), ("crypto_openssl", &[Suite::NullSha256, Suite::Aes128CbcSha256])];
 
 /// A rig with this device.
 fn with_device(device: &str, change: impl FnOnce(&mut Config)) -> Rig {

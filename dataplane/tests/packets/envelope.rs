@@ -319,13 +319,10 @@ fn outer_headers() {
         (with(&good6, &[(44, 0xff)], false), D::UdpLength),
         (with(&good6, &[(44, 0), (45, 7)], false), D::UdpLength),
         (with(&good6, &[(6, 60), (40, 17), (41, 0), (50, 0x1e), (51, 0xc0)], false), behind),
-        (with(&good6, &[(6, 44), (40, 17)], false), D::OuterFragment),
         (with(&good4, &[(8, 63)], false), D::Ipv4Checksum),
         (with(&good4, &[(0, 0x44)], true), D::IpHeader),
         (with(&good4, &[(3, 19), (2, 0)], true), D::IpHeader),
         (with(&good4, &[(2, 0xff)], true), D::IpLengthBeyondData),
-        (with(&good4, &[(6, 0x20)], true), D::OuterFragment),
-        (with(&good4, &[(7, 0x10)], true), D::OuterFragment),
         (with(&good4, &[(12, 127)], true), D::IpSource),
         (with(&good4, &[(12, 224)], true), D::IpSource),
     ] {

@@ -17,7 +17,9 @@ use hearth_dataplane::{
     Binding, Config, ControlPort, Counters, Dataplane, DropReason, FromWorker, HeldPacket, PortId,
     PortSetup, Route, SaParameters, Service, Snapshot, TableError, TableWriter, Worker,
 };
-use hearth_dpdk::{Burst, Eal, EalOptions, Mempool, Port, RingConsumer, RingProducer, spsc_ring};
+use hearth_dpdk::{
+    Burst, Eal, EalOptions, Mbuf, Mempool, Port, RingConsumer, RingProducer, spsc_ring,
+};
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
 
@@ -56,6 +58,11 @@ struct Wire {
     to_port: Vec<RingProducer>,
     from_port: Vec<RingConsumer>,
     _port: Port,
+}
+
+/// All octets of a packet, in however many buffers.
+fn octets(mbuf: &Mbuf) -> Vec<u8> {
+    mbuf.segment_data().flatten().copied().collect()
 }
 
 /// A packet on a wire.
@@ -102,6 +109,8 @@ pub struct Rig {
     counters: std::sync::Arc<Counters>,
     wires: Vec<Wire>,
     pool: Mempool,
+    /// Buffers that the next packet is spread over.
+    pub segments: usize,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -112,6 +121,11 @@ impl Rig {
 
     /// A rig whose configuration is changed first.
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::sized(1500, 2304, change)
+    }
+
+    /// With ports of this MTU, and so many octets of room in a buffer.
+    pub fn sized(mtu: u16, room: u16, change: impl FnOnce(&mut Config)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let alone = alone();
         let eal = eal();
@@ -125,10 +139,13 @@ impl Rig {
             // What is dropped is to be counted at once; `held` has tests of its own.
             signalling_hold_ms: 0,
             service: Service { ip6: Some(HA6), ip4: Some(HA4), port: SERVICE_PORT },
+            // Tests of ICMP errors ask for them; in all others what stops is silent.
+            icmp_errors_per_second: 0,
+            large_buffers: 15,
             ..Config::default()
         };
         change(&mut config);
-        let pool = Mempool::new(eal, &format!("rig{number}"), 2047, 0, 2304).unwrap();
+        let pool = Mempool::new(eal, &format!("rig{number}"), 2047, 0, room).unwrap();
         let queues = config.workers;
         let mut wires = Vec::new();
         let mut ports = Vec::new();
@@ -141,7 +158,7 @@ impl Rig {
             let name = format!("rig{number}_{port}");
             let (port, queues) = Port::from_rings(eal, &name, rx, tx, &pool).unwrap();
             let mac = port.mac().unwrap();
-            ports.push(PortSetup { mac, mtu: 1500, queues });
+            ports.push(PortSetup { mac, mtu, queues });
             wires.push(Wire { mac, to_port, from_port, _port: port });
         }
         let Dataplane { workers, tables, control, counters } =
@@ -154,6 +171,7 @@ impl Rig {
             counters,
             wires,
             pool,
+            segments: 1,
             _alone: alone,
         };
         rig.set_up_routes();
@@ -206,7 +224,12 @@ impl Rig {
 
     /// Puts a frame on a wire, to a queue of the port.
     pub fn inject(&mut self, port: PortId, queue: usize, frame: &[u8]) {
-        let mbuf = self.pool.alloc_with(frame).expect("an mbuf");
+        let segments = std::mem::replace(&mut self.segments, 1);
+        let mut parts = frame
+            .chunks(frame.len().div_ceil(segments).max(1))
+            .map(|part| self.pool.alloc_with(part).expect("an mbuf"));
+        let mut mbuf = parts.next().or_else(|| self.pool.alloc()).expect("an mbuf");
+        parts.for_each(|part| mbuf.append_chain(part).expect("one segment more"));
         self.wires[usize::from(port.0)].to_port[queue].push(mbuf).expect("room in the ring");
     }
 
@@ -229,7 +252,7 @@ impl Rig {
         let mut burst = Burst::<64>::new();
         for ring in &mut self.wires[usize::from(port.0)].from_port {
             while ring.receive(&mut burst) > 0 {
-                frames.extend(burst.drain().map(|mbuf| Frame(mbuf.data().to_vec())));
+                frames.extend(burst.drain().map(|mbuf| Frame(octets(&mbuf))));
             }
         }
         frames

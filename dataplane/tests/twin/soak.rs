@@ -3,6 +3,8 @@
 //!
 //! `HEARTH_SOAK_PACKETS` says how many packets, `HEARTH_SOAK_SEED` which.
 
+use std::time::{Duration, Instant};
+
 use hearth_dataplane::PortId;
 use hearth_wire::Spi;
 
@@ -133,6 +135,11 @@ fn take_all(stage: &mut Stage) {
         if taken == 0 {
             break;
         }
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while rig.in_use() > 0 && Instant::now() < deadline {
+        // Fragments that wait for others.
+        rig.turns();
     }
     assert_eq!(rig.in_use(), 0, "mbufs that nobody gave back; drops: {:?}", rig.drops());
     // What was learnt for the soak's sake only.

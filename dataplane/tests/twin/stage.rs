@@ -52,8 +52,8 @@ impl Stage {
                 device.map(|device| CryptoDeviceConfig { device: device.into(), max_sas: 64 });
             config.replay_window = width;
             config.path_mtu = path_mtu;
-            // No time passes in the model.
-            config.reassembly_timeout_ms = 60_000;
+            // Fragments that wait are to be gone soon.
+            config.reassembly_timeout_ms = 10;
             config.reassembly_packets = 1024;
             // Their rate is a matter of time, which the model has none of.
             config.icmp_errors_per_second = 0;

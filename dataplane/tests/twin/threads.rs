@@ -67,8 +67,13 @@ fn race(stage: &mut Stage, packets: u64) {
     }
     stop.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    let ended = ledger.received + ledger.for_control + stage.twins.rig.counters().dropped_total();
-    assert_eq!(ledger.sent, ended, "{ledger:?}, {:?}", stage.twins.rig.drops());
+    let counters = stage.twins.rig.counters();
+    let ended = ledger.received + ledger.for_control + counters.dropped_total();
+    // What was split and what was put together.
+    let sizes = counters.sizes;
+    let more = sizes.fragments - sizes.fragmented;
+    let less = sizes.reassembled_fragments - sizes.reassembled;
+    assert_eq!(ledger.sent + more, ended + less, "{ledger:?}, {:?}", stage.twins.rig.drops());
 }
 
 /// Whether there was room.

@@ -53,7 +53,7 @@ impl Traffic {
         self.salt = self.chance.within(0..1000);
         let len = self.chance.weighted(&[(3, 1), (3, 8), (3, 64), (1, 400)]).min(most);
         let len = self.chance.within(1..len + 1);
-        self.one_queue = !known::NOTHING_IS_REASSEMBLED && self.chance.once_in(3);
+        self.one_queue = !known::OVERLAPS_ARE_SEEN_LATE && self.chance.once_in(3);
         (0..len).map(|_| self.input()).collect()
     }
 

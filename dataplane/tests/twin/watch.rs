@@ -80,8 +80,12 @@ impl Twins {
             self.world.sas.iter().map(|(spi, sa)| (*spi, sa.next_outbound)).collect();
         let mut verdicts = Vec::new();
         for (place, input) in inputs.iter().enumerate() {
-            verdicts.push(self.model(input));
-            self.give(input);
+            let verdict = self.model(input);
+            // A fragment that would wait.
+            if verdict != Verdict::All(Vec::new()) {
+                self.give(input);
+            }
+            verdicts.push(verdict);
             if cuts.contains(&place) {
                 self.rig.workers.iter_mut().for_each(|worker| _ = (self.rig.turn)(worker));
             }
@@ -139,9 +143,9 @@ impl Twins {
     ) -> Vec<Out> {
         let mut outs = Vec::new();
         let mut drawn = Vec::new();
+        let services: Vec<IpAddr> = self.world.service.values().copied().collect();
         for port in (0..self.world.macs.len() as u16).map(PortId) {
             let frames = self.rig.received(port).into_iter().map(|frame| frame.0).collect();
-            let services: Vec<IpAddr> = self.world.service.values().copied().collect();
             for frame in fragment::join_sent(frames, &services, self.world.path_mtu) {
                 outs.push(self.recognise_frame(port, &frame, &mut drawn));
                 if let Some(Content::Envelope { ptype: 1 | 8, .. }) =
@@ -152,6 +156,7 @@ impl Twins {
             }
         }
         let mut hints = HashSet::new();
+        let mut held: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for event in self.rig.events() {
             let (way, octets) = match event {
                 Event::Host { port, frame } => (Way::Host { port }, trimmed(frame)),
@@ -159,9 +164,11 @@ impl Twins {
                     (Way::Signalling { spi, remote, local, next_header }, payload)
                 }
                 Event::Unresolved { port, next_hop, packet } => {
-                    let way = Way::Unresolved { port, next_hop };
-                    let content = self.recognise(packet.packet(), &mut drawn);
-                    outs.push(Out { way, content });
+                    // With an Ethernet header, as on a wire.
+                    let packet = packet.packet();
+                    let ethertype = if packet[0] >> 4 == 6 { [0x86, 0xdd] } else { [8, 0] };
+                    let frame = [&[0; 12][..], &ethertype, packet].concat();
+                    held.entry((port, next_hop)).or_default().push(frame);
                     continue;
                 }
                 Event::UnknownSpi(spi) => {
@@ -170,6 +177,12 @@ impl Twins {
                 }
             };
             outs.push(Out { way, content: Content::Octets(octets) });
+        }
+        for ((port, next_hop), frames) in held {
+            for frame in fragment::join_sent(frames, &services, self.world.path_mtu) {
+                let content = self.recognise(&frame[14..], &mut drawn);
+                outs.push(Out { way: Way::Unresolved { port, next_hop }, content });
+            }
         }
         if !hints.iter().all(|spi| self.world.missing.contains(spi)) {
             differences.note(format!("asked for {hints:?}, missing {:?}", self.world.missing));

@@ -7,7 +7,7 @@ use hearth_wire::Scope;
 
 use super::fragment;
 use super::ip::{self, Ip};
-use super::{Content, Out, Step, Verdict, Way, World, known, stopped};
+use super::{Content, Out, Step, Verdict, Way, World, stopped};
 use crate::codec;
 
 impl World {
@@ -31,7 +31,7 @@ impl World {
         // Where the neighbour is not known yet, the packet waits first.
         let waits = self.next_hop(ip.to).is_some_and(|next| next.2.is_none());
         let too_large = packet.len() > self.mtu && !waits;
-        let may_be_cut = fragment::is_allowed(&packet) && !known::NOTHING_IS_FRAGMENTED;
+        let may_be_cut = fragment::is_allowed(&packet);
         if too_large && !may_be_cut {
             wrong.push(D::PortMtu);
         }
@@ -66,8 +66,8 @@ impl World {
         };
         let outer = if binding.remote.is_ipv6() { 48 } else { 28 };
         // what must not be cut itself, and need not be made smaller by its sender.
-        let outer_may_be_cut = !known::NOTHING_IS_FRAGMENTED
-            && if ip.is_v6() { packet.len() <= 1280 } else { fragment::is_allowed(&packet) };
+        let outer_may_be_cut =
+            if ip.is_v6() { packet.len() <= 1280 } else { fragment::is_allowed(&packet) };
         // RFC 2473 s.3.1: it is forwarded first, then enters the tunnel.
         let stays = wrong.contains(&D::HopLimit);
         if outer + 8 + sealed > self.path_mtu && !outer_may_be_cut && !stays {

@@ -19,8 +19,12 @@ pub fn is_allowed(packet: &[u8]) -> bool {
 pub fn cut(packet: &[u8], mtu: usize) -> Vec<Vec<u8>> {
     let header = usize::from(packet[0] & 15) * 4;
     let (first, content) = packet.split_at(header);
-    let later = [&first[..20], &copied_options(&first[20..])].concat();
     let before = u16::from_be_bytes([packet[6], packet[7]]);
+    // What is a later fragment already has been chosen for by who cut it first.
+    let later = match before & 0x1fff {
+        0 => [&first[..20], &copied_options(&first[20..])].concat(),
+        _ => first.to_vec(),
+    };
     let mut pieces = Vec::new();
     let mut done = 0;
     while done < content.len() {
@@ -116,7 +120,14 @@ pub struct Piece {
     content: Vec<u8>,
 }
 
-fn piece(frame: &[u8]) -> Option<Piece> {
+impl Piece {
+    /// Whether the whole is a UDP packet, as far as this piece says.
+    pub(super) fn is_udp(&self) -> bool {
+        self.head.get(if self.head[12] == 0x86 { 20 } else { 23 }) == Some(&17)
+    }
+}
+
+pub(super) fn piece(frame: &[u8]) -> Option<Piece> {
     let v6 = match frame.get(12..14)? {
         [0x86, 0xdd] => true,
         [8, 0] => false,

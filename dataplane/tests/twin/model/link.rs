@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hearth_dataplane::{DropReason as D, PortId};
 
 use super::ip::{self, Ip};
-use super::{Content, Out, Step, Verdict, Way, World, known};
+use super::{Content, Out, Step, Verdict, Way, World, fragment, known};
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -73,9 +73,12 @@ impl World {
             && let Some(step) = self.service(packet, ip)
         {
             return match step {
-                Err(D::OuterFragment) if !known::NOTHING_IS_REASSEMBLED => {
-                    self.take_piece(port, &frame[..14 + ip.total])
+                Err(D::OuterFragment) if known::OVERLAPS_ARE_SEEN_LATE => {
+                    // Kept, for what there is to be said of it in `sizes`.
+                    let waits = fragment::piece(frame).is_some_and(|piece| piece.is_udp());
+                    if waits { Ok(Verdict::All(Vec::new())) } else { step }
                 }
+                Err(D::OuterFragment) => self.take_piece(port, &frame[..14 + ip.total]),
                 step => step,
             };
         }

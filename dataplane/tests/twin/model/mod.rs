@@ -22,12 +22,11 @@ use crate::codec::Keys;
 pub use ip::transport_checksum;
 pub use window::Window;
 
-/// What the dataplane is known not to do yet.
+/// Where the dataplane differs, and may.
 pub mod known {
-    /// A packet that is too large is dropped where it must be fragmented.
-    pub const NOTHING_IS_FRAGMENTED: bool = true;
-    /// Fragments of outer packets are dropped.
-    pub const NOTHING_IS_REASSEMBLED: bool = true;
+    /// An overlap is seen when as many octets have come as the packet has, or later than that; so
+    /// nothing here depends on fragments that wait.
+    pub const OVERLAPS_ARE_SEEN_LATE: bool = true;
 }
 
 /// Whose MAC address the kernel sees behind a TAP.
