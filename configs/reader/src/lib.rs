@@ -115,18 +115,29 @@ impl<T> Document<T> {
         key: impl Into<String>,
         message: impl Into<String>,
     ) -> ConfigError {
-        ConfigError {
-            path: self.path.clone(),
-            line: line_of(Some(location)),
-            key: key.into(),
-            message: message.into(),
-        }
+        error_in(&self.path, location, key, message)
     }
 
     /// A path in the file, taken relative to the folder of the file.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+}
+
+/// The same for a program that has let go of the document: what only shows when it starts.
+#[must_use]
+pub fn error_in(
+    path: &Path,
+    location: Location,
+    key: impl Into<String>,
+    message: impl Into<String>,
+) -> ConfigError {
+    ConfigError {
+        path: path.to_owned(),
+        line: line_of(Some(location)),
+        key: key.into(),
+        message: message.into(),
     }
 }
 

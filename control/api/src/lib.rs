@@ -72,6 +72,8 @@ pub struct SaRow {
     pub state: String,
     /// IPv6 home address of the SA.
     pub home_address: Ipv6Addr,
+    /// Who does its cryptography: `cpu`, or `device` for the crypto device.
+    pub crypto: String,
     /// When it ends: its validity or its grace time, seconds since 1970-01-01 UTC.
     pub ends: u64,
     /// Packets accepted from the mobile node.
@@ -135,6 +137,11 @@ pub struct WorkerRow {
     pub rx_packets: u64,
     /// Packets that it handed to the worker that owns their SA.
     pub handed_over: u64,
+    /// Who does its cryptography: `cpu`, or the crypto device as YAML names it, which leaves SAs
+    /// that it can't take to the CPU.
+    pub crypto: String,
+    /// Packets that came out of the crypto device.
+    pub device_packets: u64,
 }
 
 /// A drop reason and its counter.

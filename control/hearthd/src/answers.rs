@@ -62,6 +62,11 @@ impl Control {
                     scope: sa.scope.digit(),
                     state: sa.state.name().into(),
                     home_address: sa.home_address,
+                    crypto: if self.parts.tables.sa_is_in_device(sa.spi) == Some(true) {
+                        "device".into()
+                    } else {
+                        "cpu".into()
+                    },
                     ends: clock.unix_seconds(sa.ends),
                     packets_in: usage.in_packets,
                     octets_in: usage.in_octets,
@@ -96,6 +101,8 @@ impl Control {
     fn workers(&self) -> Vec<WorkerRow> {
         let counters = &self.parts.counters;
         let (cycles, snapshot) = (counters.cycles(), counters.snapshot());
+        let device = self.parts.config.crypto.as_ref();
+        let crypto = device.map_or_else(|| "cpu".into(), |crypto| crypto.device.value.clone());
         let cores = self.parts.config.workers.iter().map(|worker| worker.core.value);
         cores
             .zip(&snapshot.workers)
@@ -118,6 +125,8 @@ impl Control {
                     idle_turns: totals.idle_turns,
                     rx_packets: totals.rx_packets,
                     handed_over: totals.handed_over,
+                    crypto: crypto.clone(),
+                    device_packets: totals.by_device,
                 }
             })
             .collect()

@@ -9,6 +9,7 @@ use hearth_config::{ConfigError, Document, Location, Spanned};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::crypto_config::{self, Crypto};
 use crate::tunnel_config::{self, Icmp, Tunnel};
 
 /// `hearthd.yaml`.
@@ -36,6 +37,9 @@ pub struct Config {
     /// ICMP errors.
     #[serde(default)]
     pub icmp: Icmp,
+    /// A crypto device. Default: none; ipsec-mb on the workers' cores does it all.
+    #[serde(default)]
+    pub crypto: Option<Crypto>,
     /// Sizes of the tables.
     #[serde(default)]
     pub tables: Tables,
@@ -45,6 +49,9 @@ pub struct Config {
     /// Folder for what has to survive a restart.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// The file that this was read from.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// DPDK's environment abstraction layer.
@@ -229,7 +236,9 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     check_home_agent(&document, config)?;
     check_tables(&document, config)?;
     tunnel_config::check(&document, config)?;
-    Ok(document.value)
+    crypto_config::check(&document, config)?;
+    let file = document.path().to_owned();
+    Ok(Config { file, ..document.value })
 }
 
 fn check_ports(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
@@ -500,7 +509,7 @@ impl Device {
 }
 
 /// `dddd:bb:dd.f`.
-fn is_pci_address(text: &str) -> bool {
+pub(crate) fn is_pci_address(text: &str) -> bool {
     let hex =
         |part: &str, len: usize| part.len() == len && part.chars().all(|c| c.is_ascii_hexdigit());
     let Some((slot, function)) = text.rsplit_once('.') else { return false };

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hearth_dpdk::CryptoError;
+
 use super::*;
 
 const GOOD: &str = include_str!("../../../configs/hearthd.yaml");
@@ -18,6 +20,18 @@ fn complaint(from: &str, to: &str) -> String {
 
 fn line_of(needle: &str) -> usize {
     GOOD.lines().position(|line| line.contains(needle)).unwrap() + 1
+}
+
+/// What is replaced by what, the text of its line in the example, the key, and words of the remedy.
+type Mistake<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
+
+fn all_are_named(mistakes: &[Mistake<'_>]) {
+    for (from, to, line, key, remedy) in mistakes {
+        let complaint = complaint(from, to);
+        let place = format!("hearthd.yaml:{}: {key}", line_of(line));
+        assert!(complaint.starts_with(&place), "{to}: {complaint}, not at {place}");
+        assert!(complaint.contains(remedy), "{to}: {complaint} lacks {remedy:?}");
+    }
 }
 
 #[test]
@@ -99,11 +113,59 @@ fn every_mistake_names_line_key_and_remedy() {
             "0 to 1000000",
         ),
     ];
-    for (from, to, line, key, remedy) in rows {
-        let complaint = complaint(from, to);
-        let place = format!("hearthd.yaml:{}: {key}", line_of(line));
-        assert!(complaint.starts_with(&place), "{to}: {complaint}, not at {place}");
-        assert!(complaint.contains(remedy), "{to}: {complaint} lacks {remedy:?}");
+    all_are_named(&rows);
+}
+
+#[test]
+fn mistakes_about_a_crypto_device() {
+    all_are_named(&[
+        ("api:", "crypto: {}\napi:", "api:", "crypto", "device"),
+        ("api:", "crypto: { device: eth0 }\napi:", "api:", "crypto.device", "crypto_openssl0"),
+        ("api:", "crypto: { device: crypto_ }\napi:", "api:", "crypto.device", "PCI address"),
+        (
+            "api:",
+            "crypto: { device: \"0000:01:00.0\" }\napi:",
+            "api:",
+            "crypto.device",
+            "the device of the port in line 17",
+        ),
+        (
+            "api:",
+            "crypto: { device: crypto_openssl0, max_sas: 0 }\napi:",
+            "api:",
+            "crypto.max_sas",
+            "1 to 1000000",
+        ),
+    ]);
+}
+
+#[test]
+fn a_crypto_device_gets_a_queue_for_each_worker() {
+    let device = |device: &str, workers| {
+        let text = GOOD.replace("api:", &format!("crypto: {{ device: \"{device}\" }}\napi:"));
+        check_text(&text).unwrap().crypto.unwrap().dataplane_config(workers).device
+    };
+    assert_eq!(device("crypto_openssl0", 8), "crypto_openssl0");
+    assert_eq!(device("crypto_openssl0", 9), "crypto_openssl0,max_nb_queue_pairs=9");
+    let told = "crypto_aesni_mb,max_nb_queue_pairs=16";
+    assert_eq!(device(told, 12), told);
+    assert_eq!(device("0000:3D:01.0", 12), "0000:3d:01.0");
+    assert!(check_text(GOOD).unwrap().crypto.is_none(), "the CPU is the default");
+}
+
+/// What only shows when the device is opened names the place in the file too.
+#[test]
+fn a_crypto_device_that_cannot_be_opened() {
+    let text = GOOD.replace("api:", "crypto: { device: crypto_openssl0 }\napi:");
+    let config = check_text(&text).unwrap();
+    let place = format!("hearthd.yaml:{}: crypto.device: ", line_of("api:"));
+    for (error, remedy) in [
+        (CryptoError::NoSuchDevice, "vfio-pci"),
+        (CryptoError::Queues { max: 0 }, "for each of 1 workers"),
+        (CryptoError::NotSymmetric, "symmetric"),
+    ] {
+        let complaint = crypto_config::unusable(&config, error).to_string();
+        assert!(complaint.starts_with(&place) && complaint.contains(remedy), "{complaint}");
     }
 }
 

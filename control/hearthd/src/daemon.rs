@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use hearth_config::ConfigError;
 use hearth_dataplane::{BuildError, Dataplane, PortSetup, Service, Worker};
 use hearth_dpdk::{
     Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Port, PortConfig, PortError, Queues,
@@ -18,6 +19,7 @@ use tracing::{error, info};
 
 use crate::config::{Config, Device};
 use crate::control::{Control, Parts};
+use crate::crypto_config::{self, Crypto};
 use crate::directory::{Directory, DirectoryConfig};
 use crate::host_path::Tap;
 use crate::kernel::Kernel;
@@ -60,6 +62,9 @@ pub enum DaemonError {
         /// Transmit queues.
         queues: u32,
     },
+    /// The configuration names something that can't be used.
+    #[error("{0}")]
+    Config(ConfigError),
     /// The dataplane could not be built.
     #[error("dataplane: {0}")]
     Dataplane(#[from] BuildError),
@@ -101,7 +106,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         .map_err(DaemonError::Mempool)?;
     let Ports { ports, setups, macs } = open_ports(&eal, &config, &pool)?;
     let Dataplane { workers, tables, control, counters } =
-        Dataplane::new(&eal, &dataplane_config(&config), setups, &pool)?;
+        build_dataplane(&eal, &config, setups, &pool)?;
     let (taps, kernel) = connect_kernel(&config, &macs)?;
 
     let parts = Parts {
@@ -171,6 +176,7 @@ fn eal_options(config: &Config) -> EalOptions {
                 Device::Pci(address) => Some(address.clone()),
                 Device::Virtual { .. } => None,
             })
+            .chain(config.crypto.as_ref().and_then(Crypto::pci_address))
             .collect(),
         log_level: LogLevel::Warning,
         telemetry: false,
@@ -231,6 +237,28 @@ fn open_port(
     Port::open(eal, &name, &setup, pool)
 }
 
+fn build_dataplane(
+    eal: &Eal,
+    config: &Config,
+    ports: Vec<PortSetup>,
+    pool: &Mempool,
+) -> Result<Dataplane, DaemonError> {
+    let dataplane = Dataplane::new(eal, &dataplane_config(config), ports, pool).map_err(
+        |error| match error {
+            BuildError::CryptoDevice(error) => {
+                DaemonError::Config(crypto_config::unusable(config, error))
+            }
+            error => error.into(),
+        },
+    )?;
+    if let Some(crypto) = &config.crypto {
+        let device = crypto.device.value.as_str();
+        let suites: Vec<_> = dataplane.tables.device_suites().map(|s| s.to_string()).collect();
+        info!(device, suites = suites.join(" "), "crypto device is up");
+    }
+    Ok(dataplane)
+}
+
 fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
     let home_agent = &config.home_agent;
     let (first, last) = home_agent.spi_range.value;
@@ -260,6 +288,10 @@ fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
         icmp_errors_per_second: config.icmp.errors_per_second.value,
         icmp_errors_per_peer: config.icmp.errors_per_peer.value,
         busy_poll: config.busy_poll,
+        crypto_device: config
+            .crypto
+            .as_ref()
+            .map(|crypto| crypto.dataplane_config(config.workers.len())),
         ..hearth_dataplane::Config::default()
     }
 }

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | reads and checks `hearthd.yaml`; [`tunnel_config`] its packet sizes and ICMP errors |
+//! | [`crypto_config`] | its crypto device |
 //! | [`daemon`] | puts the daemon together and takes it apart |
 //! | [`control`] | the control thread; `decisions` carries out what the home agent decided |
 //! | [`neighbours`] | packets that wait for a link-layer address |
@@ -24,6 +25,7 @@ mod answers;
 mod capture;
 pub mod config;
 pub mod control;
+pub mod crypto_config;
 pub mod daemon;
 mod decisions;
 pub mod directory;

@@ -34,6 +34,11 @@ impl Sessions {
         Self { device }
     }
 
+    /// Whether the device offers the suite.
+    pub(crate) fn offers(&self, suite: Suite) -> bool {
+        self.device.supports(device_suite(suite))
+    }
+
     /// Puts an SA into the device, for the queue of the worker that owns it. Where the device does
     /// not offer the suite or has no room, the SA stays with the lanes, both directions of it.
     pub(crate) fn take_over(

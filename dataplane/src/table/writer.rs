@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token};
-use hearth_wire::Spi;
+use hearth_wire::{Spi, Suite};
 
 use crate::config::{
     Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, TableError,
@@ -369,6 +369,13 @@ impl TableWriter {
         // SAFETY: keys are wiped by this writer only, which is borrowed meanwhile.
         let keys = unsafe { sa.slot.keys(Direction::Inbound) };
         Some(keys.is_in_device())
+    }
+
+    /// Suites that the crypto device offers: SAs of these go by it while it has room. None without
+    /// a device.
+    pub fn device_suites(&self) -> impl Iterator<Item = Suite> + '_ {
+        let offers = |suite: &Suite| self.sessions.as_ref().is_some_and(|all| all.offers(*suite));
+        Suite::known().filter(offers)
     }
 
     /// Frees what no worker can be using any more, and starts the next grace period. To be called

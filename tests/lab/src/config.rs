@@ -131,6 +131,8 @@ pub struct Tuning {
     pub devices: [String; 2],
     /// Where hearthd looks for the SA directory, where not at the HAC itself.
     pub directory: Option<PathBuf>,
+    /// A crypto device for hearthd.
+    pub crypto: Option<String>,
 }
 
 impl Default for Tuning {
@@ -144,6 +146,7 @@ impl Default for Tuning {
             workers: vec![usize::from(cores > 1)],
             devices: DPDK_LINKS.map(|link| format!("net_af_packet,iface={link}")),
             directory: None,
+            crypto: None,
         }
     }
 }
@@ -212,6 +215,8 @@ pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
     let (first, last) = SPI_RANGE;
     let [access, home] = &tuning.devices;
     let directory = tuning.directory.clone().unwrap_or_else(|| files.directory_socket());
+    let device = |device| format!("crypto:\n  device: \"{device}\"\n");
+    let crypto = tuning.crypto.as_deref().map(device).unwrap_or_default();
     let workers: String = tuning.workers.iter().map(|core| format!("  - core: {core}\n")).collect();
     format!(
         r#"eal:
@@ -220,7 +225,7 @@ pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
   file_prefix: {name}
   control_core: 0
 workers:
-{workers}ports:
+{workers}{crypto}ports:
   - name: access
     device: "{access}"
     mtu: 1500
