@@ -21,6 +21,10 @@ const ATTEMPTS: u32 = 4;
 /// After this time a search ends with what it has: on a busy machine every trial is done again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Seconds that a trial of a search may take, and packets that it has at least.
+const LONGEST: f64 = 0.5;
+const LEAST_PACKETS: usize = 1000;
+
 /// What a search has come to.
 pub(crate) struct Found {
     /// At the throughput, or at the rate that was asked for.
@@ -46,6 +50,8 @@ pub(crate) struct Range<'a> {
     ticks_per_us: f64,
     trials: u32,
     disturbed: u32,
+    /// Seconds that a trial may take.
+    longest: f64,
     /// When no more trials are begun.
     deadline: Instant,
 }
@@ -70,6 +76,7 @@ impl<'a> Range<'a> {
             ticks_per_us: lab.machine.tsc_mhz,
             trials: 0,
             disturbed: 0,
+            longest: LONGEST,
             deadline: Instant::now() + PATIENCE,
             generator,
         }
@@ -118,6 +125,7 @@ impl<'a> Range<'a> {
 
     /// One trial at this rate; again where a core was taken away, and only then.
     fn trial(&mut self, rate: f64) -> Result<Outcome, Fault> {
+        let packets = self.packets(rate);
         for attempt in 1.. {
             // Only what mobile nodes send is different each time: it carries numbers.
             if self.plan.direction == Direction::Uplink || self.load.len() == 0 {
@@ -138,7 +146,7 @@ impl<'a> Range<'a> {
                 next_down: &mut self.next_down,
             };
             let before = cycles::preemptions_of_all_threads();
-            let outcome = field.run(&self.load, rate)?;
+            let outcome = field.run(&self.load, packets, rate)?;
             self.trials += 1;
             let disturbed = cycles::preemptions_of_all_threads() != before;
             self.disturbed += u32::from(disturbed);
@@ -150,11 +158,19 @@ impl<'a> Range<'a> {
         Err(Fault::Thread)
     }
 
+    /// The packets of a trial at this rate: a search does not wait long for slow ones.
+    fn packets(&self, rate: f64) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "packets of a trial")]
+        let packets = (rate * self.longest) as usize;
+        packets.max(LEAST_PACKETS)
+    }
+
     /// The highest rate without loss below `limit`, or what happens at the rate that was asked for.
     pub(crate) fn search(mut self, rate: Option<f64>, limit: f64) -> Result<Found, Fault> {
         // The first packets find cold caches.
         self.trial(limit / 2.0)?;
         if let Some(rate) = rate {
+            self.longest = f64::INFINITY;
             let best = self.trial(rate)?;
             return Ok(self.found(best, None));
         }
@@ -178,7 +194,10 @@ impl<'a> Range<'a> {
             None => {
                 let outcome = self.trial(limit / f64::from(1 << STEPS))?;
                 let (sent, received) = (outcome.offered, outcome.received);
-                return Err(Fault::Lost { sent, received, drop: None });
+                if received < sent {
+                    return Err(Fault::Lost { sent, received, drop: None });
+                }
+                outcome
             }
         };
         let half = self.trial(best.rate / 2.0)?;

@@ -10,7 +10,7 @@ pub(crate) const LEAST_ROUNDS: usize = 7;
 /// Rounds after which a row is done before its time.
 const MOST_ROUNDS: usize = 101;
 /// How much longer than planned a row may take on a busy machine.
-const PATIENCE: u32 = 3;
+const PATIENCE: u32 = 8;
 
 /// One measurement of every side, in the order of the sides.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -73,8 +73,9 @@ struct Log {
 }
 
 impl Field<'_> {
-    /// Sends the load at `rate` packets a second and waits for the last to come back.
-    pub(crate) fn run(&mut self, load: &Load, rate: f64) -> Result<Outcome, Fault> {
+    /// Sends the first `packets` of the load at `rate` a second and waits for the last to come back.
+    pub(crate) fn run(&mut self, load: &Load, packets: usize, rate: f64) -> Result<Outcome, Fault> {
+        let packets = packets.min(load.len());
         let mut log = Log {
             sent_at: vec![0; load.numbers()],
             order: vec![Vec::new(); self.sas as usize],
@@ -86,10 +87,10 @@ impl Field<'_> {
         let per_tick = rate / (self.ticks_per_us * 1e6);
         let (mut next, mut refused) = (0, 0);
         let start = cycles::now();
-        while next < load.len() {
+        while next < packets {
             let passed = cycles::now().wrapping_sub(start);
             #[expect(clippy::cast_possible_truncation, reason = "packets of a trial")]
-            let due = ((passed as f64 * per_tick) as usize).min(load.len());
+            let due = ((passed as f64 * per_tick) as usize).min(packets);
             if next < due {
                 let upto = due.min(next + BURST);
                 refused += self.send(load, next..upto, &mut log)?;
@@ -98,15 +99,15 @@ impl Field<'_> {
             self.receive(&mut log);
         }
         let took = cycles::now().wrapping_sub(start) as f64 / (self.ticks_per_us * 1e6);
-        self.wait(load.len() - refused, &mut log);
+        self.wait(packets - refused, &mut log);
         for (next, highest) in self.next_down.iter_mut().zip(&log.highest) {
             *next = (*next).max(highest.saturating_add(1));
         }
         Ok(Outcome {
-            offered: load.len(),
+            offered: packets,
             refused,
             received: log.received,
-            rate: load.len() as f64 / took,
+            rate: packets as f64 / took,
             latency: log.latency,
         })
     }

@@ -75,7 +75,9 @@ fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, f
         let mut values = Vec::new();
         for rig in &mut rigs {
             traffic.prepare(direction, rig.ingress_mac(direction), &[parcel])?;
-            let (ticks, received) = watch.over(|| pass(lab, rig, direction, &mut traffic))?;
+            let passed = watch.over(|| pass(lab, rig, direction, &mut traffic))?;
+            let Passed { ticks, received, disturbed } = passed;
+            watch.disturbed |= disturbed;
             sent += BUFFERS;
             lost += BUFFERS - received;
             values.push(ticks as f64 / received as f64);
@@ -85,38 +87,48 @@ fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, f
     Ok((rounds, crate::report::rounded(lost as f64 / sent as f64, 4)))
 }
 
-/// Sends all packets through all workers at once; the ticks that it took, and how many came out.
+/// What became of a pass.
+struct Passed {
+    ticks: u64,
+    received: usize,
+    /// Whether the kernel took a core away from a worker.
+    disturbed: bool,
+}
+
+/// Sends all packets through all workers at once.
 fn pass(
     lab: &Lab,
     rig: &mut Rig,
     direction: Direction,
     traffic: &mut Traffic,
-) -> Result<(u64, usize), Fault> {
+) -> Result<Passed, Fault> {
     let workers = core::mem::take(&mut rig.workers);
     let (from, to) = Rig::ends(&mut rig.wires, direction);
     for slot in &mut traffic.slots {
         let mbuf = slot.take().ok_or(Fault::Pool)?;
         from.to_port.push(mbuf).map_err(|_| Fault::Room)?;
     }
-    let (workers, ticks) = run(lab, workers, to)?;
+    let (workers, ticks, disturbed) = run(lab, workers, to)?;
     rig.workers = workers;
     let received = collect(to, traffic);
     if received == 0 {
         return Err(rig.lost(BUFFERS, received));
     }
-    Ok((ticks, received))
+    Ok(Passed { ticks, received, disturbed })
 }
 
 /// Lets every worker take turns on a core of its own until all packets are out; the ticks that it
-/// took.
-fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64), Fault> {
+/// took, and whether the kernel took a core away.
+fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64, bool), Fault> {
     let barrier = Barrier::new(workers.len());
     let stop = AtomicBool::new(false);
     let began = AtomicU64::new(u64::MAX);
     let ended = AtomicU64::new(0);
+    let disturbed = AtomicBool::new(false);
     let mut workers = workers.into_iter();
     let mut first = workers.next().ok_or(Fault::Thread)?;
     let (barrier, stop, began, ended) = (&barrier, &stop, &began, &ended);
+    let disturbed = &disturbed;
     let workers = std::thread::scope(|scope| {
         // This thread is on the last core.
         let others: Vec<_> = workers
@@ -125,7 +137,12 @@ fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64),
                 scope.spawn(move || {
                     lab::stay_on(core);
                     let _registration = lab_thread(lab);
-                    turns(worker, barrier, began, ended, |_| !stop.load(Ordering::Relaxed))
+                    let mut watch = Watch::default();
+                    let worker = watch.over(|| {
+                        turns(worker, barrier, began, ended, |_| !stop.load(Ordering::Relaxed))
+                    });
+                    disturbed.fetch_or(watch.disturbed, Ordering::Relaxed);
+                    worker
                 })
             })
             .collect();
@@ -147,7 +164,7 @@ fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64),
         [Ok(first)].into_iter().chain(others).collect::<Result<Vec<_>, _>>()
     })?;
     let ticks = ended.load(Ordering::Relaxed).saturating_sub(began.load(Ordering::Relaxed));
-    Ok((workers, ticks))
+    Ok((workers, ticks, disturbed.load(Ordering::Relaxed)))
 }
 
 fn lab_thread(lab: &Lab) -> Option<hearth_dpdk::ThreadRegistration> {
@@ -212,9 +229,9 @@ mod tests {
             let parcel = Parcel { station, inner_len: INNER_BYTES };
             for _ in 0..2 {
                 traffic.prepare(direction, rig.ingress_mac(direction), &[parcel]).unwrap();
-                let (ticks, received) = pass(lab, &mut rig, direction, &mut traffic).unwrap();
-                assert_eq!((received, rig.workers.len()), (BUFFERS, 2));
-                assert!(ticks > 0);
+                let passed = pass(lab, &mut rig, direction, &mut traffic).unwrap();
+                assert_eq!((passed.received, rig.workers.len()), (BUFFERS, 2));
+                assert!(passed.ticks > 0);
             }
         });
     }

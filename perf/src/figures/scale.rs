@@ -69,10 +69,12 @@ pub(crate) fn rows(lab: &Lab, counts: &[u32], sizes: &[usize], time: Duration, r
     };
     drop(first);
     memory_row(&towns, rows);
+    // One for all: numbers go on from row to row.
+    let mut traffic = Traffic::new(&lab.pool);
     let all_of_them = time * u32::try_from(counts.len()).unwrap_or(1);
     for &inner_bytes in sizes {
         for direction in Direction::BOTH {
-            let found = measure(lab, &mut towns, direction, inner_bytes, all_of_them);
+            let found = measure(&mut traffic, &mut towns, (direction, inner_bytes), all_of_them);
             for (place, town) in towns.iter().enumerate().skip(1) {
                 let mut row = Row::new("scale", REFERENCE)
                     .of(SUITE, direction, inner_bytes)
@@ -124,13 +126,11 @@ fn build(lab: &Lab, sas: u32) -> Result<Town, Fault> {
 
 /// Cycles per packet of every town.
 fn measure(
-    lab: &Lab,
+    traffic: &mut Traffic,
     towns: &mut [Town],
-    direction: Direction,
-    inner_len: usize,
+    (direction, inner_len): (Direction, usize),
     time: Duration,
 ) -> Result<Rounds, Fault> {
-    let mut traffic = Traffic::new(&lab.pool);
     let mut dice = ChaCha8Rng::seed_from_u64(6618);
     alternate(time, || {
         let mut round = Round::default();
@@ -168,12 +168,12 @@ mod tests {
     fn memory_and_ratios_are_of_the_numbers_that_were_asked_for() {
         with_lab(|lab| {
             let mut rows = Rows::new();
-            super::rows(lab, &[20_000], &[64], Duration::from_millis(800), &mut rows);
+            super::rows(lab, &[20_000], &[64, 576], Duration::from_millis(800), &mut rows);
             let [memory, ways @ ..] = &rows.0[..] else { panic!("no rows") };
             // An SA and its binding can't be smaller than their keys, nor have they ever been
             // larger than this.
             assert!((0.25..4.0).contains(&memory.ratio.unwrap()), "{memory:?}");
-            assert_eq!(ways.len(), 2);
+            assert_eq!(ways.len(), 4);
             for row in ways {
                 assert_eq!((row.sas, row.target), (Some(20_000), None));
                 assert!(row.ratio.is_some_and(|ratio| ratio > 0.0), "{row:?}");
