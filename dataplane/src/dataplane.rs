@@ -64,12 +64,8 @@ impl Dataplane {
         ports: Vec<PortSetup>,
         pool: &Mempool,
     ) -> Result<Self, BuildError> {
-        static INSTANCE: AtomicU64 = AtomicU64::new(0);
-        let name = format!("hd{}", INSTANCE.fetch_add(1, Ordering::Relaxed) % 100_000);
-        check(config, &ports)?;
-        // No outer packet is larger than what every port carries.
-        let least_mtu = ports.iter().map(|port| port.mtu).fold(config.path_mtu, u16::min);
-        let config = &Config { path_mtu: least_mtu, ..config.clone() };
+        let name = own_name();
+        let config = &checked(config, &ports)?;
         let (sessions, device_queues) = open_crypto(eal, config)?;
         let tables = Arc::new(Tables::new(config)?);
         let pools = Pools::new(eal, &name, config, pool)?;
@@ -97,8 +93,7 @@ impl Dataplane {
             .map(|worker| many(&format!("w{worker}")))
             .collect::<Result<Vec<_>, _>>()?;
         let peers: Vec<_> = inboxes.iter().map(|(producer, _)| producer.clone()).collect();
-        let mut control_rings = Vec::new();
-        let mut workers = Vec::new();
+        let (mut control_rings, mut workers) = (Vec::new(), Vec::new());
         let mut queues = deal(config.workers, ports, device_queues).into_iter();
         for (index, ((_, inbox), missing)) in inboxes.into_iter().zip(missing).enumerate() {
             let (producer, from_control) =
@@ -140,6 +135,19 @@ impl Dataplane {
         });
         Ok(Self { workers, tables: writer, control, counters })
     }
+}
+
+/// The prefix of this dataplane's names in DPDK, which no other of the process has.
+fn own_name() -> String {
+    static INSTANCE: AtomicU64 = AtomicU64::new(0);
+    format!("hd{}", INSTANCE.fetch_add(1, Ordering::Relaxed) % 100_000)
+}
+
+/// The configuration, with no outer packet larger than what every port carries.
+fn checked(config: &Config, ports: &[PortSetup]) -> Result<Config, BuildError> {
+    check(config, ports)?;
+    let path_mtu = ports.iter().map(|port| port.mtu).fold(config.path_mtu, u16::min);
+    Ok(Config { path_mtu, ..config.clone() })
 }
 
 /// The group of those who read the tables: the workers.

@@ -12,7 +12,8 @@ use crate::stage::quote::Opener;
 /// Octets of a large buffer behind its headroom.
 const LARGE: u16 = 16_384;
 /// Fragments that one worker makes at a time.
-const FRAGMENTS: u32 = BURST as u32;
+const FRAGMENTS: u32 = 64;
+const _: () = assert!(FRAGMENTS as usize == BURST);
 /// Octets for the headers of a fragment.
 const FRAGMENT_ROOM: u16 = 64;
 /// Most workers, so that each can number its fragments apart.

@@ -80,7 +80,7 @@ pub(crate) fn split(view: &View, work: &mut Work, mbuf: Mbuf, mtu: u16, hop: Nex
         Err((mbuf, FragmentError::Malformed)) => view.drop(mbuf, DropReason::IpHeader),
         Err((mbuf, FragmentError::DontFragment)) => view.drop(mbuf, DropReason::PortMtu),
         Err((mbuf, FragmentError::Mtu | FragmentError::NoRoom | FragmentError::NoMbufs)) => {
-            view.drop(mbuf, DropReason::FragmentBuffers)
+            view.drop(mbuf, DropReason::FragmentBuffers);
         }
     }
 }

@@ -97,9 +97,7 @@ fn no_route() {
             route("2001:db8:100::", 64, ACCESS),
         ])
         .unwrap();
-    for (neighbour, mac) in [(mn.remote.ip(), [2, 5, 5, 5, 5, 5])] {
-        rig.tables.set_neighbour(ACCESS, neighbour, Some(mac)).unwrap();
-    }
+    rig.tables.set_neighbour(ACCESS, mn.remote.ip(), Some([2, 5, 5, 5, 5, 5])).unwrap();
     let packet = codec::ip(CN6.into(), "2001:db8:77::1".parse().unwrap(), 17, b"x");
     let e = error(&mut rig, HOME, &packet);
     assert_eq!((e.kind, e.code, e.rest, e.quote), (1, 0, 0, packet));
