@@ -79,11 +79,13 @@ fn traffic_of_all_kinds() {
     }
 }
 
-/// Full rings, on every side: a port, signalling, the host, the other worker, 3DES.
+/// Full rings, on every side: a port, signalling, the host, the other worker, 3DES, and signalling
+/// that waits for its SA.
 fn nobody_keeps_up() {
     let mut rig = Rig::with(|config| {
         config.workers = 2;
         config.triple_des_budget = 4;
+        config.signalling_hold_ms = 100_000;
     });
     rig.turn = watched_turn;
     let mut mn = rig.attach(MobileNode::usual());
@@ -91,7 +93,8 @@ fn nobody_keeps_up() {
         rig.attach(MobileNode::new(3, Suite::TripleDesEdeCbcSha, Scope::SignallingAndData, true));
     let (up, down) = (rig.mac(ACCESS), rig.mac(HOME));
     let away: IpAddr = CN6.into();
-    for number in 0..6000 {
+    let stranger = MobileNode::new(9, Suite::Aes128CbcSha, Scope::Signalling, true);
+    for number in 0..7200 {
         let (port, frame) = match number / 1200 {
             0 => (HOME, codec::ethernet(down, [2; 6], &codec::ip(away, mn.home6.into(), 17, b"x"))),
             1 => {
@@ -101,6 +104,10 @@ fn nobody_keeps_up() {
             }
             2 => (ACCESS, codec::ethernet([0xff; 6], [2; 6], &mn.inner6())),
             3 => (ACCESS, codec::ethernet(up, [2; 6], &slow.data(&slow.inner6()))),
+            5 => {
+                let update = stranger.sealed(&stranger.plain(8, number, 135, &[59; 8]));
+                (ACCESS, codec::ethernet(up, [2; 6], &update))
+            }
             _ => (ACCESS, codec::ethernet(up, [2; 6], &mn.data(&mn.inner6()))),
         };
         rig.try_inject(port, 0, &frame);
@@ -125,6 +132,7 @@ fn nobody_keeps_up() {
         "signalling_ring_full",
         "handover_ring_full",
         "triple_des_queue_full",
+        "spi_unknown",
     ] {
         assert!(drops.contains_key(reason), "{reason}: {drops:?}");
     }

@@ -168,6 +168,25 @@ fn a_packet_that_waited_for_its_neighbour_goes_on_under_its_number() {
 }
 
 #[test]
+fn a_packet_that_waited_for_its_sa_goes_on_under_its_number() {
+    let mut rig = Rig::with(|config| config.signalling_hold_ms = 100_000);
+    let mn = MobileNode::usual();
+    rig.control.start_trace(&only(&[mn.spi], &[]), 1);
+    rig.send(ACCESS, &mn.sealed(&mn.plain(8, 0, 135, &[59; 8])));
+    let (steps, progress) = read(&mut rig);
+    let told: Way = steps.iter().map(|step| (step.stage, step.verdict)).collect();
+    assert_eq!(told, through(&UP[..2], Verdict::AwaitsSa));
+    assert_eq!((progress.begun, progress.ended), (1, 0));
+    rig.insert_sa(&mn);
+    rig.events();
+    rig.turns();
+    let stages = [Stage::FromControl, Stage::TunnelIn, Stage::Settle];
+    assert_eq!(way(&mut rig), through(&stages, Verdict::ToHomeAgent));
+    assert_eq!(rig.events().len(), 1);
+    rig.finish();
+}
+
+#[test]
 fn the_owner_of_the_sa_goes_on_with_the_same_packet() {
     let mut rig = Rig::with(|config| config.workers = 2);
     let mut mn = rig.attach(MobileNode::usual());
