@@ -32,6 +32,8 @@ const SPARE: usize = 256;
 pub enum Stage {
     /// Received by a port.
     Receive,
+    /// Put together from its fragments.
+    Reassembled,
     /// From the box itself: its kernel, or the home agent.
     FromControl,
     /// An envelope, up to the point where crypto takes over.
@@ -54,6 +56,7 @@ impl Stage {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Receive => "rx",
+            Self::Reassembled => "reassembled",
             Self::FromControl => "from_control",
             Self::TunnelIn => "tunnel_in",
             Self::Settle => "settle",
@@ -76,6 +79,12 @@ pub enum Verdict {
     ToResolve,
     /// It waits in the control thread for its SA.
     AwaitsSa,
+    /// It was split into so many fragments, which go on under its number.
+    Fragmented(usize),
+    /// A fragment, which waits for the others; the whole packet has a number of its own.
+    AwaitsFragments,
+    /// An ICMP error about a packet of the home agent's, which the worker itself acts on.
+    Heeded,
     /// The port took it.
     Sent,
     /// It went to the kernel behind a port's TAP.
@@ -92,11 +101,17 @@ impl Verdict {
     /// Whether the packet's way ends with it.
     const fn is_end(self) -> bool {
         match self {
-            Self::Sent | Self::ToKernel | Self::ToHomeAgent | Self::Dropped(_) => true,
+            Self::Sent
+            | Self::ToKernel
+            | Self::ToHomeAgent
+            | Self::AwaitsFragments
+            | Self::Heeded
+            | Self::Dropped(_) => true,
             Self::Next(_)
             | Self::HandedOver(_)
             | Self::ToResolve
             | Self::AwaitsSa
+            | Self::Fragmented(_)
             | Self::UnderWay => false,
         }
     }

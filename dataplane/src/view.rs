@@ -54,6 +54,13 @@ impl View {
         }
     }
 
+    /// Notes that an ICMP error has been acted on; its buffer may go on as another one.
+    pub(crate) fn heeded(&self, mbuf: &mut Mbuf) {
+        if self.watch.is_on() {
+            self.watch.ends(mbuf, Verdict::Heeded);
+        }
+    }
+
     /// Hands a packet to the worker that owns its SA.
     pub(crate) fn hand_over(&self, owner: usize, note: Note, mut mbuf: Mbuf) {
         note.store(&mut mbuf);

@@ -132,6 +132,20 @@ impl Watch {
         }
     }
 
+    /// A frame was put together from its fragments.
+    #[cold]
+    pub(crate) fn reassembled(&self, port: PortId, mbuf: &mut Mbuf) {
+        let facts = Facts::of_frame(mbuf.data(), &self.shared.service);
+        self.begin(mbuf, (Stage::Reassembled, Some(port)), facts, None);
+    }
+
+    /// Says whose fragments these are: of the packet that has had this number.
+    #[cold]
+    pub(crate) fn fragmented(&self, id: TraceId, fragments: &mut Burst) {
+        self.ended(id, Verdict::Fragmented(fragments.len()));
+        fragments.iter_mut().for_each(|fragment| id.store(fragment));
+    }
+
     /// Packets that start with their IP header come to a stage.
     #[cold]
     pub(crate) fn passes<'m>(&self, stage: Stage, mbufs: impl IntoIterator<Item = &'m Mbuf>) {
@@ -251,6 +265,12 @@ impl Watch {
         }
     }
 
+    /// The packet's number.
+    #[cold]
+    pub(crate) fn number(&self, mbuf: &Mbuf) -> TraceId {
+        self.id(mbuf).unwrap_or(TraceId::NONE)
+    }
+
     /// Takes the packet's number away before its buffer goes to somebody else.
     #[cold]
     pub(crate) fn lift(&self, mbuf: &mut Mbuf) -> TraceId {
@@ -259,7 +279,7 @@ impl Watch {
         id
     }
 
-    /// The way of a packet whose number was taken away has ended.
+    /// What became of a packet whose number was taken away.
     #[cold]
     pub(crate) fn ended(&self, id: TraceId, verdict: Verdict) {
         if id != TraceId::NONE {

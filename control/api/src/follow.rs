@@ -153,7 +153,7 @@ pub struct TraceStep {
     pub microseconds: f64,
     /// The worker.
     pub worker: usize,
-    /// `rx`, `from_control`, `tunnel_in`, `settle`, `forward`, `tunnel_out`, `egress` or `tx`.
+    /// `rx`, `reassembled`, `from_control`, `tunnel_in`, `settle`, `forward`, `tunnel_out`, `egress` or `tx`.
     pub stage: String,
     /// Name of the port, where the stage has one.
     pub port: Option<String>,
@@ -194,6 +194,12 @@ pub enum TraceVerdict {
     ToResolve,
     /// It waits for its SA, which the HAC is asked for.
     AwaitsSa,
+    /// It was split into so many fragments, which go on under its number.
+    Fragmented(usize),
+    /// A fragment, which waits for the others; the whole packet has a number of its own.
+    AwaitsFragments,
+    /// An ICMP error about a packet of the home agent's, which the worker itself acts on.
+    Heeded,
     /// The port took it.
     Sent,
     /// It went to the kernel behind the port's TAP.

@@ -11,6 +11,7 @@ use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::ETHERNET_LEN;
 use crate::stage::receive;
+use crate::trace::Verdict;
 use crate::view::View;
 use crate::work::Work;
 
@@ -25,8 +26,12 @@ pub(crate) fn several_buffers(view: &View, work: &mut Work, port: PortId, mbuf: 
 
 /// A frame with a fragment of an outer packet.
 #[cold]
-pub(crate) fn outer_fragment(view: &View, work: &mut Work, port: PortId, v6: bool, mbuf: Mbuf) {
-    const L2_LEN: u8 = ETHERNET_LEN as u8;
+pub(crate) fn outer_fragment(view: &View, work: &mut Work, port: PortId, v6: bool, mut mbuf: Mbuf) {
+    const L2_LEN: u8 = 14;
+    const { assert!(L2_LEN as usize == ETHERNET_LEN) };
+    if view.watch.is_on() {
+        view.watch.ends(&mut mbuf, Verdict::AwaitsFragments);
+    }
     let (reassembly, now) = (&mut work.side.reassembly, work.now);
     let expired = reassembly.expired();
     let outcome = if v6 {
@@ -38,7 +43,10 @@ pub(crate) fn outer_fragment(view: &View, work: &mut Work, port: PortId, v6: boo
     view.counters.stopped_many(DropReason::FragmentTimeout, expired);
     match outcome {
         Reassembled::Held => {}
-        Reassembled::Whole(mbuf) => {
+        Reassembled::Whole(mut mbuf) => {
+            if view.watch.is_on() {
+                view.watch.reassembled(port, &mut mbuf);
+            }
             view.counters.sizes.reassembled.add(1);
             view.counters.sizes.reassembled_fragments.add(mbuf.segments().into());
             several_buffers(view, work, port, mbuf);

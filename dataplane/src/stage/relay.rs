@@ -121,7 +121,7 @@ fn destination(packet: &[u8]) -> Option<IpAddr> {
 fn carry_out(
     view: &View,
     work: &mut Work,
-    mbuf: Mbuf,
+    mut mbuf: Mbuf,
     told: &OuterError,
     (binding, protected): (&BindingEntry, bool),
 ) {
@@ -138,11 +138,12 @@ fn carry_out(
             match too_big(mbuf.data(), binding.path.tunnel_mtu(protected)) {
                 Some(problem) => problem,
                 // It will fit, or go in fragments.
-                None => return,
+                None => return view.heeded(&mut mbuf),
             }
         }
     };
     view.counters.sizes.outer_errors_relayed.add(1);
+    view.heeded(&mut mbuf);
     if let Some(mbuf) = error(view, work, mbuf, problem) {
         route_error(view, work, mbuf);
     }

@@ -66,6 +66,7 @@ pub(crate) fn too_large_for_port(view: &View, work: &mut Work, mbuf: Mbuf, mtu: 
 /// Splits a finished packet into fragments of at most `mtu` octets and sends them.
 #[cold]
 pub(crate) fn split(view: &View, work: &mut Work, mbuf: Mbuf, mtu: u16, hop: NextHop) {
+    let followed = view.watch.is_on().then(|| view.watch.number(&mbuf));
     let mut fragments = Burst::<BURST>::new();
     let v6 = is_ipv6(mbuf.data());
     let id = work.side.next_fragment_id();
@@ -76,7 +77,12 @@ pub(crate) fn split(view: &View, work: &mut Work, mbuf: Mbuf, mtu: u16, hop: Nex
         fragment4(mbuf, mtu, pools, &mut fragments)
     };
     match made {
-        Ok(_) => send_fragments(view, work, &mut fragments, hop),
+        Ok(_) => {
+            if let Some(number) = followed {
+                view.watch.fragmented(number, &mut fragments);
+            }
+            send_fragments(view, work, &mut fragments, hop);
+        }
         Err((mbuf, FragmentError::Malformed)) => view.drop(mbuf, DropReason::IpHeader),
         Err((mbuf, FragmentError::DontFragment)) => view.drop(mbuf, DropReason::PortMtu),
         Err((mbuf, FragmentError::Mtu | FragmentError::NoRoom | FragmentError::NoMbufs)) => {

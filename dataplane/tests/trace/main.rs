@@ -6,6 +6,7 @@
 
 mod copies;
 mod idle;
+mod pieces;
 mod steps;
 
 #[path = "../packets/codec.rs"]
