@@ -22,9 +22,9 @@ macro_rules! size_counters {
                 $(self.$name += worker.$name.get();)+
             }
 
-            /// Every counter by its name.
-            pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-                [$((stringify!($name), self.$name),)+].into_iter()
+            /// Every counter: name, count, and the sentence that an operator reads.
+            pub fn all(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> + use<> {
+                [$((stringify!($name), self.$name, concat!($($doc,)+).trim_ascii()),)+].into_iter()
             }
         }
     };

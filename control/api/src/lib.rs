@@ -24,6 +24,8 @@ pub mod paths {
     pub const WORKERS: &str = "/v1/workers";
     /// List of [`DropRow`](super::DropRow).
     pub const DROPS: &str = "/v1/drops";
+    /// List of [`CounterRow`](super::CounterRow).
+    pub const COUNTERS: &str = "/v1/counters";
     /// `POST` of a [`TraceRequest`](super::follow::TraceRequest).
     pub const TRACE: &str = "/v1/trace";
     /// `POST` of a [`CaptureRequest`](super::follow::CaptureRequest).
@@ -142,6 +144,17 @@ pub struct WorkerRow {
     pub crypto: String,
     /// Packets that came out of the crypto device.
     pub device_packets: u64,
+}
+
+/// Something that workers count and that is no drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterRow {
+    /// Its name.
+    pub counter: String,
+    /// How many, since the start.
+    pub count: u64,
+    /// What it means.
+    pub description: String,
 }
 
 /// A drop reason and its counter.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow, paths};
+use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::client;
 use hearth_cli::follow::{CaptureArguments, TraceArguments, capture, trace};
 use hearth_cli::table::{Row, Table};
@@ -30,7 +30,7 @@ enum Command {
         /// Print the daemon's JSON instead of a table.
         #[arg(long)]
         json: bool,
-        /// Drop reasons that have not occurred too.
+        /// Drop reasons and counters that are 0 too.
         #[arg(long)]
         all: bool,
     },
@@ -58,6 +58,8 @@ enum What {
     Workers,
     /// Packets that stopped, by reason.
     Drops,
+    /// Everything else that workers count: tunnels, ICMP errors, fragments.
+    Counters,
 }
 
 fn main() -> ExitCode {
@@ -82,6 +84,9 @@ fn show_what(socket: &Path, what: What, json: bool, all: bool) -> Result<(), cli
         What::Sas => show::<SaRow>(socket, paths::SAS, json, |_| true),
         What::Ports => show::<PortRow>(socket, paths::PORTS, json, |_| true),
         What::Workers => show::<WorkerRow>(socket, paths::WORKERS, json, |_| true),
+        What::Counters => {
+            show::<CounterRow>(socket, paths::COUNTERS, json, |row| all || row.count > 0)
+        }
         What::Drops => show::<DropRow>(socket, paths::DROPS, json, |row| all || row.packets > 0),
     }?;
     client::print(&text);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow};
+use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow};
 
 /// What stands in a line of a table.
 pub trait Row {
@@ -134,6 +134,14 @@ impl Row for WorkerRow {
             self.crypto.clone(),
             self.device_packets.to_string(),
         ]
+    }
+}
+
+impl Row for CounterRow {
+    const HEADS: &'static [&'static str] = &["COUNTER", "COUNT", "MEANING"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.counter.clone(), self.count.to_string(), self.description.clone()]
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rows for the API.
 
-use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow};
+use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow};
+use hearth_dataplane::Snapshot;
 use hearth_home_agent::Refusal;
 
 use crate::control::Control;
@@ -16,6 +17,7 @@ impl Control {
             Question::Ports(to) => drop(to.send(self.ports())),
             Question::Workers(to) => drop(to.send(self.workers())),
             Question::Drops(to) => drop(to.send(self.drops())),
+            Question::Counters(to) => drop(to.send(counter_rows(&self.parts.counters.snapshot()))),
             Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
             Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
         }
@@ -160,5 +162,54 @@ impl Control {
             row(reason, counters.refused(*refusal), refusal.describe())
         }));
         rows
+    }
+}
+
+/// What workers count that is no drop.
+fn counter_rows(snapshot: &Snapshot) -> Vec<CounterRow> {
+    let row = |counter: &str, count, description: &str| CounterRow {
+        counter: counter.into(),
+        count,
+        description: description.into(),
+    };
+    let flows = [
+        ("uplink", snapshot.uplink, "out of tunnels"),
+        ("uplink_plain", snapshot.uplink_plain, "out of tunnels as PType 0"),
+        ("downlink", snapshot.downlink, "into tunnels"),
+        ("downlink_plain", snapshot.downlink_plain, "into tunnels as PType 0"),
+        ("forwarded", snapshot.forwarded, "routed, out of tunnels or between ports"),
+        ("to_host", snapshot.to_host, "given to the kernel"),
+        ("from_host", snapshot.from_host, "taken from the kernel"),
+    ];
+    let flows = flows.into_iter().flat_map(|(name, total, which)| {
+        [
+            row(&format!("{name}_packets"), total.packets, &format!("Packets {which}.")),
+            row(&format!("{name}_octets"), total.octets, &format!("Octets of packets {which}.")),
+        ]
+    });
+    let others = [
+        ("signalling_in", snapshot.signalling_in, "PType 8 packets that passed all checks."),
+        ("signalling_out", snapshot.signalling_out, "PType 8 packets sent."),
+        ("unresolved", snapshot.unresolved, "Packets that waited for a neighbour's MAC address."),
+        (
+            "neighbour_answers",
+            snapshot.neighbour_answers,
+            "ARP and neighbour discovery answered for bound home addresses.",
+        ),
+    ];
+    let all = others.into_iter().chain(snapshot.sizes.all());
+    flows.chain(all.map(|(name, count, meaning)| row(name, count, meaning))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own_and_a_sentence() {
+        let counters = hearth_dataplane::SizeTotals::default();
+        let names: HashSet<_> = counters.all().map(|(name, ..)| name).collect();
+        assert_eq!(names.len(), counters.all().count());
+        assert!(counters.all().all(|(_, _, meaning)| meaning.ends_with('.')));
     }
 }

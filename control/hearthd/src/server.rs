@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_api::follow::{CaptureRequest, TraceRequest};
-use hearth_api::{BindingRow, DropRow, PortRow, SaRow, WorkerRow, paths};
+use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
@@ -42,6 +42,8 @@ pub enum Question {
     Workers(oneshot::Sender<Vec<WorkerRow>>),
     /// All drop reasons.
     Drops(oneshot::Sender<Vec<DropRow>>),
+    /// All counters that are no drops.
+    Counters(oneshot::Sender<Vec<CounterRow>>),
     /// A trace, as a stream of lines.
     Trace(TraceRequest, Peer, oneshot::Sender<Result<Inlet, Refused>>),
     /// A capture, as a stream of a pcapng file's octets.
@@ -132,6 +134,7 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::PORTS, get(|State(desk): State<Desk>| ask(desk, Question::Ports)))
         .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
+        .route(paths::COUNTERS, get(|State(desk): State<Desk>| ask(desk, Question::Counters)))
         .route(paths::TRACE, post(trace))
         .route(paths::CAPTURE, post(capture))
         .with_state(desk)
