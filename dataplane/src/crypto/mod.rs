@@ -1,4 +1,4 @@
-//! Crypto: the lanes that packets ride in, the queue of a device beside them, initialisation vectors.
+//! Crypto: the lanes that packets ride in, a device's queue beside them, initialisation vectors.
 
 pub(crate) mod clock;
 pub(crate) mod device;
