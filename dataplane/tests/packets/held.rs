@@ -1,9 +1,11 @@
 //! Signalling that is here before its SA: it waits, some of it, for some time, and is counted
 //! once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hearth_dataplane::DropReason as D;
+use hearth_dataplane::{DropReason as D, Worker};
 use hearth_wire::{Scope, Spi, Suite};
 
 use crate::codec::{self, Plain};
@@ -40,6 +42,12 @@ fn turn(rig: &mut Rig) -> Vec<u32> {
     }
     rig.turns();
     spis
+}
+
+/// Takes what came for control.
+fn signalling(rig: &mut Rig) -> u64 {
+    let events = rig.events();
+    events.iter().filter(|event| matches!(event, Event::Signalling { .. })).count() as u64
 }
 
 /// Turns until this many packets were dropped; how many came through meanwhile.
@@ -165,7 +173,9 @@ fn a_flood_of_invented_spis_fills_nothing() {
         // Somebody real, in the middle of it, as soon as there is a place for one more.
         let mut mn = MobileNode::new(63, Suite::Aes128CbcSha, Scope::Signalling, true);
         mn.spi = Spi::new(SPI_BASE + 63).unwrap();
+        let start = Instant::now();
         let before = loop {
+            assert!(start.elapsed() < Duration::from_secs(30), "no place ever");
             let (before, packet) = (rig.counters().dropped_total(), update(&mut mn));
             let held = rig.in_use();
             rig.send(ACCESS, &packet);
@@ -173,6 +183,7 @@ fn a_flood_of_invented_spis_fills_nothing() {
                 break before;
             }
             assert_eq!(rig.counters().dropped_total(), before + 1);
+            turn(&mut rig);
         };
         assert_eq!(rig.counters().dropped_total(), before);
         turn(&mut rig);
@@ -181,6 +192,60 @@ fn a_flood_of_invented_spis_fills_nothing() {
         assert_eq!(turn(&mut rig), [mn.spi.get()]);
         rig.finish();
     }
+}
+
+/// Workers on threads of their own, and SAs that come and go: each packet is signalling or is
+/// dropped, and is counted as the one that it was.
+#[test]
+fn every_packet_is_counted_once_while_sas_come_and_go() {
+    let mut rig = rig(2, 2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let run = |worker: Worker| {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || worker.run(&stop))
+    };
+    let threads: Vec<_> = rig.workers.drain(..).map(run).collect();
+    let mac = rig.mac(ACCESS);
+    let mut nodes: Vec<_> = (1..=8)
+        .map(|n| MobileNode::new(n, Suite::Aes128CbcSha, Scope::Signalling, n % 2 == 0))
+        .collect();
+    let (start, mut sent, mut came) = (Instant::now(), 0_u64, 0);
+    for round in 0.. {
+        let unknown = rig.counters().dropped(D::SpiUnknown);
+        if round > 2000 && came > 500 && unknown > 500 {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{came} and {unknown} of {sent}");
+        let mn = &mut nodes[round % 8];
+        let packet = update(mn);
+        if rig.try_inject(ACCESS, round % 2, &codec::ethernet(mac, [2; 6], &packet)) {
+            sent += 1;
+        }
+        // The SA comes behind its packets, and goes after some more; not all can come again soon.
+        match round % 64 {
+            32..40 => {
+                let _ = rig.try_insert_sa(mn);
+            }
+            8..16 => {
+                let _ = rig.tables.remove_sa(mn.spi);
+            }
+            _ => {}
+        }
+        rig.tables.reclaim();
+        came += signalling(&mut rig);
+    }
+    while rig.counters().dropped_total() + came < sent {
+        assert!(start.elapsed() < Duration::from_secs(60), "{came} of {sent}: {:?}", rig.drops());
+        came += signalling(&mut rig);
+        rig.tables.reclaim();
+    }
+    stop.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    came += signalling(&mut rig);
+    let counters = rig.counters();
+    assert_eq!((counters.signalling_in, counters.dropped_total() + came), (came, sent));
+    assert_eq!(rig.in_use(), 0);
+    rig.finish();
 }
 
 /// What waits when the dataplane ends goes back with everything else.
