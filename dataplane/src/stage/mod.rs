@@ -8,6 +8,16 @@
 //! | [`forward`] | IP packets | to tunnels, the host, neighbours |
 //! | [`tunnel_out`] | packets to bound home addresses | jobs, or outgoing packets (PType 0) |
 //! | [`egress`] | outgoing IP packets | Ethernet frames at ports |
+//!
+//! Beside the path, for packets out of the ordinary:
+//!
+//! | module | takes | gives |
+//! |---|---|---|
+//! | [`pieces`] | frames in several buffers, fragments of outer packets | whole frames, to [`receive`] |
+//! | [`sizes`] | packets that are too large | fragments, or ICMP errors |
+//! | [`refuse`] | packets that can't be carried | ICMP errors ([`icmp`]) to their senders |
+//! | [`relay`] | ICMP errors about outer packets ([`icmp_outer`]) | ICMP errors to inner senders |
+//! | [`mss`] | TCP's SYN, where a deployment wants it | with a smaller MSS |
 
 pub(crate) mod classify;
 pub(crate) mod egress;
