@@ -139,7 +139,7 @@ fn a_load_of_all_suites_in_order() {
                 number += 1;
                 let mn = &mut nodes[number as usize % 6];
                 // 3DES has a budget, and waits its turn beyond it.
-                let up = number / 6 % 2 == 0;
+                let up = (number / 6).is_multiple_of(2);
                 let payload: Vec<u8> = (0..40 + number % 900).map(|i| (i ^ number) as u8).collect();
                 let (home, cn) = (IpAddr::from(mn.home6), IpAddr::from(CN6));
                 let (from, to) = if up { (home, cn) } else { (cn, home) };
