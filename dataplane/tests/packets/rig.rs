@@ -41,7 +41,8 @@ pub const SERVICE_PORT: u16 = 7872;
 fn eal() -> &'static Eal {
     static EAL: OnceLock<Eal> = OnceLock::new();
     EAL.get_or_init(|| {
-        let options = EalOptions { memory_mb: 1024, ..EalOptions::default() };
+        // All tests of a binary may run in one process, and DPDK's heap gets holes meanwhile.
+        let options = EalOptions { memory_mb: 2048, ..EalOptions::default() };
         Eal::init(&options).expect("DPDK starts")
     })
 }
