@@ -74,6 +74,10 @@ pub struct Config {
     /// set otherwise); the packets behind it don't. A burst that breaks a silence waits in the
     /// port's receive queue meanwhile, which has to have room for it.
     pub busy_poll: bool,
+    /// Let a worker that is loaded give the encryption and decryption of large packets to workers
+    /// that have nothing to do, so that one mobile router is not held to one core. Order, sequence
+    /// numbers and replay windows stay with the owner of the SA.
+    pub share_crypto: bool,
     /// How long a packet may wait in a half-filled crypto batch under load, in microseconds of TSC.
     pub max_job_age_us: u32,
     /// The same for 3DES, in microseconds. Finishing a half-filled 3DES batch holds up everything
@@ -125,6 +129,7 @@ impl Default for Config {
             service: Service { ip6: None, ip4: None, port: MIPV6TLS_PORT },
             path_mtu: 1500,
             busy_poll: false,
+            share_crypto: true,
             max_job_age_us: 20,
             max_triple_des_job_age_us: 1000,
             triple_des_budget: 32,

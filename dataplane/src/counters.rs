@@ -75,6 +75,8 @@ pub(crate) struct WorkerCounters {
     pub(crate) to_host: Flow,
     pub(crate) from_host: Flow,
     pub(crate) handed_over: Counter,
+    pub(crate) lent: Counter,
+    pub(crate) assisted: Counter,
     pub(crate) unresolved: Counter,
     pub(crate) neighbour_answers: Counter,
     pub(crate) busy_turns: Counter,
@@ -103,6 +105,8 @@ impl WorkerCounters {
             to_host: Flow::default(),
             from_host: Flow::default(),
             handed_over: Counter::default(),
+            lent: Counter::default(),
+            assisted: Counter::default(),
             unresolved: Counter::default(),
             neighbour_answers: Counter::default(),
             busy_turns: Counter::default(),
@@ -179,6 +183,10 @@ pub struct WorkerTotals {
     pub handed_over: u64,
     /// Packets that came out of the crypto device.
     pub by_device: u64,
+    /// Packets whose crypto another worker did for this one.
+    pub lent: u64,
+    /// Packets whose crypto this worker did for others.
+    pub assisted: u64,
 }
 
 /// All counters added up over the workers.
@@ -331,5 +339,7 @@ fn worker_totals(worker: &WorkerCounters) -> WorkerTotals {
         packets: worker.taken_in.get(),
         handed_over: worker.handed_over.get(),
         by_device: worker.by_device.get(),
+        lent: worker.lent.get(),
+        assisted: worker.assisted.get(),
     }
 }

@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::crypto::device;
 use crate::missing::missing_sas;
 use crate::sa::session::Sessions;
+use crate::sharing::AssistEnds;
 use crate::side::Pools;
 use crate::table::shared::Tables;
 use crate::table::writer::{TableWriter, WriterParts};
@@ -93,9 +94,11 @@ impl Dataplane {
             .map(|worker| many(&format!("w{worker}")))
             .collect::<Result<Vec<_>, _>>()?;
         let peers: Vec<_> = inboxes.iter().map(|(producer, _)| producer.clone()).collect();
+        let assists = AssistEnds::new(config.workers, |worker| many(&format!("a{worker}")))?;
         let (mut control_rings, mut workers) = (Vec::new(), Vec::new());
         let mut queues = deal(config.workers, ports, device_queues).into_iter();
-        for (index, ((_, inbox), missing)) in inboxes.into_iter().zip(missing).enumerate() {
+        let ends = inboxes.into_iter().zip(assists).zip(missing);
+        for (index, (((_, inbox), assist), missing)) in ends.enumerate() {
             let (producer, from_control) =
                 spsc_ring(eal, &format!("{name}_c{index}"), RING_SIZE).map_err(ring)?;
             control_rings.push(producer);
@@ -111,6 +114,7 @@ impl Dataplane {
                 counters: Arc::clone(&counters),
                 missing,
                 inbox,
+                assist,
                 from_control,
                 peers: peers.clone(),
                 signalling: to_signalling.clone(),
@@ -118,21 +122,16 @@ impl Dataplane {
                 watch: Watch::new(Arc::clone(&watched), copies.clone(), index),
             })?);
         }
-        let control = ControlPort::new(ControlPortParts {
-            pool: pool.clone(),
-            to_workers: control_rings,
-            signalling,
-            host,
-            held,
-            capture: CaptureReader::new(CaptureReaderParts {
-                shared: Arc::clone(&watched),
-                ring: captured,
-                eal: eal.clone(),
-                pool: (format!("{name}_cap"), pool.data_room()),
-                dpdk_ports,
-            }),
-            watched,
+        let capture = CaptureReader::new(CaptureReaderParts {
+            shared: Arc::clone(&watched),
+            ring: captured,
+            eal: eal.clone(),
+            pool: (format!("{name}_cap"), pool.data_room()),
+            dpdk_ports,
         });
+        let (pool, to_workers) = (pool.clone(), control_rings);
+        let parts = ControlPortParts { pool, to_workers, signalling, host, held, capture, watched };
+        let control = ControlPort::new(parts);
         Ok(Self { workers, tables: writer, control, counters })
     }
 }

@@ -28,6 +28,7 @@ mod missing;
 mod note;
 mod outer;
 mod sa;
+mod sharing;
 mod side;
 mod size_counters;
 mod stage;

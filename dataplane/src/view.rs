@@ -33,6 +33,8 @@ pub(crate) struct View {
     pub(crate) missing: MissingSas,
     /// By worker.
     pub(crate) peers: Vec<SharedRingProducer>,
+    /// By worker: for crypto, and back.
+    pub(crate) assist: Vec<SharedRingProducer>,
     pub(crate) signalling: SharedRingProducer,
     pub(crate) host: SharedRingProducer,
     pub(crate) watch: Watch,

@@ -10,6 +10,7 @@ use crate::crypto::iv::IvSource;
 use crate::dataplane::PortOut;
 use crate::drop_reason::DropReason;
 use crate::sa::slot::BindingIndex;
+use crate::sharing::Sharing;
 use crate::side::{Pools, Side};
 use crate::stage::classify::Envelope;
 use crate::table::next_hop::{NextHop, RecentHops};
@@ -180,6 +181,7 @@ pub(crate) struct Work {
     identification: u16,
     pub(crate) triple_des: TripleDesQueue,
     pub(crate) recent: RecentHops,
+    pub(crate) sharing: Sharing,
     pub(crate) side: Side,
 }
 
@@ -192,11 +194,14 @@ pub(crate) struct WorkParts<'a> {
     pub(crate) tx: Vec<PortOut>,
     /// This worker's queue of the crypto device, where there is one.
     pub(crate) device: Option<CryptoQueue<'static>>,
+    pub(crate) sharing: Sharing,
+    /// Whether there are other workers to share with.
+    pub(crate) shares: bool,
 }
 
 impl Work {
     pub(crate) fn new(parts: WorkParts<'_>) -> Result<Self, BuildError> {
-        let WorkParts { index, eal, config, pools, tx, device } = parts;
+        let WorkParts { index, eal, config, pools, tx, device, sharing, shares } = parts;
         let mut ivs = IvSource::new().ok_or(BuildError::Random)?;
         let tx = tx.into_iter().map(|port| PortTx {
             mac: port.mac,
@@ -207,7 +212,7 @@ impl Work {
         });
         Ok(Self {
             lanes: Lanes::default(),
-            engine: Engine::new(device)?,
+            engine: Engine::new(shares, device)?,
             identification: ivs.number(),
             side: Side::new(eal, config, pools, index, &mut ivs)?,
             ivs,
@@ -216,6 +221,7 @@ impl Work {
             settled: 0,
             triple_des: TripleDesQueue::new(config.triple_des_budget),
             recent: RecentHops::default(),
+            sharing,
         })
     }
 

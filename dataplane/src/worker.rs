@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hearth_dpdk::{Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRingProducer};
+use hearth_dpdk::{BURST, Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRingProducer};
 
 use crate::config::{BuildError, Config, PortId};
 use crate::counters::Counters;
@@ -13,8 +13,9 @@ use crate::crypto::engine::{Mark, Rule};
 use crate::dataplane::WorkerQueues;
 use crate::drop_reason::DropReason;
 use crate::missing::MissingSas;
+use crate::sharing::{AssistEnds, Sharing};
 use crate::side::Pools;
-use crate::stage::{egress, forward, pieces, receive, settle, tunnel_in, tunnel_out};
+use crate::stage::{assist, egress, forward, pieces, receive, settle, tunnel_in, tunnel_out};
 use crate::table::shared::Tables;
 use crate::table::writer::TableWriter;
 use crate::view::View;
@@ -45,6 +46,7 @@ pub struct Worker {
     work: Work,
     rx: Vec<(PortId, hearth_dpdk::RxQueue)>,
     inbox: RingConsumer,
+    assist: RingConsumer,
     from_control: RingConsumer,
     burst: Burst,
     /// A burst that waits for its prefetches while another one is worked on, and its port.
@@ -71,6 +73,7 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) missing: MissingSas,
     pub(crate) inbox: RingConsumer,
+    pub(crate) assist: AssistEnds,
     pub(crate) from_control: RingConsumer,
     pub(crate) peers: Vec<SharedRingProducer>,
     pub(crate) signalling: SharedRingProducer,
@@ -92,6 +95,7 @@ impl Worker {
             counters,
             missing: parts.missing,
             peers: parts.peers,
+            assist: parts.assist.peers,
             signalling: parts.signalling,
             host: parts.host,
             watch: parts.watch,
@@ -103,6 +107,8 @@ impl Worker {
             pools: parts.pools,
             tx: parts.queues.tx,
             device: parts.queues.device,
+            sharing: Sharing::new(parts.assist.board, parts.index),
+            shares: parts.config.share_crypto && parts.config.workers > 1,
         })?;
         let cycles = |us: u32| u64::from(us) * clock::cycles_per_us();
         Ok(Self {
@@ -110,6 +116,7 @@ impl Worker {
             work,
             rx: parts.queues.rx,
             inbox: parts.inbox,
+            assist: parts.assist.inbox,
             from_control: parts.from_control,
             burst: Burst::new(),
             ahead: (PortId(0), Burst::new()),
@@ -137,7 +144,8 @@ impl Worker {
                 empty = empty.saturating_add(1);
                 if empty == PATIENCE {
                     busy_until = Instant::now();
-                } else if empty > PATIENCE {
+                } else if empty > PATIENCE && !self.work.sharing.is_wanted(clock::now()) {
+                    self.work.sharing.withdraw();
                     std::thread::sleep(nap(busy_until.elapsed()));
                 }
             }
@@ -155,6 +163,7 @@ impl Worker {
             Self::stages(&self.view, &mut self.work);
         }
         self.work.triple_des.released();
+        self.begin_sharing();
         let received = waited + self.receive();
 
         // Under load packets ride on until the lanes are full or their time is up.
@@ -167,6 +176,7 @@ impl Worker {
             }
         };
         self.settle(due);
+        assist::send_back(&self.view, &mut self.work);
         pieces::age(&self.view, &mut self.work);
         self.work.flush(&self.view);
         self.quiesce();
@@ -176,33 +186,74 @@ impl Worker {
         handled
     }
 
+    /// Decides whether packets of this turn may go to other workers. Those that went in before
+    /// sharing begins come out before it does, so that no packet overtakes them.
+    fn begin_sharing(&mut self) {
+        let Some(shared) = &self.work.engine.shared else { return };
+        let riding = !shared.is_empty();
+        if self.work.sharing.decide(riding) && !self.work.engine.own_lanes_are_empty() {
+            self.settle(Rule::All);
+        }
+    }
+
     /// Takes in what has arrived, a burst at a time.
     fn receive(&mut self) -> usize {
         let mut received = 0;
+        if self.assist.receive(&mut self.burst) > 0 {
+            received += self.burst.len();
+            assist::take_in(&self.view, &mut self.work, &mut self.burst);
+            self.process();
+        }
+        let mut full = !self.has_room();
+        received += self.receive_rings(&mut full) + self.receive_wires(&mut full);
+        self.work.sharing.note_turn(full, self.work.now);
+        if received > 0 {
+            self.view.counters.taken_in.add(received as u64);
+        } else if self.has_room() {
+            self.take_up_ahead();
+        }
+        received
+    }
 
-        if self.from_control.receive(&mut self.burst) > 0 {
+    /// What is out at other workers has to come back before more is taken in than can wait for it:
+    /// two bursts at a time, and what they set off. Rings and queues hold the rest meanwhile, and
+    /// name what they have no room for.
+    fn has_room(&self) -> bool {
+        self.work.engine.shared.as_ref().is_none_or(|shared| shared.room() > 4 * BURST)
+    }
+
+    /// From control and from other workers. `full` becomes true where many packets came.
+    fn receive_rings(&mut self, full: &mut bool) -> usize {
+        let mut received = 0;
+        if self.has_room() && self.from_control.receive(&mut self.burst) > 0 {
             received += self.burst.len();
             receive::from_control(&self.view, &mut self.work, &mut self.burst);
             self.process();
         }
-        if self.inbox.receive(&mut self.burst) > 0 {
+        if self.has_room() && self.inbox.receive(&mut self.burst) > 0 {
             received += self.burst.len();
+            *full |= self.burst.len() >= WORTH_WAITING;
             receive::from_peers(&self.view, &mut self.work, &mut self.burst);
             self.process();
         }
+        received
+    }
+
+    /// From the ports. `full` becomes true where many packets came.
+    fn receive_wires(&mut self, full: &mut bool) -> usize {
+        let mut received = 0;
         for queue in 0..self.rx.len() {
+            if !self.has_room() {
+                break;
+            }
             let Some((port, rx)) = self.rx.get_mut(queue) else { break };
             let (port, count) = (*port, rx.receive(&mut self.burst));
             if count > 0 {
                 received += count;
+                *full |= count >= WORTH_WAITING;
                 receive::look_ahead(&self.burst);
                 self.take_up(port, count >= WORTH_WAITING);
             }
-        }
-        if received > 0 {
-            self.view.counters.taken_in.add(received as u64);
-        } else {
-            self.take_up_ahead();
         }
         received
     }
@@ -298,6 +349,14 @@ impl Drop for Worker {
     /// Counts what was under way; dropping it gives the mbufs back.
     fn drop(&mut self) {
         for mbuf in self.ahead.1.drain() {
+            self.view.drop(mbuf, DropReason::Stopped);
+        }
+        for ring in [&mut self.assist, &mut self.inbox] {
+            while ring.receive(&mut self.burst) > 0 {
+                self.burst.drain().for_each(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+            }
+        }
+        for (_, mbuf) in self.work.sharing.returning.drain(..) {
             self.view.drop(mbuf, DropReason::Stopped);
         }
         self.work.engine.stop(|mbuf| self.view.drop(mbuf, DropReason::Stopped));

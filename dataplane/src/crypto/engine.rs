@@ -3,42 +3,12 @@
 //! 3DES has a manager of its own, because one lone 3DES packet holds up everything behind it for
 //! hundreds of microseconds.
 
-use hearth_dpdk::{
-    Cipher, Completed, CryptoQueue, CryptoSession, KEPT_TAGS, Mbuf, MultiBuffer, Op, OpError,
-};
+use hearth_dpdk::{Cipher, CryptoQueue, CryptoSession, Mbuf, Op, OpError};
 
 use crate::config::BuildError;
 use crate::crypto::device::DeviceQueue;
+pub(crate) use crate::crypto::lanes::{Done, Flight, Job, Lanes};
 use crate::drop_reason::DropReason;
-use crate::stage::classify::Envelope;
-use crate::table::next_hop::OuterHop;
-
-/// Packets between going in and being settled at most, of one manager; a power of two. A manager
-/// holds 255 at most, and what came out is settled before a burst goes in.
-const FLIGHTS: usize = 512;
-
-/// What is to be done with a packet when it comes out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Job {
-    /// From a mobile node: compare the tag, then judge.
-    Inbound {
-        /// Index of the SA.
-        sa: u32,
-        envelope: Envelope,
-    },
-    /// To a mobile node: finish the outer headers and send.
-    Outbound {
-        /// Towards the care-of address.
-        hop: OuterHop,
-    },
-}
-
-/// A packet that came out.
-pub(crate) struct Done {
-    pub(crate) mbuf: Mbuf,
-    /// Whether the library carried the job out.
-    pub(crate) ok: bool,
-}
 
 /// Which packets are to come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,125 +21,29 @@ pub(crate) enum Rule {
     All,
 }
 
-/// How far the managers and the device have come: submitted and come out.
+/// How many packets have gone into each of the lanes and into the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Mark([u64; 3]);
-
-/// What rides with a packet, outside of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Flight {
-    pub(crate) job: Job,
-    /// When it went in.
-    pub(super) since: u64,
-}
-
-impl Flight {
-    /// Of no packet.
-    pub(super) const NONE: Self = Self { job: Job::Outbound { hop: OuterHop::Routed }, since: 0 };
-}
-
-/// One manager and the packets in it. They come out in the order in which they went in.
-pub(crate) struct Lanes {
-    manager: MultiBuffer<'static>,
-    /// By number modulo [`FLIGHTS`].
-    flights: Box<[Flight; FLIGHTS]>,
-    /// Came out and are not settled yet.
-    ready: Vec<Done>,
-    /// Packets that went in, and those of them that were settled.
-    submitted: u64,
-    settled: u64,
-}
-
-// A tag is known as long as the flight.
-const _: () = assert!(FLIGHTS <= KEPT_TAGS);
-
-impl Lanes {
-    fn new() -> Result<Self, BuildError> {
-        Ok(Self {
-            manager: MultiBuffer::new().map_err(|_| BuildError::Crypto)?,
-            flights: Box::new([Flight::NONE; FLIGHTS]),
-            ready: Vec::with_capacity(FLIGHTS),
-            submitted: 0,
-            settled: 0,
-        })
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
-    fn stage(&mut self, mbuf: Mbuf, op: &Op<'static>, job: Job, now: u64) -> Result<(), Mbuf> {
-        if self.manager.stage_is_full() {
-            self.submit();
-        }
-        if self.submitted - self.settled >= FLIGHTS as u64 {
-            return Err(mbuf);
-        }
-        let number = self.submitted;
-        self.manager.stage(mbuf, op, number).map_err(|rejected| rejected.mbuf)?;
-        self.flights[place(number)] = Flight { job, since: now };
-        self.submitted += 1;
-        Ok(())
-    }
-
-    /// Sends what was staged into the lanes.
-    fn submit(&mut self) {
-        let Self { manager, ready, .. } = self;
-        manager.submit_staged(|completed| ready.push(completed.into()));
-    }
-
-    /// Takes out what is done, and finishes what went in at `due` or before.
-    fn collect(&mut self, due: Option<u64>) {
-        while self.submitted - self.settled > self.ready.len() as u64 {
-            let oldest = self.settled + self.ready.len() as u64;
-            let completed = self.manager.completed().or_else(|| {
-                let since = self.flights[place(oldest)].since;
-                if due.is_some_and(|due| since <= due) { self.manager.flush() } else { None }
-            });
-            let Some(completed) = completed else { return };
-            self.ready.push(completed.into());
-        }
-    }
-
-    /// Hands what came out to `settle`, with its flight and its tag, which mean nothing to a packet
-    /// that asked for none.
-    #[inline]
-    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, &[u8; 16])) -> usize {
-        let Self { manager, flights, ready, settled, .. } = self;
-        let count = ready.len();
-        for done in ready.drain(..) {
-            settle(done, &flights[place(*settled)], manager.tag(*settled));
-            *settled += 1;
-        }
-        count
-    }
-}
-
-impl From<Completed> for Done {
-    #[inline]
-    fn from(Completed { mbuf, ok, .. }: Completed) -> Self {
-        Self { mbuf, ok }
-    }
-}
-
-/// Where a number's flight stands.
-#[inline]
-const fn place(number: u64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "below FLIGHTS")]
-    let place = (number % FLIGHTS as u64) as usize;
-    place
-}
+pub(crate) struct Mark([u64; 4]);
 
 /// A worker's crypto.
 pub(crate) struct Engine {
     common: Lanes,
     triple_des: Lanes,
+    /// Instead of `common`, while this worker shares its work with others; where there are others.
+    pub(crate) shared: Option<Lanes>,
     /// Where a crypto device is configured.
     device: Option<Box<DeviceQueue>>,
 }
 
 impl Engine {
-    pub(crate) fn new(device: Option<CryptoQueue<'static>>) -> Result<Self, BuildError> {
+    /// `shares` says that there are workers to share with.
+    pub(crate) fn new(
+        shares: bool,
+        device: Option<CryptoQueue<'static>>,
+    ) -> Result<Self, BuildError> {
         let device = device.map(|queue| Box::new(DeviceQueue::new(queue)));
-        Ok(Self { common: Lanes::new()?, triple_des: Lanes::new()?, device })
+        let shared = if shares { Some(Lanes::new()?) } else { None };
+        Ok(Self { common: Lanes::new()?, triple_des: Lanes::new()?, shared, device })
     }
 
     /// Lets a packet go in, at the latest with [`Self::submit`]: into the lanes, or by its session
@@ -224,14 +98,18 @@ impl Engine {
     }
 
     /// Sends what was staged into the lanes.
+    #[inline]
     pub(crate) fn submit(&mut self) {
         self.common.submit();
         self.triple_des.submit();
+        if let Some(shared) = &mut self.shared {
+            shared.submit();
+        }
     }
 
-    /// Takes out what comes out under this rule. The lanes that have something to settle.
+    /// Takes out what comes out under this rule. The lanes that may have something to settle.
     #[inline]
-    pub(crate) fn collect(&mut self, rule: Rule) -> [&mut Lanes; 2] {
+    pub(crate) fn collect(&mut self, rule: Rule) -> impl Iterator<Item = &mut Lanes> {
         let (common, triple_des) = match rule {
             Rule::Ready => (None, None),
             Rule::Since { common, triple_des } => (Some(common), Some(triple_des)),
@@ -239,7 +117,11 @@ impl Engine {
         };
         self.common.collect(common);
         self.triple_des.collect(triple_des);
-        [&mut self.common, &mut self.triple_des]
+        if let Some(shared) = &mut self.shared {
+            shared.collect(common);
+        }
+        let Self { common, triple_des, shared, .. } = self;
+        [common, triple_des].into_iter().chain(shared.as_mut())
     }
 
     /// The device, if there is one, with what comes out of it under this rule.
@@ -256,36 +138,37 @@ impl Engine {
 
     /// Takes everything out, when the worker stops.
     pub(crate) fn stop(&mut self, mut give: impl FnMut(Mbuf)) {
-        for side in self.collect(Rule::All) {
-            side.settle(|done, _, _| give(done.mbuf));
+        let Self { common, triple_des, shared, device } = self;
+        for lanes in [common, triple_des].into_iter().chain(shared) {
+            lanes.abandon(&mut give);
         }
-        if let Some(device) = &mut self.device {
+        if let Some(device) = device {
             device.stop(give);
         }
     }
 
     /// How many packets have gone in so far.
-    pub(crate) const fn submitted(&self) -> Mark {
-        let device = match &self.device {
-            Some(device) => device.submitted(),
-            None => 0,
-        };
-        Mark([self.common.submitted, self.triple_des.submitted, device])
+    pub(crate) fn submitted(&self) -> Mark {
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.submitted);
+        let device = self.device.as_ref().map_or(0, |device| device.submitted());
+        Mark([self.common.submitted, self.triple_des.submitted, shared, device])
     }
 
     /// Whether all packets that had gone in at `mark` have come out.
-    pub(crate) const fn has_passed(&self, mark: Mark) -> bool {
-        let device = match &self.device {
-            Some(device) => device.settled(),
-            None => 0,
-        };
-        self.common.settled >= mark.0[0]
-            && self.triple_des.settled >= mark.0[1]
-            && device >= mark.0[2]
+    pub(crate) fn has_passed(&self, mark: Mark) -> bool {
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.settled);
+        let device = self.device.as_ref().map_or(0, |device| device.settled());
+        let settled = [self.common.settled, self.triple_des.settled, shared, device];
+        settled.iter().zip(&mark.0).all(|(settled, mark)| settled >= mark)
     }
 
     /// Whether nothing rides.
-    pub(crate) const fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.has_passed(self.submitted())
+    }
+
+    /// Whether nothing rides but what is shared.
+    pub(crate) fn own_lanes_are_empty(&self) -> bool {
+        self.common.is_empty() && self.triple_des.is_empty()
     }
 }

@@ -8,8 +8,8 @@ use hearth_wire::frame::FrameHeader;
 
 use crate::layout::len32;
 
-/// Where the nonce stands in the private area.
-const NONCE: usize = 0;
+/// Where the nonce stands in the private area, behind whatever else a packet carries there.
+const NONCE: usize = 96;
 
 /// The operation with a nonce of salt and explicit IV, which goes into the private area.
 #[inline]

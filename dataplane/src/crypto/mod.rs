@@ -5,3 +5,4 @@ pub(crate) mod device;
 pub(crate) mod engine;
 pub(crate) mod gcm;
 pub(crate) mod iv;
+pub(crate) mod lanes;

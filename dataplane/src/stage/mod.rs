@@ -19,6 +19,7 @@
 //! | [`relay`] | ICMP errors about outer packets ([`icmp_outer`]) | ICMP errors to inner senders |
 //! | [`mss`] | TCP's SYN, where a deployment wants it | with a smaller MSS |
 
+pub(crate) mod assist;
 pub(crate) mod classify;
 pub(crate) mod egress;
 pub(crate) mod express;

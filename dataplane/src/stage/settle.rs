@@ -16,8 +16,9 @@ use crate::note::Note;
 use crate::outer::seal;
 use crate::sa::replay::Replay;
 use crate::sa::slot::SaSlot;
+use crate::sharing::Sharing;
 use crate::stage::classify::{Content, Envelope};
-use crate::stage::{inner, mss};
+use crate::stage::{assist, inner, mss};
 use crate::table::binding::BindingEntry;
 use crate::table::next_hop::OuterHop;
 use crate::trace::Stage;
@@ -26,14 +27,16 @@ use crate::work::{Lanes, Outgoing, Routed, Via, Work};
 
 /// Takes out of the lanes what comes out under this rule; returns how many packets that were.
 pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
-    let Work { engine, lanes, .. } = work;
+    let Work { engine, lanes, sharing, .. } = work;
     let (mut settled, watched) = (0, view.watch.is_on());
     let sealed = lanes.outgoing.len();
     for side in engine.collect(rule) {
-        settled += side.settle(|done, flight, tag| finish(view, lanes, watched, done, flight, tag));
+        settled += side.settle(|done, flight, tag| {
+            finish(view, lanes, sharing, watched, done, flight, tag);
+        });
     }
     if let Some(device) = engine.collect_from_device(rule) {
-        settled += from_device(view, lanes, watched, device);
+        settled += from_device(view, lanes, sharing, watched, device);
     }
     if watched {
         let sealed = lanes.outgoing.iter().skip(sealed);
@@ -46,9 +49,16 @@ pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
 /// Packets that a crypto device has finished.
 #[cold]
 #[inline(never)]
-fn from_device(view: &View, lanes: &mut Lanes, watched: bool, device: &mut DeviceQueue) -> usize {
-    let settled =
-        device.settle(|done, flight, tag| finish(view, lanes, watched, done, flight, tag));
+fn from_device(
+    view: &View,
+    lanes: &mut Lanes,
+    sharing: &mut Sharing,
+    watched: bool,
+    device: &mut DeviceQueue,
+) -> usize {
+    let settled = device.settle(|done, flight, tag| {
+        finish(view, lanes, sharing, watched, done, flight, tag);
+    });
     view.counters.by_device.add(settled as u64);
     settled
 }
@@ -59,6 +69,7 @@ fn from_device(view: &View, lanes: &mut Lanes, watched: bool, device: &mut Devic
 fn finish(
     view: &View,
     lanes: &mut Lanes,
+    sharing: &mut Sharing,
     watched: bool,
     done: Done,
     flight: &Flight,
@@ -68,8 +79,11 @@ fn finish(
         view.watch.passes(Stage::Settle, [&done.mbuf]);
     }
     match &flight.job {
+        Job::Assisted { worker, inbound } => {
+            assist::settle(sharing, done, (*worker).into(), *inbound);
+        }
         _ if !done.ok => view.drop(done.mbuf, DropReason::CryptoFailed),
-        Job::Outbound { hop } => outbound(lanes, done.mbuf, *hop),
+        Job::Outbound { hop } => outbound(lanes, done, *hop),
         Job::Inbound { sa, envelope } => inbound(view, lanes, done.mbuf, *sa, envelope, tag),
     }
 }
@@ -77,8 +91,11 @@ fn finish(
 /// The UDP checksum covers the ciphertext, so it comes last.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as for `finish`")]
-fn outbound(lanes: &mut Lanes, mut mbuf: Mbuf, hop: OuterHop) {
-    seal(mbuf.data_mut());
+fn outbound(lanes: &mut Lanes, done: Done, hop: OuterHop) {
+    let Done { mut mbuf, remote, .. } = done;
+    if !remote {
+        seal(mbuf.data_mut());
+    }
     lanes.outgoing.push(Outgoing { mbuf, hop: hop.into() });
 }
 

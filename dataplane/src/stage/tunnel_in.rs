@@ -14,6 +14,7 @@ use crate::layout::{Ip, len32};
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
+use crate::stage::assist::{Frame, stage};
 use crate::stage::classify::{Content, Envelope, PayloadLayout};
 use crate::stage::{inner, mss};
 use crate::trace::Stage;
@@ -99,7 +100,7 @@ fn under(view: &View, work: &mut Work, mbuf: Mbuf, sa: SaRef<'_>, seq: SeqNo, en
     // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
     // epochs whose jobs have left the lanes (`Worker::quiesce`).
     let keys: &'static KeySchedule = unsafe { sa.slot.keys(Direction::Inbound) };
-    keys.with(Admission { view, work, mbuf, sa, seq, envelope });
+    keys.with(Admission { view, work, mbuf, sa, keys, seq, envelope });
 }
 
 /// The verdicts that come before the ICV, and the job. The packet is decrypted in place before the
@@ -109,6 +110,7 @@ struct Admission<'a> {
     work: &'a mut Work,
     mbuf: Mbuf,
     sa: SaRef<'a>,
+    keys: &'static KeySchedule,
     seq: SeqNo,
     envelope: Envelope,
 }
@@ -118,7 +120,7 @@ impl PerSuite<'static> for Admission<'_> {
 
     #[inline(always)]
     fn run(self, material: Material<'static>) {
-        let Self { view, work, mbuf, sa, seq, mut envelope } = self;
+        let Self { view, work, mbuf, sa, keys, seq, mut envelope } = self;
         envelope.payload = match layout(&material, &envelope) {
             Ok(layout) => layout,
             Err(reason) => return view.drop(mbuf, reason),
@@ -135,7 +137,7 @@ impl PerSuite<'static> for Admission<'_> {
         if let Some(binding) = sa.slot.binding() {
             view.tables.bindings.prefetch(binding);
         }
-        submit(view, work, mbuf, sa.index, &material, envelope);
+        submit(view, work, mbuf, (sa.index, keys), &material, envelope);
     }
 }
 
@@ -162,7 +164,7 @@ fn submit(
     view: &View,
     work: &mut Work,
     mut mbuf: Mbuf,
-    sa: u32,
+    (sa, keys): (u32, &'static KeySchedule),
     material: &Material<'static>,
     envelope: Envelope,
 ) {
@@ -188,7 +190,8 @@ fn submit(
         op = gcm::operation(op, &mut mbuf, *salt, iv);
     }
     let job = Job::Inbound { sa, envelope };
-    if let Err((mbuf, reason)) = work.engine.stage(mbuf, &op, material.session, job, work.now) {
+    let frame = Frame { keys, offset: at, len: usize::from(envelope.frame_len), inbound: true };
+    if let Err((mbuf, reason)) = stage(view, work, mbuf, &op, (material.session, job), frame) {
         view.drop(mbuf, reason);
     }
 }

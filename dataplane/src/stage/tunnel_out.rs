@@ -20,6 +20,7 @@ use crate::outer::{OuterFields, OuterHeaders, seal};
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
+use crate::stage::assist::{Frame, stage};
 use crate::stage::icmp::Problem;
 use crate::stage::mss;
 use crate::stage::refuse::refuse;
@@ -103,7 +104,7 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
         return view.drop(mbuf, DropReason::OutboundSaGone);
     };
     let content = Content { ptype: PType::ProtectedData, next_header, traffic_class, hop };
-    match protect(work, mbuf, sa, &binding.outer, content) {
+    match protect(view, work, mbuf, sa, &binding.outer, content) {
         Ok(()) => view.counters.downlink.add(len),
         Err((mbuf, reason)) => view.drop(mbuf, reason),
     }
@@ -200,7 +201,7 @@ pub(crate) fn signalling(
         traffic_class: 0xc0,
         hop: OuterHop::Routed,
     };
-    match protect(work, mbuf, sa, &outer, content) {
+    match protect(view, work, mbuf, sa, &outer, content) {
         Ok(()) => view.counters.signalling_out.add(1),
         Err((mbuf, reason)) => view.drop(mbuf, reason),
     }
@@ -224,6 +225,7 @@ struct Content {
 /// ```
 #[inline]
 fn protect(
+    view: &View,
     work: &mut Work,
     mbuf: Mbuf,
     sa: SaRef<'_>,
@@ -233,14 +235,16 @@ fn protect(
     // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
     // epochs whose jobs have left the lanes (`Worker::quiesce`).
     let keys: &'static KeySchedule = unsafe { sa.slot.keys(Direction::Outbound) };
-    keys.with(Protection { work, mbuf, sa, outer, content })
+    keys.with(Protection { view, work, mbuf, sa, keys, outer, content })
 }
 
 /// What becomes a protected packet.
 struct Protection<'a> {
+    view: &'a View,
     work: &'a mut Work,
     mbuf: Mbuf,
     sa: SaRef<'a>,
+    keys: &'static KeySchedule,
     outer: &'a OuterHeaders,
     content: Content,
 }
@@ -250,21 +254,17 @@ impl PerSuite<'static> for Protection<'_> {
 
     #[inline(always)]
     fn run(self, material: Material<'static>) -> Self::Output {
-        let Self { work, mbuf, sa, outer, content } = self;
-        protect_with(work, mbuf, sa, outer, content, &material)
+        protect_with(self, &material)
     }
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
 fn protect_with(
-    work: &mut Work,
-    mut mbuf: Mbuf,
-    sa: SaRef<'_>,
-    outer: &OuterHeaders,
-    content: Content,
+    protection: Protection<'_>,
     material: &Material<'static>,
 ) -> Result<(), (Mbuf, DropReason)> {
+    let Protection { view, work, mut mbuf, sa, keys, outer, content } = protection;
     let payload_len = mbuf.len();
     let trailer_len = 2 + (payload_len.wrapping_add(2).wrapping_neg() & (material.pad_block() - 1));
     let (iv_len, icv_len) = (material.iv_len(), material.icv_len());
@@ -317,7 +317,8 @@ fn protect_with(
         op = gcm::operation(op, &mut mbuf, *salt, nonce_iv);
     }
     let job = Job::Outbound { hop: content.hop };
-    work.engine.stage(mbuf, &op, material.session, job, work.now)?;
+    let frame = Frame { keys, offset: frame_offset, len: frame_len, inbound: false };
+    stage(view, work, mbuf, &op, (material.session, job), frame)?;
     sa.slot.outbound.count(frame_len);
     Ok(())
 }

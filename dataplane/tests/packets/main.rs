@@ -16,6 +16,7 @@ mod inner;
 mod replay;
 mod rig;
 mod service;
+mod sharing;
 mod suites;
 mod tables;
 mod workers;

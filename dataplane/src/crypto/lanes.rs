@@ -1,0 +1,224 @@
+//! One manager of the crypto library and the packets in it.
+//!
+//! Packets come out in the order in which they went in, wherever their crypto was done: a packet may
+//! be out at another worker ([`crate::sharing`]), and those behind it wait for it here.
+
+use hearth_dpdk::{Completed, KEPT_TAGS, Mbuf, MultiBuffer, Op};
+
+use crate::config::BuildError;
+use crate::stage::classify::Envelope;
+use crate::table::next_hop::OuterHop;
+
+/// Packets between going in and being settled at most, of one manager; a power of two. A manager
+/// holds 255 at most, and what came out is settled before a burst goes in.
+const FLIGHTS: usize = 512;
+
+/// What is to be done with a packet when it comes out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Job {
+    /// From a mobile node: compare the tag, then judge.
+    Inbound {
+        /// Index of the SA.
+        sa: u32,
+        envelope: Envelope,
+    },
+    /// Another worker's: give it back to him.
+    Assisted {
+        /// Whose it is.
+        worker: u8,
+        inbound: bool,
+    },
+    /// To a mobile node: finish the outer headers and send.
+    Outbound {
+        /// Towards the care-of address.
+        hop: OuterHop,
+    },
+}
+
+/// A packet that came out.
+pub(crate) struct Done {
+    pub(crate) mbuf: Mbuf,
+    /// Whether the library carried the job out.
+    pub(crate) ok: bool,
+    /// Another worker's lanes did: the tag is in the private area, and what goes out is sealed.
+    pub(crate) remote: bool,
+}
+
+/// What rides with a packet, outside of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Flight {
+    pub(crate) job: Job,
+    /// When it went in.
+    pub(super) since: u64,
+}
+
+impl Flight {
+    /// Of no packet.
+    pub(super) const NONE: Self = Self { job: Job::Outbound { hop: OuterHop::Routed }, since: 0 };
+}
+
+/// When a packet went in that is in another worker's lanes.
+const REMOTE: u64 = u64::MAX;
+
+/// One manager and the packets in it. They are settled in the order in which they went in.
+pub(crate) struct Lanes {
+    manager: MultiBuffer<'static>,
+    /// By number modulo [`FLIGHTS`].
+    flights: Box<[Flight; FLIGHTS]>,
+    /// What came out, in the same places.
+    done: Box<[Option<Done>; FLIGHTS]>,
+    /// Packets that went in; those that came out with all before them; those that were settled.
+    pub(super) submitted: u64,
+    ready: u64,
+    pub(super) settled: u64,
+}
+
+// A tag is known as long as the flight.
+const _: () = assert!(FLIGHTS <= KEPT_TAGS);
+
+impl Lanes {
+    pub(super) fn new() -> Result<Self, BuildError> {
+        Ok(Self {
+            manager: MultiBuffer::new().map_err(|_| BuildError::Crypto)?,
+            flights: Box::new([Flight::NONE; FLIGHTS]),
+            done: Box::new([const { None }; FLIGHTS]),
+            submitted: 0,
+            ready: 0,
+            settled: 0,
+        })
+    }
+
+    /// How many more packets may go in before some are settled.
+    #[inline]
+    pub(crate) const fn room(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "at most FLIGHTS")]
+        let inside = (self.submitted - self.settled) as usize;
+        FLIGHTS - inside
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.submitted == self.settled
+    }
+
+    /// Lets a packet go in, at the latest with [`Self::submit`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
+    pub(crate) fn stage(
+        &mut self,
+        mbuf: Mbuf,
+        op: &Op<'static>,
+        job: Job,
+        now: u64,
+    ) -> Result<(), Mbuf> {
+        if self.manager.stage_is_full() {
+            self.submit();
+        }
+        if self.room() == 0 {
+            return Err(mbuf);
+        }
+        let number = self.submitted;
+        self.manager.stage(mbuf, op, number).map_err(|rejected| rejected.mbuf)?;
+        self.flights[place(number)] = Flight { job, since: now };
+        self.submitted += 1;
+        Ok(())
+    }
+
+    /// The number of a packet that goes to another worker's lanes now, and comes back by
+    /// [`Self::put_back`]; to be called with room.
+    pub(crate) fn reserve(&mut self, job: Job) -> u64 {
+        let number = self.submitted;
+        self.flights[place(number)] = Flight { job, since: REMOTE };
+        self.submitted += 1;
+        number
+    }
+
+    /// Takes back the last [`Self::reserve`].
+    pub(crate) fn cancel(&mut self) {
+        self.submitted -= 1;
+    }
+
+    /// Takes a packet back from another worker's lanes.
+    pub(crate) fn put_back(&mut self, number: u64, mbuf: Mbuf, ok: bool) {
+        self.done[place(number)] = Some(Done { mbuf, ok, remote: true });
+    }
+
+    /// Sends what was staged into the lanes.
+    #[inline]
+    pub(crate) fn submit(&mut self) {
+        let Self { manager, done, .. } = self;
+        manager.submit_staged(|completed| put(done, completed));
+    }
+
+    /// Takes out what is done, and finishes what went in at `due` or before.
+    #[inline]
+    pub(super) fn collect(&mut self, due: Option<u64>) {
+        loop {
+            while self.ready < self.submitted && self.done[place(self.ready)].is_some() {
+                self.ready += 1;
+            }
+            if self.ready == self.submitted {
+                return;
+            }
+            let since = self.flights[place(self.ready)].since;
+            let is_due = since != REMOTE && due.is_some_and(|due| since <= due);
+            let completed = self.manager.completed();
+            match completed.or_else(|| if is_due { self.manager.flush() } else { None }) {
+                Some(completed) => put(&mut self.done, completed),
+                None => return,
+            }
+        }
+    }
+
+    /// Hands over all packets that are here, whatever became of them: at the end.
+    pub(crate) fn abandon(&mut self, mut each: impl FnMut(Mbuf)) {
+        self.submit();
+        while let Some(completed) = self.manager.completed().or_else(|| self.manager.flush()) {
+            put(&mut self.done, completed);
+        }
+        self.done.iter_mut().filter_map(Option::take).for_each(|done| each(done.mbuf));
+    }
+
+    /// Hands what came out to `settle`, with its flight and its tag, which means nothing to a packet
+    /// that asked for none.
+    #[inline]
+    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, &[u8; 16])) -> usize {
+        let count = self.ready - self.settled;
+        while self.settled < self.ready {
+            let (number, place) = (self.settled, place(self.settled));
+            self.settled += 1;
+            let Some(done) = self.done[place].take() else { break };
+            if done.remote {
+                let tag = *done.mbuf.meta();
+                settle(done, &self.flights[place], &tag);
+            } else {
+                settle(done, &self.flights[place], self.manager.tag(number));
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most FLIGHTS")]
+        let count = count as usize;
+        count
+    }
+}
+
+impl From<Completed> for Done {
+    #[inline]
+    fn from(Completed { mbuf, ok, .. }: Completed) -> Self {
+        Self { mbuf, ok, remote: false }
+    }
+}
+
+/// Puts a packet that came out of the lanes where its flight stands.
+#[inline]
+fn put(done: &mut [Option<Done>; FLIGHTS], completed: Completed) {
+    let place = place(completed.user);
+    done[place] = Some(completed.into());
+}
+
+/// Where a number's flight stands.
+#[inline]
+const fn place(number: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "below FLIGHTS")]
+    let place = (number % FLIGHTS as u64) as usize;
+    place
+}

@@ -1,0 +1,237 @@
+//! Who helps whom: a worker with more to do than it can lets others run a part of its crypto.
+//!
+//! One mobile router is one SA, and an SA belongs to one worker, which alone draws its numbers and
+//! moves its window. What can be shared is what takes the time: encryption and integrity. So a
+//! loaded worker gives large packets away by a ring and gets them back by another, finished, and
+//! settles them in the order in which they went out (`stage::assist`). Small packets are not worth
+//! the way.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hearth_dpdk::{Mbuf, RingConsumer, SharedRingProducer};
+
+use crate::crypto::clock;
+
+/// Packets that one worker has given to another and not got back, at most: enough that the helper
+/// has the next burst while it gives the last one back.
+const WINDOW: u16 = 96;
+/// Octets of a frame from which on it is worth the way.
+pub(crate) const WORTH_SHARING: u16 = 400;
+/// Turns in a row with a full share of packets after which a worker looks for help.
+const LOADED_TURNS: u8 = 2;
+/// How long a worker that was asked for stays awake, in microseconds.
+const WANTED_US: u64 = 10_000;
+/// Packets that wait to be given back at most: those that the lanes can hold.
+const RETURNING: usize = 512;
+
+/// What a worker lets the others know, on a line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Post {
+    /// It polls, and has little to do. the worker: rw, others: ro
+    offers: AtomicBool,
+    /// When somebody last had need of it. others: wo, the worker: ro
+    wanted: AtomicU64,
+}
+
+/// All workers' posts.
+#[derive(Debug)]
+pub(crate) struct Board(Box<[Post]>);
+
+impl Board {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Post::default()).collect())
+    }
+}
+
+/// What one worker has of it: the ring by which packets come, the rings by which they go, and the
+/// posts.
+pub(crate) struct AssistEnds {
+    pub(crate) inbox: RingConsumer,
+    /// By worker.
+    pub(crate) peers: Vec<SharedRingProducer>,
+    pub(crate) board: Arc<Board>,
+}
+
+impl AssistEnds {
+    /// For all workers, with rings that `ring` makes by worker.
+    pub(crate) fn new<E>(
+        workers: usize,
+        ring: impl Fn(usize) -> Result<(SharedRingProducer, RingConsumer), E>,
+    ) -> Result<Vec<Self>, E> {
+        let rings = (0..workers).map(ring).collect::<Result<Vec<_>, E>>()?;
+        let board = Arc::new(Board::new(workers));
+        let (peers, inboxes): (Vec<_>, Vec<_>) = rings.into_iter().unzip();
+        let ends = inboxes.into_iter().map(|inbox| Self {
+            inbox,
+            peers: peers.clone(),
+            board: Arc::clone(&board),
+        });
+        Ok(ends.collect())
+    }
+}
+
+/// One worker's side of it.
+pub(crate) struct Sharing {
+    board: Arc<Board>,
+    index: usize,
+    /// Packets that each worker has of this one's.
+    lent: Box<[u16]>,
+    /// Whose turn it is to be asked.
+    next: usize,
+    loaded_turns: u8,
+    /// Whether packets of this turn may be given away.
+    on: bool,
+    /// Others' packets that are done and have not found room in their ring yet, and whose they are.
+    pub(crate) returning: VecDeque<(usize, Mbuf)>,
+    wanted_cycles: u64,
+}
+
+impl Sharing {
+    pub(crate) fn new(board: Arc<Board>, index: usize) -> Self {
+        let workers = board.0.len();
+        Self {
+            board,
+            index,
+            lent: vec![0; workers].into_boxed_slice(),
+            next: index,
+            loaded_turns: 0,
+            on: false,
+            returning: VecDeque::with_capacity(RETURNING),
+            wanted_cycles: WANTED_US * clock::cycles_per_us(),
+        }
+    }
+
+    /// Whether packets of this turn may be given away.
+    #[inline]
+    pub(crate) const fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Notes whether a turn had a full share of packets from the wire.
+    pub(crate) fn note_turn(&mut self, full: bool, now: u64) {
+        self.loaded_turns = if full { self.loaded_turns.saturating_add(1) } else { 0 };
+        let loaded = self.is_loaded();
+        let posts = &self.board.0;
+        if let Some(own) = posts.get(self.index)
+            && own.offers.load(Ordering::Relaxed) == loaded
+        {
+            own.offers.store(!loaded, Ordering::Release);
+        }
+        if loaded {
+            posts.iter().for_each(|post| post.wanted.store(now, Ordering::Relaxed));
+        }
+    }
+
+    const fn is_loaded(&self) -> bool {
+        self.loaded_turns >= LOADED_TURNS
+    }
+
+    /// Decides at the start of a turn; `riding` says that shared packets are still out, which all
+    /// others have to stay behind. Whether this begins it.
+    pub(crate) fn decide(&mut self, riding: bool) -> bool {
+        let before = self.on;
+        self.on = riding || self.is_loaded() && (0..self.lent.len()).any(|peer| self.offers(peer));
+        self.on && !before
+    }
+
+    fn offers(&self, peer: usize) -> bool {
+        peer != self.index
+            && self.board.0.get(peer).is_some_and(|post| post.offers.load(Ordering::Acquire))
+    }
+
+    /// Who takes the next packet; `None` where nobody has room for it.
+    pub(crate) fn pick(&mut self) -> Option<usize> {
+        let workers = self.lent.len();
+        for _ in 0..workers {
+            let peer = self.next;
+            self.next = if peer + 1 < workers { peer + 1 } else { 0 };
+            if self.lent.get(peer).is_some_and(|lent| *lent < WINDOW) && self.offers(peer) {
+                return Some(peer);
+            }
+        }
+        None
+    }
+
+    /// Counts a packet that went to `peer`.
+    pub(crate) fn lend(&mut self, peer: usize) {
+        if let Some(lent) = self.lent.get_mut(peer) {
+            *lent += 1;
+        }
+    }
+
+    /// Counts one that came back.
+    pub(crate) fn returned(&mut self, peer: usize) {
+        if let Some(lent) = self.lent.get_mut(peer) {
+            *lent = lent.saturating_sub(1);
+        }
+    }
+
+    /// Whether this worker had better not sleep.
+    pub(crate) fn is_wanted(&self, now: u64) -> bool {
+        self.board.0.get(self.index).is_some_and(|post| {
+            let wanted = post.wanted.load(Ordering::Relaxed);
+            wanted != 0 && now.saturating_sub(wanted) < self.wanted_cycles
+        })
+    }
+
+    /// Says that this worker goes to sleep.
+    pub(crate) fn withdraw(&self) {
+        if let Some(own) = self.board.0.get(self.index) {
+            own.offers.store(false, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> [Sharing; 2] {
+        let board = Arc::new(Board::new(2));
+        [0, 1].map(|index| Sharing::new(Arc::clone(&board), index))
+    }
+
+    #[test]
+    fn a_loaded_worker_asks_one_that_has_nothing_to_do() {
+        let [mut loaded, mut idle] = pair();
+        idle.note_turn(false, 1);
+        loaded.note_turn(true, 1);
+        assert!(!loaded.decide(false), "one full turn is no load");
+        loaded.note_turn(true, 2);
+        assert!(loaded.decide(false));
+        assert!(!loaded.decide(false), "it is on already");
+        assert!(idle.is_wanted(3));
+        assert!(!idle.is_wanted(2 + idle.wanted_cycles));
+        for _ in 0..WINDOW {
+            let peer = loaded.pick().unwrap();
+            assert_eq!(peer, 1);
+            loaded.lend(peer);
+        }
+        assert_eq!(loaded.pick(), None);
+        loaded.returned(1);
+        assert_eq!(loaded.pick(), Some(1));
+    }
+
+    #[test]
+    fn nobody_asks_who_sleeps_or_is_loaded() {
+        let [mut loaded, mut other] = pair();
+        for turn in 1..3 {
+            loaded.note_turn(true, turn);
+        }
+        assert!(!loaded.decide(false));
+        other.note_turn(false, 3);
+        assert!(loaded.decide(false));
+        other.withdraw();
+        assert_eq!(loaded.pick(), None);
+        for turn in 4..6 {
+            other.note_turn(true, turn);
+        }
+        assert_eq!(loaded.pick(), None);
+        // What is out keeps the order until it is back.
+        assert!(!loaded.decide(true) && loaded.is_on());
+        assert!(!loaded.decide(false) && !loaded.is_on());
+    }
+}

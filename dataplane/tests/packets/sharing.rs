@@ -1,0 +1,182 @@
+//! One SA over two workers: the loaded one lends packets to the idle one; order, numbers and window
+//! stay whole.
+
+use std::collections::BTreeSet;
+
+use hearth_wire::{Scope, Suite};
+
+use crate::codec;
+use crate::rig::{ACCESS, CN6, HOME, MobileNode, Rig};
+
+/// The rig, and a mobile node whose SA belongs to the worker that has this port's first queue.
+fn loaded(suite: Suite, port: usize) -> (Rig, MobileNode) {
+    let mut rig = Rig::with(|config| config.workers = 2);
+    let mn = (1..).map(|n| MobileNode::new(n, suite, Scope::SignallingAndData, true));
+    let mn = mn.take(2).find(|mn| mn.spi.get() as usize % 2 == port).unwrap();
+    let mn = rig.attach(mn);
+    (rig, mn)
+}
+
+fn lent(rig: &Rig) -> (u64, u64) {
+    let workers = rig.counters().workers;
+    (workers.iter().map(|worker| worker.lent).sum(), workers.iter().map(|w| w.assisted).sum())
+}
+
+/// Bursts of 32 packets, each worker taking a turn behind each; the inner packet bears its number.
+fn feed(rig: &mut Rig, bursts: u16, mut inject: impl FnMut(&mut Rig, u16)) {
+    for burst in 0..bursts {
+        (0..32).for_each(|place| inject(rig, burst * 32 + place));
+        for worker in 0..2 {
+            rig.workers[worker].turn();
+        }
+    }
+    rig.turns();
+}
+
+fn payload(number: u16) -> Vec<u8> {
+    // Every seventh is too small to be lent.
+    let len = if number.is_multiple_of(7) { 30 } else { 900 + usize::from(number % 64) };
+    number.to_be_bytes().into_iter().cycle().take(len).collect()
+}
+
+fn number(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[40], packet[41]])
+}
+
+#[test]
+fn uplink_keeps_its_order() {
+    for suite in Suite::known().filter(|suite| *suite != Suite::TripleDesEdeCbcSha) {
+        let (mut rig, mut mn) = loaded(suite, 0);
+        let mac = rig.mac(ACCESS);
+        let mut got = Vec::new();
+        feed(&mut rig, 20, |rig, number| {
+            let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload(number));
+            rig.inject(ACCESS, 0, &codec::ethernet(mac, [2; 6], &mn.data(&inner)));
+            got.extend(rig.received(HOME));
+        });
+        got.extend(rig.received(HOME));
+        let numbers: Vec<_> = got.iter().map(|frame| number(frame.packet())).collect();
+        assert_eq!(numbers, (0..640).collect::<Vec<_>>(), "{suite:?}");
+        assert!(got.iter().all(|frame| frame.packet()[40..] == payload(number(frame.packet()))));
+        let (lent, assisted) = lent(&rig);
+        assert!(lent > 100 && lent == assisted, "{suite:?}: {lent} lent, {assisted} assisted");
+        assert!(rig.drops().is_empty(), "{:?}", rig.drops());
+        rig.finish();
+    }
+}
+
+#[test]
+fn downlink_draws_every_number_once_and_in_order() {
+    for suite in Suite::known().filter(|suite| *suite != Suite::TripleDesEdeCbcSha) {
+        let (mut rig, mn) = loaded(suite, 1);
+        let mac = rig.mac(HOME);
+        let mut got = Vec::new();
+        feed(&mut rig, 20, |rig, number| {
+            let down = codec::ip(CN6.into(), mn.home6.into(), 17, &payload(number));
+            rig.inject(HOME, 0, &codec::ethernet(mac, [2; 6], &down));
+            got.extend(rig.received(ACCESS));
+        });
+        got.extend(rig.received(ACCESS));
+        let opened: Vec<_> = got.iter().map(|frame| mn.open(frame)).collect();
+        assert_eq!(
+            opened.iter().map(|got| got.seq).collect::<Vec<_>>(),
+            (0..640).collect::<Vec<_>>()
+        );
+        for (expected, got) in (0..).zip(&opened) {
+            assert_eq!(got.payload[40..], payload(expected), "{suite:?}");
+        }
+        assert!(lent(&rig).0 > 100, "{suite:?}");
+        rig.finish();
+    }
+}
+
+/// Copies, forgeries and late packets among shuffled ones: each number is accepted once, whoever
+/// computed its tag.
+#[test]
+fn the_window_stays_exact_under_reordering() {
+    let (mut rig, mut mn) = loaded(Suite::Aes128CbcSha, 0);
+    let mac = rig.mac(ACCESS);
+    let mut frames = Vec::new();
+    for number in 0..640 {
+        let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload(number));
+        let frame = codec::ethernet(mac, [2; 6], &mn.data(&inner));
+        let mut forged = frame.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        frames.extend([forged, frame.clone(), frame]);
+    }
+    // A shuffle that keeps everybody within the window of 1024.
+    for place in 0..frames.len() - 100 {
+        frames.swap(place, place + place * 7919 % 100);
+    }
+    let mut got = Vec::new();
+    for burst in frames.chunks(32) {
+        for frame in burst {
+            rig.inject(ACCESS, 0, frame);
+        }
+        for worker in 0..2 {
+            rig.workers[worker].turn();
+        }
+        got.extend(rig.received(HOME));
+    }
+    rig.turns();
+    got.extend(rig.received(HOME));
+    let numbers: BTreeSet<_> = got.iter().map(|frame| number(frame.packet())).collect();
+    assert_eq!((got.len(), numbers.len()), (640, 640));
+    // A forgery behind the packet whose number it bears is a replay before its tag is looked at.
+    let drops = rig.drops();
+    assert_eq!(drops["icv_mismatch"] + drops["replayed"], 2 * 640);
+    assert_eq!((drops.len(), drops["replayed"] >= 640), (2, true), "{drops:?}");
+    assert!(lent(&rig).0 > 300);
+    rig.finish();
+}
+
+/// An SA that ends while its packets are at the other worker's.
+#[test]
+fn an_sa_may_end_while_its_packets_are_lent() {
+    let (mut rig, mut mn) = loaded(Suite::Aes128CbcSha, 0);
+    let mac = rig.mac(ACCESS);
+    for round in 0..4 {
+        for number in 0..32 {
+            let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload(round * 32 + number));
+            rig.inject(ACCESS, 0, &codec::ethernet(mac, [2; 6], &mn.data(&inner)));
+        }
+        rig.workers[1].turn();
+        rig.workers[0].turn();
+    }
+    let (lent, _) = lent(&rig);
+    assert!(lent > 0);
+    rig.tables.remove_sa(mn.spi).unwrap();
+    for _ in 0..4 {
+        rig.tables.reclaim();
+        rig.workers[0].turn();
+    }
+    assert!(rig.try_insert_sa(&mn).is_err(), "its keys are in use");
+    rig.turns();
+    for _ in 0..4 {
+        rig.tables.reclaim();
+        rig.turns();
+    }
+    rig.try_insert_sa(&mn).unwrap();
+    assert_eq!(rig.received(HOME).len() as u64 + rig.counters().dropped_total(), 128);
+    rig.finish();
+}
+
+/// Workers that stop with lent packets under way lose none without a reason.
+#[test]
+fn the_end_while_packets_are_lent() {
+    let (mut rig, mut mn) = loaded(Suite::Aes128CbcSha, 0);
+    let mac = rig.mac(ACCESS);
+    for _ in 0..4 {
+        for number in 0..32 {
+            let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload(number));
+            rig.inject(ACCESS, 0, &codec::ethernet(mac, [2; 6], &mn.data(&inner)));
+        }
+        rig.workers[1].turn();
+        rig.workers[0].turn();
+    }
+    assert!(lent(&rig).0 > 0);
+    let out = rig.received(HOME).len() as u64;
+    rig.workers.clear();
+    assert_eq!(out + rig.drops()["stopped"], 128);
+    rig.finish();
+}
