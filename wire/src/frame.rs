@@ -246,7 +246,8 @@ fn write_padding(padding: &mut [u8]) {
 ///
 /// # Errors
 /// [`FrameError::Short`], [`FrameError::PadLength`], [`FrameError::Padding`].
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "once per packet, and smaller than a call")]
 pub fn read_trailer(plaintext: &[u8]) -> Result<(usize, u8), FrameError> {
     let Some((rest, &[pad_length, next_header])) = plaintext.split_last_chunk::<2>() else {
         return Err(FrameError::Short);

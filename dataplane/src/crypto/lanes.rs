@@ -188,12 +188,8 @@ impl Lanes {
             let (number, place) = (self.settled, place(self.settled));
             self.settled += 1;
             let Some(done) = self.done[place].take() else { break };
-            if done.remote {
-                let tag = *done.mbuf.meta();
-                settle(done, &self.flights[place], &tag);
-            } else {
-                settle(done, &self.flights[place], self.manager.tag(number));
-            }
+            let tag = if done.remote { *done.mbuf.meta() } else { *self.manager.tag(number) };
+            settle(done, &self.flights[place], &tag);
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most FLIGHTS")]
         let count = count as usize;

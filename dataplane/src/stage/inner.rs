@@ -15,7 +15,8 @@ use crate::table::binding::BindingEntry;
 /// The length of an inner packet of the common shape, out of a tunnel that met no congestion, whose
 /// sender may send it; whatever [`read`], [`admit`] or [`carry_ecn`] might object to or change is
 /// left to them.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "once per packet")]
 pub(crate) fn express(
     packet: &[u8],
     next_header: u8,
@@ -29,7 +30,8 @@ pub(crate) fn express(
     }
 }
 
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "once per packet")]
 fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<u16> {
     let header = packet.first_chunk::<IPV6_LEN>()?;
     let payload_len = be16(header, 4);

@@ -235,3 +235,54 @@ fn triple_des_waits_for_its_share() {
     assert!(dropped > 0 && got >= 512);
     rig.finish();
 }
+
+/// A load that never pauses, both ways and of all suites, with jobs that ride as long as they like:
+/// the lanes always have room.
+#[test]
+fn a_load_without_a_pause_loses_nothing() {
+    for workers in [1, 2] {
+        let mut rig = Rig::with(|config| {
+            config.max_job_age_us = 1_000_000_000;
+            config.max_triple_des_job_age_us = 1_000_000_000;
+            config.workers = workers;
+        });
+        let mut nodes: Vec<_> = (1..)
+            .zip(Suite::known())
+            .flat_map(|(n, suite)| [(n, suite), (n + 6, suite)])
+            .map(|(n, suite)| {
+                rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, n % 2 == 0))
+            })
+            .collect();
+        let (access, home) = (rig.mac(ACCESS), rig.mac(HOME));
+        let (mut sent, mut got) = (0, 0);
+        let mut mix = 1_u32;
+        for _ in 0..400 {
+            for _ in 0..48 {
+                mix = mix.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // 3DES has a budget; it comes seldom enough to stay within it.
+                let place = (mix >> 16) as usize % nodes.len();
+                let mn = &mut nodes[place];
+                if mn.suite == Suite::TripleDesEdeCbcSha && mix >> 28 > 8 {
+                    continue;
+                }
+                let payload = vec![0x5a; (mix >> 8) as usize % 900];
+                let (port, frame) = if mix >> 31 == 0 {
+                    let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload);
+                    (ACCESS, codec::ethernet(access, [2; 6], &mn.data(&inner)))
+                } else {
+                    let inner = codec::ip(CN6.into(), mn.home6.into(), 17, &payload);
+                    (HOME, codec::ethernet(home, [2; 6], &inner))
+                };
+                rig.inject(port, (mix >> 24) as usize % workers, &frame);
+                sent += 1;
+            }
+            rig.workers.iter_mut().for_each(|worker| _ = (rig.turn)(worker));
+            got += rig.received(HOME).len() + rig.received(ACCESS).len();
+        }
+        rig.turns();
+        got += rig.received(HOME).len() + rig.received(ACCESS).len();
+        assert!(rig.drops().is_empty(), "{:?}", rig.drops());
+        assert_eq!(got, sent);
+        rig.finish();
+    }
+}

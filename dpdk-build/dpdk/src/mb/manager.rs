@@ -258,7 +258,7 @@ impl<'k> MultiBuffer<'k> {
     #[inline]
     #[must_use]
     pub const fn stage_is_full(&self) -> bool {
-        self.staged == STAGE
+        self.staged == STAGE || (self.staged > 0 && self.staged == self.got)
     }
 
     /// Puts a packet behind those that go into the lanes together with

@@ -185,7 +185,8 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
     pub(crate) fn check(&self, mbuf: &Mbuf) -> Result<(), OpError> {
         if !mbuf.is_contiguous() {
             return Err(OpError::Segments);
