@@ -204,6 +204,10 @@ impl Worker {
             assist::take_in(&self.view, &mut self.work, &mut self.burst);
             self.process();
         }
+        if !self.has_room() {
+            // What only rides need not.
+            self.settle(Rule::All);
+        }
         let mut full = !self.has_room();
         received += self.receive_rings(&mut full) + self.receive_wires(&mut full);
         self.work.sharing.note_turn(full, self.work.now);
