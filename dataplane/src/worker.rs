@@ -54,6 +54,8 @@ pub struct Worker {
     reader: QsbrReader,
     /// The epoch to report as soon as the packets up to this mark have left the lanes.
     riding: Option<(Epoch, Mark)>,
+    /// What this turn takes out of the lanes, besides what is done.
+    due: Rule,
     max_job_age: u64,
     max_triple_des_age: u64,
     busy_poll: bool,
@@ -122,6 +124,7 @@ impl Worker {
             ahead: (PortId(0), Burst::new()),
             reader: parts.reader,
             riding: None,
+            due: Rule::Ready,
             max_job_age: cycles(parts.config.max_job_age_us),
             max_triple_des_age: cycles(parts.config.max_triple_des_job_age_us),
             busy_poll: parts.config.busy_poll,
@@ -164,18 +167,17 @@ impl Worker {
         }
         self.work.triple_des.released();
         self.begin_sharing();
-        let received = waited + self.receive();
-
         // Under load packets ride on until the lanes are full or their time is up.
-        let due = if received == 0 {
-            Rule::All
-        } else {
-            Rule::Since {
-                common: start.saturating_sub(self.max_job_age),
-                triple_des: start.saturating_sub(self.max_triple_des_age),
-            }
+        self.due = Rule::Since {
+            common: start.saturating_sub(self.max_job_age),
+            triple_des: start.saturating_sub(self.max_triple_des_age),
         };
-        self.settle(due);
+        let received = waited + self.receive();
+        if received == 0 {
+            self.settle(Rule::All);
+        } else if self.ahead.1.is_empty() {
+            self.settle(self.due);
+        }
         assist::send_back(&self.view, &mut self.work);
         pieces::age(&self.view, &mut self.work);
         self.work.flush(&self.view);
@@ -282,16 +284,23 @@ impl Worker {
         }
     }
 
-    /// Empties the lanes between the stages, in a packet's order, then takes in what crypto has
-    /// finished meanwhile.
+    /// Empties the lanes between the stages, in a packet's order.
     fn process(&mut self) {
-        Self::stages(&self.view, &mut self.work);
-        self.settle(Rule::Ready);
+        tunnel_in::plain(&self.view, &mut self.work);
+        // While the lines of this burst's SAs are on their way: what is done of earlier ones.
+        self.settle(self.due);
+        tunnel_in::protected(&self.view, &mut self.work);
+        Self::onward(&self.view, &mut self.work);
     }
 
     fn stages(view: &View, work: &mut Work) {
         tunnel_in::plain(view, work);
         tunnel_in::protected(view, work);
+        Self::onward(view, work);
+    }
+
+    /// The stages behind the tunnel's end.
+    fn onward(view: &View, work: &mut Work) {
         forward::route(view, work);
         tunnel_out::encapsulate(view, work);
         egress::send(view, work);
@@ -314,7 +323,7 @@ impl Worker {
 
     fn settle(&mut self, rule: Rule) {
         while settle::settle(&self.view, &mut self.work, rule) > 0 {
-            Self::stages(&self.view, &mut self.work);
+            Self::onward(&self.view, &mut self.work);
         }
     }
 

@@ -83,15 +83,18 @@ impl SaTable {
     /// Asks for the lines of an SA that a packet in this direction touches.
     #[inline]
     pub(crate) fn prefetch(&self, spi: u32, direction: Direction) {
-        /// Lines of the keys of the commonest suites.
+        /// Lines of the keys of the commonest suites, and of the commonest window.
         const KEYS: usize = 4;
+        const WINDOW: usize = 2;
         let Some(index) = self.index_of(spi) else { return };
         let Some(slot) = self.slot(index) else { return };
-        let (state, keys) = SaSlot::lines(direction);
         let start = core::ptr::from_ref(slot).cast::<u8>();
         prefetch(start, 1);
-        prefetch(start.wrapping_add(state * 64), 1);
-        prefetch(start.wrapping_add(keys * 64), KEYS);
+        prefetch(start.wrapping_add(SaSlot::key_line(direction) * 64), KEYS);
+        if direction == Direction::Inbound {
+            let bits = self.bits(index);
+            prefetch(bits.as_ptr(), size_of_val(bits).div_ceil(64).min(WINDOW));
+        }
     }
 
     /// The replay window of the SA at `index`.
