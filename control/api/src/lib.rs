@@ -139,6 +139,10 @@ pub struct WorkerRow {
     pub rx_packets: u64,
     /// Packets that it handed to the worker that owns their SA.
     pub handed_over: u64,
+    /// Packets whose cryptography another worker did for it.
+    pub lent: u64,
+    /// Packets whose cryptography it did for others.
+    pub assisted: u64,
     /// Who does its cryptography: `cpu`, or the crypto device as YAML names it, which leaves SAs
     /// that it can't take to the CPU.
     pub crypto: String,

@@ -117,6 +117,8 @@ impl Row for WorkerRow {
         "STUCK",
         "RX PACKETS",
         "HANDED OVER",
+        "LENT",
+        "ASSISTED",
         "CRYPTO",
         "BY DEVICE",
     ];
@@ -131,6 +133,8 @@ impl Row for WorkerRow {
             self.stuck_ms.map_or_else(|| "no".into(), |ms| format!("yes, {ms} ms")),
             self.rx_packets.to_string(),
             self.handed_over.to_string(),
+            self.lent.to_string(),
+            self.assisted.to_string(),
             self.crypto.clone(),
             self.device_packets.to_string(),
         ]
@@ -183,13 +187,15 @@ mod tests {
             idle_turns: 2,
             rx_packets: 3,
             handed_over: 4,
+            lent: 5,
+            assisted: 6,
             crypto: "cpu".into(),
             device_packets: 0,
         };
         let expected = "\
-            WORKER  CORE  BUSY 1 s  BUSY    CYCLES/PACKET 1 s  STUCK        RX PACKETS  HANDED OVER  CRYPTO  BY DEVICE\n\
-            0       1     12.5 %    50.0 %  1235               no           3           4            cpu     0\n\
-            1       1     12.5 %    50.0 %  -                  yes, 730 ms  3           4            cpu     0\n";
+            WORKER  CORE  BUSY 1 s  BUSY    CYCLES/PACKET 1 s  STUCK        RX PACKETS  HANDED OVER  LENT  ASSISTED  CRYPTO  BY DEVICE\n\
+            0       1     12.5 %    50.0 %  1235               no           3           4            5     6         cpu     0\n\
+            1       1     12.5 %    50.0 %  -                  yes, 730 ms  3           4            5     6         cpu     0\n";
         let rows = [row(0, None, Some(1234.6)), row(1, Some(730), None)];
         assert_eq!(Table::of(&rows).to_string(), expected);
     }

@@ -127,6 +127,8 @@ impl Control {
                     idle_turns: totals.idle_turns,
                     rx_packets: totals.rx_packets,
                     handed_over: totals.handed_over,
+                    lent: totals.lent,
+                    assisted: totals.assisted,
                     crypto: crypto.clone(),
                     device_packets: totals.by_device,
                 }

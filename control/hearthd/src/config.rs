@@ -24,6 +24,10 @@ pub struct Config {
     /// Workers never sleep when idle: lowest latency, a whole core each. Default: off.
     #[serde(default)]
     pub busy_poll: bool,
+    /// A loaded worker lends the cryptography of large packets to workers that have little to do.
+    /// Default: on.
+    #[serde(default = "yes")]
+    pub share_crypto: bool,
     /// Where packets come from and go to.
     pub ports: Vec<Port>,
     /// The home agent's own addresses and policy.
@@ -78,6 +82,10 @@ impl Default for Eal {
             control_core: Spanned::new(0, at, at),
         }
     }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A worker.

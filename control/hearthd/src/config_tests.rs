@@ -46,7 +46,6 @@ fn every_mistake_names_line_key_and_remedy() {
     let device = "\"0000:01:00.1\"";
     let rows = [
         ("mtu: 1500", "speed: 9", "mtu: 1500", "ports[0]", "speed"),
-        ("busy_poll: false", "busy_poll: 7", "busy_poll", "busy_poll", "bool"),
         (device, "\"0000:01:00.0\"", device, "ports[1].device", "device of its own"),
         (device, "\"eth0\"", device, "ports[1].device", "PCI address"),
         ("name: home ", "name: access ", "name: home ", "ports[1].name", "already"),
@@ -117,8 +116,10 @@ fn every_mistake_names_line_key_and_remedy() {
 }
 
 #[test]
-fn mistakes_about_a_crypto_device() {
+fn mistakes_about_switches_and_a_crypto_device() {
     all_are_named(&[
+        ("busy_poll: false", "busy_poll: 7", "busy_poll", "busy_poll", "bool"),
+        ("share_crypto: true", "share_crypto: 7", "share_crypto", "share_crypto", "bool"),
         ("api:", "crypto: {}\napi:", "api:", "crypto", "device"),
         ("api:", "crypto: { device: eth0 }\napi:", "api:", "crypto.device", "crypto_openssl0"),
         ("api:", "crypto: { device: crypto_ }\napi:", "api:", "crypto.device", "PCI address"),
@@ -127,7 +128,7 @@ fn mistakes_about_a_crypto_device() {
             "crypto: { device: \"0000:01:00.0\" }\napi:",
             "api:",
             "crypto.device",
-            "the device of the port in line 17",
+            "the device of the port in line 18",
         ),
         (
             "api:",

@@ -288,6 +288,7 @@ fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
         icmp_errors_per_second: config.icmp.errors_per_second.value,
         icmp_errors_per_peer: config.icmp.errors_per_peer.value,
         busy_poll: config.busy_poll,
+        share_crypto: config.share_crypto,
         crypto_device: config
             .crypto
             .as_ref()
