@@ -189,8 +189,7 @@ impl PerSuite<'static> for Errand<'_> {
             op = gcm::operation(op, &mut mbuf, *salt, iv);
         }
         let job = Job::Assisted { worker: task.owner, inbound };
-        // Due at once: its owner holds back what came behind it.
-        work.engine.stage(mbuf, &op, None, job, 0).map_err(|(mbuf, _)| mbuf)
+        work.engine.stage(mbuf, &op, None, job, work.now).map_err(|(mbuf, _)| mbuf)
     }
 }
 
