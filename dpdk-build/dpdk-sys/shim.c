@@ -34,6 +34,26 @@ int hearth_errno(void)
 	return rte_errno;
 }
 
+/* ---- the heap ---- */
+
+void hearth_heap_stats(struct hearth_heap *heap)
+{
+	struct rte_malloc_socket_stats stats;
+	unsigned int i;
+
+	memset(heap, 0, sizeof(*heap));
+	for (i = 0; i < rte_socket_count(); i++) {
+		if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(i), &stats) != 0)
+			continue;
+		heap->total += stats.heap_totalsz_bytes;
+		heap->allocated += stats.heap_allocsz_bytes;
+		heap->allocations += stats.alloc_count;
+		heap->free_pieces += stats.free_count;
+		if (stats.greatest_free_size > heap->largest_free)
+			heap->largest_free = stats.greatest_free_size;
+	}
+}
+
 /* ---- mbufs and pools ---- */
 
 struct rte_mbuf *hearth_mbuf_alloc(struct rte_mempool *pool)

@@ -68,6 +68,17 @@ static const uint64_t HEARTH_RSS_WANTED = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE
 /* rte_errno of this thread. */
 int hearth_errno(void);
 
+/* DPDK's heaps together, in octets and pieces. */
+struct hearth_heap {
+	uint64_t total;
+	uint64_t allocated;
+	uint64_t largest_free;
+	uint32_t allocations;
+	uint32_t free_pieces;
+};
+
+void hearth_heap_stats(struct hearth_heap *heap);
+
 /* mbufs and pools */
 /* The sum of the 32-bit words as they stand in memory; zeros are added to the last. */
 uint64_t hearth_sum_words(const uint8_t *octets, size_t count);

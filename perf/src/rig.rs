@@ -229,3 +229,57 @@ fn wire(
     let mac = port.mac().map_err(|errno| Fault::Dpdk("a port", errno))?;
     Ok((Wire { mac, to_port, from_port }, port, PortSetup { mac, mtu: shape.mtu, queues }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::Lab;
+    use crate::testing::with_lab;
+    use hearth_dataplane::CryptoDeviceConfig;
+
+    /// More than used to fill the heap of a process.
+    const LIVES: u32 = 120;
+
+    /// Makes a dataplane, lets it carry nothing, and drops it.
+    fn live(lab: &Lab, workers: usize, adjust: fn(&mut Config)) {
+        let shape = Shape { stations: 20, workers, adjust, ..Shape::default() };
+        let mut rig = Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape).unwrap();
+        for (number, suite) in (0..20).zip(Suite::ALL.into_iter().cycle()) {
+            rig.attach(&Station::new(number, suite).unwrap()).unwrap();
+        }
+        rig.settle();
+    }
+
+    /// How many octets and pieces of DPDK's heap somebody has after so many lives.
+    fn taken(lab: &Lab, lives: u32, workers: usize, adjust: fn(&mut Config)) -> (u64, u32) {
+        (0..lives).for_each(|_| live(lab, workers, adjust));
+        let heap = lab.eal.heap();
+        println!("after {lives}: {heap:?}");
+        (heap.allocated, heap.allocations)
+    }
+
+    #[test]
+    fn dataplanes_that_are_gone_leave_nothing_in_dpdks_heap() {
+        with_lab(|lab| {
+            // What DPDK makes once for a process stays.
+            let before = taken(lab, 1, 2, |_| {});
+            assert_eq!(taken(lab, LIVES, 2, |_| {}), before);
+            let pools = lab.eal.pools();
+            assert!(pools.iter().all(|pool| pool.in_use == 0), "{pools:?}");
+        });
+    }
+
+    #[test]
+    fn crypto_devices_that_are_gone_leave_less_than_a_kib() {
+        let by_device = |config: &mut Config| {
+            let device = "crypto_aesni_mb".to_owned();
+            config.crypto_device = Some(CryptoDeviceConfig { device, max_sas: 64 });
+        };
+        with_lab(|lab| {
+            let (before, _) = taken(lab, 1, 1, by_device);
+            let (after, _) = taken(lab, 10, 1, by_device);
+            // DPDK's driver itself keeps three small pieces of each device that it had.
+            assert!(after - before <= 10 * 1024, "{before} {after}");
+        });
+    }
+}

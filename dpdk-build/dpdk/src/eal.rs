@@ -5,7 +5,6 @@
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
-use core::ptr::NonNull;
 use std::ffi::CString;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +15,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use thiserror::Error;
 
 use crate::errno::Errno;
+use crate::heap::{HeapStats, PoolUse, Pools};
 
 /// What the EAL is started with.
 #[derive(Debug, Clone)]
@@ -109,17 +109,10 @@ pub struct Eal {
 
 #[derive(Debug, Default)]
 struct Inner {
-    pools: Mutex<Vec<PoolPointer>>,
+    pools: Mutex<Pools>,
     ports: Mutex<Vec<u16>>,
     crypto_devices: Mutex<Vec<u8>>,
 }
-
-/// A pool that lives until the EAL goes.
-#[derive(Debug, Clone, Copy)]
-struct PoolPointer(NonNull<sys::rte_mempool>);
-
-// SAFETY: a mempool may be used from any thread; this pointer is only used to count and free it.
-unsafe impl Send for PoolPointer {}
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 
@@ -181,9 +174,21 @@ impl Eal {
         unsafe { CStr::from_ptr(sys::rte_version()) }.to_string_lossy().into_owned()
     }
 
-    pub(crate) fn keep_pool(&self, pool: NonNull<sys::rte_mempool>) {
-        let mut pools = self.inner.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.push(PoolPointer(pool));
+    /// DPDK's heap as it stands. It walks the whole heap: not for a worker.
+    #[must_use]
+    pub fn heap(&self) -> HeapStats {
+        HeapStats::read()
+    }
+
+    /// What is in use of every pool, in the order in which they were made.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolUse> {
+        self.with_pools(|pools| pools.in_use())
+    }
+
+    /// Does something to the list of pools.
+    pub(crate) fn with_pools<T>(&self, act: impl FnOnce(&mut Pools) -> T) -> T {
+        act(&mut self.inner.pools.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes that somebody owns the port; false if somebody does already.
@@ -223,13 +228,8 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let pools = self.pools.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Somebody holds an mbuf still: leave DPDK's memory where it is rather than pull it away.
-        // SAFETY: the pools were created by DPDK and none has been freed.
-        if pools.iter().any(|p| unsafe { sys::rte_mempool_in_use_count(p.0.as_ptr()) } != 0) {
+        if !pools.free_all() {
             return;
-        }
-        for pool in pools.drain(..) {
-            // SAFETY: every mbuf is back in it, and with the last handle gone nobody allocates.
-            unsafe { sys::rte_mempool_free(pool.0.as_ptr()) };
         }
         // SAFETY: every object of this crate held a handle; this was the last.
         unsafe { sys::rte_eal_cleanup() };

@@ -22,6 +22,7 @@ mod errno;
 mod fib;
 mod fragment;
 mod hash;
+mod heap;
 mod mbuf;
 mod mempool;
 mod pcapng;
@@ -42,6 +43,7 @@ pub use errno::Errno;
 pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};
 pub use fragment::{FragmentError, FragmentPools, fragment4, fragment6};
 pub use hash::{HASH_BULK, HashError, HashReader, HashWriter};
+pub use heap::{HeapStats, PoolUse};
 pub use mb::{
     Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Arch, Auth, Cipher, Completed, HmacSha1Key,
     KEPT_TAGS, MultiBuffer, MultiBufferError, Op, OpError, Rejected, STAGE, Submission, Tag,

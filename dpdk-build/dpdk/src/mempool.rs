@@ -1,19 +1,40 @@
 //! Pools of mbufs.
 
 use core::ptr::NonNull;
+use std::sync::Arc;
 
 use hearth_dpdk_sys as sys;
 
 use crate::eal::{Eal, c_name};
 use crate::errno::Errno;
+use crate::heap::Pools;
 use crate::mbuf::{META_SIZE, Mbuf};
 
-/// A pool of packet buffers. Clones are handles on the same pool, which lives until the EAL goes.
+/// A pool of packet buffers. Clones are handles on the same pool. It goes with the last of them
+/// where every mbuf is back by then, else once another pool is made after that, or with the EAL.
 #[derive(Debug, Clone)]
 pub struct Mempool {
     raw: NonNull<sys::rte_mempool>,
     data_room: u16,
-    _eal: Eal,
+    _life: Arc<Life>,
+}
+
+/// What all handles of a pool have in common.
+#[derive(Debug)]
+struct Life {
+    raw: NonNull<sys::rte_mempool>,
+    eal: Eal,
+}
+
+// SAFETY: the pointer only names the pool in the EAL's list.
+unsafe impl Send for Life {}
+// SAFETY: as above.
+unsafe impl Sync for Life {}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.eal.with_pools(|pools| pools.retire(self.raw));
+    }
 }
 
 // SAFETY: DPDK's mempools are multi-producer and multi-consumer; the pointer never changes.
@@ -44,6 +65,7 @@ impl Mempool {
         const PRIVATE: u16 = 128;
         const { assert!(PRIVATE as usize == META_SIZE) };
         let c_name = c_name(name)?;
+        eal.with_pools(Pools::sweep);
         // SAFETY: the EAL runs; the name outlives the call, which copies it.
         let raw = unsafe {
             sys::rte_pktmbuf_pool_create(
@@ -56,14 +78,14 @@ impl Mempool {
             )
         };
         let raw = NonNull::new(raw).ok_or_else(Errno::last)?;
-        eal.keep_pool(raw);
-        Ok(Self { raw, data_room, _eal: eal.clone() })
+        eal.with_pools(|pools| pools.add(raw, name));
+        Ok(Self { raw, data_room, _life: Arc::new(Life { raw, eal: eal.clone() }) })
     }
 
     /// Mbufs in the pool and in the threads' caches.
     #[must_use]
     pub fn available(&self) -> u32 {
-        // SAFETY: the pool lives as long as the EAL that `self` holds.
+        // SAFETY: the pool lives as long as its last handle.
         unsafe { sys::rte_mempool_avail_count(self.raw.as_ptr()) }
     }
 

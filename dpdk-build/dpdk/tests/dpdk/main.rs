@@ -13,6 +13,7 @@ mod fragments;
 mod hash;
 mod mbuf;
 mod pcapng;
+mod pool;
 mod port;
 mod ring;
 
