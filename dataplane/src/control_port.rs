@@ -35,8 +35,8 @@ pub struct SignallingPacket<'a> {
     pub payload: &'a [u8],
 }
 
-/// A packet whose next hop has no MAC address yet. Give it back with [`ControlPort::resend`], or
-/// drop it.
+/// A packet whose next hop has no MAC address yet. Give it back with [`ControlPort::resend`] or
+/// [`ControlPort::unreachable`]; what is only dropped is counted by nobody.
 #[derive(Debug)]
 pub struct HeldPacket(Mbuf);
 
@@ -276,6 +276,17 @@ impl ControlPort {
         self.push(u32::from(port.0), Note::Unresolved { port, next_hop }, packet.0)
     }
 
+    /// Gives back a packet of [`FromWorker::Unresolved`] whose next hop could not be found: it is
+    /// counted as [`DropReason::NeighbourUnresolved`](crate::DropReason::NeighbourUnresolved), and
+    /// its sender is told by ICMP (RFC 4861 s.7.2.2, RFC 1812 s.5.2.7.1), within the limits that
+    /// all ICMP errors have.
+    ///
+    /// # Errors
+    /// [`ControlError::RingFull`].
+    pub fn unreachable(&mut self, port: PortId, packet: HeldPacket) -> Result<(), ControlError> {
+        self.push(u32::from(port.0), Note::Unreachable { port }, packet.0)
+    }
+
     fn send(&mut self, spread: u32, note: Note, content: &[u8]) -> Result<(), ControlError> {
         let mut mbuf = self.pool.alloc().ok_or(ControlError::NoBuffer)?;
         mbuf.append(content.len()).ok_or(ControlError::TooLarge)?.copy_from_slice(content);
@@ -304,6 +315,9 @@ fn deliver(mbuf: Mbuf, handle: &mut impl FnMut(FromWorker<'_>)) {
         Some(Note::Unresolved { port, next_hop }) => {
             handle(FromWorker::Unresolved { port, next_hop, packet: HeldPacket(mbuf) });
         }
-        Some(Note::Envelope(_) | Note::Waiting(_) | Note::Downlink { .. }) | None => {}
+        Some(
+            Note::Envelope(_) | Note::Waiting(_) | Note::Downlink { .. } | Note::Unreachable { .. },
+        )
+        | None => {}
     }
 }

@@ -140,6 +140,8 @@ drop_reasons! {
     LinkLocalForward = "link_local_forward",
     /// No route to the destination.
     NoRoute = "no_route",
+    /// The next hop's link-layer address could not be found (RFC 4861 s.7.2.2).
+    NeighbourUnresolved = "neighbour_unresolved",
     /// An address of a virtual home prefix that nobody has bound (RFC 6275 s.10.3.1).
     HomeAddressUnbound = "home_address_unbound",
     /// A mobile node's link-local address, which is never tunnelled (RFC 6275 s.10.4.2).

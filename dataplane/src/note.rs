@@ -41,6 +41,8 @@ pub(crate) enum Note {
     /// Between control and workers: an IP packet to this neighbour, whose MAC address is to be
     /// found.
     Unresolved { port: PortId, next_hop: IpAddr },
+    /// From control: an IP packet whose next hop on this port could not be found.
+    Unreachable { port: PortId },
 }
 
 /// The private area.
@@ -69,6 +71,7 @@ const SIGNALLING: u8 = 3;
 const HOST: u8 = 4;
 const UNRESOLVED: u8 = 5;
 const WAITING: u8 = 6;
+const UNREACHABLE: u8 = 7;
 
 impl Area {
     const EMPTY: Self = Self {
@@ -153,6 +156,7 @@ impl Note {
                 ..Area::EMPTY
             },
             Self::Host { port } => Area { kind: HOST, port: port.0, ..Area::EMPTY },
+            Self::Unreachable { port } => Area { kind: UNREACHABLE, port: port.0, ..Area::EMPTY },
             Self::Unresolved { port, next_hop } => {
                 Area { kind: UNRESOLVED, port: port.0, remote: octets(next_hop), ..Area::EMPTY }
             }
@@ -172,6 +176,7 @@ impl Note {
                 payload: (area.offset, area.len),
             },
             HOST => Self::Host { port: PortId(area.port) },
+            UNREACHABLE => Self::Unreachable { port: PortId(area.port) },
             UNRESOLVED => {
                 Self::Unresolved { port: PortId(area.port), next_hop: address(area.remote) }
             }
@@ -221,6 +226,7 @@ mod tests {
             Note::Host { port: PortId(7) },
             Note::Unresolved { port: PortId(1), next_hop: v4.ip() },
             Note::Unresolved { port: PortId(1), next_hop: v6.ip() },
+            Note::Unreachable { port: PortId(1) },
         ] {
             assert_eq!(Note::unpack(&note.pack()), Some(note));
         }

@@ -123,7 +123,7 @@ impl Watch {
                     let facts = Facts::of_frame(mbuf.data(), &self.shared.service);
                     self.begin(mbuf, (Stage::FromControl, Some(port)), facts, None);
                 }
-                Some(Note::Unresolved { port, .. }) => {
+                Some(Note::Unresolved { port, .. } | Note::Unreachable { port }) => {
                     self.at(mbuf, (Stage::FromControl, Some(port)));
                 }
                 Some(Note::Waiting(_)) => self.at(mbuf, (Stage::FromControl, None)),

@@ -154,9 +154,9 @@ impl Control {
             "The kernel's TAP or the ring to a worker had no room.",
         ));
         rows.push(row(
-            "neighbour_unresolved".into(),
-            self.neighbours.given_up(),
-            "The next hop's link-layer address could not be found, or too much waited for it.",
+            "neighbour_queue_full".into(),
+            self.neighbours.crowded_out(),
+            "Too many packets waited for the link-layer addresses of their next hops.",
         ));
         let counters = self.parts.home_agent.counters();
         rows.extend(Refusal::ALL.iter().map(|refusal| {

@@ -217,13 +217,15 @@ impl Control {
                     warn!(%address, %error, "neighbour not learnt");
                 }
                 if mac.is_some() {
-                    for packet in self.neighbours.found((port, address)) {
+                    for packet in self.neighbours.taken((port, address)) {
                         if self.parts.workers.resend(PortId(port), address, packet).is_err() {
                             self.host_queue_full += 1;
                         }
                     }
                 } else if failed {
-                    self.neighbours.lost((port, address));
+                    for packet in self.neighbours.taken((port, address)) {
+                        self.give_up(port, packet);
+                    }
                 }
             }
         }
@@ -238,6 +240,12 @@ impl Control {
                 debug!(%next_hop, %error, "the kernel can't look for this neighbour");
             }
         }
+    }
+
+    /// The next hop of `packet` can't be found; the dataplane tells its sender.
+    fn give_up(&mut self, port: u16, packet: HeldPacket) {
+        let refused = self.parts.workers.unreachable(PortId(port), packet).is_err();
+        self.host_queue_full += u64::from(refused);
     }
 
     fn keep_house(&mut self) {
@@ -255,7 +263,9 @@ impl Control {
         self.retry_draining();
         self.follow_wall_clock();
         self.routes.apply(&mut self.parts.tables, instant);
-        self.neighbours.expire(instant);
+        for ((port, _), packet) in self.neighbours.expired(instant) {
+            self.give_up(port, packet);
+        }
         if let Err(error) = self.parts.horizon.keep_ahead() {
             error!(%error, "the SPI horizon can't be written");
         }

@@ -1,7 +1,8 @@
 //! Packets that wait for the link-layer address of their next hop.
 //!
 //! The dataplane hands over what it can't send; the kernel is asked to resolve; what waited is sent
-//! when the answer comes and dropped when none does. Both the packets of one next hop and all of
+//! when the answer comes, and goes back to the dataplane to be refused when none does (RFC 4861
+//! s.7.2.2). Both the packets of one next hop and all of
 //! them together are bounded: nobody can fill the mempool with packets to nowhere.
 
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ pub type NextHop = (u16, IpAddr);
 pub struct Neighbours<P> {
     waiting: HashMap<NextHop, Waiting<P>>,
     count: usize,
-    given_up: u64,
+    crowded_out: u64,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,7 @@ struct Waiting<P> {
 
 impl<P> Default for Neighbours<P> {
     fn default() -> Self {
-        Self { waiting: HashMap::new(), count: 0, given_up: 0 }
+        Self { waiting: HashMap::new(), count: 0, crowded_out: 0 }
     }
 }
 
@@ -45,7 +46,7 @@ impl<P> Neighbours<P> {
     pub fn wait(&mut self, next_hop: NextHop, packet: P, now: Instant) -> bool {
         let known = self.waiting.contains_key(&next_hop);
         if self.count >= ALTOGETHER {
-            self.given_up += 1;
+            self.crowded_out += 1;
             return !known;
         }
         let waiting = self
@@ -54,7 +55,7 @@ impl<P> Neighbours<P> {
             .or_insert_with(|| Waiting { packets: Vec::new(), deadline: now + PATIENCE });
         if waiting.packets.len() >= PER_NEXT_HOP {
             waiting.packets.remove(0);
-            self.given_up += 1;
+            self.crowded_out += 1;
         } else {
             self.count += 1;
         }
@@ -62,37 +63,33 @@ impl<P> Neighbours<P> {
         !known
     }
 
-    /// The next hop is known: what waited for it.
-    pub fn found(&mut self, next_hop: NextHop) -> Vec<P> {
+    /// The next hop is known, or the kernel gave up on it: what waited for it.
+    pub fn taken(&mut self, next_hop: NextHop) -> Vec<P> {
         let packets = self.waiting.remove(&next_hop).map(|waiting| waiting.packets);
         let packets = packets.unwrap_or_default();
         self.count -= packets.len();
         packets
     }
 
-    /// The kernel gave up on the next hop: what waited for it is dropped.
-    pub fn lost(&mut self, next_hop: NextHop) {
-        let dropped = self.found(next_hop);
-        self.given_up += dropped.len() as u64;
-    }
-
-    /// Drops what has waited too long.
-    pub fn expire(&mut self, now: Instant) {
+    /// What has waited too long, and for what.
+    pub fn expired(&mut self, now: Instant) -> Vec<(NextHop, P)> {
         let late: Vec<NextHop> = self
             .waiting
             .iter()
             .filter(|(_, waiting)| waiting.deadline <= now)
             .map(|(next_hop, _)| *next_hop)
             .collect();
+        let mut packets = Vec::new();
         for next_hop in late {
-            self.lost(next_hop);
+            packets.extend(self.taken(next_hop).into_iter().map(|packet| (next_hop, packet)));
         }
+        packets
     }
 
-    /// Packets dropped because their next hop could not be resolved.
+    /// Packets dropped because too many waited.
     #[must_use]
-    pub const fn given_up(&self) -> u64 {
-        self.given_up
+    pub const fn crowded_out(&self) -> u64 {
+        self.crowded_out
     }
 }
 
@@ -111,9 +108,9 @@ mod tests {
         assert!(neighbours.wait(hop(1), 'a', now));
         assert!(!neighbours.wait(hop(1), 'b', now));
         assert!(neighbours.wait(hop(2), 'c', now));
-        assert_eq!(neighbours.found(hop(1)), ['a', 'b']);
-        assert_eq!(neighbours.found(hop(1)), []);
-        assert_eq!(neighbours.given_up(), 0);
+        assert_eq!(neighbours.taken(hop(1)), ['a', 'b']);
+        assert_eq!(neighbours.taken(hop(1)), []);
+        assert_eq!(neighbours.crowded_out(), 0);
     }
 
     #[test]
@@ -123,8 +120,8 @@ mod tests {
         for packet in 0..=PER_NEXT_HOP {
             neighbours.wait(hop(1), packet, now);
         }
-        assert_eq!(neighbours.given_up(), 1);
-        let left = neighbours.found(hop(1));
+        assert_eq!(neighbours.crowded_out(), 1);
+        let left = neighbours.taken(hop(1));
         assert_eq!((left.len(), left[0]), (PER_NEXT_HOP, 1));
     }
 
@@ -138,18 +135,20 @@ mod tests {
             }
         }
         assert_eq!(neighbours.count, ALTOGETHER);
-        assert_eq!(neighbours.given_up(), 1024 - ALTOGETHER as u64);
+        assert_eq!(neighbours.crowded_out(), 1024 - ALTOGETHER as u64);
     }
 
     #[test]
-    fn what_waits_too_long_or_for_a_lost_cause_is_dropped_and_counted() {
+    fn what_waits_too_long_comes_back() {
         let now = Instant::now();
         let mut neighbours = Neighbours::default();
         neighbours.wait(hop(1), 'a', now);
-        neighbours.wait(hop(2), 'b', now);
-        neighbours.lost(hop(2));
-        neighbours.expire(now + PATIENCE);
-        assert_eq!((neighbours.given_up(), neighbours.count), (2, 0));
-        assert_eq!(neighbours.found(hop(1)), []);
+        neighbours.wait(hop(1), 'b', now);
+        neighbours.wait(hop(2), 'c', now + PATIENCE / 2);
+        assert_eq!(neighbours.expired(now + PATIENCE / 2), []);
+        assert_eq!(neighbours.expired(now + PATIENCE), [(hop(1), 'a'), (hop(1), 'b')]);
+        assert_eq!(neighbours.taken(hop(1)), []);
+        assert_eq!((neighbours.taken(hop(2)), neighbours.count), (vec!['c'], 0));
+        assert_eq!(neighbours.crowded_out(), 0);
     }
 }

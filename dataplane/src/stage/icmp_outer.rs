@@ -72,28 +72,26 @@ pub(crate) fn read(ip: &Ip, packet: &[u8], service: &Service) -> Reading {
     };
     let Some(complaint) = complaint(ip, header) else { return Reading::Kernel };
     let Some(quoted) = Quoted::read(quote, ip.destination) else { return Reading::Kernel };
-    let Some(udp) = quote.get(quoted.udp..).and_then(<[u8]>::first_chunk::<4>) else {
-        return Reading::Kernel;
-    };
-    if ip.fragment || u16::from_be_bytes([udp[0], udp[1]]) != service.port {
+    if ip.fragment || quoted.from_port != service.port {
         return Reading::Kernel;
     }
     let sound = match (ip.source, ip.destination) {
         (IpAddr::V6(from), IpAddr::V6(to)) => checksum_ok_v6(from, to, message.unwrap_or_default()),
         _ => checksum_ok_v4(message.unwrap_or_default()),
     };
-    let start = quoted.udp + UDP_LEN;
-    let there = quote.len().min(usize::from(quoted.len)).saturating_sub(start);
-    if !sound || there < FrameHeader::LEN {
-        return Reading::TooLittle;
+    let offset = usize::from(ip.header_len) + ICMP_LEN;
+    match quoted.error(complaint, offset, quote.len()).filter(|_| sound) {
+        Some(error) => Reading::Error(error),
+        None => Reading::TooLittle,
     }
-    let offset = usize::from(ip.header_len) + ICMP_LEN + start;
-    Reading::Error(OuterError {
-        complaint,
-        remote: SocketAddr::new(quoted.to, u16::from_be_bytes([udp[2], udp[3]])),
-        outer_len: quoted.len,
-        frame: (len16(offset), len16(there)),
-    })
+}
+
+/// An outer packet from the service address that could not even leave: as if somebody had answered
+/// it by an error. `None` where it is no envelope, or not the first fragment of one.
+pub(crate) fn of_own(packet: &[u8], service: &Service) -> Option<OuterError> {
+    let (from, _) = Ip::addresses(packet)?;
+    let own = Quoted::read(packet, from).filter(|own| own.from_port == service.port)?;
+    own.error(Complaint::Unreachable, 0, packet.len())
 }
 
 /// The types that RFC 2473 s.8.1 relays and that this home agent's packets can provoke. Others
@@ -120,6 +118,8 @@ fn complaint(ip: &Ip, header: &[u8; ICMP_LEN]) -> Option<Complaint> {
 /// The quoted packet's outer headers.
 struct Quoted {
     to: IpAddr,
+    from_port: u16,
+    to_port: u16,
     /// Octets of the whole packet.
     len: u16,
     /// Offset of the UDP header in the quotation.
@@ -136,24 +136,41 @@ impl Quoted {
         if from != own {
             return None;
         }
-        if from.is_ipv4() {
+        let (len, udp) = if from.is_ipv4() {
             let header_len = usize::from(quote.first()? & 0x0f) * 4;
             // DF may be set or not; an offset may not.
             let first = word(6)? & 0x1fff == 0;
             let sound = quote.first()? >> 4 == 4 && header_len >= IPV4_LEN;
-            let udp = first && sound && quote.get(9) == Some(&proto::UDP);
-            return udp.then_some(Self { to, len: word(2)?, udp: header_len });
-        }
-        let len = word(4)?.saturating_add(40);
-        match *quote.get(6)? {
-            proto::UDP => Some(Self { to, len, udp: IPV6_LEN }),
-            // Fragments are made of outer packets here.
-            proto::FRAGMENT => {
-                let udp = quote.get(IPV6_LEN) == Some(&proto::UDP) && word(IPV6_LEN + 2)? >> 3 == 0;
-                udp.then_some(Self { to, len, udp: IPV6_LEN + 8 })
-            }
-            _ => None,
-        }
+            let is_udp = first && sound && quote.get(9) == Some(&proto::UDP);
+            (word(2)?, is_udp.then_some(header_len)?)
+        } else {
+            let udp = match *quote.get(6)? {
+                proto::UDP => IPV6_LEN,
+                // Fragments are made of outer packets here.
+                proto::FRAGMENT
+                    if quote.get(IPV6_LEN) == Some(&proto::UDP)
+                        && word(IPV6_LEN + 2)? >> 3 == 0 =>
+                {
+                    IPV6_LEN + 8
+                }
+                _ => return None,
+            };
+            (word(4)?.saturating_add(40), udp)
+        };
+        Some(Self { to, from_port: word(udp)?, to_port: word(udp + 2)?, len, udp })
+    }
+
+    /// The error about it, where `there` octets of it are quoted from `offset` on: `None` where
+    /// they do not reach its frame.
+    fn error(&self, complaint: Complaint, offset: usize, there: usize) -> Option<OuterError> {
+        let start = self.udp + UDP_LEN;
+        let there = there.min(usize::from(self.len)).saturating_sub(start);
+        (there >= FrameHeader::LEN).then_some(OuterError {
+            complaint,
+            remote: SocketAddr::new(self.to, self.to_port),
+            outer_len: self.len,
+            frame: (len16(offset + start), len16(there)),
+        })
     }
 }
 

@@ -17,6 +17,7 @@
 //! | [`sizes`] | packets that are too large | fragments, or ICMP errors |
 //! | [`refuse`] | packets that can't be carried | ICMP errors ([`icmp`]) to their senders |
 //! | [`relay`] | ICMP errors about outer packets ([`icmp_outer`]) | ICMP errors to inner senders |
+//! | [`unresolved`] | packets whose next hop could not be found | ICMP errors to their senders |
 //! | [`mss`] | TCP's SYN, where a deployment wants it | with a smaller MSS |
 
 pub(crate) mod assist;
@@ -40,3 +41,4 @@ pub(crate) mod settle;
 pub(crate) mod sizes;
 pub(crate) mod tunnel_in;
 pub(crate) mod tunnel_out;
+pub(crate) mod unresolved;

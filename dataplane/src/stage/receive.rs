@@ -9,7 +9,7 @@ use crate::note::Note;
 use crate::sa::keys::Direction;
 use crate::stage::classify::{Class, Content, Envelope, Receiver, classify};
 use crate::stage::express::{Express, Matcher};
-use crate::stage::{host, pieces, relay, tunnel_out};
+use crate::stage::{host, pieces, relay, tunnel_out, unresolved};
 use crate::table::next_hop;
 use crate::view::View;
 use crate::work::{Outgoing, Routed, Via, Work};
@@ -145,6 +145,7 @@ pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
                 let hop = next_hop::neighbour(view, port, next_hop);
                 work.lanes.outgoing.push(Outgoing { mbuf, hop });
             }
+            Some(Note::Unreachable { .. }) => unresolved::unreachable(view, work, mbuf),
             Some(Note::Waiting(envelope)) => waited(view, work, mbuf, envelope),
             _ => view.drop(mbuf, DropReason::IpHeader),
         }

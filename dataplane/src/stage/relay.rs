@@ -46,7 +46,7 @@ pub(crate) fn relay(view: &View, work: &mut Work, mut mbuf: Mbuf, told: &OuterEr
 
 /// Brings the quoted inner packet to the front of the mbuf, when it is one that this home agent
 /// sent: with its binding, and whether it was protected.
-fn open<'v>(
+pub(super) fn open<'v>(
     view: &'v View,
     work: &mut Work,
     mbuf: Mbuf,

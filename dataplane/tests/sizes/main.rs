@@ -21,3 +21,4 @@ mod rig;
 mod scapy;
 mod tools;
 mod unreachable;
+mod unresolved;
