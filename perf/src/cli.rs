@@ -12,7 +12,7 @@ use crate::directory;
 use crate::efficiency::Case;
 use crate::fault::Fault;
 use crate::figures::{
-    SIZES, churn, cryptodev, efficiency, elephant, handover, limit, mix, passes, ring, scale,
+    SIZES, churn, cryptodev, efficiency, elephant, handover, limit, mix, passes, ring, scale, soak,
     wireguard,
 };
 use crate::frames::Direction;
@@ -67,6 +67,9 @@ enum Figure {
     Churn(Timed),
     /// Packets lost while bindings move.
     Handover(Timed),
+    /// Packets of all kinds through the whole dataplane: each has to be accounted for, and every
+    /// buffer to come back. It leaves the cores to others.
+    Soak(SoakOptions),
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +87,19 @@ struct Timed {
     /// About how long a row takes; the whole table, with raw and pipeline.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     seconds: u64,
+    /// Where the summary goes.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct SoakOptions {
+    /// Packets, at least.
+    #[arg(long, default_value_t = 10_000_000, value_name = "PACKETS")]
+    packets: u64,
+    /// Which packets.
+    #[arg(long, default_value_t = 6618, value_name = "NUMBER")]
+    seed: u64,
     /// Where the summary goes.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -209,20 +225,21 @@ fn one_efficiency(options: &Efficiency) -> Result<ExitCode, Fault> {
 }
 
 fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
-    let (name, timed) = match &figure {
-        Figure::Raw(timed) => ("raw", timed),
-        Figure::Pipeline(timed) => ("pipeline", timed),
-        Figure::Stages(timed) => ("stages", timed),
-        Figure::Scale(options) => ("scale", &options.timed),
-        Figure::Mix(timed) => ("mix", timed),
-        Figure::Elephant(timed) => ("elephant", timed),
-        Figure::Peers(timed) => ("peers", timed),
-        Figure::Churn(timed) => ("churn", timed),
-        Figure::Handover(timed) => ("handover", timed),
+    let (name, seconds, output) = match &figure {
+        Figure::Raw(timed) => ("raw", timed.seconds, &timed.output),
+        Figure::Pipeline(timed) => ("pipeline", timed.seconds, &timed.output),
+        Figure::Stages(timed) => ("stages", timed.seconds, &timed.output),
+        Figure::Scale(ScaleOptions { timed, .. }) => ("scale", timed.seconds, &timed.output),
+        Figure::Mix(timed) => ("mix", timed.seconds, &timed.output),
+        Figure::Elephant(timed) => ("elephant", timed.seconds, &timed.output),
+        Figure::Peers(timed) => ("peers", timed.seconds, &timed.output),
+        Figure::Churn(timed) => ("churn", timed.seconds, &timed.output),
+        Figure::Handover(timed) => ("handover", timed.seconds, &timed.output),
+        Figure::Soak(options) => ("soak", 0, &options.output),
     };
     let usual = || PathBuf::from(format!("target/perf/{name}.json"));
-    let output = timed.output.clone().unwrap_or_else(usual);
-    let time = Duration::from_secs(timed.seconds);
+    let output = output.clone().unwrap_or_else(usual);
+    let time = Duration::from_secs(seconds);
     measured(&output, false, &[], |lab, rows| match &figure {
         Figure::Raw(_) => limit::rows(lab, time, rows),
         Figure::Pipeline(_) => passes::rows(lab, time, rows),
@@ -236,6 +253,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
         }
         Figure::Churn(_) => churn::rows(lab, time, rows),
         Figure::Handover(_) => handover::rows(lab, time, rows),
+        Figure::Soak(options) => soak::rows(lab, options.packets, options.seed, rows),
     })
 }
 

@@ -88,6 +88,16 @@ pub(crate) enum Fault {
         /// A reason for which some were dropped.
         drop: Option<DropReason>,
     },
+    /// What was counted on both sides of a dataplane does not agree.
+    #[error("{what}: {found}, not {expected}")]
+    Unaccounted {
+        /// What was counted.
+        what: &'static str,
+        /// What there has to be.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
     /// A packet came out with the wrong content.
     #[error("packet {0} came out with the wrong content")]
     Content(usize),

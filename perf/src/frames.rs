@@ -109,10 +109,14 @@ pub(crate) fn service() -> SocketAddr {
 
 /// An inner packet of `len` octets (at least 64) that names its number.
 pub(crate) fn inner(station: &Station, direction: Direction, number: u32, len: usize) -> Vec<u8> {
-    let (from, to) = match direction {
-        Direction::Uplink => (station.home, CORRESPONDENT),
-        Direction::Downlink => (CORRESPONDENT, station.home),
-    };
+    match direction {
+        Direction::Uplink => between(station.home, CORRESPONDENT, number, len),
+        Direction::Downlink => between(CORRESPONDENT, station.home, number, len),
+    }
+}
+
+/// A UDP packet of `len` octets (at least 64) that names its number.
+pub(crate) fn between(from: Ipv6Addr, to: Ipv6Addr, number: u32, len: usize) -> Vec<u8> {
     let payload_len = len.saturating_sub(OUTER_LEN).max(4);
     let mut payload = number.to_be_bytes().repeat(payload_len.div_ceil(4));
     payload.truncate(payload_len);

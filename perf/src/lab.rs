@@ -78,3 +78,8 @@ fn cores() -> Vec<usize> {
 pub(crate) fn take_precedence() {
     let _ = rustix::process::setpriority_process(None, -20);
 }
+
+/// Leaves the cores to others, as far as they want them: what is not timed can wait.
+pub(crate) fn give_way() {
+    let _ = rustix::process::setpriority_process(None, 10);
+}

@@ -61,7 +61,7 @@ pub(crate) struct Rig {
     pub(crate) wires: [Wire; 2],
     pool: Mempool,
     _ports: [Port; 2],
-    _control: ControlPort,
+    pub(crate) control: ControlPort,
 }
 
 impl Rig {
@@ -78,7 +78,7 @@ impl Rig {
             wires: [access, home],
             pool: pool.clone(),
             _ports: [access_port, home_port],
-            _control: control,
+            control,
         };
         set_up_routes(&mut this.tables)?;
         this.settle();

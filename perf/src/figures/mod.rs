@@ -11,6 +11,7 @@ pub(crate) mod mix;
 pub(crate) mod passes;
 pub(crate) mod ring;
 pub(crate) mod scale;
+pub(crate) mod soak;
 pub(crate) mod wireguard;
 
 use crate::report::{HEADINGS, Row, line};
