@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use serde_saphyr::Error as YamlError;
+mod wording;
 
 pub use serde_saphyr::{Location, Spanned};
 
@@ -94,7 +94,7 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Document<T>
             path: path.to_owned(),
             line: line_of(error.location()),
             key,
-            message: message_of(&error),
+            message: wording::message(&error),
         }),
     }
 }
@@ -145,17 +145,10 @@ fn line_of(location: Option<Location>) -> Option<u64> {
     location.map(|location| location.line()).filter(|line| *line > 0)
 }
 
-/// [`Spanned`] shows up in the path as a key `value`, a name that no configuration uses.
+/// [`Spanned`] shows up in the path as a key `value`, a name that no configuration uses, and what is
+/// no key at all as `?`.
 fn without_spans(path: &str) -> String {
-    path.split('.').filter(|part| *part != "value").collect::<Vec<_>>().join(".")
-}
-
-/// The reader's message, without the excerpt of the file and without its own line number.
-fn message_of(error: &YamlError) -> String {
-    let text = error.without_snippet().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let cut = first.rfind(" at line ").unwrap_or(first.len());
-    first.get(..cut).unwrap_or(first).trim_start_matches("error: ").to_owned()
+    path.split('.').filter(|part| !matches!(*part, "value" | "?")).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]

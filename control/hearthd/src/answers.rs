@@ -17,7 +17,7 @@ impl Control {
             Question::Ports(to) => drop(to.send(self.ports())),
             Question::Workers(to) => drop(to.send(self.workers())),
             Question::Drops(to) => drop(to.send(self.drops())),
-            Question::Counters(to) => drop(to.send(counter_rows(&self.parts.counters.snapshot()))),
+            Question::Counters(to) => drop(to.send(self.counters())),
             Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
             Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
         }
@@ -163,6 +163,20 @@ impl Control {
             let reason = format!("signalling_{}", refusal.name());
             row(reason, counters.refused(*refusal), refusal.describe())
         }));
+        rows
+    }
+}
+
+impl Control {
+    /// What is counted and is no drop: by the workers, and by the control thread.
+    fn counters(&self) -> Vec<CounterRow> {
+        let mut rows = counter_rows(&self.parts.counters.snapshot());
+        rows.push(CounterRow {
+            counter: "sa_records_refused".into(),
+            count: self.sa_records_refused,
+            description: "SA records of the HAC that were refused; the log says which and why."
+                .into(),
+        });
         rows
     }
 }

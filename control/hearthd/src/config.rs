@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::crypto_config::{self, Crypto};
+use crate::directory_config::{self, SaDirectory};
 use crate::tunnel_config::{self, Icmp, Tunnel};
 
 /// `hearthd.yaml`.
@@ -146,23 +147,6 @@ pub struct HomeAgent {
     pub nat66_follow_source: bool,
 }
 
-/// The SA directory.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SaDirectory {
-    /// The HAC's Unix socket.
-    pub socket: PathBuf,
-    /// User that the HAC must run as, by number; nobody else's directory is believed. Default:
-    /// root or this daemon's own user.
-    pub uid: Option<u32>,
-}
-
-impl Default for SaDirectory {
-    fn default() -> Self {
-        Self { socket: "/run/hearth/directory.sock".into(), uid: None }
-    }
-}
-
 /// Sizes of the tables; memory is touched as they fill.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -243,6 +227,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     check_workers(&document, config)?;
     check_home_agent(&document, config)?;
     check_tables(&document, config)?;
+    directory_config::check(&document, config)?;
     tunnel_config::check(&document, config)?;
     crypto_config::check(&document, config)?;
     let file = document.path().to_owned();

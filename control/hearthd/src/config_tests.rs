@@ -51,7 +51,13 @@ fn every_mistake_names_line_key_and_remedy() {
         ("name: home ", "name: access ", "name: home ", "ports[1].name", "already"),
         ("203.0.113.1/26", "198.51.100.1/27", "203.0.113.1/26", "ports[1].addresses[1]", "already"),
         ("203.0.113.1/26", "203.0.113.0/26", "203.0.113.1/26", "ports[1].addresses[1]", "network"),
-        ("203.0.113.1/26", "203.0.113.1/33", "203.0.113.1/26", "ports[1].addresses[1]", "invalid"),
+        (
+            "203.0.113.1/26",
+            "203.0.113.1/33",
+            "203.0.113.1/26",
+            "ports[1].addresses[1]",
+            "prefix length",
+        ),
         ("mtu: 1500", "mtu: 900", "mtu: 1500", "ports[0].mtu", "1280 to 9600"),
         ("core: 1", "core: 4711", "- core: 1", "workers[0].core", "does not exist"),
         (
@@ -116,10 +122,43 @@ fn every_mistake_names_line_key_and_remedy() {
 }
 
 #[test]
+fn a_value_of_a_wrong_kind_says_which_would_be_right() {
+    all_are_named(&[
+        ("mss_clamp: false", "mss_clamp: [no]", "mss_clamp", "tunnel.mss_clamp", "single value"),
+        (
+            "signalling_hold_ms: 500",
+            "signalling_hold_ms: 10001",
+            "signalling_hold_ms",
+            "sa_directory.signalling_hold_ms",
+            "0 to 10000 milliseconds",
+        ),
+        (
+            "signalling_hold_ms: 500",
+            "signalling_hold_ms: half a second",
+            "signalling_hold_ms",
+            "sa_directory.signalling_hold_ms",
+            "a whole number",
+        ),
+        ("port: 7872", "port: 78720", "port: 7872", "home_agent.port", "0 to 65535"),
+        ("[1, 1048576]", "[1]", "spi_range", "home_agent.spi_range", "2 are wanted"),
+    ]);
+}
+
+#[test]
+fn a_binding_update_waits_half_a_second_for_its_sa_unless_told_otherwise() {
+    let hold = |text: &str| check_text(text).unwrap().sa_directory.signalling_hold_ms.value;
+    assert_eq!(hold(&GOOD.replace("signalling_hold_ms: 500", "signalling_hold_ms: 0")), 0);
+    assert_eq!(hold(&GOOD.replace("  signalling_hold_ms: 500 ", "  # ")), 500);
+    let without = crate::directory_config::SaDirectory::default();
+    let dataplane = hearth_dataplane::Config::default();
+    assert_eq!(without.signalling_hold_ms.value, dataplane.signalling_hold_ms);
+}
+
+#[test]
 fn mistakes_about_switches_and_a_crypto_device() {
     all_are_named(&[
-        ("busy_poll: false", "busy_poll: 7", "busy_poll", "busy_poll", "bool"),
-        ("share_crypto: true", "share_crypto: 7", "share_crypto", "share_crypto", "bool"),
+        ("busy_poll: false", "busy_poll: 7", "busy_poll", "busy_poll", "true or false"),
+        ("share_crypto: true", "share_crypto: 7", "share_crypto", "share_crypto", "true or false"),
         ("api:", "crypto: {}\napi:", "api:", "crypto", "device"),
         ("api:", "crypto: { device: eth0 }\napi:", "api:", "crypto.device", "crypto_openssl0"),
         ("api:", "crypto: { device: crypto_ }\napi:", "api:", "crypto.device", "PCI address"),

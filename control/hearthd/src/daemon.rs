@@ -287,6 +287,7 @@ fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
         reassembly_timeout_ms: config.tunnel.reassembly_timeout.value.saturating_mul(1000),
         icmp_errors_per_second: config.icmp.errors_per_second.value,
         icmp_errors_per_peer: config.icmp.errors_per_peer.value,
+        signalling_hold_ms: config.sa_directory.signalling_hold_ms.value,
         busy_poll: config.busy_poll,
         share_crypto: config.share_crypto,
         crypto_device: config

@@ -35,13 +35,16 @@ impl Control {
                 self.lookups.unknown(spi, Instant::now());
             }
             FromDirectory::Update(Update::Issued(record)) => self.issued(record),
+            FromDirectory::Refused { spi, why } => {
+                error!(%spi, %why, "SA record refused: its mobile node can't register under it");
+                self.record_refused(spi);
+            }
         }
     }
 
     fn issued(&mut self, record: Box<SaRecord>) {
         if !self.is_for_us(&record) {
-            self.lookups.unknown(record.spi, Instant::now());
-            return;
+            return self.record_refused(record.spi);
         }
         let (spi, mn_id) = (record.spi, &record.mn_id);
         match self.parts.horizon.admit(spi, record.validity_end) {
@@ -61,6 +64,12 @@ impl Control {
         let info = SaInfo::from_record(&record, end);
         self.parts.home_agent.handle(now, Event::SaIssued(info), &mut self.actions);
         self.act(Some(record));
+    }
+
+    /// The HAC has issued what can't be installed: an alarm, in the log and as a counter.
+    fn record_refused(&mut self, spi: Spi) {
+        self.sa_records_refused += 1;
+        self.lookups.unknown(spi, Instant::now());
     }
 
     /// Whether the record is this home agent's, and its SPI within the range that the tables were

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_wire::Spi;
-use hearth_wire::directory::{Request, Update, decode_update, deframe, encode_request};
+use hearth_wire::directory::{
+    DirectoryError, Request, Update, decode_update, deframe, encode_request, refused_record,
+};
 use rustix::net::{SendFlags, send, sockopt::socket_peercred};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -34,6 +36,13 @@ pub enum FromDirectory {
     WatchBegun,
     /// A record, a revocation, the end of the replay, or the answer to a lookup.
     Update(Update),
+    /// A record that can't be used (ENC-21).
+    Refused {
+        /// Its SPI.
+        spi: Spi,
+        /// What is wrong with it.
+        why: DirectoryError,
+    },
 }
 
 /// Who may be believed, and where.
@@ -176,9 +185,8 @@ impl Watcher {
             while let Some((body, octets)) =
                 deframe(buffered.get(used..).unwrap_or_default()).map_err(broken)?
             {
-                let update = decode_update(body).map_err(broken)?;
                 used += octets;
-                if !self.tell(FromDirectory::Update(update)) {
+                if !self.tell(read(body)?) {
                     return Ok(());
                 }
             }
@@ -193,14 +201,24 @@ impl Watcher {
     }
 }
 
-fn broken(error: hearth_wire::directory::DirectoryError) -> io::Error {
+/// One broken record must not keep the others from being installed.
+fn read(body: &[u8]) -> io::Result<FromDirectory> {
+    match (decode_update(body), refused_record(body)) {
+        (Ok(update), _) => Ok(FromDirectory::Update(update)),
+        (Err(why), Some(spi)) => Ok(FromDirectory::Refused { spi, why }),
+        (Err(why), None) => Err(broken(why)),
+    }
+}
+
+fn broken(error: DirectoryError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("broken record: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearth_wire::directory::{decode_request, encode_update};
+    use hearth_wire::directory::{DirectionKeys, SaRecord, decode_request, encode_update};
+    use hearth_wire::{MobileNodeId, Scope, Suite};
     use std::os::unix::net::UnixListener;
 
     struct Hac {
@@ -288,6 +306,43 @@ mod tests {
         let mut stream = hac.listener.accept().unwrap().0;
         assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "it leaves without a request");
         assert!(directory.next().is_none());
+    }
+
+    /// ENC-21.
+    #[test]
+    fn a_record_without_integrity_is_refused_and_the_next_one_read() {
+        let hac = Hac::new();
+        let directory = hac.watched_by(None);
+        let mut stream = hac.accept();
+        let keys = || DirectionKeys::new(Suite::NullSha, [7; 20].into(), [].into()).unwrap();
+        let record = SaRecord {
+            spi: Spi::new(77).unwrap(),
+            mn_id: MobileNodeId::new("mn@example.net").unwrap(),
+            home_agent: "ha1".into(),
+            suite: Suite::NullSha,
+            scope: Scope::SignallingAndData,
+            mn_to_ha: keys(),
+            ha_to_mn: keys(),
+            validity_end: u64::MAX,
+            home_address: "2001:db8::1".parse().unwrap(),
+            ipv4_home_address: None,
+            ha_address: "2001:db8::2".parse().unwrap(),
+            generation: 1,
+        };
+        let mut frame = encode_update(&Update::Issued(Box::new(record))).unwrap();
+        // NULL_WITH_NULL_NULL in the place of NULL_SHA.
+        let suite = frame.windows(3).position(|octets| octets == [0, 2, 1]).unwrap();
+        frame[suite + 1] = 0;
+        stream.write_all(&frame).unwrap();
+        stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+        assert!(matches!(next(&directory), FromDirectory::WatchBegun));
+        match next(&directory) {
+            FromDirectory::Refused { spi, why } => {
+                assert_eq!((spi.get(), why), (77, DirectoryError::Suite));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(next(&directory), FromDirectory::Update(Update::Synced)));
     }
 
     #[test]

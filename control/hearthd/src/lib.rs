@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | reads and checks `hearthd.yaml`; [`tunnel_config`] its packet sizes and ICMP errors |
-//! | [`crypto_config`] | its crypto device |
+//! | [`crypto_config`], [`directory_config`] | its crypto device; its SA directory |
 //! | [`daemon`] | puts the daemon together and takes it apart |
 //! | [`control`] | the control thread; `decisions` carries out what the home agent decided |
 //! | [`neighbours`] | packets that wait for a link-layer address |
@@ -29,6 +29,7 @@ pub mod crypto_config;
 pub mod daemon;
 mod decisions;
 pub mod directory;
+pub mod directory_config;
 mod follow;
 pub mod host_path;
 pub mod kernel;

@@ -33,7 +33,8 @@ mod tag {
     pub(super) const UNKNOWN: u8 = 0x84;
 }
 
-/// Why a frame is refused. The stream has no meaning behind it: close.
+/// Why a frame is refused. Unless it is a record ([`refused_record`]), the stream has no meaning
+/// behind it: close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DirectoryError {
     /// The length is 0 or above [`MAX_FRAME`].
@@ -181,6 +182,14 @@ pub fn decode_update(body: &[u8]) -> Result<Update, DirectoryError> {
     };
     fields.end()?;
     Ok(update)
+}
+
+/// Whose record it is that [`decode_update`] refuses: its SPI, where `body` is a record and has one.
+/// Its frame is whole, so the stream goes on behind it.
+#[must_use]
+pub fn refused_record(body: &[u8]) -> Option<Spi> {
+    let mut fields = Fields(body);
+    (fields.octet() == Ok(tag::ISSUED)).then(|| fields.spi().ok()).flatten()
 }
 
 /// A frame being written. It never grows beyond its first allocation, so no copy of a key is left
@@ -420,6 +429,20 @@ mod tests {
         assert_eq!(altered(Suite::NullSha, 26, 0x3b), Err(DirectoryError::KeyLength));
         assert_eq!(altered(Suite::NullSha256, 26, 0x02), Err(DirectoryError::KeyLength));
         assert_eq!(altered(Suite::Aes128CbcSha, 26, 0x0a), Err(DirectoryError::KeyLength));
+    }
+
+    #[test]
+    fn a_refused_record_says_whose_it_was() {
+        let mut frame = issued(record(Suite::NullSha, 3));
+        frame[LENGTH_LEN + 26] = 0;
+        assert_eq!(refused_record(body(&frame)), Spi::new(7).ok());
+        // Without an SPI, and what is no record.
+        assert_eq!(refused_record(&body(&frame)[..4]), None);
+        frame[LENGTH_LEN + 1] = 0x10;
+        assert_eq!(refused_record(body(&frame)), None);
+        for other in [&[][..], &[tag::REVOKED, 0, 0, 0, 7], &[0x99, 0, 0, 0, 7]] {
+            assert_eq!(refused_record(other), None);
+        }
     }
 
     #[test]

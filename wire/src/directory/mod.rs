@@ -15,7 +15,7 @@ pub mod codec;
 
 pub use codec::{
     DirectoryError, MAX_FRAME, decode_request, decode_update, deframe, encode_request,
-    encode_update,
+    encode_update, refused_record,
 };
 
 /// Key material of one direction. No `Debug`, no `Clone`; wiped on drop.
