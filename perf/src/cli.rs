@@ -12,8 +12,8 @@ use crate::directory;
 use crate::efficiency::Case;
 use crate::fault::Fault;
 use crate::figures::{
-    SIZES, churn, cryptodev, efficiency, elephant, handover, limit, mix, passes, ring, scale, soak,
-    wireguard,
+    SIZES, churn, cryptodev, efficiency, elephant, flood, handover, limit, mix, passes, ring,
+    scale, soak, wireguard,
 };
 use crate::frames::Direction;
 use crate::generator::{Plan, Sizes};
@@ -51,8 +51,10 @@ enum Command {
 enum Figure {
     /// ipsec-mb alone: every suite, four sizes.
     Raw(Timed),
-    /// A worker's turns on prepared packets: cycles and drops; and what floods cost.
+    /// A worker's turns on prepared packets: cycles and drops.
     Pipeline(Timed),
+    /// What floods cost, and what they cost good packets.
+    Flood(Timed),
     /// What each stage of a turn takes.
     Stages(Timed),
     /// Many SAs against one, and the memory they take.
@@ -228,6 +230,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
     let (name, seconds, output) = match &figure {
         Figure::Raw(timed) => ("raw", timed.seconds, &timed.output),
         Figure::Pipeline(timed) => ("pipeline", timed.seconds, &timed.output),
+        Figure::Flood(timed) => ("flood", timed.seconds, &timed.output),
         Figure::Stages(timed) => ("stages", timed.seconds, &timed.output),
         Figure::Scale(ScaleOptions { timed, .. }) => ("scale", timed.seconds, &timed.output),
         Figure::Mix(timed) => ("mix", timed.seconds, &timed.output),
@@ -243,6 +246,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
     measured(&output, false, &[], |lab, rows| match &figure {
         Figure::Raw(_) => limit::rows(lab, time, rows),
         Figure::Pipeline(_) => passes::rows(lab, time, rows),
+        Figure::Flood(_) => flood::rows(lab, time, rows),
         Figure::Stages(_) => passes::stages(lab, time, rows),
         Figure::Scale(options) => scale::rows(lab, &options.sas, &options.inner, time, rows),
         Figure::Mix(_) => mix::rows(lab, &SIZES, time, rows),

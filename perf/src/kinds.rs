@@ -88,7 +88,7 @@ impl Kind {
     }
 
     /// Whether it comes from the home link.
-    pub(crate) const fn from_home(self) -> bool {
+    pub(crate) const fn comes_from_home(self) -> bool {
         matches!(self, Self::Downlink | Self::Forwarded)
     }
 

@@ -29,8 +29,8 @@ const BATCH: usize = 1024;
 const SHELF: usize = 4096;
 /// Stations that have no SA.
 const STRANGERS: u32 = 1000;
-/// One in so many packets under an SA is one of 3DES, which takes as long as all others together.
-const TRIPLE_DES: u32 = 48;
+/// Six in so many packets that could be under an SA of 3DES are: it takes many times as long.
+const TRIPLE_DES: u32 = 96;
 /// Of 1024 places, how many change theirs with a later one, at most [`REACH`] away.
 const REORDERED: u32 = 20;
 const REACH: u32 = 64;
@@ -250,7 +250,7 @@ impl<'k> Mixture<'k> {
     /// Of the Internet mix mostly, else anything.
     fn a_size(&mut self, number: usize) -> usize {
         match self.dice.next_u32() {
-            any if any % 8 == 0 => 64 + (any / 8) as usize % 1337,
+            any if any % 32 == 0 => 64 + (any / 32) as usize % 1337,
             _ => Sizes::Imix.of(number),
         }
     }
@@ -342,7 +342,7 @@ impl<'k> Mixture<'k> {
                 self.sent.count(kind, 1);
             }
             _ => {
-                if kind.from_home() { home } else { access }.push_back(mbuf);
+                if kind.comes_from_home() { home } else { access }.push_back(mbuf);
                 self.sent.count(kind, 1);
             }
         }

@@ -145,10 +145,13 @@ pub(crate) fn jumbo_pool(eal: &Eal) -> Result<Mempool, Fault> {
         .map_err(|errno| Fault::Dpdk("a mempool", errno))
 }
 
-/// The buffers of a whole run; a pool lives until the EAL goes.
+/// The buffers of a whole run.
 pub(crate) fn pool(eal: &Eal) -> Result<Mempool, Fault> {
     // Some more than a row needs, for what a thread's cache keeps.
-    let count = u32::try_from(2 * BUFFERS - 1).unwrap_or(u32::MAX);
-    Mempool::new(eal, "perf", count, 256, DATA_ROOM)
-        .map_err(|errno| Fault::Dpdk("a mempool", errno))
+    pool_of(eal, "perf", u32::try_from(2 * BUFFERS - 1).unwrap_or(u32::MAX))
+}
+
+/// So many buffers.
+pub(crate) fn pool_of(eal: &Eal, name: &str, count: u32) -> Result<Mempool, Fault> {
+    Mempool::new(eal, name, count, 256, DATA_ROOM).map_err(|errno| Fault::Dpdk("a mempool", errno))
 }

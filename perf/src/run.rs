@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::figures::{
-    Rows, SIZES, churn, cryptodev, efficiency, elephant, handover, later, limit, mix, passes, ring,
-    scale, wireguard,
+    Rows, SIZES, churn, cryptodev, efficiency, elephant, flood, handover, later, limit, mix,
+    passes, ring, scale, soak, wireguard,
 };
 use crate::lab::Lab;
 use crate::report::{Summary, verdicts};
 
 /// Packets of a trial in a whole run.
 const TRIAL: usize = 1 << 18;
+
+/// Packets of a soak in a whole run.
+const SOAK: u64 = 5_000_000;
 
 /// A second of measuring, at the usual pace.
 const SECOND: Duration = Duration::from_secs(1);
@@ -74,6 +77,7 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     efficiency::rows(lab, efficiency::other_cases(), time * 3, rows);
     limit::rows(lab, time * 36, rows);
     passes::rows(lab, time * 36, rows);
+    flood::rows(lab, time * 2, rows);
     passes::stages(lab, time * 5, rows);
     scale::rows(lab, &scale::COUNTS, &SIZES, time * 3, rows);
     mix::rows(lab, &SIZES, time * 4, rows);
@@ -83,5 +87,6 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     churn::rows(lab, time * 8, rows);
     handover::rows(lab, time * 5, rows);
     ring::rows(lab, &ring::courses(TRIAL), None, rows);
+    soak::rows(lab, SOAK, 1, rows);
     later::rows(rows);
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hearth_dpdk::{Fib6, FibParameters, HashWriter, MultiBuffer, NextHopWidth, Qsbr};
+use hearth_dpdk::{Fib6, FibParameters, HashWriter, Mbuf, MultiBuffer, NextHopWidth, Qsbr};
 use hearth_wire::frame::PType;
 use hearth_wire::ip::{EthernetHeader, Ipv6Header, udp_checksum_v6};
 use hearth_wire::{SeqNo, Suite};
@@ -112,7 +112,7 @@ impl Walk {
         if ending == Ending::Replayed {
             self.replay()?;
         }
-        spoil(ending, &mut self.traffic.slots)?;
+        self.traffic.slots.iter_mut().flatten().try_for_each(|mbuf| spoil(ending, mbuf))?;
         let passed = watch.over(|| self.pipeline.run(self.direction, &mut self.traffic.slots))?;
         let expected = if ending.passes() { BUFFERS } else { 0 };
         if passed.received != expected {
@@ -131,7 +131,7 @@ impl Walk {
             let mut ticks = 0;
             for burst in slots.chunks_mut(BURST) {
                 // Whoever drops a packet has just looked at it.
-                burst.iter().flatten().for_each(hearth_dpdk::Mbuf::prefetch_header);
+                burst.iter().flatten().for_each(Mbuf::prefetch_header);
                 let start = cycles::now();
                 burst.fill_with(|| None);
                 ticks += cycles::now().wrapping_sub(start);
@@ -153,29 +153,26 @@ impl Walk {
     }
 }
 
-/// Puts the fault into every packet.
-fn spoil(ending: Ending, slots: &mut Slots) -> Result<(), Fault> {
+/// Puts the fault into a packet.
+pub(crate) fn spoil(ending: Ending, mbuf: &mut Mbuf) -> Result<(), Fault> {
     let frame = EthernetHeader::LEN + OUTER_LEN;
-    for mbuf in slots.iter_mut().flatten() {
-        let (place, change) = match ending {
-            Ending::NotForUs => (0, 0x10),
-            Ending::SpiZero => {
-                let place = mbuf.data_mut().get_mut(frame..).and_then(<[u8]>::first_chunk_mut);
-                *place.ok_or(Fault::Room)? = [PType::ProtectedData.bits() << 4, 0, 0, 0];
-                continue;
-            }
-            Ending::BadIcv => (mbuf.len().saturating_sub(1), 1),
-            Ending::Truncated => {
-                let cut = mbuf.len().saturating_sub(frame + 6);
-                mbuf.trim(cut).ok_or(Fault::Room)?;
-                continue;
-            }
-            // Home addresses that nobody has are reached by the default route.
-            Ending::Forwarded => (EthernetHeader::LEN + 24 + 5, 0xff),
-            Ending::Replayed | Ending::UnknownSpi | Ending::Tunnel => return Ok(()),
-        };
-        *mbuf.data_mut().get_mut(place).ok_or(Fault::Room)? ^= change;
-    }
+    let (place, change) = match ending {
+        Ending::NotForUs => (0, 0x10),
+        Ending::SpiZero => {
+            let place = mbuf.data_mut().get_mut(frame..).and_then(<[u8]>::first_chunk_mut);
+            *place.ok_or(Fault::Room)? = [PType::ProtectedData.bits() << 4, 0, 0, 0];
+            return Ok(());
+        }
+        Ending::BadIcv => (mbuf.len().saturating_sub(1), 1),
+        Ending::Truncated => {
+            let cut = mbuf.len().saturating_sub(frame + 6);
+            return mbuf.trim(cut).ok_or(Fault::Room);
+        }
+        // Home addresses that nobody has are reached by the default route.
+        Ending::Forwarded => (EthernetHeader::LEN + 24 + 5, 0xff),
+        Ending::Replayed | Ending::UnknownSpi | Ending::Tunnel => return Ok(()),
+    };
+    *mbuf.data_mut().get_mut(place).ok_or(Fault::Room)? ^= change;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod churn;
 pub(crate) mod cryptodev;
 pub(crate) mod efficiency;
 pub(crate) mod elephant;
+pub(crate) mod flood;
 pub(crate) mod handover;
 pub(crate) mod later;
 pub(crate) mod limit;

@@ -1,7 +1,7 @@
 //! `pipeline`: a worker's turns on prepared mbufs, cycles per packet and drops.
 //!
-//! Beside good packets it measures those that a flood brings, which end at a stage, and from these
-//! what each stage takes of a turn.
+//! Beside good packets it measures those that end at a stage, and from these what each stage takes of
+//! a turn.
 
 use std::time::Duration;
 
@@ -17,18 +17,15 @@ use crate::stages::{self, Ending, Walk};
 use crate::stats::{Round, Rounds, Watch, alternate, undisturbed};
 use crate::traffic::{Parcel, Traffic};
 
-/// The suite of floods and stages.
+/// The suite of stages.
 const SUITE: Suite = Suite::Aes128CbcSha;
 /// How much more time the rows of 3DES get.
 const SLOW: u32 = 5;
-/// What a flood may bring.
-const FLOODS: [Ending; 4] =
-    [Ending::UnknownSpi, Ending::Truncated, Ending::Replayed, Ending::BadIcv];
 
 /// Measures every suite and size in about `time`.
 pub(crate) fn rows(lab: &Lab, time: Duration, rows: &mut Rows) {
     let count = (Suite::known().count() + SLOW as usize) * SIZES.len() * Direction::BOTH.len();
-    let usual = time / u32::try_from(count + SIZES.len()).unwrap_or(u32::MAX);
+    let usual = time / u32::try_from(count).unwrap_or(u32::MAX);
     for suite in Suite::known() {
         let each = if suite == Suite::TripleDesEdeCbcSha { usual * SLOW } else { usual };
         for inner_bytes in SIZES {
@@ -37,7 +34,6 @@ pub(crate) fn rows(lab: &Lab, time: Duration, rows: &mut Rows) {
             }
         }
     }
-    floods(lab, usual * 2, rows);
 }
 
 fn good_row(
@@ -79,27 +75,6 @@ fn good_row(
             row
         }
         Err(fault) => row.failed(fault),
-    }
-}
-
-/// Rows of packets that are not let through, against a good packet of the same size.
-fn floods(lab: &Lab, time: Duration, rows: &mut Rows) {
-    for inner_bytes in SIZES {
-        let row = |ending: Ending| {
-            Row::new("flood", "a good packet")
-                .of(SUITE, Direction::Uplink, inner_bytes)
-                .with("what", ending.name())
-        };
-        let endings: Vec<_> = [Ending::Tunnel].into_iter().chain(FLOODS).collect();
-        let found = walk(lab, Direction::Uplink, inner_bytes, &endings, time);
-        for (side, ending) in (1..).zip(FLOODS) {
-            rows.push(match &found {
-                Ok(rounds) => row(ending)
-                    .cycles(rounds.side(side), rounds.side(0))
-                    .measured(&rounds.quotient(side, 0)),
-                Err(fault) => row(ending).failed(*fault),
-            });
-        }
     }
 }
 

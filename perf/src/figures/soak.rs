@@ -24,15 +24,19 @@ use crate::keys::Schedules;
 use crate::kinds::{End, Kind, Sent};
 use crate::lab::{self, Lab};
 use crate::mixture::{self, Mixture, Staged};
+use crate::pipeline;
 use crate::report::{Row, Target, rounded};
 use crate::rig::{self, Rig, Shape, Wire};
 
 /// Mobile nodes, a sixth of them of each suite.
 const STATIONS: u32 = 96;
 /// Frames that a ring holds.
-const RING: u32 = 2048;
-/// Frames that wait for the worker at a port at most: all of both ports fit into one port's ring.
-const WAITING: usize = 480;
+const RING: u32 = 16_384;
+/// Frames that wait for the worker at a port at most: all of both ports fit into one port's ring,
+/// and keep the worker busy while this thread has to wait for its core.
+const WAITING: usize = 7000;
+/// Buffers: for both ports' rings, and for what is being made.
+const BUFFERS: u32 = 32_767;
 /// How long buffers may take to come back: fragments wait for others for two seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two lines that say how far it is.
@@ -145,15 +149,20 @@ fn soak(lab: &Lab, packets: u64, seed: u64) -> Result<Account, Fault> {
     let shape = Shape {
         stations: STATIONS,
         ring: RING,
-        adjust: |config| (config.large_buffers, config.reassembly_packets) = (1023, 1024),
+        adjust: |config| {
+            (config.large_buffers, config.reassembly_packets) = (1023, 1024);
+            config.busy_poll = false;
+        },
         ..Shape::default()
     };
-    let mut rig = Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape)?;
+    let name = lab.name();
+    let pool = pipeline::pool_of(&lab.eal, &format!("{name}_soak"), BUFFERS)?;
+    let mut rig = Rig::new(&lab.eal, &pool, &name, &shape)?;
     stations.iter().try_for_each(|station| rig.attach(station))?;
     rig.settle();
     let macs = Direction::BOTH.map(|direction| rig.ingress_mac(direction));
     let workers = core::mem::take(&mut rig.workers);
-    let mut mixture = Mixture::new(&stations, &keys, &lab.pool, macs, seed)?;
+    let mut mixture = Mixture::new(&stations, &keys, &pool, macs, seed)?;
     let stop = AtomicBool::new(false);
     let (mut line, end) = {
         let mut line = Line::new(&mut rig, &stations);
@@ -176,6 +185,8 @@ fn soak(lab: &Lab, packets: u64, seed: u64) -> Result<Account, Fault> {
     let Line { received, signalled, strays, moves, .. } = line;
     let (counters, sent) = (rig.counters.snapshot(), mixture.sent);
     drop((mixture, rig));
+    // With its last handle a pool goes, unless a buffer of it is missing.
+    drop(pool);
     let in_use = [before, end.in_use, in_use(lab)];
     Ok(Account { sent, received, signalled, strays, counters, in_use, moves, time: end.time })
 }

@@ -10,7 +10,7 @@ use crate::report::{Row, Summary, Verdict};
 const STYLE: &str = include_str!("style.css");
 
 /// A figure's name in rows, its heading, and what it says.
-const FIGURES: [(&str, &str, &str); 17] = [
+const FIGURES: [(&str, &str, &str); 19] = [
     (
         "efficiency",
         "Efficiency",
@@ -61,6 +61,18 @@ const FIGURES: [(&str, &str, &str); 17] = [
         "flood",
         "Floods",
         "Cycles of a packet that is dropped ÷ cycles of a good one. Less is better.",
+    ),
+    (
+        "flooded",
+        "Good packets in a flood",
+        "Cycles of a good packet and ten of a flood apart, with the authentication that a wrong ICV \
+         forces and no other cryptography, ÷ their cycles in the same bursts.",
+    ),
+    (
+        "soak",
+        "Soak",
+        "Packets of all kinds of which it is known what became of them ÷ packets sent. No buffer may \
+         be missing in the end.",
     ),
     (
         "binding_updates",
