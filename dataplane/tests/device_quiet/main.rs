@@ -8,33 +8,23 @@
 // The watchmen: an allocator, C symbols, a signal handler.
 #![allow(unsafe_code)]
 
-#[path = "../packets/codec.rs"]
-mod codec;
-#[path = "../packets/rig.rs"]
-mod rig;
-#[path = "../quiet/watchmen.rs"]
-mod watchmen;
+#[path = "../watched/mod.rs"]
+mod watched;
 
-use hearth_dataplane::{CryptoDeviceConfig, Worker};
+use hearth_dataplane::CryptoDeviceConfig;
 use hearth_wire::{Scope, Suite};
-use rig::{ACCESS, CN6, HOME, MobileNode, Rig};
-use watchmen::{Watch, Witness};
-
-fn watched_turn(worker: &mut Worker) -> usize {
-    let (handled, witness) = Watch::over(|| worker.turn());
-    assert_eq!(witness, Witness::default(), "in a turn of {handled} packets");
-    handled
-}
+use rig::{ACCESS, CN6, HOME, MobileNode};
+use watched::watchmen::Watch;
+use watched::{codec, rig, watched_rig};
 
 /// Packets of all suites, good and forged, as many at a time as a ring holds and one by one.
 #[test]
 fn a_turn_with_a_device_is_quiet() {
     let _watch = Watch::set_up();
-    let mut rig = Rig::with(|config| {
+    let mut rig = watched_rig(|config| {
         let device = "crypto_aesni_mb".into();
         config.crypto_device = Some(CryptoDeviceConfig { device, max_sas: 32 });
     });
-    rig.turn = watched_turn;
     let mut nodes: Vec<_> = (1..)
         .zip(Suite::known())
         .map(|(n, suite)| rig.attach(MobileNode::new(n, suite, Scope::SignallingAndData, true)))

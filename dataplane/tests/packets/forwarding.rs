@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hearth_dataplane::{DropReason as D, Route, SaParameters};
-use hearth_wire::directory::DirectionKeys;
-use hearth_wire::{Scope, SeqNo, Suite};
+use hearth_dataplane::{DropReason as D, Route};
+use hearth_wire::{Scope, Suite};
 
 use crate::codec::{self, Datagram};
 use crate::rig::{
@@ -259,20 +258,7 @@ fn tunnel_mtu() {
 fn outbound_numbers_end() {
     let mut rig = Rig::new();
     let mn = MobileNode::usual();
-    let keys = |keys: &codec::Keys| {
-        DirectionKeys::new(mn.suite, keys.integrity.clone().into(), keys.encryption.clone().into())
-            .unwrap()
-    };
-    rig.tables
-        .insert_sa(&SaParameters {
-            spi: mn.spi,
-            suite: mn.suite,
-            scope: mn.scope,
-            mn_to_ha: &keys(&mn.up),
-            ha_to_mn: &keys(&mn.down),
-            next_outbound: SeqNo(u32::MAX),
-        })
-        .unwrap();
+    rig.insert_sa_at(&mn, u32::MAX).unwrap();
     rig.bind(&mn);
     let inner = codec::ip(CN6.into(), mn.home6.into(), 17, b"x");
     rig.send(HOME, &inner);

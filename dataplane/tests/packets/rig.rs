@@ -344,6 +344,11 @@ impl Rig {
 
     /// The same, where it may be refused.
     pub fn try_insert_sa(&mut self, mn: &MobileNode) -> Result<(), TableError> {
+        self.insert_sa_at(mn, 0)
+    }
+
+    /// Adds an SA whose first outbound number is `next_outbound`.
+    pub fn insert_sa_at(&mut self, mn: &MobileNode, next_outbound: u32) -> Result<(), TableError> {
         let keys = |keys: &Keys| {
             DirectionKeys::new(
                 mn.suite,
@@ -359,7 +364,7 @@ impl Rig {
             scope: mn.scope,
             mn_to_ha: &mn_to_ha,
             ha_to_mn: &ha_to_mn,
-            next_outbound: SeqNo(0),
+            next_outbound: SeqNo(next_outbound),
         })
     }
 

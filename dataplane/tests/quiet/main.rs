@@ -15,36 +15,26 @@
 mod build;
 #[path = "../twin/chance.rs"]
 mod chance;
-#[path = "../packets/codec.rs"]
-mod codec;
 #[path = "../twin/link_traffic.rs"]
 mod link_traffic;
 #[path = "../twin/model/mod.rs"]
 mod model;
-#[path = "../packets/rig.rs"]
-mod rig;
 #[path = "../twin/stage.rs"]
 mod stage;
 #[path = "../twin/traffic.rs"]
 mod traffic;
 #[path = "../twin/watch.rs"]
 mod watch;
-mod watchmen;
+#[path = "../watched/mod.rs"]
+mod watched;
 
 use std::net::IpAddr;
 
-use hearth_dataplane::Worker;
 use hearth_wire::{Scope, Suite};
-use rig::{ACCESS, CN6, HOME, MobileNode, Rig};
+use rig::{ACCESS, CN6, HOME, MobileNode};
 use stage::Stage;
-use watchmen::{Watch, Witness};
-
-/// Turns seen, and what they did that they must not do.
-fn watched_turn(worker: &mut Worker) -> usize {
-    let (handled, witness) = Watch::over(|| worker.turn());
-    assert_eq!(witness, Witness::default(), "in a turn of {handled} packets");
-    handled
-}
+use watched::watchmen::{Watch, Witness};
+use watched::{codec, rig, watched_rig, watched_turn};
 
 /// The watchmen see what they are there for.
 fn the_watchmen_are_awake() {
@@ -82,12 +72,11 @@ fn traffic_of_all_kinds() {
 /// Full rings, on every side: a port, signalling, the host, the other worker, 3DES, and signalling
 /// that waits for its SA.
 fn nobody_keeps_up() {
-    let mut rig = Rig::with(|config| {
+    let mut rig = watched_rig(|config| {
         config.workers = 2;
         config.triple_des_budget = 4;
         config.signalling_hold_ms = 100_000;
     });
-    rig.turn = watched_turn;
     let mut mn = rig.attach(MobileNode::usual());
     let mut slow =
         rig.attach(MobileNode::new(3, Suite::TripleDesEdeCbcSha, Scope::SignallingAndData, true));

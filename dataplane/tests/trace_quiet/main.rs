@@ -7,31 +7,21 @@
 // The watchmen: an allocator, C symbols, a signal handler.
 #![allow(unsafe_code)]
 
-#[path = "../packets/codec.rs"]
-mod codec;
-#[path = "../packets/rig.rs"]
-mod rig;
-#[path = "../quiet/watchmen.rs"]
-mod watchmen;
+#[path = "../watched/mod.rs"]
+mod watched;
 
+use hearth_dataplane::Filter;
 use hearth_dataplane::capture::CaptureStage;
-use hearth_dataplane::{Filter, Worker};
-use rig::{ACCESS, CN6, HOME, MobileNode, Rig};
-use watchmen::{Watch, Witness};
-
-fn watched_turn(worker: &mut Worker) -> usize {
-    let (handled, witness) = Watch::over(|| worker.turn());
-    assert_eq!(witness, Witness::default(), "in a turn of {handled} packets");
-    handled
-}
+use rig::{ACCESS, CN6, HOME, MobileNode};
+use watched::watchmen::Watch;
+use watched::{codec, rig, watched_rig};
 
 /// With a client that keeps up, and with one that does not.
 #[test]
 fn a_turn_that_is_followed_and_copied_is_quiet() {
     let _watch = Watch::set_up();
     for keeps_up in [true, false] {
-        let mut rig = Rig::new();
-        rig.turn = watched_turn;
+        let mut rig = watched_rig(|_| ());
         let mut mn = rig.attach(MobileNode::usual());
         rig.control.start_trace(&Filter::EVERYTHING, u32::MAX);
         rig.control.start_capture(&CaptureStage::ALL, &Filter::EVERYTHING, u64::MAX).unwrap();
