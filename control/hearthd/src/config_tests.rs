@@ -51,13 +51,6 @@ fn every_mistake_names_line_key_and_remedy() {
         ("name: home ", "name: access ", "name: home ", "ports[1].name", "already"),
         ("203.0.113.1/26", "198.51.100.1/27", "203.0.113.1/26", "ports[1].addresses[1]", "already"),
         ("203.0.113.1/26", "203.0.113.0/26", "203.0.113.1/26", "ports[1].addresses[1]", "network"),
-        (
-            "203.0.113.1/26",
-            "203.0.113.1/33",
-            "203.0.113.1/26",
-            "ports[1].addresses[1]",
-            "prefix length",
-        ),
         ("mtu: 1500", "mtu: 900", "mtu: 1500", "ports[0].mtu", "1280 to 9600"),
         ("core: 1", "core: 4711", "- core: 1", "workers[0].core", "does not exist"),
         (
@@ -124,6 +117,13 @@ fn every_mistake_names_line_key_and_remedy() {
 #[test]
 fn a_value_of_a_wrong_kind_says_which_would_be_right() {
     all_are_named(&[
+        (
+            "203.0.113.1/26",
+            "203.0.113.1/33",
+            "203.0.113.1/26",
+            "ports[1].addresses[1]",
+            "prefix length",
+        ),
         ("mss_clamp: false", "mss_clamp: [no]", "mss_clamp", "tunnel.mss_clamp", "single value"),
         (
             "signalling_hold_ms: 500",

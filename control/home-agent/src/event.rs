@@ -25,7 +25,8 @@ pub enum Event<'a> {
     SaRevoked(Spi),
     /// An authentic PType 8 packet: the dataplane has checked sequence number, ICV and padding.
     Signalling(SignallingPacket<'a>),
-    /// A sequence number or the octet count of an SA reached its limit in either direction.
+    /// A sequence number or the octet count of an SA reached its limit in either direction,
+    /// or comes nearer to its end and was told before: the mobile node has not heeded it.
     SequenceNearEnd(Spi),
     /// The operator wants the mobile node to fetch a new SA.
     ReinitWanted(Spi),

@@ -5,6 +5,7 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use hearth_wire::Spi;
 use hearth_wire::mh::Message;
 
 use crate::HomeAgent;
@@ -19,6 +20,21 @@ use crate::timer::Timer;
 const MOST: u32 = 3;
 
 impl HomeAgent {
+    /// Invites the refresh that gets status 176, where the binding is the SA's and no
+    /// invitation is under way.
+    pub(crate) fn invite_refresh(
+        &mut self,
+        now: Timestamp,
+        spi: Spi,
+        home_address: Ipv6Addr,
+        out: &mut Vec<Action>,
+    ) {
+        let binding = self.cache.get(home_address).filter(|binding| binding.spi == spi);
+        if binding.is_some_and(|binding| binding.refresh_request.is_none()) {
+            self.request_refresh(now, home_address, out);
+        }
+    }
+
     /// Asks the mobile node to refresh its binding, and again after 1 s and 2 s more.
     pub(crate) fn request_refresh(
         &mut self,

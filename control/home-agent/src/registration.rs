@@ -22,6 +22,7 @@ use crate::sa::Sa;
 use crate::signalling::{reply, whereabouts};
 use crate::time::Timestamp;
 use crate::timer::Timer;
+use crate::view::Reinit;
 
 /// Mobile router operation not permitted (RFC 3963 s.4.2).
 const MOBILE_ROUTER_NOT_PERMITTED: Status = Status(140);
@@ -277,6 +278,9 @@ impl HomeAgent {
             timer,
         };
         let changed = before.as_ref().is_none_or(|before| !before.carries_as(&binding));
+        let is_refresh = before
+            .as_ref()
+            .is_some_and(|before| before.spi == spi && before.care_of == binding.care_of);
         let notice = registration_notice(home_address, before.as_ref(), &binding);
         self.cache.insert(home_address, binding);
         if changed {
@@ -286,6 +290,12 @@ impl HomeAgent {
         let status = Status::ACCEPTED;
         self.answer(request, Answer { status, sequence, lifetime: units, ipv4_ack }, out);
         out.push(Action::Notice(notice));
+        // What was processed normally may have come in the place of the refresh that was
+        // asked for, and the next one may be an hour away.
+        let wanted = self.sas.get(spi).and_then(|sa| sa.reinit(now));
+        if !is_refresh && wanted == Some(Reinit::SequenceLimit) {
+            self.invite_refresh(now, spi, home_address, out);
+        }
     }
 
     /// The lifetime granted, in units of 4 s: not more than asked for, nor than the policy

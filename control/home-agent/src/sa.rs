@@ -313,7 +313,7 @@ impl HomeAgent {
     }
 
     /// The mobile node is to fetch a new SA. At a sequence limit a Binding Refresh Request
-    /// invites the refresh that gets status 176.
+    /// invites the refresh that gets status 176; told again, it does so again.
     pub(crate) fn want_reinit(
         &mut self,
         now: Timestamp,
@@ -322,15 +322,13 @@ impl HomeAgent {
         out: &mut Vec<Action>,
     ) {
         let Some(sa) = self.sas.sas.get_mut(&spi) else { return };
-        if sa.wanted == Some(Reinit::SequenceLimit) || sa.wanted == Some(why) {
+        if why != Reinit::SequenceLimit {
+            sa.wanted = sa.wanted.or(Some(why));
             return;
         }
         sa.wanted = Some(why);
         let home_address = sa.home_address;
-        let bound = self.cache.get(home_address).is_some_and(|binding| binding.spi == spi);
-        if why == Reinit::SequenceLimit && bound {
-            self.request_refresh(now, home_address, out);
-        }
+        self.invite_refresh(now, spi, home_address, out);
     }
 }
 

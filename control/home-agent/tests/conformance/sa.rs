@@ -167,6 +167,44 @@ fn r_31_sequence_limit_invites_a_refresh() {
     assert_eq!(lab.bu(Bu::new(16)).status(), 176);
 }
 
+/// ENC-30: it was lost, or the mobile node did not heed it.
+#[test]
+fn r_31_a_sequence_limit_is_told_again() {
+    let mut lab = Lab::registered();
+    assert_eq!(lab.event(Event::SequenceNearEnd(spi(1))).refresh_requests().len(), 1);
+    lab.wait(seconds(60));
+    let outcome = lab.event(Event::SequenceNearEnd(spi(1)));
+    assert_eq!(outcome.refresh_requests().len(), 1);
+    assert!(lab.event(Event::SequenceNearEnd(spi(1))).0.is_empty(), "one at a time");
+    assert_eq!(lab.wait(seconds(60)).refresh_requests().len(), 2);
+    // A mobile node that hears 176 and stays: a refresh is good again, and the next one is not.
+    for (seq, status) in [(16, 176), (17, 0), (18, 176), (19, 0)] {
+        assert_eq!(lab.bu(Bu::new(seq)).status(), status);
+    }
+    assert!(lab.wait(seconds(60)).refresh_requests().is_empty(), "nobody is nagged");
+    assert_eq!(lab.event(Event::SequenceNearEnd(spi(1))).refresh_requests().len(), 1);
+    // An operator's wish takes nothing back.
+    lab.event(Event::ReinitWanted(spi(1)));
+    assert_eq!(lab.ha.sa(spi(1)).unwrap().reinit, Some(Reinit::SequenceLimit));
+}
+
+/// ENC-30: a move comes in the place of the refresh, and is processed normally.
+#[test]
+fn r_31_a_move_at_a_sequence_limit_is_asked_for_a_refresh() {
+    let mut lab = Lab::registered();
+    lab.event(Event::SequenceNearEnd(spi(1)));
+    let outcome = lab.bu(Bu::new(16).from(COA2));
+    assert_eq!(outcome.status(), 0);
+    let [request] = outcome.refresh_requests()[..] else { panic!("{outcome:?}") };
+    assert_eq!(request.to, addr(COA2));
+    let outcome = lab.bu(Bu::new(17).from(COA2));
+    assert_eq!((outcome.status(), outcome.refresh_requests().len()), (176, 0));
+    // The new SA is not worn.
+    lab.issue(sa(2));
+    let outcome = lab.bu(Bu::new(18).from(COA2).spi(2));
+    assert_eq!((outcome.status(), outcome.refresh_requests().len()), (0, 0));
+}
+
 #[test]
 fn reg_32_a_binding_update_stops_the_requests() {
     let mut lab = Lab::registered();
