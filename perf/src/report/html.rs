@@ -65,8 +65,8 @@ const FIGURES: [(&str, &str, &str); 19] = [
     (
         "flooded",
         "Good packets in a flood",
-        "Cycles of a good packet and ten of a flood apart, with the authentication that a wrong ICV \
-         forces and no other cryptography, ÷ their cycles in the same bursts.",
+        "Cycles of a good packet and ten of a flood apart, with the cryptography that a wrong ICV \
+         forces and no other, ÷ their cycles in the same bursts.",
     ),
     (
         "soak",
