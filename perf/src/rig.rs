@@ -269,6 +269,30 @@ mod tests {
         });
     }
 
+    /// A daemon makes one dataplane, but a table for each change of its routes.
+    #[test]
+    fn routes_that_were_replaced_leave_nothing_either() {
+        with_lab(|lab| {
+            let shape = Shape::default();
+            let mut rig = Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape).unwrap();
+            let mut heap_after = |changes| {
+                for _ in 0..changes {
+                    set_up_routes(&mut rig.tables).unwrap();
+                    rig.settle();
+                }
+                lab.eal.heap()
+            };
+            let before = heap_after(1);
+            let after = heap_after(LIVES);
+            println!("{before:?}, after {LIVES} changes: {after:?}");
+            assert_eq!(
+                (after.allocated, after.allocations),
+                (before.allocated, before.allocations)
+            );
+            assert!(after.largest_free * 10 > before.largest_free * 9, "the heap is in pieces");
+        });
+    }
+
     #[test]
     fn crypto_devices_that_are_gone_leave_less_than_a_kib() {
         let by_device = |config: &mut Config| {
