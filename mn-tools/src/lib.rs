@@ -12,11 +12,13 @@
 //! | [`path`], [`network`], [`netlink`] | which ways lead to the home agent |
 //! | [`tls`], [`hac_client`] | certificate verification, channel binding, the session |
 //! | [`tun`], [`tunnel`] | the device with its routing, and the threads of the data path |
+//! | [`claim`] | keeps a second node off the first one's routing |
 //! | [`run`], [`status`], [`hardening`] | all of it running, and what a person sees of it |
 #![forbid(unsafe_code)]
 
 pub mod association;
 pub mod bootstrap;
+pub mod claim;
 pub mod config;
 pub mod crypto;
 pub mod hac_client;

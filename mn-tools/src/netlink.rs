@@ -9,9 +9,7 @@ use netlink_packet_core::{
     NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage};
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -22,7 +20,7 @@ mod monitor;
 
 use messages::{
     address_message, family, host_prefix, is_no_route, is_unicast_route, link_of, messages,
-    rule_message,
+    route_message, rule_message,
 };
 pub use monitor::{Change, Monitor};
 
@@ -154,27 +152,30 @@ impl Netlink {
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn add_route(
+    pub fn set_route(
         &mut self,
         table: u32,
         prefix: IpNet,
         index: u32,
         source: IpAddr,
     ) -> io::Result<()> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(prefix.addr());
-        message.header.destination_prefix_length = prefix.prefix_len();
-        message.header.protocol = RouteProtocol::Static;
-        message.header.scope = RouteScope::Universe;
-        message.header.kind = RouteType::Unicast;
-        message.attributes.push(RouteAttribute::Table(table));
-        if prefix.prefix_len() > 0 {
-            message.attributes.push(RouteAttribute::Destination(prefix.network().into()));
-        }
-        message.attributes.push(RouteAttribute::Oif(index));
-        message.attributes.push(RouteAttribute::PrefSource(source.into()));
-        let message = RouteNetlinkMessage::NewRoute(message);
+        let message = RouteNetlinkMessage::NewRoute(route_message(table, prefix, index, source));
         self.request(message, NLM_F_CREATE | NLM_F_REPLACE).map(drop)
+    }
+
+    /// The same unless there is one; whether there was none.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn add_route(
+        &mut self,
+        table: u32,
+        prefix: IpNet,
+        index: u32,
+        source: IpAddr,
+    ) -> io::Result<bool> {
+        let message = RouteNetlinkMessage::NewRoute(route_message(table, prefix, index, source));
+        self.add(message)
     }
 
     /// Whether the tables have a route to `destination` over this link for packets with `mark`. (A
@@ -197,15 +198,19 @@ impl Netlink {
         }
     }
 
-    /// Adds a rule.
+    /// Adds a rule unless it is there; whether it was not.
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn add_rule(&mut self, rule: &Rule) -> io::Result<()> {
-        let message = RouteNetlinkMessage::NewRule(rule_message(rule));
+    pub fn add_rule(&mut self, rule: &Rule) -> io::Result<bool> {
+        self.add(RouteNetlinkMessage::NewRule(rule_message(rule)))
+    }
+
+    fn add(&mut self, message: RouteNetlinkMessage) -> io::Result<bool> {
         match self.request(message, NLM_F_CREATE | NLM_F_EXCL) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            outcome => outcome.map(drop),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -46,7 +46,7 @@ impl Gaps {
             Change::AddressGone(index, address) => {
                 self.addresses.entry((index, address)).or_default()
             }
-            Change::Other => return,
+            Change::Other | Change::Missed | Change::RuleGone(_) | Change::RouteGone(_) => return,
         };
         *count = count.wrapping_add(1);
     }

@@ -11,6 +11,7 @@ use hearth_wire::Spi;
 
 use crate::association::SecurityAssociation;
 use crate::bootstrap::Grant;
+use crate::claim::ClaimError;
 use crate::config::Config;
 use crate::hac_client::{Failure, HacClient, unix_now};
 use crate::netlink::{Change, Netlink};
@@ -19,7 +20,7 @@ use crate::path::Path;
 use crate::registration::{Association, Registration};
 use crate::signalling::{self, Received};
 use crate::status::{AssociationInfo, Status};
-use crate::tun::{Layout, Tun};
+use crate::tun::{CreateError, Layout, Tun};
 use crate::tunnel::{self, IvSource, Tunnel, Worker};
 
 mod actions;
@@ -40,8 +41,11 @@ const CLOCK_MARGIN: Duration = Duration::from_secs(30);
 /// Why the node can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Another node has the routing table.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// The TUN device.
-    #[error("the TUN device {name} can't be made: {error}")]
+    #[error("the TUN device {name} can't be made: {error}{}", busy(error))]
     Tun {
         /// Its name.
         name: String,
@@ -59,6 +63,16 @@ pub enum StartError {
     /// TLS.
     #[error("TLS can't be set up: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+/// What to do about a device that another program has.
+fn busy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => {
+            "; another program has it: end that, or give this node a `tun` of its own"
+        }
+        _ => "",
+    }
 }
 
 impl StartError {
@@ -141,8 +155,10 @@ impl Node {
     fn new(config: Arc<Config>, events: Sender<Event>) -> Result<Self, StartError> {
         let layout =
             Layout { name: config.tun.clone(), table: config.table, routes: config.routes.clone() };
-        let tun = Tun::create(layout)
-            .map_err(|error| StartError::Tun { name: config.tun.clone(), error })?;
+        let tun = Tun::create(layout).map_err(|error| match error {
+            CreateError::Claim(error) => error.into(),
+            CreateError::Device(error) => StartError::Tun { name: config.tun.clone(), error },
+        })?;
         let to_control = events.clone();
         let tunnel = Arc::new(Tunnel::new(move |event| {
             // Nobody listens in the moment in which everything ends.
@@ -210,6 +226,7 @@ impl Node {
         let now = Instant::now();
         match event {
             Event::Network(changes) => {
+                self.tun.heed(&changes);
                 changes.into_iter().for_each(|change| self.gaps.note(change));
                 self.rescan_at.get_or_insert(now + SETTLE);
             }

@@ -14,6 +14,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use hearth_wire::{Suite, frame};
 use ipnet::IpNet;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use crate::netlink::{MAIN_TABLE, Netlink, Rule, Selector, Verdict};
+use crate::claim::{Claim, ClaimError};
+use crate::netlink::{Change, MAIN_TABLE, Netlink, Rule, Selector, Verdict};
 
 /// Rules that a node may own, counted from its table's number.
 const RULES: u32 = 7;
@@ -48,6 +50,22 @@ pub struct Layout {
     pub routes: Vec<IpNet>,
 }
 
+impl Layout {
+    /// Priorities of the rules.
+    fn rules(&self) -> Range<u32> {
+        self.table..self.table + RULES
+    }
+
+    /// The routes of families that have a home address, with that.
+    fn routes_from(&self, addresses: &Addresses) -> Vec<(IpNet, IpAddr)> {
+        let with_source = |route: &IpNet| {
+            let is_ipv6 = route.addr().is_ipv6();
+            Some((*route, addresses.homes().find(|home| home.is_ipv6() == is_ipv6)?))
+        };
+        self.routes.iter().filter_map(with_source).collect()
+    }
+}
+
 /// What can change with a new SA.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
@@ -67,6 +85,17 @@ impl Addresses {
     }
 }
 
+/// Why there is no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Another node has the numbers of our rules.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// As the kernel says.
+    #[error(transparent)]
+    Device(#[from] io::Error),
+}
+
 /// The device with everything that leads into it. Dropping it takes all of it away.
 pub struct Tun {
     layout: Layout,
@@ -75,26 +104,31 @@ pub struct Tun {
     index: u32,
     /// What is set up now.
     current: Option<(Addresses, Vec<Rule>)>,
+    // Last: the numbers are free when nothing of ours is under them any more.
+    _claim: Claim,
 }
 
 impl Tun {
     /// Makes the device, without address and down. What an earlier node with the same table left
-    /// behind is removed.
+    /// behind is removed, once it is certain that no other node runs here with these numbers and
+    /// that the device is ours: until then nothing is touched.
     ///
     /// # Errors
-    /// As the kernel says.
-    pub fn create(layout: Layout) -> io::Result<Self> {
+    /// Another node runs with these numbers, or as the kernel says.
+    pub fn create(layout: Layout) -> Result<Self, CreateError> {
+        let claim = Claim::new(layout.rules())?;
         let mut netlink = Netlink::open()?;
-        netlink.delete_rules(layout.table..layout.table + RULES)?;
         let device = DeviceBuilder::new().name(&layout.name).enable(false).build_sync()?;
         device.set_nonblocking(true)?;
+        netlink.delete_rules(layout.rules())?;
         let index = netlink.index_of(&layout.name)?;
         // A router solicitation or a multicast report of the kernel's own has nothing to say here.
         let conf = format!("/proc/sys/net/ipv6/conf/{}", layout.name);
         for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
             let _ = std::fs::write(format!("{conf}/{key}"), value);
         }
-        Ok(Self { layout, netlink, device: Arc::new(device), index, current: None })
+        let device = Arc::new(device);
+        Ok(Self { layout, netlink, device, index, current: None, _claim: claim })
     }
 
     /// The device, for the threads of the data path.
@@ -122,11 +156,8 @@ impl Tun {
         for address in addresses.homes() {
             self.netlink.add_address(self.index, address)?;
         }
-        for route in self.layout.routes.clone() {
-            let source = addresses.homes().find(|home| home.is_ipv6() == route.addr().is_ipv6());
-            if let Some(source) = source {
-                self.netlink.add_route(self.layout.table, route, self.index, source)?;
-            }
+        for (route, source) in self.layout.routes_from(addresses) {
+            self.netlink.set_route(self.layout.table, route, self.index, source)?;
         }
         let rules = rules(self.layout.table, addresses);
         for rule in &rules {
@@ -138,12 +169,50 @@ impl Tun {
         self.current = Some((addresses.clone(), rules));
         Ok(())
     }
+
+    /// Puts rules and routes back that somebody else removed (a network manager that tidies up):
+    /// without them what belongs into the tunnel would leave in the clear.
+    pub fn heed(&mut self, changes: &[Change]) {
+        let (table, priorities) = (self.layout.table, self.layout.rules());
+        let ours = changes.iter().any(|change| match change {
+            Change::RuleGone(priority) => priorities.contains(priority),
+            Change::RouteGone(of) => *of == table,
+            Change::Missed => true,
+            _ => false,
+        });
+        // What we remove ourselves is not in `current`, so it stays away.
+        match if ours { self.restore() } else { Ok(0) } {
+            Ok(0) => {}
+            Ok(restored) => tracing::warn!(
+                restored,
+                "rules or routes of the tunnel were removed by another program; they are back"
+            ),
+            Err(error) => tracing::error!(
+                %error,
+                "rules or routes of the tunnel were removed by another program and can't be put back"
+            ),
+        }
+    }
+
+    /// Puts back what is missing of rules and routes; how many there were.
+    fn restore(&mut self) -> io::Result<usize> {
+        let Some((addresses, rules)) = &self.current else { return Ok(0) };
+        let mut restored = 0;
+        for rule in rules {
+            restored += usize::from(self.netlink.add_rule(rule)?);
+        }
+        for (route, source) in self.layout.routes_from(addresses) {
+            let added = self.netlink.add_route(self.layout.table, route, self.index, source)?;
+            restored += usize::from(added);
+        }
+        Ok(restored)
+    }
 }
 
 impl Drop for Tun {
     fn drop(&mut self) {
         // Addresses and routes go with the device; it goes when the last thread has let it go.
-        let _ = self.netlink.delete_rules(self.layout.table..self.layout.table + RULES);
+        let _ = self.netlink.delete_rules(self.layout.rules());
     }
 }
 

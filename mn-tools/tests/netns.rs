@@ -107,19 +107,39 @@ impl Bench {
     }
 
     fn start(&mut self, more: &str) {
+        let node = self.node_command("mn.yaml", more).spawn().unwrap();
+        self.node = Some(node);
+    }
+
+    /// What starts a node, its YAML written.
+    fn node_command(&self, yaml: &str, more: &str) -> Command {
         let psk: String = PSK.iter().map(|octet| format!("{octet:02x}")).collect();
         let text = format!(
             "mn_id: mn1@example.net\npsk: {{ hex: \"{psk}\" }}\nhac:\n  name: {HAC_NAME}\n  \
              port: 7873\n  ca: ca.pem\n  addresses: [\"{HA6}\", \"{HA4}\"]\nstatus_file: status.json\n{more}"
         );
-        let file = self.folder.path().join("mn.yaml");
+        let file = self.folder.path().join(yaml);
         std::fs::write(&file, text).unwrap();
-        let node = Command::new("ip")
+        let mut command = Command::new("ip");
+        command
             .args(["netns", "exec", &self.mn, env!("CARGO_BIN_EXE_hearth-mn"), "up", "--config"])
-            .arg(&file)
-            .spawn()
-            .unwrap();
-        self.node = Some(node);
+            .arg(&file);
+        command
+    }
+
+    /// What a node that can't start says.
+    fn start_in_vain(&self, more: &str) -> String {
+        let output = self.node_command("second.yaml", more).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Rules and routes of the node with the usual table.
+    fn routing(&self) -> Vec<String> {
+        let mn = &self.mn;
+        ["-4 rule", "-6 rule", "-4 route show table 6618", "-6 route show table 6618"]
+            .map(|what| ip(&format!("-n {mn} {what}")))
+            .into()
     }
 
     fn status_file(&self) -> PathBuf {
@@ -377,5 +397,49 @@ fn an_idle_node_is_quiet_and_dumps_no_core() {
     let used = bench.ticks() - before;
     println!("{used} ticks in 2 s");
     assert!(used <= 4, "{used} ticks of 10 ms in 2 s");
+    bench.stop();
+}
+
+/// A second node touches nothing of the first one's, whose traffic would leave in the clear.
+#[test]
+fn a_second_node_is_refused_and_harms_nothing() {
+    let mut bench = Bench::new("twice");
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    let (before, pid) = (bench.routing(), bench.node.as_ref().unwrap().id());
+    assert!(before.iter().all(|text| text.contains("hearth0") || text.contains("6618")));
+    // The same node, one whose numbers overlap, and one that has the device's name only.
+    for (more, expected) in [
+        ("", format!("process {pid} runs here with table 6618")),
+        ("tun: other\ntable: 6612\n", format!("process {pid} runs here with table 6618")),
+        ("table: 7000\n", "hearth0 can't be made".to_owned()),
+    ] {
+        let said = bench.start_in_vain(more);
+        assert!(said.contains(&expected), "{said}");
+        assert_eq!(bench.routing(), before, "{more}");
+    }
+    assert_eq!(bench.status()["pid"], pid, "nor does it write over the first one's status");
+    echoes(&bench.application("2001:db8:c::2".parse().unwrap()), b"still here");
+    bench.stop();
+}
+
+/// A network manager that tidies up does not turn the tunnel's traffic out into the clear.
+#[test]
+fn rules_and_routes_that_others_remove_come_back() {
+    let mut bench = Bench::new("rules");
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    let (before, mn) = (bench.routing(), bench.mn.clone());
+    for removal in ["-6 rule flush", "-4 route flush table 6618", "-6 route flush table 6618"] {
+        ip(&format!("-n {mn} {removal}"));
+        if removal.ends_with("rule flush") {
+            // The kernel's own went too: those are another program's to put back.
+            ip(&format!("-n {mn} -6 rule add priority 32766 table main"));
+        }
+        wait_for(removal, || bench.routing() == before);
+    }
+    echoes(&bench.application("2001:db8:c::2".parse().unwrap()), b"still here");
     bench.stop();
 }

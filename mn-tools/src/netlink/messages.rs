@@ -3,12 +3,15 @@
 use std::io;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteProtocol, RouteType};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -69,6 +72,22 @@ pub(super) fn address_message(index: u32, address: IpAddr) -> AddressMessage {
     }
     message.attributes.push(AddressAttribute::Local(address));
     message.attributes.push(AddressAttribute::Address(address));
+    message
+}
+
+pub(super) fn route_message(table: u32, prefix: IpNet, index: u32, source: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(prefix.addr());
+    message.header.destination_prefix_length = prefix.prefix_len();
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(RouteAttribute::Table(table));
+    if prefix.prefix_len() > 0 {
+        message.attributes.push(RouteAttribute::Destination(prefix.network().into()));
+    }
+    message.attributes.push(RouteAttribute::Oif(index));
+    message.attributes.push(RouteAttribute::PrefSource(source.into()));
     message
 }
 

@@ -1,4 +1,4 @@
-//! Changes of links, addresses and routes as the kernel tells of them.
+//! Changes of links, addresses, routes and rules as the kernel tells of them.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::route::RouteAttribute;
+use netlink_packet_route::rule::RuleAttribute;
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
@@ -18,16 +20,22 @@ pub enum Change {
     LinkDown(u32),
     /// A link lost an address.
     AddressGone(u32, IpAddr),
-    /// Something else about links, addresses or routes; or changes were missed.
+    /// A rule of this priority is gone.
+    RuleGone(u32),
+    /// A route of this table is gone.
+    RouteGone(u32),
+    /// There were more changes than the kernel could tell of.
+    Missed,
+    /// Something else about links, addresses or routes.
     Other,
 }
 
 /// A socket that hears of changes.
 pub struct Monitor(Socket);
 
-/// Multicast groups of rtnetlink (linux/rtnetlink.h): LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR,
-/// IPV6_ROUTE.
-const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+/// Multicast groups of rtnetlink (linux/rtnetlink.h): LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE,
+/// IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE.
+const GROUPS: [u32; 7] = [1, 5, 7, 8, 9, 11, 19];
 
 impl Monitor {
     /// Opens the socket; changes from now on will be heard of.
@@ -54,7 +62,7 @@ impl Monitor {
             Err(error)
                 if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
             {
-                Ok(vec![Change::Other])
+                Ok(vec![Change::Missed])
             }
             Err(error) => Err(error),
         }
@@ -78,6 +86,22 @@ fn change_of(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Change> {
                 None => Change::Other,
             }
         }
+        RouteNetlinkMessage::DelRule(rule) => {
+            let mut priorities = rule.attributes.iter().filter_map(|attribute| match attribute {
+                RuleAttribute::Priority(priority) => Some(*priority),
+                _ => None,
+            });
+            Change::RuleGone(priorities.next().unwrap_or(0))
+        }
+        RouteNetlinkMessage::DelRoute(route) => {
+            let mut tables = route.attributes.iter().filter_map(|attribute| match attribute {
+                RouteAttribute::Table(table) => Some(*table),
+                _ => None,
+            });
+            Change::RouteGone(tables.next().unwrap_or(route.header.table.into()))
+        }
+        // Our own, most of the time, and never a reason to look for other ways.
+        RouteNetlinkMessage::NewRule(_) => return None,
         _ => Change::Other,
     })
 }
