@@ -1,7 +1,10 @@
 //! One HTTP request over the daemon's Unix socket.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -9,9 +12,11 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 /// Why the daemon did not answer.
 #[derive(Debug, Error)]
@@ -24,10 +29,33 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The socket is somebody else's.
+    #[error(
+        "{} can't be opened: permission denied; run hearth as root, or as a member of the group \
+         that the socket belongs to",
+        path.display()
+    )]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something listens and says nothing.
+    #[error(
+        "hearthd listens on {} and does not answer within {} s: it is stopped or stuck; see its \
+         log, or wait longer with --timeout",
+        path.display(),
+        patience.as_secs()
+    )]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long was waited.
+        patience: Duration,
+    },
     /// The connection broke.
-    #[error("the connection to hearthd broke: {0}")]
+    #[error("the connection to hearthd broke: {0}; it may have ended")]
     Http(#[from] hyper::Error),
-    /// The runtime could not start, or the request could not be built.
+    /// The runtime could not start, the request could not be built, or a file can't be used.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The daemon refused without a word.
@@ -41,14 +69,13 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
-/// Fetches the document at `path` from the daemon behind `socket`.
-///
-/// # Errors
-/// [`Error`].
-pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let body = runtime.block_on(fetch(socket, path))?;
-    Ok(serde_json::from_slice(&body)?)
+/// Where the daemon is, and how long it may take to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// Its API socket.
+    pub socket: PathBuf,
+    /// For how long it may be silent.
+    pub patience: Duration,
 }
 
 /// How a stream ended.
@@ -60,32 +87,67 @@ pub enum StreamEnd {
     Interrupted,
 }
 
-/// Posts `request` and gives the octets of the answer to `each` as they come. When this returns,
-/// the connection is closed, and the daemon knows.
-///
-/// # Errors
-/// [`Error`], those of `each` included. [`ErrorKind::BrokenPipe`] from `each` ends the stream
-/// without one.
-pub fn stream<T: Serialize>(
-    socket: &Path,
-    path: &str,
-    request: &T,
-    mut each: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<StreamEnd, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let json = serde_json::to_vec(request)?;
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let request = Request::post(path).header("content-type", "application/json");
-        let request = request.body(Full::from(json)).map_err(io::Error::other)?;
-        let mut body = send(socket, request).await?.into_body();
+impl Daemon {
+    /// Fetches the document at `path`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let fetch = async { self.in_time(self.fetch(path)).await? };
+        Ok(serde_json::from_slice(&runtime.block_on(fetch)?)?)
+    }
+
+    /// Posts `request` and gives the octets of the answer to `each` as they come, which they do for
+    /// `seconds` at most. When this returns, the connection is closed, and the daemon knows.
+    ///
+    /// # Errors
+    /// [`Error`], those of `each` included. [`ErrorKind::BrokenPipe`] from `each` ends the stream
+    /// without one.
+    pub fn stream<T: Serialize>(
+        &self,
+        path: &str,
+        request: &T,
+        seconds: u32,
+        each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<StreamEnd, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let json = serde_json::to_vec(request)?;
+        runtime.block_on(async {
+            // The first signal ends the stream in good order; the second one ends the process,
+            // should `each` be stuck in a write.
+            let stopping = Arc::new(AtomicBool::new(false));
+            for number in [SIGINT, SIGTERM] {
+                signal_hook::flag::register_conditional_shutdown(
+                    number,
+                    128 + number,
+                    Arc::clone(&stopping),
+                )?;
+                signal_hook::flag::register(number, Arc::clone(&stopping))?;
+            }
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            let request = Request::post(path).header("content-type", "application/json");
+            let request = request.body(Full::from(json)).map_err(io::Error::other)?;
+            tokio::select! {
+                ended = self.frames(request, seconds, each) => ended,
+                _ = interrupt.recv() => Ok(StreamEnd::Interrupted),
+                _ = terminate.recv() => Ok(StreamEnd::Interrupted),
+            }
+        })
+    }
+
+    async fn frames(
+        &self,
+        request: Request<Full<Bytes>>,
+        seconds: u32,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<StreamEnd, Error> {
+        let mut body = self.in_time(self.send(request)).await??.into_body();
+        let end = tokio::time::Instant::now() + Duration::from_secs(seconds.into()) + self.patience;
         loop {
-            let frame = tokio::select! {
-                frame = body.frame() => frame,
-                _ = interrupt.recv() => return Ok(StreamEnd::Interrupted),
-                _ = terminate.recv() => return Ok(StreamEnd::Interrupted),
-            };
+            let frame =
+                tokio::time::timeout_at(end, body.frame()).await.map_err(|_| self.silent())?;
             let Some(frame) = frame.transpose()? else { return Ok(StreamEnd::Finished) };
             match frame.data_ref().map(|chunk| each(chunk)) {
                 Some(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {
@@ -95,35 +157,48 @@ pub fn stream<T: Serialize>(
                 Some(Ok(())) | None => {}
             }
         }
-    })
-}
-
-async fn fetch(socket: &Path, path: &str) -> Result<Bytes, Error> {
-    let request = Request::get(path).body(Full::default()).map_err(io::Error::other)?;
-    Ok(send(socket, request).await?.into_body().collect().await?.to_bytes())
-}
-
-/// Sends one request; an answer other than 200 is an error.
-async fn send(
-    socket: &Path,
-    mut request: Request<Full<Bytes>>,
-) -> Result<Response<Incoming>, Error> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| Error::Connect { path: socket.to_owned(), source })?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    request.headers_mut().insert("host", hyper::header::HeaderValue::from_static("hearthd"));
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    if status == StatusCode::OK {
-        return Ok(response);
     }
-    let text = response.into_body().collect().await?.to_bytes();
-    match std::str::from_utf8(&text) {
-        Ok(text) if !text.is_empty() => Err(Error::Refused(text.into())),
-        _ => Err(Error::Status(status)),
+
+    async fn fetch(&self, path: &str) -> Result<Bytes, Error> {
+        let request = Request::get(path).body(Full::default()).map_err(io::Error::other)?;
+        Ok(self.send(request).await?.into_body().collect().await?.to_bytes())
+    }
+
+    /// Sends one request; an answer other than 200 is an error.
+    async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        request.headers_mut().insert("host", hyper::header::HeaderValue::from_static("hearthd"));
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(response);
+        }
+        let text = response.into_body().collect().await?.to_bytes();
+        match std::str::from_utf8(&text) {
+            Ok(text) if !text.is_empty() => Err(Error::Refused(text.into())),
+            _ => Err(Error::Status(status)),
+        }
+    }
+
+    async fn in_time<T>(&self, what: impl Future<Output = T>) -> Result<T, Error> {
+        timeout(self.patience, what).await.map_err(|_| self.silent())
+    }
+
+    fn silent(&self) -> Error {
+        Error::Silent { path: self.socket.clone(), patience: self.patience }
+    }
+
+    fn unreachable(&self, source: io::Error) -> Error {
+        let path = self.socket.clone();
+        match source.kind() {
+            ErrorKind::PermissionDenied => Error::Forbidden { path },
+            // More clients wait than the socket holds: nobody takes them.
+            ErrorKind::WouldBlock => self.silent(),
+            _ => Error::Connect { path, source },
+        }
     }
 }
 

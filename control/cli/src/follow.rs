@@ -1,24 +1,30 @@
 //! `hearth trace` and `hearth capture`.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use hearth_api::follow::{CaptureRequest, Prefix, Stage, Target, TraceLine, TraceRequest};
-use hearth_api::paths;
+use hearth_api::follow::{
+    CaptureRequest, MAX_SECONDS, MAX_TRACE_PACKETS, Prefix, Stage, Target, TraceBegin, TraceLine,
+    TraceRequest,
+};
+use hearth_api::{SaRow, paths};
 
 use crate::capture::Blocks;
-use crate::client::{self, Error, StreamEnd};
+use crate::client::{Daemon, Error, StreamEnd};
 use crate::trace::{HEADS, Lines, text};
+
+/// An SPI has 28 bits (RFC 6618 s.5.6.1).
+const MAX_SPI: i64 = (1 << 28) - 1;
 
 /// Which packets; all of them without.
 #[derive(Debug, Clone, Args)]
 #[group(multiple = false)]
 pub struct TargetArguments {
     /// Packets under this SPI, and from and to the home addresses of its SA.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_SPI))]
     spi: Option<u32>,
     /// The same for all SAs of a mobile node.
     #[arg(long, value_name = "ID")]
@@ -45,10 +51,16 @@ pub struct TraceArguments {
     #[command(flatten)]
     target: TargetArguments,
     /// Packets to follow, a million at most.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(
+        long, value_name = "N", default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TRACE_PACKETS))
+    )]
     count: u32,
     /// Time limit in seconds, a day at most.
-    #[arg(long, value_name = "S", default_value_t = 300)]
+    #[arg(
+        long, value_name = "S", default_value_t = 300,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SECONDS))
+    )]
     seconds: u32,
     /// Print the daemon's JSON, a line for each step.
     #[arg(long)]
@@ -64,26 +76,32 @@ pub struct CaptureArguments {
     #[command(flatten)]
     target: TargetArguments,
     /// Packets to copy; no limit without.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Time limit in seconds, a day at most.
-    #[arg(long, value_name = "S", default_value_t = 300)]
+    #[arg(
+        long, value_name = "S", default_value_t = 300,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SECONDS))
+    )]
     seconds: u32,
     /// The file, which only its owner may read; `-` for standard output.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
+    /// Replace the file if there is one.
+    #[arg(long)]
+    force: bool,
 }
 
 /// Where packets are copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum StageArgument {
-    /// Frames as ports receive and send them.
+    /// Frames as ports receive and send them; in the clear on the home side.
     Wire,
     /// Envelopes before decryption and after encryption.
     Protected,
     /// The contents of envelopes in the clear.
     Decrypted,
-    /// Wire and protected. Decrypted traffic is not among them: it has to be named.
+    /// Wire and protected. What was decrypted is not among them: it has to be named.
     All,
 }
 
@@ -108,11 +126,11 @@ impl CaptureArguments {
 ///
 /// # Errors
 /// [`Error`].
-pub fn trace(socket: &Path, arguments: &TraceArguments) -> Result<(), Error> {
+pub fn trace(daemon: &Daemon, arguments: &TraceArguments) -> Result<(), Error> {
     let TraceArguments { target, count, seconds, json } = arguments;
     let request = TraceRequest { target: target.target(), packets: *count, seconds: *seconds };
     let (mut lines, mut printer) = (Lines::default(), Printer { json: *json, ended: false });
-    let ended = client::stream(socket, paths::TRACE, &request, |chunk| {
+    let ended = daemon.stream(paths::TRACE, &request, *seconds, |chunk| {
         let mut out = io::stdout().lock();
         let mut result = Ok(());
         lines.take(chunk, |line| {
@@ -138,12 +156,17 @@ impl Printer {
     fn print(&mut self, out: &mut impl Write, line: &[u8]) -> io::Result<()> {
         let parsed: TraceLine = serde_json::from_slice(line)?;
         self.ended = matches!(parsed, TraceLine::End(_));
-        match parsed {
+        match &parsed {
             _ if self.json => {
                 out.write_all(line)?;
                 out.write_all(b"\n")?;
             }
-            TraceLine::Begin(_) => {
+            TraceLine::Begin(TraceBegin { target, prefixes, .. }) => {
+                match target {
+                    // The SA of an SPI has a home address.
+                    Target::Spi(spi) if prefixes.is_empty() => eprintln!("{}", unknown_spi(*spi)),
+                    _ => {}
+                }
                 eprintln!("{}", text(&parsed));
                 writeln!(out, "{HEADS}")?;
             }
@@ -157,42 +180,94 @@ impl Printer {
 /// Copies packets into a file.
 ///
 /// # Errors
-/// [`Error`]; the file can't be written.
-pub fn capture(socket: &Path, arguments: &CaptureArguments) -> Result<(), Error> {
+/// [`Error`]; the file is there already, or can't be written.
+pub fn capture(daemon: &Daemon, arguments: &CaptureArguments) -> Result<(), Error> {
+    let CaptureArguments { file, force, seconds, .. } = arguments;
     let request = CaptureRequest {
         stages: arguments.stages(),
         target: arguments.target.target(),
         packets: arguments.count,
-        seconds: arguments.seconds,
+        seconds: *seconds,
     };
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    if !force && is_regular(file) {
+        return Err(named(exists()).into());
+    }
     let (mut blocks, mut out) = (Blocks::default(), None);
-    client::stream(socket, paths::CAPTURE, &request, |chunk| {
-        blocks.take(chunk);
+    let ended = daemon.stream(paths::CAPTURE, &request, *seconds, |chunk| {
         // Only now, so that what is refused leaves an older file as it was.
         let out = match &mut out {
             Some(out) => out,
-            none => none.insert(open(&arguments.file)?),
+            none => none.insert(open(file, *force).map_err(named)?),
         };
-        out.write_all(chunk)?;
-        out.flush()
-    })?;
-    let Blocks { packets, lost, .. } = blocks;
-    eprintln!("{packets} packet{} captured", if packets == 1 { "" } else { "s" });
-    if lost > 0 {
-        eprintln!("{lost} more matched and were lost, because they came too fast");
+        out.write_all(chunk).and_then(|()| out.flush()).map_err(named)?;
+        blocks.take(chunk);
+        Ok(())
+    });
+    if out.is_some() {
+        let Blocks { packets, lost, .. } = blocks;
+        eprintln!("{packets} packet{} captured", if packets == 1 { "" } else { "s" });
+        if lost > 0 {
+            eprintln!("{lost} more matched and were lost, because they came too fast");
+        }
+        if packets == 0
+            && let Target::Spi(spi) = request.target
+            && ended.is_ok()
+            && !daemon.get::<Vec<SaRow>>(paths::SAS)?.iter().any(|sa| sa.spi == spi)
+        {
+            eprintln!("{}", unknown_spi(spi));
+        }
     }
-    Ok(())
+    ended.map(drop)
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Write>> {
+/// What is said of an SPI that nobody has.
+fn unknown_spi(spi: u32) -> String {
+    format!("no SA here has SPI {spi} at the moment; `hearth show sas` lists those there are")
+}
+
+fn is_regular(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+fn exists() -> io::Error {
+    io::Error::new(ErrorKind::AlreadyExists, "is there already; replace it with --force")
+}
+
+/// Opens the file of a capture. It is always a new one: an older one might have readers already,
+/// whatever its mode is made. Pipes and devices are taken as they are.
+fn open(path: &Path, force: bool) -> io::Result<Box<dyn Write>> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdout()));
     }
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    Ok(Box::new(file.map_err(named)?))
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "is a symbolic link; name the file itself, or - for standard output",
+        )),
+        Ok(metadata) if metadata.is_file() && force => {
+            fs::remove_file(path)?;
+            create(path)
+        }
+        Ok(metadata) if metadata.is_file() => Err(exists()),
+        Ok(_) => {
+            let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+            // It may have become another file between the look at it and this.
+            if file.metadata()?.is_file() { Err(exists()) } else { Ok(Box::new(file)) }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => create(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the file; never opens one that has come to be there in the meantime.
+fn create(path: &Path) -> io::Result<Box<dyn Write>> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    Ok(Box::new(file.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => exists(),
+        _ => error,
+    })?))
 }
 
 #[cfg(test)]

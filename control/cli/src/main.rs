@@ -1,11 +1,12 @@
 //! `hearth`: what the home agent knows, asked over its Unix socket.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
-use hearth_cli::client;
+use hearth_cli::client::{self, Daemon};
 use hearth_cli::follow::{CaptureArguments, TraceArguments, capture, trace};
 use hearth_cli::table::{Row, Table};
 use serde::de::DeserializeOwned;
@@ -17,6 +18,12 @@ struct Arguments {
     /// The daemon's API socket.
     #[arg(long, global = true, default_value = "/run/hearth/hearthd.sock", value_name = "PATH")]
     socket: PathBuf,
+    /// For how many seconds hearthd may be silent before that is an error.
+    #[arg(
+        long, global = true, default_value_t = 10, value_name = "S",
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    timeout: u64,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,8 +48,9 @@ enum Command {
     Trace(TraceArguments),
     /// Copy packets into a pcapng file.
     ///
-    /// Ends after --count packets, after --seconds, or at Ctrl-C. hearthd logs who captures
-    /// decrypted traffic.
+    /// Ends after --count packets, after --seconds, or at Ctrl-C. What mobile nodes say can be read
+    /// in the file with --stage decrypted, and with --stage wire too, as ports on the home side
+    /// carry it in the clear; --stage protected alone has envelopes only. hearthd logs who captures.
     Capture(CaptureArguments),
 }
 
@@ -63,11 +71,12 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let Arguments { socket, command } = Arguments::parse();
+    let Arguments { socket, timeout, command } = Arguments::parse();
+    let daemon = Daemon { socket, patience: Duration::from_secs(timeout) };
     let done = match command {
-        Command::Show { what, json, all } => show_what(&socket, what, json, all),
-        Command::Trace(arguments) => trace(&socket, &arguments),
-        Command::Capture(arguments) => capture(&socket, &arguments),
+        Command::Show { what, json, all } => show_what(&daemon, what, json, all),
+        Command::Trace(arguments) => trace(&daemon, &arguments),
+        Command::Capture(arguments) => capture(&daemon, &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,16 +87,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn show_what(socket: &Path, what: What, json: bool, all: bool) -> Result<(), client::Error> {
+fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), client::Error> {
     let text = match what {
-        What::Bindings => show::<BindingRow>(socket, paths::BINDINGS, json, |_| true),
-        What::Sas => show::<SaRow>(socket, paths::SAS, json, |_| true),
-        What::Ports => show::<PortRow>(socket, paths::PORTS, json, |_| true),
-        What::Workers => show::<WorkerRow>(socket, paths::WORKERS, json, |_| true),
+        What::Bindings => show::<BindingRow>(daemon, paths::BINDINGS, json, |_| true),
+        What::Sas => show::<SaRow>(daemon, paths::SAS, json, |_| true),
+        What::Ports => show::<PortRow>(daemon, paths::PORTS, json, |_| true),
+        What::Workers => show::<WorkerRow>(daemon, paths::WORKERS, json, |_| true),
         What::Counters => {
-            show::<CounterRow>(socket, paths::COUNTERS, json, |row| all || row.count > 0)
+            show::<CounterRow>(daemon, paths::COUNTERS, json, |row| all || row.count > 0)
         }
-        What::Drops => show::<DropRow>(socket, paths::DROPS, json, |row| all || row.packets > 0),
+        What::Drops => show::<DropRow>(daemon, paths::DROPS, json, |row| all || row.packets > 0),
     }?;
     client::print(&text);
     Ok(())
@@ -95,12 +104,12 @@ fn show_what(socket: &Path, what: What, json: bool, all: bool) -> Result<(), cli
 
 /// Fetches the rows at `path` and lays out those that `keep` wants.
 fn show<R: Row + DeserializeOwned + serde::Serialize>(
-    socket: &Path,
+    daemon: &Daemon,
     path: &str,
     json: bool,
     keep: impl Fn(&R) -> bool,
 ) -> Result<String, client::Error> {
-    let mut rows: Vec<R> = client::get(socket, path)?;
+    let mut rows: Vec<R> = daemon.get(path)?;
     rows.retain(keep);
     if json {
         Ok(serde_json::to_string_pretty(&rows)? + "\n")
