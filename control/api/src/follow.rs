@@ -241,7 +241,8 @@ pub enum EndReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Frames as ports receive and send them.
+    /// Frames as ports receive and send them: on the home side, what tunnels contain in the clear.
+    /// The daemon logs who asked.
     Wire,
     /// Envelopes before decryption and after encryption.
     Protected,

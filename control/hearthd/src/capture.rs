@@ -78,6 +78,12 @@ impl RunningCapture {
         let (target, Peer { uid, pid }) = (&session.target, peer);
         if stages.contains(&CaptureStage::Decrypted) {
             warn!(%target, stages = ?names, uid, pid, "decrypted traffic is captured from now on");
+        } else if stages.contains(&CaptureStage::Wire) {
+            // Ports on the home side carry what tunnels contain.
+            warn!(
+                %target, stages = ?names, uid, pid,
+                "frames are captured from now on, on the home side with the contents of tunnels"
+            );
         } else {
             info!(%target, stages = ?names, uid, pid, "a capture begins");
         }

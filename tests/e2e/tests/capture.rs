@@ -128,6 +128,8 @@ fn tshark_reads_what_was_asked_for_and_nothing_more() {
     assert!(clear.iter().all(|line| line.ends_with(" 1 wire")), "{clear:?}");
     assert_eq!(clear.len(), 12, "{clear:?}");
     assert!(!log().contains("[\"wire\", \"protected\", \"decrypted\"]"));
+    let warned = |line: &&str| line.contains("WARN") && line.contains("the contents of tunnels");
+    assert_eq!(log().lines().filter(warned).count(), 1, "{}", log());
 
     // It ends by itself after as many as were asked for.
     let capture = Capture::start(&lab, "two.pcapng", &["--stage", "protected", "--count", "2"]);
