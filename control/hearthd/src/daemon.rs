@@ -124,6 +124,8 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         config: config.clone(),
     };
     let mut control = Control::new(parts).map_err(system("netlink"))?;
+    // Only now: a start that failed has used no SA, and must not cost the next one any.
+    control.parts.horizon.keep_ahead().map_err(system("state"))?;
     let threads = start_workers(&config, workers, &stop)?;
     info!(
         dpdk = eal.version(),

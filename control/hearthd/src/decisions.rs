@@ -77,7 +77,11 @@ impl Control {
     fn is_for_us(&self, record: &SaRecord) -> bool {
         let home_agent = &self.parts.config.home_agent;
         if *record.home_agent != *home_agent.name.value {
-            warn!(spi = %record.spi, home_agent = %record.home_agent, "SA of another home agent");
+            warn!(
+                spi = %record.spi, home_agent = ?record.home_agent, ours = ?home_agent.name.value,
+                "SA not installed: the HAC names another home agent; home_agent.name has to be as \
+                 under home_agents in the HAC's YAML"
+            );
             return false;
         }
         let (first, last) = home_agent.spi_range.value;

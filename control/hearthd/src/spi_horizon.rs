@@ -43,11 +43,12 @@ pub struct SpiHorizon {
 }
 
 impl SpiHorizon {
-    /// Reads the horizon in `folder`, which is made if it is missing, and moves it ahead; `first`
-    /// is the first SPI that is dealt out for this home agent.
+    /// Reads the horizon in `folder`, which is made if it is missing; `first` is the first SPI that
+    /// is dealt out for this home agent. The file stays as it is: a start that fails uses no SA.
+    /// [`Self::keep_ahead`] moves it on.
     ///
     /// # Errors
-    /// The folder or the file can't be used, or the file holds no number.
+    /// The folder or the file can't be read, or the file holds no number.
     pub fn open(folder: &Path, first: u32) -> io::Result<Self> {
         let file = folder.join("spi-horizon");
         let named =
@@ -61,16 +62,14 @@ impl SpiHorizon {
             Err(error) if error.kind() == ErrorKind::NotFound => 0,
             Err(error) => return Err(named(error)),
         };
-        let mut horizon = Self {
+        Ok(Self {
             highest: used_before.max(first.saturating_sub(1)),
-            file: file.clone(),
+            file,
             used_before,
             written: used_before,
             refused: HashMap::new(),
             synced: false,
-        };
-        horizon.advance().map_err(named)?;
-        Ok(horizon)
+        })
     }
 
     /// Whether the SA of `spi` that is valid until `validity_end` may be installed: it was never
@@ -103,8 +102,8 @@ impl SpiHorizon {
         self.synced = true;
     }
 
-    /// Moves the horizon ahead where it has come near. To be called now and then, outside the
-    /// installation of an SA.
+    /// Moves the horizon ahead where it has come near. To be called when the start has succeeded
+    /// and now and then, outside the installation of an SA.
     ///
     /// # Errors
     /// The horizon can't be written.
@@ -114,7 +113,16 @@ impl SpiHorizon {
 
     /// Replaces the file as a whole: a power cut leaves the old or the new number.
     fn advance(&mut self) -> io::Result<()> {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.file.display()))
+        };
         let horizon = self.highest.saturating_add(STRIDE);
+        self.write(horizon).map_err(named)?;
+        self.written = horizon;
+        Ok(())
+    }
+
+    fn write(&self, horizon: u32) -> io::Result<()> {
         let fresh = self.file.with_extension("new");
         let mut file = File::create(&fresh)?;
         writeln!(file, "{horizon}")?;
@@ -123,7 +131,6 @@ impl SpiHorizon {
         if let Some(folder) = self.file.parent() {
             File::open(folder)?.sync_all()?;
         }
-        self.written = horizon;
         Ok(())
     }
 }
@@ -146,6 +153,7 @@ mod tests {
     fn what_the_directory_replays_after_a_restart_is_not_used_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut horizon = SpiHorizon::open(folder.path(), 1).unwrap();
+        horizon.keep_ahead().unwrap();
         assert!(horizon.admit(spi(1), END).unwrap());
         assert!(horizon.admit(spi(70), END).unwrap());
         horizon.synced();
@@ -165,6 +173,7 @@ mod tests {
     fn the_horizon_is_ahead_of_the_spis_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let mut horizon = SpiHorizon::open(folder.path(), 5000).unwrap();
+        horizon.keep_ahead().unwrap();
         assert_eq!(on_disk(folder.path()), 4999 + STRIDE);
         assert!(horizon.admit(spi(5000 + STRIDE / 2), END).unwrap());
         assert_eq!(on_disk(folder.path()), 4999 + STRIDE, "no write while an SA is installed");
@@ -172,6 +181,21 @@ mod tests {
         assert_eq!(on_disk(folder.path()), 5000 + STRIDE / 2 + STRIDE);
         assert!(horizon.admit(spi(100_000), END).unwrap());
         assert_eq!(on_disk(folder.path()), 100_000 + STRIDE, "but one beyond it is written first");
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_the_horizon_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = SpiHorizon::open(folder.path(), 1).unwrap();
+        assert!(!folder.path().join("spi-horizon").exists());
+        first.keep_ahead().unwrap();
+        let before = on_disk(folder.path());
+        drop(SpiHorizon::open(folder.path(), 1).unwrap());
+        assert_eq!(on_disk(folder.path()), before);
+        // What is admitted before the horizon has been moved is on disk all the same.
+        let mut early = SpiHorizon::open(folder.path(), 1).unwrap();
+        assert!(early.admit(spi(before + 1), END).unwrap());
+        assert_eq!(on_disk(folder.path()), before + 1 + STRIDE);
     }
 
     #[test]
