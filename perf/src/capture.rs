@@ -73,8 +73,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Fault> {
     } else {
         generator.load(&pool, options.dut_mac.0, &mut load)?;
     }
-    write(&options.out, &load).map_err(|error| Fault::File(error.kind()))?;
-    println!("{} packets written to {}", load.len(), options.out.display());
+    if let Err(error) = write(&options.out, &load) {
+        eprintln!("hearth-perf: --out {}: {error}", options.out.display());
+        return Ok(ExitCode::FAILURE);
+    }
+    say!("{} packets written to {}", load.len(), options.out.display());
     Ok(ExitCode::SUCCESS)
 }
 

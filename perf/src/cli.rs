@@ -77,7 +77,7 @@ enum Figure {
 #[derive(Debug, Args)]
 struct Whole {
     /// The time for each row, as a multiple of the usual one.
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    #[arg(long, default_value_t = 1.0, value_parser = pace, value_name = "FACTOR")]
     pace: f64,
     /// Where the summary goes; report.html is written beside it.
     #[arg(long, default_value = "target/perf/summary.json", value_name = "FILE")]
@@ -87,7 +87,7 @@ struct Whole {
 #[derive(Debug, Args)]
 struct Timed {
     /// About how long a row takes; the whole table, with raw and pipeline.
-    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 5, value_parser = seconds(), value_name = "SECONDS")]
     seconds: u64,
     /// Where the summary goes.
     #[arg(long, value_name = "FILE")]
@@ -97,7 +97,10 @@ struct Timed {
 #[derive(Debug, Args)]
 struct SoakOptions {
     /// Packets, at least.
-    #[arg(long, default_value_t = 10_000_000, value_name = "PACKETS")]
+    #[arg(
+        long, default_value_t = 10_000_000, value_name = "PACKETS",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     packets: u64,
     /// Which packets.
     #[arg(long, default_value_t = 6618, value_name = "NUMBER")]
@@ -112,10 +115,16 @@ struct ScaleOptions {
     #[command(flatten)]
     timed: Timed,
     /// Numbers of SAs to compare with one.
-    #[arg(long, value_delimiter = ',', default_values_t = scale::COUNTS, value_name = "N,...")]
+    #[arg(
+        long, value_delimiter = ',', default_values_t = scale::COUNTS, value_name = "N,...",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
     sas: Vec<u32>,
-    /// Inner sizes.
-    #[arg(long, value_delimiter = ',', default_values_t = SIZES, value_name = "OCTETS,...")]
+    /// Inner sizes, 64 to 1400.
+    #[arg(
+        long, value_delimiter = ',', default_values_t = SIZES, value_name = "OCTETS,...",
+        value_parser = inner_bytes
+    )]
     inner: Vec<usize>,
 }
 
@@ -131,7 +140,7 @@ struct Efficiency {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(64..=1400))]
     inner: u16,
     /// About how long to measure.
-    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 5, value_parser = seconds(), value_name = "SECONDS")]
     seconds: u64,
     /// Where the summary goes.
     #[arg(long, default_value = "target/perf/efficiency.json", value_name = "FILE")]
@@ -153,16 +162,16 @@ struct Ring {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sas: u32,
     /// Workers, each on a core of its own.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = workers)]
     workers: usize,
     /// Measure at this rate instead of searching for the throughput.
-    #[arg(long, value_name = "PACKETS PER SECOND")]
+    #[arg(long, value_parser = rate, value_name = "PACKETS PER SECOND")]
     rate: Option<f64>,
     /// The part of packets that come out of order.
-    #[arg(long, default_value_t = 0.0, value_name = "PART")]
+    #[arg(long, default_value_t = 0.0, value_parser = reorder, value_name = "PART")]
     reorder: f64,
     /// The part of packets that are lost before they come.
-    #[arg(long, default_value_t = 0.0, value_name = "PART")]
+    #[arg(long, default_value_t = 0.0, value_parser = loss, value_name = "PART")]
     loss: f64,
     /// The first sequence number that is used: beyond those of earlier runs against a machine.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
@@ -193,6 +202,42 @@ fn packets(text: &str) -> Result<usize, String> {
         Ok(packets @ 1..=0x100_0000) => Ok(packets),
         _ => Err("1 to 16777216".to_owned()),
     }
+}
+
+fn inner_bytes(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|size| (64..=1400).contains(size)).ok_or("64 to 1400".to_owned())
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=64).contains(count)).ok_or("1 to 64".to_owned())
+}
+
+/// A day at most.
+fn seconds() -> impl clap::builder::TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(1..=86_400)
+}
+
+/// A number from `least` to `most`.
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("{least} to {most}"))
+}
+
+fn pace(text: &str) -> Result<f64, String> {
+    number(text, 0.1, 1000.0)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    number(text, 1.0, 1e9)
+}
+
+fn reorder(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 1.0)
+}
+
+/// With more of them lost there is hardly anything to measure.
+fn loss(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 0.9)
 }
 
 /// The program: reads the command line, measures, writes the report.
@@ -283,4 +328,45 @@ fn ring_course(options: &Ring) -> Result<ExitCode, Fault> {
     measured(&options.output, false, &options.port, |lab, rows| {
         ring::rows(lab, &[course], nics.as_ref(), rows);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_measured_is_refused_at_once() {
+        for wrong in [
+            "scale --sas 0",
+            "scale --sas 1000,1000001",
+            "scale --inner 63",
+            "ring --rate 0",
+            "ring --rate NaN",
+            "ring --loss 1",
+            "ring --reorder 2",
+            "ring --workers 0",
+            "ring --trial-packets 0",
+            "efficiency --seconds 0",
+            "handover --seconds 0",
+            "bench --pace 0",
+            "quick --pace inf",
+            "soak --packets 0",
+        ] {
+            let words = ["hearth-perf"].into_iter().chain(wrong.split(' '));
+            let error = Arguments::try_parse_from(words).expect_err(wrong);
+            let value = wrong.rsplit([' ', ',']).next().unwrap();
+            // What would be right stands there.
+            assert!(error.to_string().contains(value), "{error}");
+            assert!(
+                [" to ", " in "].iter().any(|word| error.to_string().contains(word)),
+                "{error}"
+            );
+        }
+        for right in
+            ["scale --sas 1,1000", "ring --loss 0.9 --reorder 1 --rate 1e6", "bench --pace 0.1"]
+        {
+            let words = ["hearth-perf"].into_iter().chain(right.split(' '));
+            assert!(Arguments::try_parse_from(words).is_ok(), "{right}");
+        }
+    }
 }

@@ -42,9 +42,15 @@ pub(crate) struct Options {
 /// Serves until it is ended.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Fault> {
     let file = |error: io::Error| Fault::File(error.kind());
-    let listener = listen(&options.socket).map_err(file)?;
+    let listener = match listen(&options.socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("hearth-perf: --socket {}: {error}", options.socket.display());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let last = SPI_BASE.saturating_add(options.sas - 1);
-    println!(
+    say!(
         "{} SAs of {}, SPI {SPI_BASE} to {last}, at {}. Their keys are no secret: for \
          measurements only.",
         options.sas,
@@ -78,7 +84,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 /// Answers one home agent until it goes.
 fn serve(mut stream: &UnixStream, suite: Suite, sas: u32) -> io::Result<()> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut buffered = Vec::new();
+    let (mut buffered, mut name) = (Vec::new(), Box::<str>::default());
     let mut chunk = [0; MAX_FRAME];
     loop {
         let len = stream.read(&mut chunk)?;
@@ -95,9 +101,10 @@ fn serve(mut stream: &UnixStream, suite: Suite, sas: u32) -> io::Result<()> {
                         send(&mut stream, &issued(number, suite, &home_agent)?)?;
                     }
                     send(&mut stream, &Update::Synced)?;
-                    println!("{home_agent} has all SAs");
+                    say!("{home_agent} has all SAs");
+                    name = home_agent;
                 }
-                Request::Lookup { spi } => send(&mut stream, &looked_up(spi, suite, sas)?)?,
+                Request::Lookup { spi } => send(&mut stream, &looked_up(spi, suite, sas, &name)?)?,
             }
         }
     }
@@ -108,10 +115,10 @@ fn send(stream: &mut &UnixStream, update: &Update) -> io::Result<()> {
     stream.write_all(&octets)
 }
 
-fn looked_up(spi: Spi, suite: Suite, sas: u32) -> io::Result<Update> {
+/// The answer to a home agent that watches as `home_agent`.
+fn looked_up(spi: Spi, suite: Suite, sas: u32, home_agent: &str) -> io::Result<Update> {
     match spi.get().checked_sub(SPI_BASE).filter(|number| *number < sas) {
-        // Whoever asks watches too, and took this record then: the name does not matter.
-        Some(number) => issued(number, suite, ""),
+        Some(number) => issued(number, suite, home_agent),
         None => Ok(Update::Unknown(spi)),
     }
 }
@@ -149,7 +156,9 @@ mod tests {
         let server = std::thread::spawn(move || serve(&far, Suite::Aes128CbcSha, 3));
         let ask = |request: &Request| encode_request(request).unwrap();
         near.write_all(&ask(&Request::Watch { home_agent: "ha1".into() })).unwrap();
-        near.write_all(&ask(&Request::Lookup { spi: Spi::new(SPI_BASE + 3).unwrap() })).unwrap();
+        for spi in [SPI_BASE + 3, SPI_BASE + 2] {
+            near.write_all(&ask(&Request::Lookup { spi: Spi::new(spi).unwrap() })).unwrap();
+        }
         near.shutdown(Shutdown::Write).unwrap();
         let mut octets = Vec::new();
         near.read_to_end(&mut octets).unwrap();
@@ -160,7 +169,7 @@ mod tests {
             updates.push(decode_update(body).unwrap());
             rest = &rest[used..];
         }
-        assert_eq!(updates.len(), 5);
+        assert_eq!(updates.len(), 6);
         for (number, update) in (0..).zip(&updates[..3]) {
             let Update::Issued(record) = update else { panic!("{update:?}") };
             let station = Station::new(number, Suite::Aes128CbcSha).unwrap();
@@ -169,5 +178,7 @@ mod tests {
         }
         assert_eq!(updates[3], Update::Synced);
         assert_eq!(updates[4], Update::Unknown(Spi::new(SPI_BASE + 3).unwrap()));
+        let Update::Issued(record) = &updates[5] else { panic!("{:?}", updates[5]) };
+        assert_eq!((record.spi.get(), &*record.home_agent), (SPI_BASE + 2, "ha1"));
     }
 }

@@ -101,6 +101,9 @@ pub(crate) enum Fault {
     /// A packet came out with the wrong content.
     #[error("packet {0} came out with the wrong content")]
     Content(usize),
+    /// No binding was moved in the time there was.
+    #[error("the machine is too busy: no binding was moved")]
+    Unmoved,
     /// Too few pairs in the time there was.
     #[error("the machine is too busy: {pairs} pairs only")]
     Busy {

@@ -44,7 +44,7 @@ impl Lab {
         }
         take_precedence();
         let pool = pipeline::pool(&eal)?;
-        println!(
+        say!(
             "{}, {} cores, ipsec-mb {}, {}, {} huge pages",
             machine.cpu,
             machine.cores,

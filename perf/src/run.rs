@@ -1,5 +1,6 @@
 //! What a whole run measures, and how it ends.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::figures::{
     passes, ring, scale, soak, wireguard,
 };
 use crate::lab::Lab;
-use crate::report::{Summary, verdicts};
+use crate::report::{Row, Summary, verdicts};
 
 /// Packets of a trial in a whole run.
 const TRIAL: usize = 1 << 18;
@@ -29,24 +30,31 @@ pub(crate) fn measured(
     nics: &[String],
     measure: impl FnOnce(&Lab, &mut Rows),
 ) -> Result<ExitCode, Fault> {
+    let report = page.then(|| output.with_file_name("report.html"));
+    // What took ten minutes must have a place to go.
+    for file in [Some(output), report.as_deref()].into_iter().flatten() {
+        if let Err(error) = writable(file) {
+            eprintln!("hearth-perf: {}: {error}", file.display());
+            return Ok(ExitCode::FAILURE);
+        }
+    }
     let lab = Lab::start(nics)?;
     let mut rows = Rows::new();
     measure(&lab, &mut rows);
     let Rows(rows) = rows;
-    let failed = rows.iter().filter(|row| row.failed).count();
+    let failed = failures(&rows, page);
     if page {
-        println!("\n{}", verdicts(&rows));
+        say!("\n{}", verdicts(&rows));
     }
     let summary = Summary::new(lab.machine, rows);
     let mut files = vec![(output.to_owned(), summary.write(output))];
-    if page {
-        let report = output.with_file_name("report.html");
+    if let Some(report) = report {
         files.push((report.clone(), summary.write_page(&report)));
     }
     let mut code = ExitCode::SUCCESS;
     for (file, result) in files {
         match result {
-            Ok(()) => println!("written to {}", file.display()),
+            Ok(()) => say!("written to {}", file.display()),
             Err(error) => {
                 eprintln!("{}: {error}", file.display());
                 code = ExitCode::FAILURE;
@@ -58,6 +66,23 @@ pub(crate) fn measured(
         code = ExitCode::FAILURE;
     }
     Ok(code)
+}
+
+/// Whether `file` can be written; makes the folders above it.
+fn writable(file: &Path) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // What an earlier run has found out stays until this one has, too.
+    std::fs::OpenOptions::new().append(true).create(true).open(file).map(drop)
+}
+
+/// Rows that could not be measured. In a `whole` run those don't count that this machine can't
+/// have; where a figure was asked for and there is nothing but such rows, they do.
+fn failures(rows: &[Row], whole: bool) -> usize {
+    let failed = rows.iter().filter(|row| row.failed).count();
+    let nothing = !whole && rows.iter().all(|row| row.why.is_some());
+    if nothing { rows.len() } else { failed }
 }
 
 /// The main rows; `pace` scales the time that each takes, which is a minute together at 1.
@@ -89,4 +114,39 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     ring::rows(lab, &ring::courses(TRIAL), None, rows);
     soak::rows(lab, SOAK, 1, rows);
     later::rows(rows);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_can_not_have_fails_only_where_it_was_asked_for() {
+        let row = || Row::new("elephant", "one worker");
+        let (good, absent) = (row().counted(1.6), row().failed(Fault::Cores(2)));
+        let failed = row().failed(Fault::Pool);
+        for (rows, whole, expected) in [
+            (vec![good.clone(), absent.clone()], true, 0),
+            (vec![absent.clone()], true, 0),
+            (vec![good.clone(), absent.clone()], false, 0),
+            (vec![absent.clone()], false, 1),
+            (vec![good, absent, failed.clone()], true, 1),
+            (vec![failed], false, 1),
+            (vec![], false, 0),
+        ] {
+            assert_eq!(failures(&rows, whole), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_can_not_be_written_is_found_out_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a/b/summary.json");
+        writable(&file).unwrap();
+        std::fs::write(&file, "older").unwrap();
+        writable(&file).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"older");
+        assert!(writable(&file.join("c.json")).is_err());
+        assert!(writable(folder.path()).is_err());
+    }
 }

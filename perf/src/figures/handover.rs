@@ -72,11 +72,16 @@ fn measure(lab: &Lab, time: Duration) -> Result<Found, Fault> {
             lab::stay_on(*first);
             worker.run(&stop);
         });
-        let found = Course::new(&mut rig, station).run(time);
+        let found = Course::new(&mut rig, station).run(time).and_then(moved);
         stop.store(true, Ordering::Relaxed);
         thread.join().map_err(|_| Fault::Thread)?;
         found
     })
+}
+
+/// Nothing is lost where nothing moves.
+fn moved(found: Found) -> Result<Found, Fault> {
+    if found.moves == 0 { Err(Fault::Unmoved) } else { Ok(found) }
 }
 
 /// The sender's and the receiver's state.
@@ -181,6 +186,12 @@ fn read(mbuf: &Mbuf) -> Option<(u32, u16)> {
 mod tests {
     use super::*;
     use crate::testing::with_lab;
+
+    #[test]
+    fn without_a_move_there_is_no_figure() {
+        assert_eq!(moved(Found { sent: 99, ..Found::default() }).err(), Some(Fault::Unmoved));
+        assert!(moved(Found { moves: 1, ..Found::default() }).is_ok());
+    }
 
     #[test]
     fn a_packet_that_follows_an_old_binding_is_seen() {

@@ -24,13 +24,13 @@ pub(crate) struct Rows(pub(crate) Vec<Row>);
 impl Rows {
     /// No row yet; prints the headings.
     pub(crate) fn new() -> Self {
-        println!("{HEADINGS}");
+        say!("{HEADINGS}");
         Self(Vec::new())
     }
 
     /// Adds a row and prints it.
     pub(crate) fn push(&mut self, row: Row) {
-        println!("{}", line(&row));
+        say!("{}", line(&row));
         self.0.push(row);
     }
 }

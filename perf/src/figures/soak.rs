@@ -245,7 +245,7 @@ impl<'a> Line<'a> {
                 reported = Instant::now();
                 let millions = mixture.sent.packets() as f64 / 1e6;
                 let rate = millions / begin.elapsed().as_secs_f64();
-                println!("{millions:.0} million packets, {rate:.3} million a second");
+                say!("{millions:.0} million packets, {rate:.3} million a second");
             }
         }
         let (time, end) = (begin.elapsed(), Instant::now());

@@ -33,8 +33,13 @@ pub(crate) fn line(row: &Row) -> String {
         None => line.push_str("              "),
     }
     let must = row.target.map_or("-".to_owned(), |target| format!("{:.2}", target.must));
-    let pairs = row.pairs.map_or("-".to_owned(), |pairs| pairs.to_string());
-    let disturbed = row.more("disturbed_pairs").map_or("-".to_owned(), ToString::to_string);
+    // Rows of RFC 2544 have trials.
+    let count = |key: &str| row.more(key).map(ToString::to_string);
+    let dash = || "-".to_owned();
+    let pairs = row.pairs.map(|pairs| pairs.to_string()).or_else(|| count("trials"));
+    let pairs = pairs.unwrap_or_else(dash);
+    let disturbed = count("disturbed_pairs").or_else(|| count("disturbed_trials"));
+    let disturbed = disturbed.unwrap_or_else(dash);
     let _ = write!(line, " {must:>5} {pairs:>5} {disturbed:>9}");
     for key in NOTES {
         if let Some(value) = row.more(key) {
@@ -132,6 +137,14 @@ mod tests {
             text.lines().skip(1).map(|line| line.rsplit("  ").next().unwrap()).collect();
         let missing = "not measured: the pool has run out of buffers";
         assert_eq!(ends, ["NOT MET", "met", "aim reached", missing]);
+    }
+
+    #[test]
+    fn a_row_of_trials_says_how_many_were_disturbed() {
+        let row = Row::new("ring", "turns").counted(0.8);
+        let line = line(&row.with("trials", 14).with("disturbed_trials", 5));
+        let words: Vec<_> = line.split_whitespace().rev().take(2).collect();
+        assert_eq!(words, ["5", "14"], "{line}");
     }
 
     #[test]
