@@ -34,6 +34,15 @@ pub(crate) struct Routed {
     pub(crate) via: Via,
 }
 
+/// A packet to a destination that is not remembered.
+pub(crate) struct Unknown {
+    pub(crate) packet: Routed,
+    /// Whether both its ends are beyond their links for certain.
+    pub(crate) is_global: bool,
+    /// Whether its destination is that of the packet before.
+    pub(crate) repeats: bool,
+}
+
 /// A packet to a bound home address; whole as in [`Routed`].
 pub(crate) struct Downlink {
     pub(crate) mbuf: Mbuf,
@@ -54,7 +63,7 @@ pub(crate) struct Lanes {
     pub(crate) protected: Vec<(Mbuf, Envelope)>,
     pub(crate) routed: Vec<Routed>,
     /// Of those, packets to destinations that are not remembered.
-    pub(crate) unknown: Vec<Routed>,
+    pub(crate) unknown: Vec<Unknown>,
     pub(crate) downlink: Vec<Downlink>,
     pub(crate) outgoing: Vec<Outgoing>,
     /// ICMP errors made on the way; they are routed when the packets are through.
@@ -240,18 +249,11 @@ impl Work {
         self.identification
     }
 
-    /// Sends an Ethernet frame by a port.
-    #[inline]
-    pub(crate) fn transmit(&mut self, view: &View, port: PortId, mut mbuf: Mbuf) {
-        let Some(tx) = self.tx.get_mut(usize::from(port.0)) else {
-            return view.drop(mbuf, DropReason::PortUnknown);
-        };
-        mbuf.clear_offloads();
-        if let Err(mbuf) = tx.waiting.push(mbuf) {
-            tx.flush(view, port);
-            if let Err(mbuf) = tx.waiting.push(mbuf) {
-                view.drop(mbuf, DropReason::TxFull);
-            }
+    /// Sends an Ethernet frame by a port, at the latest with [`Self::flush`].
+    pub(crate) fn transmit(&mut self, view: &View, port: PortId, mbuf: Mbuf) {
+        match self.tx.get_mut(usize::from(port.0)) {
+            Some(tx) => tx.transmit(view, port, mbuf),
+            None => view.drop(mbuf, DropReason::PortUnknown),
         }
     }
 
@@ -264,6 +266,23 @@ impl Work {
 }
 
 impl PortTx {
+    /// Sends an Ethernet frame, at the latest with [`Work::flush`].
+    #[inline]
+    pub(crate) fn transmit(&mut self, view: &View, port: PortId, mut mbuf: Mbuf) {
+        mbuf.clear_offloads();
+        if let Err(mbuf) = self.waiting.push(mbuf) {
+            self.make_room(view, port, mbuf);
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, view: &View, port: PortId, mbuf: Mbuf) {
+        self.flush(view, port);
+        if let Err(mbuf) = self.waiting.push(mbuf) {
+            view.drop(mbuf, DropReason::TxFull);
+        }
+    }
+
     /// One try: what the port does not take now is dropped, or a slow port would hold up all.
     fn flush(&mut self, view: &View, port: PortId) {
         if self.waiting.is_empty() {

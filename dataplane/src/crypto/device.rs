@@ -7,7 +7,7 @@
 
 use hearth_dpdk::{BURST, CryptoQueue, CryptoSession, DeviceOp, Mbuf, Op, OpError, Rejected, Tag};
 
-use crate::crypto::engine::{Done, Flight, Job};
+use crate::crypto::engine::{Done, Flight, Icv, Job};
 use crate::layout::len32;
 
 /// Operations that the queue is made for.
@@ -97,13 +97,13 @@ impl DeviceQueue {
 
     /// Hands what came out to `settle`, with its flight and, where it came from a mobile node, its
     /// tag as it should be: the received one, or the device has said that it is wrong.
-    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, &[u8; 16])) -> usize {
+    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, Icv)) -> usize {
         let Self { flights, ready, settled, .. } = self;
         let count = ready.len();
         for done in ready.drain(..) {
             let mut tag = [0; 16];
             tag.copy_from_slice(&done.mbuf.meta::<[u8; VERDICT + 16]>()[VERDICT..]);
-            settle(done, &flights[place(*settled)], &tag);
+            settle(done, &flights[place(*settled)], Icv::from_le_bytes(tag));
             *settled += 1;
         }
         count

@@ -7,7 +7,7 @@ use hearth_dpdk::{Cipher, CryptoQueue, CryptoSession, Mbuf, Op, OpError};
 
 use crate::config::BuildError;
 use crate::crypto::device::DeviceQueue;
-pub(crate) use crate::crypto::lanes::{Done, Flight, Job, Lanes};
+pub(crate) use crate::crypto::lanes::{Done, Flight, Icv, Job, Lanes};
 use crate::drop_reason::DropReason;
 
 /// Which packets are to come out.

@@ -44,6 +44,9 @@ pub(crate) struct Done {
     pub(crate) remote: bool,
 }
 
+/// A computed ICV, its first octet in the lowest bits; those behind it mean nothing.
+pub(crate) type Icv = u128;
+
 /// What rides with a packet, outside of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Flight {
@@ -182,14 +185,14 @@ impl Lanes {
     /// Hands what came out to `settle`, with its flight and its tag, which means nothing to a packet
     /// that asked for none.
     #[inline]
-    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, &[u8; 16])) -> usize {
+    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, Icv)) -> usize {
         let count = self.ready - self.settled;
         while self.settled < self.ready {
             let (number, place) = (self.settled, place(self.settled));
             self.settled += 1;
             let Some(done) = self.done[place].take() else { break };
             let tag = if done.remote { *done.mbuf.meta() } else { *self.manager.tag(number) };
-            settle(done, &self.flights[place], &tag);
+            settle(done, &self.flights[place], Icv::from_le_bytes(tag));
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most FLIGHTS")]
         let count = count as usize;

@@ -2,13 +2,14 @@
 
 use hearth_dpdk::Mbuf;
 
+use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
 use crate::stage::sizes;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
 use crate::trace::Stage;
 use crate::view::View;
-use crate::work::{Outgoing, Work};
+use crate::work::{Outgoing, PortTx, Work};
 
 /// Sends the packets of the lane.
 pub(crate) fn send(view: &View, work: &mut Work) {
@@ -54,32 +55,82 @@ fn by_route(view: &View, work: &mut Work, mbuf: Mbuf, split: Option<u16>) {
 }
 
 #[inline]
-fn to_neighbour(view: &View, work: &mut Work, mut mbuf: Mbuf, neighbour: NeighbourIndex) {
-    let Some((port, mac)) = view.tables.macs.get(neighbour) else {
-        return view.drop(mbuf, DropReason::NoRoute);
+fn to_neighbour(view: &View, work: &mut Work, mbuf: Mbuf, neighbour: NeighbourIndex) {
+    match leave(view, &mut work.tx, mbuf, neighbour) {
+        Ok(()) => {}
+        Err((mbuf, Obstacle::TooLarge(mtu))) => {
+            sizes::too_large_for_port(view, work, mbuf, mtu, NextHop::Neighbour(neighbour));
+        }
+        Err((mbuf, Obstacle::Fault(reason))) => view.drop(mbuf, reason),
+    }
+}
+
+/// Why a finished packet can't leave as it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Obstacle {
+    /// The port's packets have at most so many octets.
+    TooLarge(u16),
+    /// Nothing helps.
+    Fault(DropReason),
+}
+
+/// Sends a packet to a neighbour.
+///
+/// # Errors
+/// The packet as it was, and what is in the way.
+#[inline]
+pub(crate) fn leave(
+    view: &View,
+    tx: &mut [PortTx],
+    mut mbuf: Mbuf,
+    neighbour: NeighbourIndex,
+) -> Result<(), (Mbuf, Obstacle)> {
+    let (port, exit, mac) = match exit(view, tx, neighbour) {
+        Ok(exit) => exit,
+        Err(reason) => return Err((mbuf, Obstacle::Fault(reason))),
     };
-    let Some((mtu, own_mac)) = work.tx.get(usize::from(port.0)).map(|tx| (tx.mtu, tx.mac_word))
-    else {
-        return view.drop(mbuf, DropReason::PortUnknown);
-    };
-    if mbuf.len() > usize::from(mtu) {
-        let hop = NextHop::Neighbour(neighbour);
-        return sizes::too_large_for_port(view, work, mbuf, mtu, hop);
+    if mbuf.len() > usize::from(exit.mtu) {
+        return Err((mbuf, Obstacle::TooLarge(exit.mtu)));
     }
     let ethertype = match mbuf.data().first().map(|first| first >> 4) {
         Some(4) => ethertype::IPV4,
         _ => ethertype::IPV6,
     };
-    let Some(header) = mbuf.prepend_array::<ETHERNET_LEN>() else {
-        return view.drop(mbuf, DropReason::BufferRoom);
+    let Some(header) = mbuf.prepend_array() else {
+        return Err((mbuf, Obstacle::Fault(DropReason::BufferRoom)));
     };
+    write_ethernet(header, mac, exit.mac_word, ethertype);
+    exit.transmit(view, port, mbuf);
+    Ok(())
+}
+
+/// The port towards a neighbour, and the neighbour's MAC address in the upper 48 bits.
+#[inline]
+pub(crate) fn exit<'t>(
+    view: &View,
+    tx: &'t mut [PortTx],
+    neighbour: NeighbourIndex,
+) -> Result<(PortId, &'t mut PortTx, u64), DropReason> {
+    let (port, mac) = view.tables.macs.get(neighbour).ok_or(DropReason::NoRoute)?;
+    let exit = tx.get_mut(usize::from(port.0)).ok_or(DropReason::PortUnknown)?;
+    Ok((port, exit, mac))
+}
+
+/// Writes the Ethernet header in front of an IP packet; both MAC addresses stand in the upper 48
+/// bits.
+#[inline]
+pub(crate) fn write_ethernet(
+    header: &mut [u8; ETHERNET_LEN],
+    to: u64,
+    from: u64,
+    ethertype: [u8; 2],
+) {
     // Two words that overlap: the second overwrites what the first has too much.
-    let own = own_mac | u64::from(u16::from_be_bytes(ethertype));
+    let end = from | u64::from(u16::from_be_bytes(ethertype));
     if let Some(start) = header.first_chunk_mut() {
-        *start = mac.to_be_bytes();
+        *start = to.to_be_bytes();
     }
-    if let Some(end) = header.last_chunk_mut() {
-        *end = own.to_be_bytes();
+    if let Some(rest) = header.last_chunk_mut() {
+        *rest = end.to_be_bytes();
     }
-    work.transmit(view, port, mbuf);
 }

@@ -12,7 +12,7 @@ use crate::stage::refuse::{refuse, refuse_on_link};
 use crate::stage::{egress, host};
 use crate::table::next_hop::{self, NextHop, Way};
 use crate::view::View;
-use crate::work::{Downlink, Routed, Via, Work};
+use crate::work::{Downlink, Routed, Unknown, Via, Work};
 
 /// Routes the packets of the lane: those whose destination is remembered at once, the others a chunk
 /// at a time.
@@ -21,12 +21,18 @@ pub(crate) fn route(view: &View, work: &mut Work) {
     if view.watch.is_on() {
         view.watch.forwards(lane.iter_mut().map(|packet| &mut packet.mbuf));
     }
+    let mut before = None;
     for packet in lane.drain(..) {
         let ends = ends(packet.mbuf.data());
         // Only what may be forwarded is remembered; but not every source may send there.
         match ends.and_then(|(is_global, to)| work.recent.get(to).filter(|_| is_global)) {
             Some(neighbour) => send_on(view, work, packet, NextHop::Neighbour(neighbour)),
-            None => work.lanes.unknown.push(packet),
+            None => {
+                let to = ends.and_then(|(is_global, to)| is_global.then_some(to));
+                let (is_global, repeats) = (to.is_some(), to.is_some() && to == before);
+                before = to;
+                work.lanes.unknown.push(Unknown { packet, is_global, repeats });
+            }
         }
     }
     work.lanes.routed = lane;
@@ -37,20 +43,25 @@ pub(crate) fn route(view: &View, work: &mut Work) {
 
 fn route_unknown(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.unknown);
+    let mut binding = None;
     while !lane.is_empty() {
         let count = lane.len().min(BURST);
         let found = look_up(view, lane.get(..count).unwrap_or_default());
-        for (place, packet) in lane.drain(..count).enumerate() {
-            if found.hits & 1 << place == 0 {
+        for (place, Unknown { packet, is_global, repeats }) in lane.drain(..count).enumerate() {
+            if !repeats {
+                binding = found.get(place);
+            }
+            let Some(binding) = binding else {
                 by_route(view, work, packet);
                 continue;
-            }
-            if is_from_link(packet.mbuf.data()) {
+            };
+            if !is_global && is_from_link(packet.mbuf.data()) {
                 view.drop(packet.mbuf, DropReason::LinkLocalForward);
                 continue;
             }
-            let binding = BindingIndex(found.bindings[place]);
-            view.tables.bindings.prefetch(binding);
+            if !repeats {
+                view.tables.bindings.prefetch(binding);
+            }
             let from_host = packet.via == Via::Host;
             work.lanes.downlink.push(Downlink { mbuf: packet.mbuf, binding, from_host });
         }
@@ -78,37 +89,46 @@ fn destination4(packet: &[u8]) -> Option<&[u8; 4]> {
     packet.first_chunk::<20>()?.last_chunk()
 }
 
-/// Looks all destinations up in bulk, each family in its own table.
-fn look_up(view: &View, packets: &[Routed]) -> Found {
+/// Looks all destinations up in bulk, each family in its own table. Packets to one destination
+/// come in trains: those that repeat the one before are left out.
+fn look_up(view: &View, packets: &[Unknown]) -> Found {
     const { assert!(BURST <= HASH_BULK) };
     let mut keys6 = [&[0; 16]; BURST];
     let mut keys4 = [&[0; 4]; BURST];
     let mut places = [[0_u8; BURST]; 2];
     let (mut count6, mut count4) = (0, 0);
-    for (place, packet) in (0_u8..).zip(packets).take(BURST) {
-        if let Some(key) = destination6(packet.mbuf.data()) {
+    for (place, unknown) in (0_u8..).zip(packets).take(BURST) {
+        if unknown.repeats {
+            continue;
+        }
+        if let Some(key) = destination6(unknown.packet.mbuf.data()) {
             (keys6[count6], places[0][count6]) = (key, place);
             count6 += 1;
-        } else if let Some(key) = destination4(packet.mbuf.data()) {
+        } else if let Some(key) = destination4(unknown.packet.mbuf.data()) {
             (keys4[count4], places[1][count4]) = (key, place);
             count4 += 1;
         }
     }
     let mut found = Found { hits: 0, bindings: [0; BURST] };
-    if count4 == 0 {
-        // All of one family, which stand in their places.
-        found.hits = view.homes6.lookup_bulk(&keys6[..count6], &mut found.bindings);
-        return found;
-    }
     let mut values = [0; BURST];
-    let hits = view.homes6.lookup_bulk(&keys6[..count6], &mut values);
-    found.put(hits, &values, &places[0]);
-    let hits = view.homes4.lookup_bulk(&keys4[..count4], &mut values);
-    found.put(hits, &values, &places[1]);
+    if count6 > 0 {
+        let hits = view.homes6.lookup_bulk(&keys6[..count6], &mut values);
+        found.put(hits, &values, &places[0]);
+    }
+    if count4 > 0 {
+        let hits = view.homes4.lookup_bulk(&keys4[..count4], &mut values);
+        found.put(hits, &values, &places[1]);
+    }
     found
 }
 
 impl Found {
+    /// The binding of the packet at a place.
+    #[inline]
+    fn get(&self, place: usize) -> Option<BindingIndex> {
+        (self.hits >> place & 1 != 0).then(|| BindingIndex(self.bindings[place]))
+    }
+
     /// Takes over what one family's table said.
     fn put(&mut self, mut hits: u64, values: &[u32; BURST], places: &[u8; BURST]) {
         while hits != 0 {
@@ -121,23 +141,24 @@ impl Found {
     }
 }
 
-/// Whether the source of a packet is beyond its link for certain, and its destination.
+/// Whether both ends of a packet are beyond their links for certain, and its destination.
 #[inline]
 fn ends(packet: &[u8]) -> Option<(bool, Address6)> {
     if let Some(header) = packet.first_chunk::<40>()
         && header[0] >> 4 == 6
     {
-        return Some((Address6::at(header, 8).is_global(), Address6::at(header, 24)));
+        let (from, to) = (Address6::at(header, 8), Address6::at(header, 24));
+        return Some((from.is_global() && to.is_global(), to));
     }
     let header = packet.first_chunk::<20>()?;
-    Some((is_global4(be32(header, 12)), Address6::mapped(be32(header, 16))))
+    let (from, to) = (be32(header, 12), be32(header, 16));
+    Some((is_global4(from) && is_global4(to), Address6::mapped(to)))
 }
 
 /// Whether the source of a packet is of its link only, which a tunnel leaves as well.
 #[inline]
 fn is_from_link(packet: &[u8]) -> bool {
-    !matches!(ends(packet), Some((true, _)))
-        && Ip::addresses(packet).is_some_and(|(source, _)| is_link_scope(source))
+    Ip::addresses(packet).is_some_and(|(source, _)| is_link_scope(source))
 }
 
 /// A packet to no bound home address.
@@ -169,7 +190,6 @@ fn by_route(view: &View, work: &mut Work, packet: Routed) {
     }
 }
 
-/// Sends a packet on its way: one hop less, out by a port.
 /// A packet that must not leave its link (RFC 4291 s.2.5.6).
 #[cold]
 fn beyond_scope(view: &View, work: &mut Work, packet: Routed) {
@@ -182,6 +202,7 @@ fn beyond_scope(view: &View, work: &mut Work, packet: Routed) {
     }
 }
 
+/// Sends a packet on its way: one hop less, out by a port.
 #[inline]
 fn send_on(view: &View, work: &mut Work, packet: Routed, hop: NextHop) {
     let Routed { mut mbuf, via } = packet;

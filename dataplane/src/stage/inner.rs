@@ -6,13 +6,24 @@
 use crate::config::Service;
 use crate::drop_reason::DropReason;
 use crate::layout::{
-    Address6, IPV4_LEN, IPV6_LEN, Ip, IpError, be16, be32, destination_port, ipv4_header_sum,
-    is_global4, is_link_scope, proto, set_ecn, upper_layer,
+    Address6, IPV4_LEN, IPV6_LEN, Ip, IpError, be16, be32, destination_port, ethertype,
+    ipv4_header_sum, is_global4, is_link_scope, proto, set_ecn, upper_layer,
 };
 use crate::outer::combine_ecn;
 use crate::table::binding::BindingEntry;
 
-/// The length of an inner packet of the common shape, out of a tunnel that met no congestion, whose
+/// An inner packet of the common shape.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Common {
+    /// Octets by its own length field.
+    pub(crate) len: u16,
+    pub(crate) destination: Address6,
+    pub(crate) ethertype: [u8; 2],
+    /// Whether one hop more does not end its way.
+    pub(crate) may_travel: bool,
+}
+
+/// Reads an inner packet of the common shape, out of a tunnel that met no congestion, whose
 /// sender may send it; whatever [`read`], [`admit`] or [`carry_ecn`] might object to or change is
 /// left to them.
 #[inline(always)]
@@ -22,7 +33,7 @@ pub(crate) fn express(
     next_header: u8,
     binding: &BindingEntry,
     service: &Service,
-) -> Option<u16> {
+) -> Option<Common> {
     match next_header {
         proto::IPV6 => express6(packet, binding, service),
         proto::IPV4 => express4(packet, binding, service),
@@ -32,7 +43,7 @@ pub(crate) fn express(
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "once per packet")]
-fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<u16> {
+fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<Common> {
     let header = packet.first_chunk::<IPV6_LEN>()?;
     let payload_len = be16(header, 4);
     let (source, destination) = (Address6::at(header, 8), Address6::at(header, 24));
@@ -42,12 +53,17 @@ fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<
         && source.is_global()
         && destination.is_global()
         && service.ip6.is_none_or(|ip| Address6::from(ip) != destination);
-    // No overflow: the packet is as long.
-    is_sound.then(|| payload_len.wrapping_add(40))
+    is_sound.then(|| Common {
+        // No overflow: the packet is as long.
+        len: payload_len.wrapping_add(40),
+        destination,
+        ethertype: ethertype::IPV6,
+        may_travel: header[7] > 1,
+    })
 }
 
 #[inline]
-fn express4(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<u16> {
+fn express4(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<Common> {
     let header = packet.first_chunk::<IPV4_LEN>()?;
     let total_len = be16(header, 2);
     let (source, destination) = (be32(header, 12), be32(header, 16));
@@ -59,7 +75,12 @@ fn express4(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<
         && is_global4(source)
         && is_global4(destination)
         && service.ip4.is_none_or(|ip| ip.to_bits() != destination);
-    is_sound.then_some(total_len)
+    is_sound.then(|| Common {
+        len: total_len,
+        destination: Address6::mapped(destination),
+        ethertype: ethertype::IPV4,
+        may_travel: header[8] > 1,
+    })
 }
 
 /// Reads the inner header. `next_header` is what the trailer says of it; PType 0 says nothing.

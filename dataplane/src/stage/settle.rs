@@ -9,34 +9,35 @@ use hearth_wire::{Scope, Spi};
 
 use crate::capture;
 use crate::crypto::device::DeviceQueue;
-use crate::crypto::engine::{Done, Flight, Job, Rule};
+use crate::crypto::engine::{Done, Flight, Icv, Job, Rule};
 use crate::drop_reason::DropReason;
-use crate::layout::{len16, proto};
+use crate::layout::{ETHERNET_LEN, decrement_hop_limit, len16, proto};
 use crate::note::Note;
 use crate::outer::seal;
 use crate::sa::replay::Replay;
 use crate::sa::slot::SaSlot;
 use crate::sharing::Sharing;
 use crate::stage::classify::{Content, Envelope};
-use crate::stage::{assist, inner, mss};
+use crate::stage::inner::Common;
+use crate::stage::{assist, egress, inner, mss};
 use crate::table::binding::BindingEntry;
-use crate::table::next_hop::OuterHop;
+use crate::table::next_hop::{OuterHop, RecentHops};
 use crate::trace::Stage;
 use crate::view::View;
-use crate::work::{Lanes, Outgoing, Routed, Via, Work};
+use crate::work::{Lanes, Outgoing, PortTx, Routed, Via, Work};
 
 /// Takes out of the lanes what comes out under this rule; returns how many packets that were.
 pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
-    let Work { engine, lanes, sharing, .. } = work;
+    let Work { engine, lanes, sharing, tx, recent, .. } = work;
     let (mut settled, watched) = (0, view.watch.is_on());
     let sealed = lanes.outgoing.len();
+    let short_cuts = !watched && !view.tables.mss_clamp;
+    let mut desk = Desk { view, lanes, sharing, tx, recent, watched, short_cuts };
     for side in engine.collect(rule) {
-        settled += side.settle(|done, flight, tag| {
-            finish(view, lanes, sharing, watched, done, flight, tag);
-        });
+        settled += side.settle(|done, flight, tag| desk.finish(done, flight, tag));
     }
     if let Some(device) = engine.collect_from_device(rule) {
-        settled += from_device(view, lanes, sharing, watched, device);
+        settled += desk.finish_device(device);
     }
     if watched {
         let sealed = lanes.outgoing.iter().skip(sealed);
@@ -46,93 +47,154 @@ pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
     settled
 }
 
-/// Packets that a crypto device has finished.
-#[cold]
-#[inline(never)]
-fn from_device(
-    view: &View,
-    lanes: &mut Lanes,
-    sharing: &mut Sharing,
+/// Where packets that came out of crypto are looked at, and sent on.
+struct Desk<'a> {
+    view: &'a View,
+    lanes: &'a mut Lanes,
+    sharing: &'a mut Sharing,
+    tx: &'a mut [PortTx],
+    recent: &'a RecentHops,
     watched: bool,
-    device: &mut DeviceQueue,
-) -> usize {
-    let settled = device.settle(|done, flight, tag| {
-        finish(view, lanes, sharing, watched, done, flight, tag);
-    });
-    view.counters.by_device.add(settled as u64);
-    settled
+    /// Whether packets may go straight to their port: nobody watches the stages between, and none
+    /// of them changes more than a hop limit.
+    short_cuts: bool,
 }
 
-/// One packet that came out.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "a copy for the lanes, another for a device")]
-fn finish(
-    view: &View,
-    lanes: &mut Lanes,
-    sharing: &mut Sharing,
-    watched: bool,
-    done: Done,
-    flight: &Flight,
-    tag: &[u8; 16],
-) {
-    if watched {
-        view.watch.passes(Stage::Settle, [&done.mbuf]);
+impl Desk<'_> {
+    /// Packets that a crypto device has finished.
+    #[cold]
+    #[inline(never)]
+    fn finish_device(&mut self, device: &mut DeviceQueue) -> usize {
+        let settled = device.settle(|done, flight, tag| self.finish(done, flight, tag));
+        self.view.counters.by_device.add(settled as u64);
+        settled
     }
-    match &flight.job {
-        Job::Assisted { worker, inbound } => {
-            assist::settle(sharing, done, (*worker).into(), *inbound);
+
+    /// One packet that came out.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a copy for the lanes, another for a device")]
+    fn finish(&mut self, done: Done, flight: &Flight, tag: Icv) {
+        if self.watched {
+            self.view.watch.passes(Stage::Settle, [&done.mbuf]);
         }
-        _ if !done.ok => view.drop(done.mbuf, DropReason::CryptoFailed),
-        Job::Outbound { hop } => outbound(lanes, done, *hop),
-        Job::Inbound { sa, envelope } => inbound(view, lanes, done.mbuf, *sa, envelope, tag),
-    }
-}
-
-/// The UDP checksum covers the ciphertext, so it comes last.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "as for `finish`")]
-fn outbound(lanes: &mut Lanes, done: Done, hop: OuterHop) {
-    let Done { mut mbuf, remote, .. } = done;
-    if !remote {
-        seal(mbuf.data_mut());
-    }
-    lanes.outgoing.push(Outgoing { mbuf, hop: hop.into() });
-}
-
-/// A packet whose tag has been computed and whose payload is decrypted.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "as for `finish`")]
-fn inbound(
-    view: &View,
-    lanes: &mut Lanes,
-    mut mbuf: Mbuf,
-    sa: u32,
-    envelope: &Envelope,
-    tag: &[u8; 16],
-) {
-    let opened = match open(view, &mbuf, sa, envelope, tag) {
-        Ok(opened) => opened,
-        Err(reason) => return view.drop(mbuf, reason),
-    };
-    if opened.ptype == PType::MobilityHeader {
-        return signalling(view, mbuf, envelope, &opened);
-    }
-    match data(view, &mut mbuf, envelope.ecn, &opened) {
-        Ok(len) => {
-            if view.tables.mss_clamp {
-                mss::clamp_under(view, mbuf.data_mut(), opened.slot.binding());
+        match &flight.job {
+            Job::Assisted { worker, inbound } => {
+                assist::settle(self.sharing, done, (*worker).into(), *inbound);
             }
-            if opened.slot.scope() == Scope::Signalling {
-                view.counters.uplink_protected_under_scope_0.add(1);
-            }
-            view.counters.uplink.add(len.into());
-            if view.watch.is_on() {
-                view.watch.decrypted(capture::Way::In, &mbuf, envelope.content.spi());
-            }
-            lanes.routed.push(Routed { mbuf, via: Via::Inside });
+            _ if !done.ok => self.view.drop(done.mbuf, DropReason::CryptoFailed),
+            Job::Outbound { hop } => self.outbound(done, *hop),
+            Job::Inbound { sa, envelope } => self.inbound(done.mbuf, *sa, envelope, tag),
         }
-        Err(reason) => view.drop(mbuf, reason),
     }
+
+    /// The UDP checksum covers the ciphertext, so it comes last.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `finish`")]
+    fn outbound(&mut self, done: Done, hop: OuterHop) {
+        let Done { mut mbuf, remote, .. } = done;
+        if !remote {
+            seal(mbuf.data_mut());
+        }
+        if let OuterHop::Neighbour(neighbour) = hop
+            && self.short_cuts
+            && self.lanes.outgoing.is_empty()
+        {
+            match egress::leave(self.view, self.tx, mbuf, neighbour) {
+                Ok(()) => return,
+                Err((refused, _)) => mbuf = refused,
+            }
+        }
+        self.lanes.outgoing.push(Outgoing { mbuf, hop: hop.into() });
+    }
+
+    /// A packet whose tag has been computed and whose payload is decrypted.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `finish`")]
+    fn inbound(&mut self, mut mbuf: Mbuf, sa: u32, envelope: &Envelope, tag: Icv) {
+        let view = self.view;
+        let opened = match open(view, &mbuf, sa, envelope, tag) {
+            Ok(opened) => opened,
+            Err(reason) => return view.drop(mbuf, reason),
+        };
+        if opened.ptype == PType::MobilityHeader {
+            return signalling(view, mbuf, envelope, &opened);
+        }
+        let binding = opened.slot.binding().and_then(|index| view.tables.bindings.entry(index));
+        if envelope.ecn == 0
+            && let Some(binding) = binding
+            && let Some(payload) = mbuf.data().get(opened.offset..opened.offset + opened.len)
+            && let Some(common) =
+                inner::express(payload, opened.next_header, binding, &view.tables.service)
+        {
+            accepted(view, opened.slot, common.len);
+            if self.short_cuts && self.lanes.routed.is_empty() {
+                match self.straight_out(mbuf, opened.offset, &common) {
+                    Ok(()) => return,
+                    Err(refused) => mbuf = refused,
+                }
+            }
+            if mbuf.keep(opened.offset, common.len.into()).is_none() {
+                return view.drop(mbuf, DropReason::InnerLength);
+            }
+        } else {
+            match uncommon_data(view, &mut mbuf, binding, envelope.ecn, &opened) {
+                Ok(len) => accepted(view, opened.slot, len),
+                Err(reason) => return view.drop(mbuf, reason),
+            }
+        }
+        self.by_the_stages(mbuf, envelope, &opened);
+    }
+
+    /// A packet that is to be looked up by its destination as any other.
+    #[inline(never)]
+    fn by_the_stages(&mut self, mut mbuf: Mbuf, envelope: &Envelope, opened: &Opened<'_>) {
+        if self.view.tables.mss_clamp {
+            mss::clamp_under(self.view, mbuf.data_mut(), opened.slot.binding());
+        }
+        if self.watched {
+            self.view.watch.decrypted(capture::Way::In, &mbuf, envelope.content.spi());
+        }
+        self.lanes.routed.push(Routed { mbuf, via: Via::Inside });
+    }
+
+    /// Sends an inner packet to a destination that is remembered straight to its port, as the
+    /// stages between would.
+    ///
+    /// # Errors
+    /// The packet, unchanged, where one of them has more to do.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `finish`")]
+    fn straight_out(&mut self, mut mbuf: Mbuf, offset: usize, packet: &Common) -> Result<(), Mbuf> {
+        let Some(neighbour) = self.recent.get(packet.destination) else { return Err(mbuf) };
+        let Ok((port, exit, mac)) = egress::exit(self.view, self.tx, neighbour) else {
+            return Err(mbuf);
+        };
+        let len = usize::from(packet.len);
+        // What was in front of the packet leaves more room than that.
+        let Some(start) = offset.checked_sub(ETHERNET_LEN) else { return Err(mbuf) };
+        if !packet.may_travel
+            || packet.len > exit.mtu
+            || mbuf.keep(start, ETHERNET_LEN + len).is_none()
+        {
+            return Err(mbuf);
+        }
+        if let Some((header, packet_octets)) = mbuf.data_mut().split_first_chunk_mut() {
+            egress::write_ethernet(header, mac, exit.mac_word, packet.ethertype);
+            decrement_hop_limit(packet_octets);
+        }
+        self.view.counters.forwarded.add(len);
+        exit.transmit(self.view, port, mbuf);
+        Ok(())
+    }
+}
+
+/// Counts an inner packet that its mobile node may send.
+#[inline]
+fn accepted(view: &View, slot: &SaSlot, len: u16) {
+    if slot.scope() == Scope::Signalling {
+        view.counters.uplink_protected_under_scope_0.add(1);
+    }
+    view.counters.uplink.add(len.into());
 }
 
 /// A packet that its SA's other end sent, and once.
@@ -154,7 +216,7 @@ fn open<'v>(
     mbuf: &Mbuf,
     index: u32,
     envelope: &Envelope,
-    tag: &[u8; 16],
+    tag: Icv,
 ) -> Result<Opened<'v>, DropReason> {
     let Content::Protected { ptype, spi, seq } = envelope.content else {
         return Err(DropReason::SpiUnknown);
@@ -188,13 +250,14 @@ fn open<'v>(
 /// Compares the computed ICV with the received one. Whole words and no branch
 /// between them: how long it takes says nothing about where they differ.
 #[inline]
-fn is_same_icv(computed: &[u8; 16], received: &[u8]) -> Option<bool> {
-    let word = |octets: &[u8; 8]| u64::from_ne_bytes(*octets);
-    let first = word(computed.first_chunk()?) ^ word(received.first_chunk()?);
+fn is_same_icv(computed: Icv, received: &[u8]) -> Option<bool> {
+    let word = |octets: &[u8; 8]| u64::from_le_bytes(*octets);
     // The second word ends with the ICV; of 12 octets it covers four again.
-    let computed = computed.get(..received.len())?;
-    let last = word(computed.last_chunk()?) ^ word(received.last_chunk()?);
-    Some(first | last == 0)
+    let behind = received.len().checked_sub(8).filter(|behind| *behind <= 8)? * 8;
+    #[expect(clippy::cast_possible_truncation, reason = "the octets that are compared")]
+    let (first, last) = (computed as u64, (computed >> behind) as u64);
+    let difference = first ^ word(received.first_chunk()?) | last ^ word(received.last_chunk()?);
+    Some(difference == 0)
 }
 
 /// PType 8: IPv6 extension headers and the Mobility Header, never an inner IP header.
@@ -220,36 +283,15 @@ fn signalling(view: &View, mbuf: Mbuf, envelope: &Envelope, opened: &Opened<'_>)
 
 /// PType 1: an IP packet of a mobile node with a binding. Leaves it alone in the mbuf and returns
 /// its length.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "as for `finish`")]
-fn data(
-    view: &View,
-    mbuf: &mut Mbuf,
-    outer_ecn: u8,
-    opened: &Opened<'_>,
-) -> Result<u16, DropReason> {
-    let Opened { offset, len, next_header, .. } = *opened;
-    let binding = opened.slot.binding().and_then(|index| view.tables.bindings.entry(index));
-    if let Some(binding) = binding
-        && outer_ecn == 0
-        && let Some(packet) = mbuf.data().get(offset..offset + len)
-        && let Some(len) = inner::express(packet, next_header, binding, &view.tables.service)
-        && mbuf.keep(offset, len.into()).is_some()
-    {
-        return Ok(len);
-    }
-    uncommon_data(view, mbuf, binding, outer_ecn, (offset, len), next_header)
-}
-
 #[inline(never)]
 fn uncommon_data(
     view: &View,
     mbuf: &mut Mbuf,
     binding: Option<&BindingEntry>,
     outer_ecn: u8,
-    (offset, len): (usize, usize),
-    next_header: u8,
+    opened: &Opened<'_>,
 ) -> Result<u16, DropReason> {
+    let Opened { offset, len, next_header, .. } = *opened;
     match next_header {
         proto::IPV4 | proto::IPV6 => {}
         proto::NONE => return Err(DropReason::DummyPacket),
