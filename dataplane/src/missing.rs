@@ -165,7 +165,7 @@ impl HeldForSa {
         let mut handled = self.batch.len();
         for mbuf in self.batch.drain() {
             if let Some(Note::Waiting(envelope)) = Note::load(&mbuf)
-                && let Some(spi) = envelope.content.spi()
+                && let Some(spi) = envelope.spi()
             {
                 self.packets.push_back(Held { spi, since: now, mbuf });
             }

@@ -11,7 +11,7 @@ use hearth_wire::{SeqNo, Spi};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::config::PortId;
-use crate::stage::classify::{Content, Envelope, PayloadLayout};
+use crate::stage::envelope::{Content, Envelope};
 
 /// Why a packet is in a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Area {
     };
 
     fn envelope(kind: u8, envelope: &Envelope) -> Self {
-        let (detail, spi, seq) = match envelope.content {
+        let (detail, spi, seq) = match envelope.content() {
             Content::Plain => (0, 0, 0),
             Content::Protected { ptype, spi, seq } => (ptype.bits(), spi.get(), seq.0),
         };
@@ -108,20 +108,14 @@ impl Area {
     }
 
     fn as_envelope(&self) -> Option<Envelope> {
-        Some(Envelope {
-            udp_offset: self.offset,
-            frame_len: self.len,
-            ecn: self.ecn,
-            payload: PayloadLayout::default(),
-            content: match PType::from_bits(self.detail)? {
-                PType::PlainData => Content::Plain,
-                ptype => Content::Protected {
-                    ptype,
-                    spi: Spi::new(self.spi).ok()?,
-                    seq: SeqNo(self.seq),
-                },
-            },
-        })
+        let content = match PType::from_bits(self.detail)? {
+            PType::PlainData => Content::Plain,
+            ptype => {
+                let (spi, seq) = (Spi::new(self.spi).ok()?, SeqNo(self.seq));
+                Content::Protected { ptype, spi, seq }
+            }
+        };
+        Some(Envelope::new(self.offset, self.len, self.ecn, content))
     }
 }
 
@@ -206,13 +200,7 @@ mod tests {
         let v6: SocketAddr = "[2001:db8::1]:7872".parse().unwrap();
         let v4: SocketAddr = "198.51.100.1:1024".parse().unwrap();
         let spi = Spi::MAX;
-        let envelope = |content| Envelope {
-            udp_offset: 40,
-            frame_len: 1400,
-            ecn: 3,
-            payload: PayloadLayout::default(),
-            content,
-        };
+        let envelope = |content| Envelope::new(40, 1400, 3, content);
         let protected = |ptype| Content::Protected { ptype, spi, seq: SeqNo(u32::MAX) };
         for note in [
             Note::Envelope(envelope(Content::Plain)),

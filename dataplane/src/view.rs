@@ -11,7 +11,7 @@ use crate::drop_reason::DropReason;
 use crate::missing::MissingSas;
 use crate::note::Note;
 use crate::sa::slot::BindingIndex;
-use crate::stage::classify::Envelope;
+use crate::stage::envelope::Envelope;
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Target;
 use crate::table::neighbour::{self, KEY_LEN};

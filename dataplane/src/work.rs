@@ -12,7 +12,7 @@ use crate::drop_reason::DropReason;
 use crate::sa::slot::BindingIndex;
 use crate::sharing::Sharing;
 use crate::side::{Pools, Side};
-use crate::stage::classify::Envelope;
+use crate::stage::envelope::Envelope;
 use crate::table::next_hop::{NextHop, RecentHops};
 use crate::view::View;
 

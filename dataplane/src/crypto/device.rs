@@ -5,9 +5,11 @@
 //! burst has gone in, or when the oldest packet has waited as long as it may in the lanes: asked
 //! sooner, a software device would finish half-filled batches. It is never waited for in a turn.
 
-use hearth_dpdk::{BURST, CryptoQueue, CryptoSession, DeviceOp, Mbuf, Op, OpError, Rejected, Tag};
+use hearth_dpdk::{
+    BURST, Completed, CryptoQueue, CryptoSession, DeviceOp, Mbuf, Op, OpError, Rejected, Tag,
+};
 
-use crate::crypto::engine::{Done, Flight, Icv, Job};
+use crate::crypto::engine::{Flight, Icv, Job};
 use crate::layout::len32;
 
 /// Operations that the queue is made for.
@@ -27,7 +29,7 @@ pub(crate) struct DeviceQueue {
     /// By number modulo [`FLIGHTS`].
     flights: Box<[Flight; FLIGHTS]>,
     /// Came out and are not settled yet.
-    ready: Vec<Done>,
+    ready: Vec<Completed>,
     /// Packets that went in, and those of them that were settled.
     submitted: u64,
     settled: u64,
@@ -74,7 +76,7 @@ impl DeviceQueue {
             },
         };
         let oldest = self.queue.submit(mbuf, &op, number)?;
-        self.ready.extend(oldest.map(Done::from));
+        self.ready.extend(oldest);
         self.flights[place(number)] = Flight { job, since: now };
         self.submitted += 1;
         Ok(())
@@ -91,19 +93,21 @@ impl DeviceQueue {
         while self.ready.len() < TAKEN
             && let Some(completed) = self.queue.completed()
         {
-            self.ready.push(completed.into());
+            self.ready.push(completed);
         }
     }
 
     /// Hands what came out to `settle`, with its flight and, where it came from a mobile node, its
     /// tag as it should be: the received one, or the device has said that it is wrong.
-    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, Icv)) -> usize {
+    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Mbuf, &Flight, Icv)) -> usize {
         let Self { flights, ready, settled, .. } = self;
         let count = ready.len();
-        for done in ready.drain(..) {
+        for Completed { mbuf, ok, .. } in ready.drain(..) {
             let mut tag = [0; 16];
-            tag.copy_from_slice(&done.mbuf.meta::<[u8; VERDICT + 16]>()[VERDICT..]);
-            settle(done, &flights[place(*settled)], Icv::from_le_bytes(tag));
+            tag.copy_from_slice(&mbuf.meta::<[u8; VERDICT + 16]>()[VERDICT..]);
+            let Flight { job, since } = flights[place(*settled)];
+            let job = if ok { job } else { job.failed() };
+            settle(mbuf, &Flight { job, since }, Icv::from_le_bytes(tag));
             *settled += 1;
         }
         count

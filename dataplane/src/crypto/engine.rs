@@ -7,7 +7,7 @@ use hearth_dpdk::{Cipher, CryptoQueue, CryptoSession, Mbuf, Op, OpError};
 
 use crate::config::BuildError;
 use crate::crypto::device::DeviceQueue;
-pub(crate) use crate::crypto::lanes::{Done, Flight, Icv, Job, Lanes};
+pub(crate) use crate::crypto::lanes::{Flight, Icv, Job, Lanes};
 use crate::drop_reason::DropReason;
 
 /// Which packets are to come out.
@@ -46,24 +46,19 @@ impl Engine {
         Ok(Self { common: Lanes::new()?, triple_des: Lanes::new()?, shared, device })
     }
 
-    /// Lets a packet go in, at the latest with [`Self::submit`]: into the lanes, or by its session
-    /// into the device.
+    /// Lets a packet go into the lanes, at the latest with [`Self::submit`].
     ///
     /// # Errors
-    /// The packet, where the operation does not fit it or the device takes no more.
+    /// The packet, where the operation does not fit it.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
     pub(crate) fn stage(
         &mut self,
         mbuf: Mbuf,
         op: &Op<'static>,
-        session: Option<&'static CryptoSession>,
         job: Job,
         now: u64,
     ) -> Result<(), (Mbuf, DropReason)> {
-        if let Some(session) = session {
-            return self.stage_in_device(mbuf, op, session, job, now);
-        }
         let lanes = match op.cipher {
             Cipher::TripleDesEncrypt(_) | Cipher::TripleDesDecrypt(_) => &mut self.triple_des,
             _ => &mut self.common,
@@ -71,9 +66,11 @@ impl Engine {
         lanes.stage(mbuf, op, job, now).map_err(|mbuf| (mbuf, DropReason::CryptoFailed))
     }
 
-    #[cold]
-    #[inline(never)]
-    fn stage_in_device(
+    /// Lets a packet go into the device, or into the lanes where there is none.
+    ///
+    /// # Errors
+    /// The packet, where the operation does not fit it or the device takes no more.
+    pub(crate) fn stage_in_device(
         &mut self,
         mbuf: Mbuf,
         op: &Op<'static>,
@@ -82,13 +79,13 @@ impl Engine {
         now: u64,
     ) -> Result<(), (Mbuf, DropReason)> {
         let Some(device) = &mut self.device else {
-            return self.stage(mbuf, op, None, job, now);
+            return self.stage(mbuf, op, job, now);
         };
         match device.stage(mbuf, op, session, job, now) {
             Ok(()) => Ok(()),
             // Another worker's, which has given the packet away: the lanes have the keys too.
             Err(rejected) if rejected.error == OpError::Queue => {
-                self.stage(rejected.mbuf, op, None, job, now)
+                self.stage(rejected.mbuf, op, job, now)
             }
             Err(rejected) if rejected.error == OpError::Busy => {
                 Err((rejected.mbuf, DropReason::CryptoDeviceFull))

@@ -6,7 +6,7 @@
 use hearth_dpdk::{Completed, KEPT_TAGS, Mbuf, MultiBuffer, Op};
 
 use crate::config::BuildError;
-use crate::stage::classify::Envelope;
+use crate::stage::envelope::Envelope;
 use crate::table::next_hop::OuterHop;
 
 /// Packets between going in and being settled at most, of one manager; a power of two. A manager
@@ -27,21 +27,26 @@ pub(crate) enum Job {
         /// Whose it is.
         worker: u8,
         inbound: bool,
+        /// Whether the library carried it out.
+        ok: bool,
     },
     /// To a mobile node: finish the outer headers and send.
     Outbound {
         /// Towards the care-of address.
         hop: OuterHop,
     },
+    /// The library has not carried it out.
+    Failed,
 }
 
-/// A packet that came out.
-pub(crate) struct Done {
-    pub(crate) mbuf: Mbuf,
-    /// Whether the library carried the job out.
-    pub(crate) ok: bool,
-    /// Another worker's lanes did: the tag is in the private area, and what goes out is sealed.
-    pub(crate) remote: bool,
+impl Job {
+    /// What is to be done instead where the library has not carried the job out.
+    pub(super) const fn failed(self) -> Self {
+        match self {
+            Self::Assisted { worker, inbound, .. } => Self::Assisted { worker, inbound, ok: false },
+            Self::Inbound { .. } | Self::Outbound { .. } | Self::Failed => Self::Failed,
+        }
+    }
 }
 
 /// A computed ICV, its first octet in the lowest bits; those behind it mean nothing.
@@ -57,7 +62,14 @@ pub(crate) struct Flight {
 
 impl Flight {
     /// Of no packet.
-    pub(super) const NONE: Self = Self { job: Job::Outbound { hop: OuterHop::Routed }, since: 0 };
+    pub(super) const NONE: Self = Self { job: Job::Failed, since: 0 };
+
+    /// Whether another worker's lanes did it: the tag is in the private area, and what goes out is
+    /// sealed.
+    #[inline]
+    pub(crate) const fn is_remote(&self) -> bool {
+        self.since == REMOTE
+    }
 }
 
 /// When a packet went in that is in another worker's lanes.
@@ -69,7 +81,7 @@ pub(crate) struct Lanes {
     /// By number modulo [`FLIGHTS`].
     flights: Box<[Flight; FLIGHTS]>,
     /// What came out, in the same places.
-    done: Box<[Option<Done>; FLIGHTS]>,
+    done: Box<[Option<Mbuf>; FLIGHTS]>,
     /// Packets that went in; those that came out with all before them; those that were settled.
     pub(super) submitted: u64,
     ready: u64,
@@ -143,14 +155,14 @@ impl Lanes {
 
     /// Takes a packet back from another worker's lanes.
     pub(crate) fn put_back(&mut self, number: u64, mbuf: Mbuf, ok: bool) {
-        self.done[place(number)] = Some(Done { mbuf, ok, remote: true });
+        put(&mut self.flights, &mut self.done, number, mbuf, ok);
     }
 
     /// Sends what was staged into the lanes.
     #[inline]
     pub(crate) fn submit(&mut self) {
-        let Self { manager, done, .. } = self;
-        manager.submit_staged(|completed| put(done, completed));
+        let Self { manager, flights, done, .. } = self;
+        manager.submit_staged(|Completed { mbuf, user, ok }| put(flights, done, user, mbuf, ok));
     }
 
     /// Takes out what is done, and finishes what went in at `due` or before.
@@ -167,7 +179,9 @@ impl Lanes {
             let is_due = since != REMOTE && due.is_some_and(|due| since <= due);
             let completed = self.manager.completed();
             match completed.or_else(|| if is_due { self.manager.flush() } else { None }) {
-                Some(completed) => put(&mut self.done, completed),
+                Some(Completed { mbuf, user, ok }) => {
+                    put(&mut self.flights, &mut self.done, user, mbuf, ok);
+                }
                 None => return,
             }
         }
@@ -177,22 +191,23 @@ impl Lanes {
     pub(crate) fn abandon(&mut self, mut each: impl FnMut(Mbuf)) {
         self.submit();
         while let Some(completed) = self.manager.completed().or_else(|| self.manager.flush()) {
-            put(&mut self.done, completed);
+            each(completed.mbuf);
         }
-        self.done.iter_mut().filter_map(Option::take).for_each(|done| each(done.mbuf));
+        self.done.iter_mut().filter_map(Option::take).for_each(each);
     }
 
     /// Hands what came out to `settle`, with its flight and its tag, which means nothing to a packet
     /// that asked for none.
     #[inline]
-    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Done, &Flight, Icv)) -> usize {
+    pub(crate) fn settle(&mut self, mut settle: impl FnMut(Mbuf, &Flight, Icv)) -> usize {
         let count = self.ready - self.settled;
         while self.settled < self.ready {
             let (number, place) = (self.settled, place(self.settled));
             self.settled += 1;
-            let Some(done) = self.done[place].take() else { break };
-            let tag = if done.remote { *done.mbuf.meta() } else { *self.manager.tag(number) };
-            settle(done, &self.flights[place], Icv::from_le_bytes(tag));
+            let Some(mbuf) = self.done[place].take() else { break };
+            let flight = &self.flights[place];
+            let tag = if flight.is_remote() { *mbuf.meta() } else { *self.manager.tag(number) };
+            settle(mbuf, flight, Icv::from_le_bytes(tag));
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most FLIGHTS")]
         let count = count as usize;
@@ -200,18 +215,20 @@ impl Lanes {
     }
 }
 
-impl From<Completed> for Done {
-    #[inline]
-    fn from(Completed { mbuf, ok, .. }: Completed) -> Self {
-        Self { mbuf, ok, remote: false }
-    }
-}
-
-/// Puts a packet that came out of the lanes where its flight stands.
+/// Puts a packet that came out of crypto where its flight stands.
 #[inline]
-fn put(done: &mut [Option<Done>; FLIGHTS], completed: Completed) {
-    let place = place(completed.user);
-    done[place] = Some(completed.into());
+fn put(
+    flights: &mut [Flight; FLIGHTS],
+    done: &mut [Option<Mbuf>; FLIGHTS],
+    number: u64,
+    mbuf: Mbuf,
+    ok: bool,
+) {
+    let place = place(number);
+    done[place] = Some(mbuf);
+    if !ok {
+        flights[place].job = flights[place].job.failed();
+    }
 }
 
 /// Where a number's flight stands.

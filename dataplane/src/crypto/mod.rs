@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod device;
 pub(crate) mod engine;
+pub(crate) mod frame;
 pub(crate) mod gcm;
 pub(crate) mod iv;
 pub(crate) mod lanes;

@@ -4,14 +4,13 @@
 //! Read first: [`crate::sharing`]. Nothing but crypto and the outer checksum is done away from the
 //! owner: it alone draws sequence numbers and moves windows.
 
-use hearth_dpdk::{Burst, CryptoSession, Mbuf, Op, Tag};
-use hearth_wire::frame::FrameHeader;
+use hearth_dpdk::{Burst, Mbuf, Op, Tag};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::crypto::engine::{Done, Job};
-use crate::crypto::gcm;
+use crate::crypto::engine::Job;
+use crate::crypto::frame::{Frame, operation};
 use crate::drop_reason::DropReason;
-use crate::layout::{len16, len32};
+use crate::layout::len16;
 use crate::outer::seal;
 use crate::sa::keys::{KeySchedule, Material, PerSuite};
 use crate::sharing::{Sharing, WORTH_SHARING};
@@ -39,16 +38,8 @@ const TO_DO: u8 = 0;
 const DONE: u8 = 1;
 const FAILED: u8 = 2;
 
-/// A frame in its packet, and whose keys are for it.
-#[derive(Clone, Copy)]
-pub(crate) struct Frame {
-    pub(crate) keys: &'static KeySchedule,
-    pub(crate) offset: usize,
-    pub(crate) len: usize,
-    pub(crate) inbound: bool,
-}
-
-/// Lets a packet go into the lanes: this worker's or, while it shares its work, another one's.
+/// Lets a packet go into the lanes: this worker's or, while it shares its work, another one's; or
+/// into a device.
 ///
 /// # Errors
 /// The packet, where the operation does not fit it.
@@ -57,21 +48,42 @@ pub(crate) struct Frame {
 pub(crate) fn stage(
     view: &View,
     work: &mut Work,
-    mbuf: Mbuf,
-    op: &Op<'static>,
-    (session, job): (Option<&'static CryptoSession>, Job),
+    mut mbuf: Mbuf,
+    material: &Material<'static>,
+    job: Job,
     frame: Frame,
 ) -> Result<(), (Mbuf, DropReason)> {
-    // A device is there to take the load; what goes into it is not shared.
-    if work.sharing.is_on() && session.is_none() {
-        let refused = share(view, work, mbuf, op, job, frame);
-        return refused.map_err(|mbuf| (mbuf, DropReason::CryptoFailed));
+    if work.sharing.is_on() || material.session.is_some() {
+        return elsewhere(view, work, mbuf, job, frame);
     }
-    work.engine.stage(mbuf, op, session, job, work.now)
+    match operation(material, &mut mbuf, &frame, Tag::Kept) {
+        Some(op) => work.engine.stage(mbuf, &op, job, work.now),
+        None => Err((mbuf, DropReason::FrameShort)),
+    }
+}
+
+/// Lets a packet go into a device, or into another worker's lanes.
+#[inline(never)]
+fn elsewhere(
+    view: &View,
+    work: &mut Work,
+    mut mbuf: Mbuf,
+    job: Job,
+    frame: Frame,
+) -> Result<(), (Mbuf, DropReason)> {
+    let material = frame.keys.material();
+    let Some(op) = operation(&material, &mut mbuf, &frame, Tag::Kept) else {
+        return Err((mbuf, DropReason::FrameShort));
+    };
+    // A device is there to take the load; what goes into it is not shared.
+    match material.session {
+        Some(session) => work.engine.stage_in_device(mbuf, &op, session, job, work.now),
+        None => share(view, work, mbuf, &op, job, frame)
+            .map_err(|mbuf| (mbuf, DropReason::CryptoFailed)),
+    }
 }
 
 /// Lets a packet go into another worker's lanes, or into this one's behind those that did.
-#[inline(never)]
 fn share(
     view: &View,
     work: &mut Work,
@@ -147,55 +159,41 @@ fn carry_out(view: &View, work: &mut Work, mbuf: Mbuf, task: &Task) {
     // epochs whose jobs have been settled, this one among them (`Worker::quiesce`), so that they
     // stay where they are until the packet is back.
     let keys = unsafe { &*core::ptr::with_exposed_provenance::<KeySchedule>(address) };
-    if let Err(mbuf) = keys.with(Errand { work, mbuf, task: *task }) {
-        give_back(&mut work.sharing, mbuf, task.owner.into(), false);
-    } else {
-        view.counters.assisted.add(1);
+    let frame = Frame {
+        keys,
+        offset: task.frame_offset.into(),
+        len: task.frame_len.into(),
+        inbound: task.inbound != 0,
+    };
+    match keys.with(Errand { work, mbuf, frame, owner: task.owner }) {
+        Ok(()) => view.counters.assisted.add(1),
+        Err(mbuf) => give_back(&mut work.sharing, mbuf, task.owner.into(), false),
     }
 }
 
 struct Errand<'a> {
     work: &'a mut Work,
     mbuf: Mbuf,
-    task: Task,
+    frame: Frame,
+    owner: u8,
 }
 
 impl PerSuite<'static> for Errand<'_> {
     type Output = Result<(), Mbuf>;
 
-    /// The operation that the owner would have made.
     fn run(self, material: Material<'static>) -> Self::Output {
-        let Self { work, mut mbuf, task } = self;
-        let at = usize::from(task.frame_offset);
-        let inbound = task.inbound != 0;
-        let iv_end = FrameHeader::LEN + material.iv_len();
-        let Some(covered) = usize::from(task.frame_len).checked_sub(material.icv_len()) else {
+        let Self { work, mut mbuf, frame, owner } = self;
+        let Some(op) = operation(&material, &mut mbuf, &frame, Tag::Meta(0)) else {
             return Err(mbuf);
         };
-        let Some(cipher_len) = covered.checked_sub(iv_end) else { return Err(mbuf) };
-        let mut op = Op {
-            cipher: material.cipher,
-            auth: material.auth,
-            iv_offset: len32(at + FrameHeader::LEN),
-            cipher_offset: len32(at + iv_end),
-            cipher_len: if material.encrypts() { len32(cipher_len) } else { 0 },
-            auth_offset: len32(at),
-            auth_len: len32(covered),
-            tag: if inbound { Tag::Meta(0) } else { Tag::Packet(len32(at + covered)) },
-        };
-        if let Some((salt, _)) = material.nonce {
-            let iv = mbuf.data().get(at + FrameHeader::LEN..).and_then(|rest| rest.first_chunk());
-            let Some(iv) = iv.copied() else { return Err(mbuf) };
-            op = gcm::operation(op, &mut mbuf, *salt, iv);
-        }
-        let job = Job::Assisted { worker: task.owner, inbound };
-        work.engine.stage(mbuf, &op, None, job, work.now).map_err(|(mbuf, _)| mbuf)
+        let job = Job::Assisted { worker: owner, inbound: frame.inbound, ok: true };
+        work.engine.stage(mbuf, &op, job, work.now).map_err(|(mbuf, _)| mbuf)
     }
 }
 
 /// Finishes what this worker's lanes have done for another one.
-pub(crate) fn settle(sharing: &mut Sharing, done: Done, owner: usize, inbound: bool) {
-    let Done { mut mbuf, ok, .. } = done;
+#[inline(never)]
+pub(crate) fn settle(sharing: &mut Sharing, mut mbuf: Mbuf, owner: usize, inbound: bool, ok: bool) {
     if !inbound {
         seal(mbuf.data_mut());
     }

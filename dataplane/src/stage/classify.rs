@@ -5,7 +5,7 @@
 //!
 //! Nothing is looked up here except the port's own addresses: the SA is the next stage's matter.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr};
 
 use hearth_wire::frame::{FrameHeader, PType};
 use hearth_wire::{SeqNo, Spi};
@@ -18,6 +18,7 @@ use crate::layout::{
     proto, upper_layer_v6,
 };
 use crate::outer::udp_checksum_ok;
+use crate::stage::envelope::{Content, Envelope};
 use crate::stage::icmp_outer::{self, OuterError, Reading};
 
 /// What a frame is.
@@ -41,66 +42,6 @@ pub(crate) enum Class {
     Drop(DropReason),
     /// Stops here for its packet type.
     UnregisteredPType(u8),
-}
-
-/// An envelope of RFC 6618 s.6 in a packet that starts with its outer IP header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Envelope {
-    /// First octet of the UDP header.
-    pub(crate) udp_offset: u16,
-    /// Octets from PType to the end of the UDP payload.
-    pub(crate) frame_len: u16,
-    /// ECN field of the outer header.
-    pub(crate) ecn: u8,
-    /// All zero until the suite is known.
-    pub(crate) payload: PayloadLayout,
-    pub(crate) content: Content,
-}
-
-/// What the suite says of a protected frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct PayloadLayout {
-    /// First octet of the payload, counted from PType.
-    pub(crate) offset: u8,
-    /// Octets of the ICV.
-    pub(crate) icv_len: u8,
-}
-
-impl Envelope {
-    /// First octet of PType.
-    pub(crate) const fn frame_offset(&self) -> usize {
-        self.udp_offset as usize + UDP_LEN
-    }
-
-    /// Outer source and destination, read from the packet: the mobile node, and the address and
-    /// port of the service that it used.
-    pub(crate) fn endpoints(&self, packet: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
-        let ip = Ip::addresses(packet)?;
-        let &[s0, s1, d0, d1] = packet.get(usize::from(self.udp_offset)..)?.first_chunk::<4>()?;
-        Some((
-            SocketAddr::new(ip.0, u16::from_be_bytes([s0, s1])),
-            SocketAddr::new(ip.1, u16::from_be_bytes([d0, d1])),
-        ))
-    }
-}
-
-/// What the envelope says it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// PType 0.
-    Plain,
-    /// PType 1 or 8 under an SA.
-    Protected { ptype: PType, spi: Spi, seq: SeqNo },
-}
-
-impl Content {
-    /// The SA it travels under.
-    pub(crate) const fn spi(&self) -> Option<Spi> {
-        match self {
-            Self::Plain => None,
-            Self::Protected { spi, .. } => Some(*spi),
-        }
-    }
 }
 
 /// What classification knows of the port and the box.
@@ -242,8 +183,7 @@ fn udp_to_service(ip: &Ip, packet: &[u8], header_len: usize, receiver: Receiver<
     #[expect(clippy::cast_possible_truncation, reason = "within an IP packet's 16-bit length")]
     let frame_len = frame.len() as u16;
     let ecn = ip.traffic_class & 3;
-    let payload = PayloadLayout::default();
-    Class::Envelope(Envelope { udp_offset: ip.header_len, frame_len, ecn, payload, content })
+    Class::Envelope(Envelope::new(ip.header_len, frame_len, ecn, content))
 }
 
 /// The first checks of R-24: length, PType, and SPI 0.
@@ -317,7 +257,7 @@ mod tests {
             Some(("[2001:db8:1::2]:40000".parse().unwrap(), "[2001:db8::1]:7872".parse().unwrap()))
         );
         assert_eq!(
-            envelope.content,
+            envelope.content(),
             Content::Protected {
                 ptype: PType::MobilityHeader,
                 spi: Spi::new(7).unwrap(),

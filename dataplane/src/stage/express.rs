@@ -13,7 +13,7 @@ use crate::layout::{
     Address6, ETHERNET_LEN, IPV4_LEN, IPV6_LEN, UDP_LEN, be16, be32, be64, ipv4_header_sum,
     is_global4, proto,
 };
-use crate::stage::classify::{Content, Envelope, PayloadLayout};
+use crate::stage::envelope::{Content, Envelope};
 
 /// An Ethernet and an IPv6 header.
 const HEAD6: usize = ETHERNET_LEN + IPV6_LEN;
@@ -134,8 +134,7 @@ impl Matcher {
         let spi = Spi::from_word(word)?;
         let content =
             Content::Protected { ptype: PType::ProtectedData, spi, seq: SeqNo(be32(head, 12)) };
-        let (frame_len, payload) = (udp_len - 8, PayloadLayout::default());
-        Some(Express::Envelope(Envelope { udp_offset: ip_len, frame_len, ecn, payload, content }))
+        Some(Express::Envelope(Envelope::new(ip_len, udp_len - 8, ecn, content)))
     }
 }
 

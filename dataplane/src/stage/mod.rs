@@ -23,6 +23,7 @@
 pub(crate) mod assist;
 pub(crate) mod classify;
 pub(crate) mod egress;
+pub(crate) mod envelope;
 pub(crate) mod express;
 pub(crate) mod forward;
 pub(crate) mod host;

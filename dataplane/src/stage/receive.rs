@@ -7,7 +7,8 @@ use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip};
 use crate::note::Note;
 use crate::sa::keys::Direction;
-use crate::stage::classify::{Class, Content, Envelope, Receiver, classify};
+use crate::stage::classify::{Class, Receiver, classify};
+use crate::stage::envelope::Envelope;
 use crate::stage::express::{Express, Matcher};
 use crate::stage::{host, pieces, relay, tunnel_out, unresolved};
 use crate::table::next_hop;
@@ -92,17 +93,17 @@ pub(crate) fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut
 /// An envelope goes to the owner of its SA; PType 0 has none.
 #[inline]
 fn enveloped(view: &View, work: &mut Work, mbuf: Mbuf, envelope: Envelope) {
-    match envelope.content {
-        Content::Plain => work.lanes.plain.push((mbuf, envelope)),
-        Content::Protected { spi, .. } => match view.tables.owner(spi.get()) {
-            owner if owner == view.index => {
-                view.tables.sas.prefetch(spi.get(), Direction::Inbound);
-                mbuf.prefetch_at(envelope.frame_offset() + usize::from(envelope.frame_len) - 1);
-                work.lanes.protected.push((mbuf, envelope));
-            }
-            owner => view.hand_over(owner, Note::Envelope(envelope), mbuf),
-        },
+    let spi = envelope.spi_bits();
+    if spi == 0 {
+        return work.lanes.plain.push((mbuf, envelope));
     }
+    let owner = view.tables.owner(spi);
+    if owner != view.index {
+        return view.hand_over(owner, Note::Envelope(envelope), mbuf);
+    }
+    view.tables.sas.prefetch(spi, Direction::Inbound);
+    mbuf.prefetch_at(envelope.frame_offset() + usize::from(envelope.frame_len) - 1);
+    work.lanes.protected.push((mbuf, envelope));
 }
 
 /// Sorts what other workers handed over.
@@ -124,7 +125,7 @@ pub(crate) fn from_peers(view: &View, work: &mut Work, burst: &mut Burst) {
 
 /// An envelope that has waited for its SA long enough, whether it is there or not.
 fn waited(view: &View, work: &mut Work, mbuf: Mbuf, envelope: Envelope) {
-    match envelope.content.spi().and_then(|spi| view.tables.sas.find(spi.get())) {
+    match envelope.spi().and_then(|spi| view.tables.sas.find(spi.get())) {
         Some(_) => enveloped(view, work, mbuf, envelope),
         None => view.drop(mbuf, DropReason::SpiUnknown),
     }

@@ -4,12 +4,12 @@
 //!
 
 use hearth_dpdk::Mbuf;
-use hearth_wire::frame::{FrameError, PType, read_trailer};
-use hearth_wire::{Scope, Spi};
+use hearth_wire::Scope;
+use hearth_wire::frame::{FrameError, read_trailer};
 
 use crate::capture;
 use crate::crypto::device::DeviceQueue;
-use crate::crypto::engine::{Done, Flight, Icv, Job, Rule};
+use crate::crypto::engine::{Flight, Icv, Job, Rule};
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, decrement_hop_limit, len16, proto};
 use crate::note::Note;
@@ -17,7 +17,7 @@ use crate::outer::seal;
 use crate::sa::replay::Replay;
 use crate::sa::slot::SaSlot;
 use crate::sharing::Sharing;
-use crate::stage::classify::{Content, Envelope};
+use crate::stage::envelope::Envelope;
 use crate::stage::inner::Common;
 use crate::stage::{assist, egress, inner, mss};
 use crate::table::binding::BindingEntry;
@@ -34,7 +34,7 @@ pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
     let short_cuts = !watched && !view.tables.mss_clamp;
     let mut desk = Desk { view, lanes, sharing, tx, recent, watched, short_cuts };
     for side in engine.collect(rule) {
-        settled += side.settle(|done, flight, tag| desk.finish(done, flight, tag));
+        settled += side.settle(|mbuf, flight, tag| desk.finish(mbuf, flight, tag));
     }
     if let Some(device) = engine.collect_from_device(rule) {
         settled += desk.finish_device(device);
@@ -65,7 +65,7 @@ impl Desk<'_> {
     #[cold]
     #[inline(never)]
     fn finish_device(&mut self, device: &mut DeviceQueue) -> usize {
-        let settled = device.settle(|done, flight, tag| self.finish(done, flight, tag));
+        let settled = device.settle(|mbuf, flight, tag| self.finish(mbuf, flight, tag));
         self.view.counters.by_device.add(settled as u64);
         settled
     }
@@ -73,26 +73,25 @@ impl Desk<'_> {
     /// One packet that came out.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a copy for the lanes, another for a device")]
-    fn finish(&mut self, done: Done, flight: &Flight, tag: Icv) {
+    fn finish(&mut self, mbuf: Mbuf, flight: &Flight, tag: Icv) {
         if self.watched {
-            self.view.watch.passes(Stage::Settle, [&done.mbuf]);
+            self.view.watch.passes(Stage::Settle, [&mbuf]);
         }
-        match &flight.job {
-            Job::Assisted { worker, inbound } => {
-                assist::settle(self.sharing, done, (*worker).into(), *inbound);
+        match flight.job {
+            Job::Inbound { sa, envelope } => self.inbound(mbuf, sa, envelope, tag),
+            Job::Outbound { hop } => self.outbound(mbuf, hop, flight.is_remote()),
+            Job::Assisted { worker, inbound, ok } => {
+                assist::settle(self.sharing, mbuf, worker.into(), inbound, ok);
             }
-            _ if !done.ok => self.view.drop(done.mbuf, DropReason::CryptoFailed),
-            Job::Outbound { hop } => self.outbound(done, *hop),
-            Job::Inbound { sa, envelope } => self.inbound(done.mbuf, *sa, envelope, tag),
+            Job::Failed => self.view.drop(mbuf, DropReason::CryptoFailed),
         }
     }
 
     /// The UDP checksum covers the ciphertext, so it comes last.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as for `finish`")]
-    fn outbound(&mut self, done: Done, hop: OuterHop) {
-        let Done { mut mbuf, remote, .. } = done;
-        if !remote {
+    fn outbound(&mut self, mut mbuf: Mbuf, hop: OuterHop, is_sealed: bool) {
+        if !is_sealed {
             seal(mbuf.data_mut());
         }
         if let OuterHop::Neighbour(neighbour) = hop
@@ -110,49 +109,50 @@ impl Desk<'_> {
     /// A packet whose tag has been computed and whose payload is decrypted.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as for `finish`")]
-    fn inbound(&mut self, mut mbuf: Mbuf, sa: u32, envelope: &Envelope, tag: Icv) {
+    fn inbound(&mut self, mut mbuf: Mbuf, sa: u32, envelope: Envelope, tag: Icv) {
         let view = self.view;
         let opened = match open(view, &mbuf, sa, envelope, tag) {
             Ok(opened) => opened,
             Err(reason) => return view.drop(mbuf, reason),
         };
-        if opened.ptype == PType::MobilityHeader {
-            return signalling(view, mbuf, envelope, &opened);
+        if envelope.is_signalling() {
+            return signalling(view, mbuf, envelope, opened.content);
         }
-        let binding = opened.slot.binding().and_then(|index| view.tables.bindings.entry(index));
+        let Opened { slot, content } = opened;
+        let binding = slot.binding().and_then(|index| view.tables.bindings.entry(index));
         if envelope.ecn == 0
             && let Some(binding) = binding
-            && let Some(payload) = mbuf.data().get(opened.offset..opened.offset + opened.len)
+            && let Some(payload) = mbuf.data().get(content.offset..content.offset + content.len)
             && let Some(common) =
-                inner::express(payload, opened.next_header, binding, &view.tables.service)
+                inner::express(payload, content.next_header, binding, &view.tables.service)
         {
-            accepted(view, opened.slot, common.len);
+            accepted(view, slot, common.len);
             if self.short_cuts && self.lanes.routed.is_empty() {
-                match self.straight_out(mbuf, opened.offset, &common) {
+                match self.straight_out(mbuf, content.offset, &common) {
                     Ok(()) => return,
                     Err(refused) => mbuf = refused,
                 }
             }
-            if mbuf.keep(opened.offset, common.len.into()).is_none() {
+            if mbuf.keep(content.offset, common.len.into()).is_none() {
                 return view.drop(mbuf, DropReason::InnerLength);
             }
         } else {
-            match uncommon_data(view, &mut mbuf, binding, envelope.ecn, &opened) {
-                Ok(len) => accepted(view, opened.slot, len),
+            match uncommon_data(view, &mut mbuf, binding, envelope.ecn, content) {
+                Ok(len) => accepted(view, slot, len),
                 Err(reason) => return view.drop(mbuf, reason),
             }
         }
-        self.by_the_stages(mbuf, envelope, &opened);
+        self.by_the_stages(mbuf, envelope, slot);
     }
 
     /// A packet that is to be looked up by its destination as any other.
     #[inline(never)]
-    fn by_the_stages(&mut self, mut mbuf: Mbuf, envelope: &Envelope, opened: &Opened<'_>) {
+    fn by_the_stages(&mut self, mut mbuf: Mbuf, envelope: Envelope, slot: &SaSlot) {
         if self.view.tables.mss_clamp {
-            mss::clamp_under(self.view, mbuf.data_mut(), opened.slot.binding());
+            mss::clamp_under(self.view, mbuf.data_mut(), slot.binding());
         }
         if self.watched {
-            self.view.watch.decrypted(capture::Way::In, &mbuf, envelope.content.spi());
+            self.view.watch.decrypted(capture::Way::In, &mbuf, envelope.spi());
         }
         self.lanes.routed.push(Routed { mbuf, via: Via::Inside });
     }
@@ -200,9 +200,13 @@ fn accepted(view: &View, slot: &SaSlot, len: u16) {
 /// A packet that its SA's other end sent, and once.
 struct Opened<'v> {
     slot: &'v SaSlot,
-    ptype: PType,
-    spi: Spi,
-    /// Where the payload stands in the packet.
+    content: Payload,
+}
+
+/// What a frame carried.
+#[derive(Clone, Copy)]
+struct Payload {
+    /// Where it stands in the packet.
     offset: usize,
     len: usize,
     next_header: u8,
@@ -215,12 +219,9 @@ fn open<'v>(
     view: &'v View,
     mbuf: &Mbuf,
     index: u32,
-    envelope: &Envelope,
+    envelope: Envelope,
     tag: Icv,
 ) -> Result<Opened<'v>, DropReason> {
-    let Content::Protected { ptype, spi, seq } = envelope.content else {
-        return Err(DropReason::SpiUnknown);
-    };
     let slot = view.tables.sas.slot(index).ok_or(DropReason::SpiUnknown)?;
     let offset = usize::from(envelope.payload.offset);
     let start = envelope.frame_offset() + offset;
@@ -233,7 +234,7 @@ fn open<'v>(
         return Err(DropReason::IcvMismatch);
     }
     // A test-and-set: two copies in one batch have both passed the look.
-    match view.tables.sas.window(index, slot).commit(seq) {
+    match view.tables.sas.window(index, slot).commit(envelope.seq()) {
         Replay::Fresh => slot.inbound.count(envelope.frame_len.into()),
         Replay::Replayed => return Err(DropReason::Replayed),
         Replay::TooOld => return Err(DropReason::ReplayTooOld),
@@ -244,7 +245,7 @@ fn open<'v>(
             DropReason::PadLength
         }
     })?;
-    Ok(Opened { slot, ptype, spi, offset: start, len, next_header })
+    Ok(Opened { slot, content: Payload { offset: start, len, next_header } })
 }
 
 /// Compares the computed ICV with the received one. Whole words and no branch
@@ -262,8 +263,9 @@ fn is_same_icv(computed: Icv, received: &[u8]) -> Option<bool> {
 
 /// PType 8: IPv6 extension headers and the Mobility Header, never an inner IP header.
 #[inline(never)]
-fn signalling(view: &View, mbuf: Mbuf, envelope: &Envelope, opened: &Opened<'_>) {
-    let next_header = opened.next_header;
+fn signalling(view: &View, mbuf: Mbuf, envelope: Envelope, content: Payload) {
+    let next_header = content.next_header;
+    let Some(spi) = envelope.spi() else { return view.drop(mbuf, DropReason::SpiUnknown) };
     if !matches!(
         next_header,
         proto::MOBILITY | proto::DESTINATION_OPTIONS | proto::ROUTING | proto::HOP_BY_HOP
@@ -273,8 +275,8 @@ fn signalling(view: &View, mbuf: Mbuf, envelope: &Envelope, opened: &Opened<'_>)
     let Some((remote, local)) = envelope.endpoints(mbuf.data()) else {
         return view.drop(mbuf, DropReason::IpHeader);
     };
-    let payload = (len16(opened.offset), len16(opened.len));
-    let note = Note::Signalling { spi: opened.spi, local, remote, next_header, payload };
+    let payload = (len16(content.offset), len16(content.len));
+    let note = Note::Signalling { spi, local, remote, next_header, payload };
     if view.watch.is_on() {
         view.watch.signalling(capture::Way::In, &note, mbuf.data());
     }
@@ -289,9 +291,8 @@ fn uncommon_data(
     mbuf: &mut Mbuf,
     binding: Option<&BindingEntry>,
     outer_ecn: u8,
-    opened: &Opened<'_>,
+    Payload { offset, len, next_header }: Payload,
 ) -> Result<u16, DropReason> {
-    let Opened { offset, len, next_header, .. } = *opened;
     match next_header {
         proto::IPV4 | proto::IPV6 => {}
         proto::NONE => return Err(DropReason::DummyPacket),

@@ -2,20 +2,20 @@
 //!
 //! Read first: RFC 6618 s.6.2 to 6.4; RFC 4303 s.3.4; readings.
 
-use hearth_dpdk::{Mbuf, Op, Tag};
-use hearth_wire::frame::{FrameHeader, PType};
-use hearth_wire::{Scope, SeqNo, Spi};
+use hearth_dpdk::Mbuf;
+use hearth_wire::Scope;
+use hearth_wire::frame::FrameHeader;
 
 use crate::capture::Way;
 use crate::crypto::engine::Job;
-use crate::crypto::gcm;
+use crate::crypto::frame::Frame;
 use crate::drop_reason::DropReason;
-use crate::layout::{Ip, len32};
+use crate::layout::Ip;
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
-use crate::stage::assist::{Frame, stage};
-use crate::stage::classify::{Content, Envelope, PayloadLayout};
+use crate::stage::assist::stage;
+use crate::stage::envelope::{Envelope, PayloadLayout};
 use crate::stage::{inner, mss};
 use crate::trace::Stage;
 use crate::view::View;
@@ -73,11 +73,9 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
         view.watch.passes(Stage::TunnelIn, lane.iter().map(|(mbuf, _)| mbuf));
     }
     for (mbuf, envelope) in lane.drain(..) {
-        if let Content::Protected { ptype, spi, seq } = envelope.content {
-            match view.tables.sas.find(spi.get()) {
-                Some(sa) => under(view, work, mbuf, sa, seq, envelope),
-                None => unknown(view, mbuf, envelope, (ptype, spi), work.now),
-            }
+        match view.tables.sas.find(envelope.spi_bits()) {
+            Some(sa) => under(view, work, mbuf, sa, envelope),
+            None => unknown(view, mbuf, envelope, work.now),
         }
     }
     work.lanes.protected = lane;
@@ -86,21 +84,26 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
 
 /// No SA has this SPI.
 #[cold]
-fn unknown(view: &View, mbuf: Mbuf, envelope: Envelope, (ptype, spi): (PType, Spi), now: u64) {
+#[inline(never)]
+fn unknown(view: &View, mbuf: Mbuf, envelope: Envelope, now: u64) {
     // Only of an SPI of this home agent's can the HAC know anything.
-    if ptype == PType::MobilityHeader && view.tables.sas.index_of(spi.get()).is_some() {
+    if envelope.is_signalling()
+        && let Some(spi) = envelope.spi()
+        && view.tables.sas.index_of(spi.get()).is_some()
+    {
         view.missing.note(spi);
         return view.to_wait(envelope, mbuf, now);
     }
     view.drop(mbuf, DropReason::SpiUnknown);
 }
 
-#[inline]
-fn under(view: &View, work: &mut Work, mbuf: Mbuf, sa: SaRef<'_>, seq: SeqNo, envelope: Envelope) {
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one caller, once per packet")]
+fn under(view: &View, work: &mut Work, mbuf: Mbuf, sa: SaRef<'_>, envelope: Envelope) {
     // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
     // epochs whose jobs have left the lanes (`Worker::quiesce`).
     let keys: &'static KeySchedule = unsafe { sa.slot.keys(Direction::Inbound) };
-    keys.with(Admission { view, work, mbuf, sa, keys, seq, envelope });
+    keys.with(Admission { view, work, mbuf, sa, keys, envelope });
 }
 
 /// The verdicts that come before the ICV, and the job. The packet is decrypted in place before the
@@ -111,7 +114,6 @@ struct Admission<'a> {
     mbuf: Mbuf,
     sa: SaRef<'a>,
     keys: &'static KeySchedule,
-    seq: SeqNo,
     envelope: Envelope,
 }
 
@@ -120,13 +122,13 @@ impl PerSuite<'static> for Admission<'_> {
 
     #[inline(always)]
     fn run(self, material: Material<'static>) {
-        let Self { view, work, mbuf, sa, keys, seq, mut envelope } = self;
-        envelope.payload = match layout(&material, &envelope) {
+        let Self { view, work, mbuf, sa, keys, mut envelope } = self;
+        envelope.payload = match layout(&material, envelope.frame_len) {
             Ok(layout) => layout,
             Err(reason) => return view.drop(mbuf, reason),
         };
         // PType 1 under scope 0 is accepted and counted when it settles.
-        match view.tables.sas.window(sa.index, sa.slot).look(seq) {
+        match view.tables.sas.window(sa.index, sa.slot).look(envelope.seq()) {
             Replay::Fresh => {}
             Replay::Replayed => return view.drop(mbuf, DropReason::Replayed),
             Replay::TooOld => return view.drop(mbuf, DropReason::ReplayTooOld),
@@ -137,16 +139,28 @@ impl PerSuite<'static> for Admission<'_> {
         if let Some(binding) = sa.slot.binding() {
             view.tables.bindings.prefetch(binding);
         }
-        submit(view, work, mbuf, (sa.index, keys), &material, envelope);
+        if view.watch.is_on() {
+            view.watch.protected(Way::In, &mbuf);
+        }
+        let frame = Frame {
+            keys,
+            offset: envelope.frame_offset(),
+            len: envelope.frame_len.into(),
+            inbound: true,
+        };
+        let job = Job::Inbound { sa: sa.index, envelope };
+        if let Err((mbuf, reason)) = stage(view, work, mbuf, &material, job, frame) {
+            view.drop(mbuf, reason);
+        }
     }
 }
 
 /// Where the parts of the frame stand, once its length has been held against the suite.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
-fn layout(material: &Material<'_>, envelope: &Envelope) -> Result<PayloadLayout, DropReason> {
+fn layout(material: &Material<'_>, frame_len: u16) -> Result<PayloadLayout, DropReason> {
     let overhead = FrameHeader::LEN + material.iv_len() + material.icv_len();
-    match usize::from(envelope.frame_len).checked_sub(overhead) {
+    match usize::from(frame_len).checked_sub(overhead) {
         Some(len) if len < material.pad_block() => Err(DropReason::FrameShort),
         Some(len) if len & (material.pad_block() - 1) != 0 => Err(DropReason::FrameNotWholeBlocks),
         #[expect(clippy::cast_possible_truncation, reason = "IV and ICV have at most 16 octets")]
@@ -155,43 +169,5 @@ fn layout(material: &Material<'_>, envelope: &Envelope) -> Result<PayloadLayout,
             icv_len: material.icv_len() as u8,
         }),
         None => Err(DropReason::FrameShort),
-    }
-}
-
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "the suite is known where it is called")]
-fn submit(
-    view: &View,
-    work: &mut Work,
-    mut mbuf: Mbuf,
-    (sa, keys): (u32, &'static KeySchedule),
-    material: &Material<'static>,
-    envelope: Envelope,
-) {
-    if view.watch.is_on() {
-        view.watch.protected(Way::In, &mbuf);
-    }
-    let at = envelope.frame_offset();
-    let offset = FrameHeader::LEN + material.iv_len();
-    let covered = usize::from(envelope.frame_len) - material.icv_len();
-    let mut op = Op {
-        cipher: material.cipher,
-        auth: material.auth,
-        iv_offset: len32(at + FrameHeader::LEN),
-        cipher_offset: len32(at + offset),
-        cipher_len: if material.encrypts() { len32(covered - offset) } else { 0 },
-        auth_offset: len32(at),
-        auth_len: len32(covered),
-        tag: Tag::Kept,
-    };
-    if let Some((salt, _)) = material.nonce {
-        let iv = mbuf.data().get(at + FrameHeader::LEN..).and_then(|rest| rest.first_chunk());
-        let Some(iv) = iv.copied() else { return view.drop(mbuf, DropReason::FrameShort) };
-        op = gcm::operation(op, &mut mbuf, *salt, iv);
-    }
-    let job = Job::Inbound { sa, envelope };
-    let frame = Frame { keys, offset: at, len: usize::from(envelope.frame_len), inbound: true };
-    if let Err((mbuf, reason)) = stage(view, work, mbuf, &op, (material.session, job), frame) {
-        view.drop(mbuf, reason);
     }
 }

@@ -5,22 +5,22 @@
 
 use core::net::SocketAddr;
 
-use hearth_dpdk::{Mbuf, Op, Tag};
+use hearth_dpdk::Mbuf;
 use hearth_wire::frame::{FrameHeader, GcmIv, PType, write_trailer};
 use hearth_wire::{Cipher, Scope, Spi};
 use zerocopy::IntoBytes;
 
 use crate::capture;
 use crate::crypto::engine::Job;
-use crate::crypto::gcm;
+use crate::crypto::frame::Frame;
 use crate::drop_reason::DropReason;
-use crate::layout::{Ip, UDP_LEN, decrement_hop_limit, len16, len32, proto, upper_layer};
+use crate::layout::{Ip, UDP_LEN, decrement_hop_limit, len16, proto, upper_layer};
 use crate::note::Note;
 use crate::outer::{OuterFields, OuterHeaders, seal};
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
-use crate::stage::assist::{Frame, stage};
+use crate::stage::assist::stage;
 use crate::stage::icmp::Problem;
 use crate::stage::mss;
 use crate::stage::refuse::refuse;
@@ -285,14 +285,14 @@ fn protect_with(
     outer.write(packet, fields);
     let header = FrameHeader::protected(content.ptype, spi, seq);
     let front = packet.get_mut(frame_offset..).unwrap_or_default();
-    let mut nonce_iv = [0; 8];
     if let Some((place, rest)) = front.split_first_chunk_mut::<{ FrameHeader::LEN }>() {
         place.copy_from_slice(header.as_bytes());
         match (iv_len, material.nonce) {
             (16, _) => put(rest, work.ivs.next::<16>()),
             (8, Some((_, epoch))) => {
-                nonce_iv.copy_from_slice(GcmIv::new(epoch, seq).as_bytes());
-                put(rest, nonce_iv);
+                let mut iv = [0; 8];
+                iv.copy_from_slice(GcmIv::new(epoch, seq).as_bytes());
+                put(rest, iv);
             }
             (8, None) => put(rest, work.ivs.next::<8>()),
             _ => {}
@@ -302,23 +302,9 @@ fn protect_with(
     if let Some(trailer) = packet.get_mut(trailer..trailer + trailer_len) {
         write_trailer(trailer, content.next_header);
     }
-    let auth_len = frame_len - icv_len;
-    let mut op = Op {
-        cipher: material.cipher,
-        auth: material.auth,
-        iv_offset: len32(iv_offset),
-        cipher_offset: len32(iv_offset + iv_len),
-        cipher_len: if material.encrypts() { len32(payload_len + trailer_len) } else { 0 },
-        auth_offset: len32(frame_offset),
-        auth_len: len32(auth_len),
-        tag: Tag::Packet(len32(frame_offset + auth_len)),
-    };
-    if let Some((salt, _)) = material.nonce {
-        op = gcm::operation(op, &mut mbuf, *salt, nonce_iv);
-    }
     let job = Job::Outbound { hop: content.hop };
     let frame = Frame { keys, offset: frame_offset, len: frame_len, inbound: false };
-    stage(view, work, mbuf, &op, (material.session, job), frame)?;
+    stage(view, work, mbuf, material, job, frame)?;
     sa.slot.outbound.count(frame_len);
     Ok(())
 }
