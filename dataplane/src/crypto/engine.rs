@@ -56,7 +56,7 @@ impl Engine {
         &mut self,
         mbuf: Mbuf,
         op: &Op<'static>,
-        job: Job,
+        job: impl FnOnce() -> Job,
         now: u64,
     ) -> Result<(), (Mbuf, DropReason)> {
         let lanes = match op.cipher {
@@ -79,13 +79,13 @@ impl Engine {
         now: u64,
     ) -> Result<(), (Mbuf, DropReason)> {
         let Some(device) = &mut self.device else {
-            return self.stage(mbuf, op, job, now);
+            return self.stage(mbuf, op, || job, now);
         };
         match device.stage(mbuf, op, session, job, now) {
             Ok(()) => Ok(()),
             // Another worker's, which has given the packet away: the lanes have the keys too.
             Err(rejected) if rejected.error == OpError::Queue => {
-                self.stage(rejected.mbuf, op, job, now)
+                self.stage(rejected.mbuf, op, || job, now)
             }
             Err(rejected) if rejected.error == OpError::Busy => {
                 Err((rejected.mbuf, DropReason::CryptoDeviceFull))

@@ -123,7 +123,7 @@ impl Lanes {
         &mut self,
         mbuf: Mbuf,
         op: &Op<'static>,
-        job: Job,
+        job: impl FnOnce() -> Job,
         now: u64,
     ) -> Result<(), Mbuf> {
         if self.manager.stage_is_full() {
@@ -134,7 +134,7 @@ impl Lanes {
         }
         let number = self.submitted;
         self.manager.stage(mbuf, op, number).map_err(|rejected| rejected.mbuf)?;
-        self.flights[place(number)] = Flight { job, since: now };
+        self.flights[place(number)] = Flight { job: job(), since: now };
         self.submitted += 1;
         Ok(())
     }

@@ -207,7 +207,8 @@ impl KeySchedule {
                 let nonce = Some((salt, *epoch));
                 job.run(Material { cipher, auth: Auth::Gcm, nonce, session: None })
             }
-            Self::Device(keys) => keys.with(job),
+            // The job may not go by reference: where it does, it stands in memory for all suites.
+            Self::Device(keys) => job.run(keys.material()),
         }
     }
 }

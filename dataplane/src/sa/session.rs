@@ -5,7 +5,7 @@ use hearth_wire::Suite;
 use hearth_wire::directory::DirectionKeys;
 
 use crate::config::SaParameters;
-use crate::sa::keys::{KeySchedule, Material, PerSuite};
+use crate::sa::keys::{KeySchedule, Material};
 
 /// The keys of one direction of an SA that is in a device.
 pub(crate) struct DeviceKeys {
@@ -16,11 +16,11 @@ pub(crate) struct DeviceKeys {
 }
 
 impl DeviceKeys {
-    /// As [`KeySchedule::with`]. Out of line, so that the lanes' suites pay nothing for it.
+    /// As [`KeySchedule::material`]. Out of line, so that the lanes' suites pay nothing for it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn with<'k, J: PerSuite<'k>>(&'k self, job: J) -> J::Output {
-        job.run(Material { session: Some(&self.session), ..self.lanes.material() })
+    pub(crate) fn material(&self) -> Material<'_> {
+        Material { session: Some(&self.session), ..self.lanes.material() }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::table::reserve::Reserve;
 pub(crate) struct SaRef<'a> {
     pub(crate) slot: &'a SaSlot,
     pub(crate) index: u32,
+    pub(crate) spi: Spi,
 }
 
 impl SaRef<'_> {
@@ -74,10 +75,8 @@ impl SaTable {
     pub(crate) fn find(&self, spi: u32) -> Option<SaRef<'_>> {
         let index = self.index_of(spi)?;
         let slot = self.slot(index)?;
-        if slot.spi()?.get() != spi {
-            return None;
-        }
-        Some(SaRef { slot, index })
+        let found = slot.spi()?;
+        (found.get() == spi).then_some(SaRef { slot, index, spi: found })
     }
 
     /// Asks for the lines of an SA that a packet in this direction touches.

@@ -39,10 +39,8 @@ const DONE: u8 = 1;
 const FAILED: u8 = 2;
 
 /// Lets a packet go into the lanes: this worker's or, while it shares its work, another one's; or
-/// into a device.
-///
-/// # Errors
-/// The packet, where the operation does not fit it.
+/// into a device. `false` where it was dropped, because the operation does not fit it or nothing
+/// has room for it.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
 pub(crate) fn stage(
@@ -50,15 +48,22 @@ pub(crate) fn stage(
     work: &mut Work,
     mut mbuf: Mbuf,
     material: &Material<'static>,
-    job: Job,
+    job: impl FnOnce() -> Job,
     frame: Frame,
-) -> Result<(), (Mbuf, DropReason)> {
-    if work.sharing.is_on() || material.session.is_some() {
-        return elsewhere(view, work, mbuf, job, frame);
-    }
-    match operation(material, &mut mbuf, &frame, Tag::Kept) {
-        Some(op) => work.engine.stage(mbuf, &op, job, work.now),
-        None => Err((mbuf, DropReason::FrameShort)),
+) -> bool {
+    let refused = if work.sharing.is_on() || material.session.is_some() {
+        elsewhere(view, work, mbuf, job(), frame)
+    } else if let Some(op) = operation(material, &mut mbuf, &frame, Tag::Kept) {
+        work.engine.stage(mbuf, &op, job, work.now)
+    } else {
+        Err((mbuf, DropReason::FrameShort))
+    };
+    match refused {
+        Ok(()) => true,
+        Err((mbuf, reason)) => {
+            view.drop(mbuf, reason);
+            false
+        }
     }
 }
 
@@ -123,7 +128,7 @@ fn share(
             }
         }
     }
-    shared.stage(mbuf, op, job, *now)
+    shared.stage(mbuf, op, || job, *now)
 }
 
 /// There are 128 workers at most.
@@ -187,7 +192,7 @@ impl PerSuite<'static> for Errand<'_> {
             return Err(mbuf);
         };
         let job = Job::Assisted { worker: owner, inbound: frame.inbound, ok: true };
-        work.engine.stage(mbuf, &op, job, work.now).map_err(|(mbuf, _)| mbuf)
+        work.engine.stage(mbuf, &op, || job, work.now).map_err(|(mbuf, _)| mbuf)
     }
 }
 

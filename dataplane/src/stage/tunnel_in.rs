@@ -148,10 +148,8 @@ impl PerSuite<'static> for Admission<'_> {
             len: envelope.frame_len.into(),
             inbound: true,
         };
-        let job = Job::Inbound { sa: sa.index, envelope };
-        if let Err((mbuf, reason)) = stage(view, work, mbuf, &material, job, frame) {
-            view.drop(mbuf, reason);
-        }
+        let job = || Job::Inbound { sa: sa.index, envelope };
+        stage(view, work, mbuf, &material, job, frame);
     }
 }
 

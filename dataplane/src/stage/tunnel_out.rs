@@ -33,10 +33,15 @@ use crate::work::{Downlink, Outgoing, Routed, Via, Work};
 
 /// Encapsulates the packets of the lane.
 pub(crate) fn encapsulate(view: &View, work: &mut Work) {
+    let mut before = None;
     for packet in &work.lanes.downlink {
-        if let Some(binding) = view.tables.bindings.entry(packet.binding) {
+        // Packets to one mobile node come in trains.
+        if before != Some(packet.binding)
+            && let Some(binding) = view.tables.bindings.entry(packet.binding)
+        {
             view.tables.sas.prefetch(binding.spi.get(), Direction::Outbound);
         }
+        before = Some(packet.binding);
     }
     let mut lane = core::mem::take(&mut work.lanes.downlink);
     if view.watch.is_on() {
@@ -104,9 +109,8 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
         return view.drop(mbuf, DropReason::OutboundSaGone);
     };
     let content = Content { ptype: PType::ProtectedData, next_header, traffic_class, hop };
-    match protect(view, work, mbuf, sa, &binding.outer, content) {
-        Ok(()) => view.counters.downlink.add(len),
-        Err((mbuf, reason)) => view.drop(mbuf, reason),
+    if protect(view, work, mbuf, sa, &binding.outer, content) {
+        view.counters.downlink.add(len);
     }
 }
 
@@ -201,9 +205,8 @@ pub(crate) fn signalling(
         traffic_class: 0xc0,
         hop: OuterHop::Routed,
     };
-    match protect(view, work, mbuf, sa, &outer, content) {
-        Ok(()) => view.counters.signalling_out.add(1),
-        Err((mbuf, reason)) => view.drop(mbuf, reason),
+    if protect(view, work, mbuf, sa, &outer, content) {
+        view.counters.signalling_out.add(1);
     }
 }
 
@@ -217,7 +220,7 @@ struct Content {
     hop: OuterHop,
 }
 
-/// Puts trailer and headers around the mbuf's content and submits it.
+/// Puts trailer and headers around the mbuf's content and submits it; `false` where it was dropped.
 ///
 /// ```text
 /// outer IP | UDP | PType SPI | Seq | IV | content, padding, Pad Length, Next Header | ICV
@@ -231,7 +234,7 @@ fn protect(
     sa: SaRef<'_>,
     outer: &OuterHeaders,
     content: Content,
-) -> Result<(), (Mbuf, DropReason)> {
+) -> bool {
     // SAFETY: `find` has just seen the SA published, and this worker reports quiescent only for
     // epochs whose jobs have left the lanes (`Worker::quiesce`).
     let keys: &'static KeySchedule = unsafe { sa.slot.keys(Direction::Outbound) };
@@ -250,7 +253,7 @@ struct Protection<'a> {
 }
 
 impl PerSuite<'static> for Protection<'_> {
-    type Output = Result<(), (Mbuf, DropReason)>;
+    type Output = bool;
 
     #[inline(always)]
     fn run(self, material: Material<'static>) -> Self::Output {
@@ -260,10 +263,7 @@ impl PerSuite<'static> for Protection<'_> {
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
-fn protect_with(
-    protection: Protection<'_>,
-    material: &Material<'static>,
-) -> Result<(), (Mbuf, DropReason)> {
+fn protect_with(protection: Protection<'_>, material: &Material<'static>) -> bool {
     let Protection { view, work, mut mbuf, sa, keys, outer, content } = protection;
     let payload_len = mbuf.len();
     let trailer_len = 2 + (payload_len.wrapping_add(2).wrapping_neg() & (material.pad_block() - 1));
@@ -271,10 +271,12 @@ fn protect_with(
     let frame_offset = outer.len();
     let iv_offset = frame_offset + FrameHeader::LEN;
     let Some(packet) = mbuf.surround(iv_offset + iv_len, trailer_len + icv_len) else {
-        return Err((mbuf, DropReason::BufferRoom));
+        view.drop(mbuf, DropReason::BufferRoom);
+        return false;
     };
-    let Some((seq, spi)) = sa.slot.draw().zip(sa.slot.spi()) else {
-        return Err((mbuf, DropReason::SequenceExhausted));
+    let Some(seq) = sa.slot.draw() else {
+        view.drop(mbuf, DropReason::SequenceExhausted);
+        return false;
     };
     let frame_len = packet.len() - frame_offset;
     let fields = OuterFields {
@@ -283,7 +285,7 @@ fn protect_with(
         identification: work.next_identification(),
     };
     outer.write(packet, fields);
-    let header = FrameHeader::protected(content.ptype, spi, seq);
+    let header = FrameHeader::protected(content.ptype, sa.spi, seq);
     let front = packet.get_mut(frame_offset..).unwrap_or_default();
     if let Some((place, rest)) = front.split_first_chunk_mut::<{ FrameHeader::LEN }>() {
         place.copy_from_slice(header.as_bytes());
@@ -302,11 +304,13 @@ fn protect_with(
     if let Some(trailer) = packet.get_mut(trailer..trailer + trailer_len) {
         write_trailer(trailer, content.next_header);
     }
-    let job = Job::Outbound { hop: content.hop };
+    let job = || Job::Outbound { hop: content.hop };
     let frame = Frame { keys, offset: frame_offset, len: frame_len, inbound: false };
-    stage(view, work, mbuf, material, job, frame)?;
+    if !stage(view, work, mbuf, material, job, frame) {
+        return false;
+    }
     sa.slot.outbound.count(frame_len);
-    Ok(())
+    true
 }
 
 /// Writes `octets` at the start of `place`.
