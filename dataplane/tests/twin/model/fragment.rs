@@ -9,6 +9,9 @@ use hearth_dataplane::{DropReason as D, PortId};
 use super::ip::{self, Fragment, Ip};
 use super::{Step, Verdict, World};
 
+/// Where envelopes come from (RFC 6618 s.8.2).
+const SERVICE_PORT: u16 = 7872;
+
 /// Whether routers may cut the packet.
 pub fn is_allowed(packet: &[u8]) -> bool {
     packet[0] >> 4 == 4 && packet[6] & 0x40 == 0
@@ -67,14 +70,15 @@ fn copied_options(mut options: &[u8]) -> Vec<u8> {
     copied
 }
 
-/// Joins what one of these addresses sent in pieces; everything else stays as it is. No piece is
-/// larger than it may be, and none but the last is no multiple of 8.
+/// Joins the envelopes that one of these addresses sent in pieces; everything else, fragments of
+/// the box's own packets among it, stays as it is. No piece is larger than it may be, and none but
+/// the last is no multiple of 8.
 pub fn join_sent(frames: Vec<Vec<u8>>, senders: &[IpAddr], mtu: usize) -> Vec<Vec<u8>> {
     type Pieces = BTreeMap<usize, (Vec<u8>, bool, Vec<u8>)>;
     let mut sets: BTreeMap<Vec<u8>, (Vec<u8>, Pieces)> = BTreeMap::new();
     let mut joined = Vec::new();
     for frame in frames {
-        let piece = piece(&frame).filter(|piece| senders.contains(&piece.from));
+        let piece = piece(&frame).filter(|piece| piece.is_udp() && senders.contains(&piece.from));
         let Some(piece) = piece.filter(|_| frame.len() - 14 <= mtu) else {
             joined.push(frame);
             continue;
@@ -99,7 +103,8 @@ pub fn join_sent(frames: Vec<Vec<u8>>, senders: &[IpAddr], mtu: usize) -> Vec<Ve
             content.extend(octets);
             fits
         });
-        if whole && pieces.len() > 1 {
+        let is_envelope = content.starts_with(&SERVICE_PORT.to_be_bytes());
+        if whole && is_envelope && pieces.len() > 1 {
             joined.push(finish(&head, &content));
         } else {
             joined.extend(pieces.into_values().map(|(_, _, frame)| frame));
