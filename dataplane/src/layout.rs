@@ -276,7 +276,8 @@ fn addresses_v6(header: &[u8; IPV6_LEN]) -> [Ipv6Addr; 2] {
 
 /// Lowers the hop limit or TTL of the packet by one, and mends the IPv4 checksum. `false` where
 /// it may not travel on; the packet is unchanged then.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "three instructions for most packets")]
 pub(crate) fn decrement_hop_limit(packet: &mut [u8]) -> bool {
     if let Some(header) = packet.first_chunk_mut::<IPV6_LEN>()
         && header[0] >> 4 == 6
@@ -285,6 +286,11 @@ pub(crate) fn decrement_hop_limit(packet: &mut [u8]) -> bool {
         header[7] -= u8::from(may_travel);
         return may_travel;
     }
+    decrement_any(packet)
+}
+
+#[inline(never)]
+fn decrement_any(packet: &mut [u8]) -> bool {
     match packet.first().map(|first| first >> 4) {
         Some(6) => Ipv6Header::mut_from_prefix(packet)
             .is_ok_and(|(header, _)| header.decrement_hop_limit()),

@@ -14,7 +14,11 @@ use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, fold, ipv4_header_sum, proto};
 /// Hop limit and TTL of outer packets.
 const HOP_LIMIT: u8 = 64;
 /// Room for the longer of the two: IPv6 and UDP.
-const ROOM: usize = IPV6_LEN + UDP_LEN;
+const ROOM: usize = OVER_IPV6;
+/// Octets of outer headers over IPv6.
+pub(crate) const OVER_IPV6: usize = IPV6_LEN + UDP_LEN;
+/// Octets of outer headers over IPv4.
+pub(crate) const OVER_IPV4: usize = IPV4_LEN + UDP_LEN;
 
 /// Outer headers with everything filled in that does not change from packet to packet.
 ///
@@ -77,28 +81,36 @@ impl OuterHeaders {
 
     /// Writes the headers at the start of `space`, which has room for [`Self::len`] octets. The UDP
     /// checksum stays 0 until [`seal`].
-    #[inline]
     pub(crate) fn write(&self, space: &mut [u8], fields: OuterFields) {
+        if self.is_ipv6() {
+            space.first_chunk_mut().map(|header| self.write_over::<OVER_IPV6>(header, fields));
+        } else {
+            space.first_chunk_mut().map(|header| self.write_over::<OVER_IPV4>(header, fields));
+        }
+    }
+
+    /// The same where the family is known: `N` is [`OVER_IPV6`] or [`OVER_IPV4`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "once per packet, and a few words")]
+    pub(crate) fn write_over<const N: usize>(&self, header: &mut [u8; N], fields: OuterFields) {
+        const { assert!(N == OVER_IPV6 || N == OVER_IPV4) };
+        if let Some(template) = self.octets.first_chunk() {
+            *header = *template;
+        }
         let udp_len = fields.udp_len.to_be_bytes();
-        if usize::from(self.len) == ROOM {
-            let Some(header) = space.first_chunk_mut::<ROOM>() else { return };
-            *header = self.octets;
-            header[0] |= fields.traffic_class >> 4;
-            header[1] |= fields.traffic_class << 4;
+        [header[N - 4], header[N - 3]] = udp_len;
+        if N == OVER_IPV6 {
+            let class = fields.traffic_class;
+            [header[0], header[1]] = [0x60 | class >> 4, class << 4];
             [header[4], header[5]] = udp_len;
-            [header[44], header[45]] = udp_len;
-        } else if let (Some(header), Some(octets)) =
-            (space.first_chunk_mut::<{ IPV4_LEN + UDP_LEN }>(), self.octets.first_chunk())
-        {
-            *header = *octets;
-            header[1] = fields.traffic_class;
-            [header[2], header[3]] = fields.udp_len.saturating_add(20).to_be_bytes();
-            [header[4], header[5]] = fields.identification.to_be_bytes();
-            [header[24], header[25]] = udp_len;
-            if let Some(ip) = header.first_chunk() {
-                let sum = ipv4_header_sum(ip);
-                [header[10], header[11]] = sum.to_ne_bytes();
-            }
+            return;
+        }
+        header[1] = fields.traffic_class;
+        [header[2], header[3]] = fields.udp_len.saturating_add(20).to_be_bytes();
+        [header[4], header[5]] = fields.identification.to_be_bytes();
+        if let Some(ip) = header.first_chunk() {
+            let sum = ipv4_header_sum(ip);
+            [header[10], header[11]] = sum.to_ne_bytes();
         }
     }
 }
@@ -107,12 +119,27 @@ impl OuterHeaders {
 /// always valid over IPv6, and over IPv4 too.
 #[inline]
 pub(crate) fn seal(packet: &mut [u8]) {
-    let Some(ip_len) = udp_offset(packet) else { return };
-    let sum = udp_sum(packet, ip_len);
+    let (addresses, ip_len) = match packet.first().map(|first| first >> 4) {
+        Some(6) => (8, IPV6_LEN),
+        Some(4) => (12, IPV4_LEN),
+        _ => return,
+    };
+    // UDP stands behind the addresses.
+    let covered = packet.get(addresses..).unwrap_or_default();
+    let sum = fold(sum_words(covered) + pseudo_header(packet.len().saturating_sub(ip_len)));
     if let Some(field) = packet.get_mut(ip_len + 6..).and_then(|rest| rest.first_chunk_mut()) {
         // A sum of 0 is sent as all ones: 0 would say that there is none (RFC 768).
         *field = if sum == 0 { [0xff; 2] } else { sum.to_ne_bytes() };
     }
+}
+
+/// Length and protocol of the pseudo-header, in the order of the octets in memory.
+#[inline]
+fn pseudo_header(udp_len: usize) -> u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "an IP packet has at most 65575 octets")]
+    let udp_len = udp_len as u32;
+    u64::from(u32::from_ne_bytes(udp_len.to_be_bytes()))
+        + u64::from(u32::from_ne_bytes([0, 0, 0, proto::UDP]))
 }
 
 /// Whether the UDP checksum of a packet without extension headers is right, `udp_len` octets of
@@ -121,32 +148,15 @@ pub(crate) fn udp_checksum_ok(packet: &[u8], header_len: usize, udp_len: usize) 
     packet.get(..header_len + udp_len).is_some_and(|packet| udp_sum(packet, header_len) == 0)
 }
 
-fn udp_offset(packet: &[u8]) -> Option<usize> {
-    match packet.first()? >> 4 {
-        6 => Some(IPV6_LEN),
-        4 => Some(IPV4_LEN),
-        _ => None,
-    }
-}
-
 /// The checksum over the addresses as they stand in the header, the rest of the pseudo-header, and
-/// UDP, which stands behind the addresses; in the order of the octets in memory.
-#[inline]
+/// UDP, `ip_len` octets behind the start; in the order of the octets in memory.
 fn udp_sum(packet: &[u8], ip_len: usize) -> u16 {
-    let addresses = if packet.first().is_some_and(|first| first >> 4 == 6) { 8 } else { 12 };
-    #[expect(clippy::cast_possible_truncation, reason = "an IP packet has at most 65575 octets")]
-    let udp_len = packet.len().saturating_sub(ip_len) as u32;
-    // Options stand between addresses and UDP, where there are any.
-    let fixed = if addresses == 8 { IPV6_LEN } else { IPV4_LEN };
-    let sum = if ip_len == fixed {
-        sum_words(packet.get(addresses..).unwrap_or_default())
-    } else {
-        sum_words(packet.get(addresses..fixed).unwrap_or_default())
-            + sum_words(packet.get(ip_len..).unwrap_or_default())
-    };
+    let is_ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
+    let addresses = if is_ipv6 { 8..IPV6_LEN } else { 12..IPV4_LEN };
     fold(
-        sum + u64::from(u32::from_ne_bytes(udp_len.to_be_bytes()))
-            + u64::from(u32::from_ne_bytes([0, 0, 0, proto::UDP])),
+        sum_words(packet.get(addresses).unwrap_or_default())
+            + sum_words(packet.get(ip_len..).unwrap_or_default())
+            + pseudo_header(packet.len().saturating_sub(ip_len)),
     )
 }
 

@@ -46,7 +46,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// The bodies of what `shim.h` declares.
-const SHIMS: &[&str] = &["shim.c", "ip_frag.c", "pcapng.c", "cryptodev.c"];
+const SHIMS: &[&str] = &["shim.c", "checksum.c", "ip_frag.c", "pcapng.c", "cryptodev.c"];
 
 /// What is only ever seen behind a pointer; its layout is DPDK's own affair.
 const HANDLES: &[&str] = &[

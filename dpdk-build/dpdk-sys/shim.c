@@ -76,26 +76,6 @@ int hearth_mbuf_trim(struct rte_mbuf *mbuf, uint16_t octets)
 	return rte_pktmbuf_trim(mbuf, octets);
 }
 
-/* ---- checksums ---- */
-
-#if defined(__x86_64__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-uint64_t hearth_sum_words(const uint8_t *octets, size_t count)
-{
-	uint64_t sum = 0;
-	uint32_t word = 0;
-	size_t i;
-
-	for (i = 0; i + 4 <= count; i += 4) {
-		memcpy(&word, octets + i, 4);
-		sum += word;
-	}
-	word = 0;
-	memcpy(&word, octets + i, count - i);
-	return sum + word;
-}
-
 /* ---- rings ---- */
 
 struct rte_ring *hearth_ring_create(const char *name, unsigned int count,

@@ -222,23 +222,32 @@ pub fn write_trailer(trailer: &mut [u8], next_header: u8) {
     *next = next_header;
 }
 
-/// Writes 1, 2, 3, ...: by overlapping words where there is room for one.
+/// Writes 1, 2, 3, ...: by two words that overlap where there is room for one.
 #[inline]
 fn write_padding(padding: &mut [u8]) {
-    const FIRST: u64 = 0x0102_0304_0506_0708;
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    if let count @ 8..=16 = padding.len() {
-        let last = FIRST + EACH * (count as u64 - 8);
-        if let Some(place) = padding.first_chunk_mut() {
-            *place = FIRST.to_be_bytes();
+    match padding.len() {
+        0 => {}
+        8..=16 => write_overlapping::<8>(padding),
+        4..=7 => write_overlapping::<4>(padding),
+        _ => {
+            for (octet, value) in padding.iter_mut().zip(1..=u8::MAX) {
+                *octet = value;
+            }
         }
-        if let Some(place) = padding.last_chunk_mut() {
-            *place = last.to_be_bytes();
-        }
-        return;
     }
-    for (octet, value) in padding.iter_mut().zip(1..=u8::MAX) {
-        *octet = value;
+}
+
+/// Writes 1, 2, 3, ... into `N` to 2 `N` octets.
+#[inline]
+fn write_overlapping<const N: usize>(padding: &mut [u8]) {
+    const COUNT: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+    let behind = padding.len().wrapping_sub(N);
+    let last = COUNT.get(behind..).and_then(|rest| rest.first_chunk::<N>());
+    if let (Some(place), Some(first)) = (padding.first_chunk_mut(), COUNT.first_chunk::<N>()) {
+        *place = *first;
+    }
+    if let (Some(place), Some(last)) = (padding.last_chunk_mut(), last) {
+        *place = *last;
     }
 }
 

@@ -75,10 +75,17 @@ impl<'a> ReplayWindow<'a> {
     }
 
     /// Accepts `seq` if it is fresh, and says what it was.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a few words for most packets")]
     pub(crate) fn commit(self, seq: SeqNo) -> Replay {
-        if let Some(verdict) = self.commit_next(seq) {
-            return verdict;
+        match self.commit_next(seq) {
+            Some(verdict) => verdict,
+            None => self.commit_any(seq),
         }
+    }
+
+    #[inline(never)]
+    fn commit_any(self, seq: SeqNo) -> Replay {
         let verdict = self.look(seq);
         if verdict != Replay::Fresh {
             return verdict;

@@ -23,17 +23,19 @@ pub(crate) fn route(view: &View, work: &mut Work) {
     }
     let mut before = None;
     for packet in lane.drain(..) {
-        let ends = ends(packet.mbuf.data());
+        let (is_global, to) = ends(packet.mbuf.data()).unwrap_or_default();
+        // Packets to one destination come in trains: what is said of the first holds for all.
+        let repeats = is_global && before == Some(to);
         // Only what may be forwarded is remembered; but not every source may send there.
-        match ends.and_then(|(is_global, to)| work.recent.get(to).filter(|_| is_global)) {
-            Some(neighbour) => send_on(view, work, packet, NextHop::Neighbour(neighbour)),
-            None => {
-                let to = ends.and_then(|(is_global, to)| is_global.then_some(to));
-                let (is_global, repeats) = (to.is_some(), to.is_some() && to == before);
-                before = to;
-                work.lanes.unknown.push(Unknown { packet, is_global, repeats });
-            }
+        if is_global
+            && !repeats
+            && let Some(neighbour) = work.recent.get(to)
+        {
+            send_on(view, work, packet, NextHop::Neighbour(neighbour));
+            continue;
         }
+        before = is_global.then_some(to);
+        work.lanes.unknown.push(Unknown { packet, is_global, repeats });
     }
     work.lanes.routed = lane;
     if !work.lanes.unknown.is_empty() {

@@ -178,9 +178,9 @@ impl Desk<'_> {
         {
             return Err(mbuf);
         }
-        if let Some((header, packet_octets)) = mbuf.data_mut().split_first_chunk_mut() {
+        if let Some((header, octets)) = mbuf.data_mut().split_first_chunk_mut() {
             egress::write_ethernet(header, mac, exit.mac_word, packet.ethertype);
-            decrement_hop_limit(packet_octets);
+            decrement_hop_limit(octets);
         }
         self.view.counters.forwarded.add(len);
         exit.transmit(self.view, port, mbuf);

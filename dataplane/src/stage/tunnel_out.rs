@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use hearth_dpdk::Mbuf;
 use hearth_wire::frame::{FrameHeader, GcmIv, PType, write_trailer};
-use hearth_wire::{Cipher, Scope, Spi};
+use hearth_wire::{Cipher, Scope, SeqNo, Spi};
 use zerocopy::IntoBytes;
 
 use crate::capture;
@@ -16,7 +16,7 @@ use crate::crypto::frame::Frame;
 use crate::drop_reason::DropReason;
 use crate::layout::{Ip, UDP_LEN, decrement_hop_limit, len16, proto, upper_layer};
 use crate::note::Note;
-use crate::outer::{OuterFields, OuterHeaders, seal};
+use crate::outer::{OVER_IPV4, OVER_IPV6, OuterFields, OuterHeaders, seal};
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
@@ -226,7 +226,8 @@ struct Content {
 /// outer IP | UDP | PType SPI | Seq | IV | content, padding, Pad Length, Next Header | ICV
 /// |<------------- prepended ---------->|          |<------------- appended ------------->|
 /// ```
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "once per packet, and more to hand over than registers")]
 fn protect(
     view: &View,
     work: &mut Work,
@@ -256,21 +257,28 @@ impl PerSuite<'static> for Protection<'_> {
     type Output = bool;
 
     #[inline(always)]
-    fn run(self, material: Material<'static>) -> Self::Output {
-        protect_with(self, &material)
+    fn run(self, material: Material<'static>) -> bool {
+        if self.outer.is_ipv6() {
+            protect_over::<OVER_IPV6>(self, &material)
+        } else {
+            protect_over::<OVER_IPV4>(self, &material)
+        }
     }
 }
 
+/// With `OUTER` octets of outer headers.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
-fn protect_with(protection: Protection<'_>, material: &Material<'static>) -> bool {
+fn protect_over<const OUTER: usize>(
+    protection: Protection<'_>,
+    material: &Material<'static>,
+) -> bool {
     let Protection { view, work, mut mbuf, sa, keys, outer, content } = protection;
     let payload_len = mbuf.len();
     let trailer_len = 2 + (payload_len.wrapping_add(2).wrapping_neg() & (material.pad_block() - 1));
-    let (iv_len, icv_len) = (material.iv_len(), material.icv_len());
-    let frame_offset = outer.len();
-    let iv_offset = frame_offset + FrameHeader::LEN;
-    let Some(packet) = mbuf.surround(iv_offset + iv_len, trailer_len + icv_len) else {
+    let front_len = OUTER + FrameHeader::LEN + material.iv_len();
+    let back_len = trailer_len + material.icv_len();
+    let Some(packet) = mbuf.surround(front_len, back_len) else {
         view.drop(mbuf, DropReason::BufferRoom);
         return false;
     };
@@ -278,34 +286,24 @@ fn protect_with(protection: Protection<'_>, material: &Material<'static>) -> boo
         view.drop(mbuf, DropReason::SequenceExhausted);
         return false;
     };
-    let frame_len = packet.len() - frame_offset;
+    let frame_len = packet.len() - OUTER;
+    let Some((front, rest)) = packet.split_at_mut_checked(front_len) else {
+        view.drop(mbuf, DropReason::BufferRoom);
+        return false;
+    };
     let fields = OuterFields {
         udp_len: len16(UDP_LEN + frame_len),
         traffic_class: content.traffic_class,
         identification: work.next_identification(),
     };
-    outer.write(packet, fields);
     let header = FrameHeader::protected(content.ptype, sa.spi, seq);
-    let front = packet.get_mut(frame_offset..).unwrap_or_default();
-    if let Some((place, rest)) = front.split_first_chunk_mut::<{ FrameHeader::LEN }>() {
-        place.copy_from_slice(header.as_bytes());
-        match (iv_len, material.nonce) {
-            (16, _) => put(rest, work.ivs.next::<16>()),
-            (8, Some((_, epoch))) => {
-                let mut iv = [0; 8];
-                iv.copy_from_slice(GcmIv::new(epoch, seq).as_bytes());
-                put(rest, iv);
-            }
-            (8, None) => put(rest, work.ivs.next::<8>()),
-            _ => {}
-        }
-    }
-    let trailer = iv_offset + iv_len + payload_len;
-    if let Some(trailer) = packet.get_mut(trailer..trailer + trailer_len) {
+    write_front::<OUTER>(front, outer, fields, header);
+    write_iv(work, material, front.get_mut(OUTER + FrameHeader::LEN..).unwrap_or_default(), seq);
+    if let Some(trailer) = rest.get_mut(payload_len..payload_len + trailer_len) {
         write_trailer(trailer, content.next_header);
     }
     let job = || Job::Outbound { hop: content.hop };
-    let frame = Frame { keys, offset: frame_offset, len: frame_len, inbound: false };
+    let frame = Frame { keys, offset: OUTER, len: frame_len, inbound: false };
     if !stage(view, work, mbuf, material, job, frame) {
         return false;
     }
@@ -313,11 +311,37 @@ fn protect_with(protection: Protection<'_>, material: &Material<'static>) -> boo
     true
 }
 
-/// Writes `octets` at the start of `place`.
-#[inline]
-fn put<const N: usize>(place: &mut [u8], octets: [u8; N]) {
-    if let Some(place) = place.first_chunk_mut() {
-        *place = octets;
+/// Outer headers and frame header.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "all lengths are known where it is called")]
+fn write_front<const OUTER: usize>(
+    front: &mut [u8],
+    outer: &OuterHeaders,
+    fields: OuterFields,
+    header: FrameHeader,
+) {
+    if let Some((headers, rest)) = front.split_first_chunk_mut::<OUTER>()
+        && let Some(place) = rest.first_chunk_mut::<{ FrameHeader::LEN }>()
+    {
+        outer.write_over(headers, fields);
+        place.copy_from_slice(header.as_bytes());
+    }
+}
+
+/// The IV, where the suite has one, into a place of its length (R-16, R-20).
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "all lengths are known where it is called")]
+fn write_iv(work: &mut Work, material: &Material<'_>, place: &mut [u8], seq: SeqNo) {
+    if let Some((_, epoch)) = material.nonce {
+        let iv = GcmIv::new(epoch, seq);
+        if let (Some(place), Some(iv)) = (place.first_chunk_mut::<8>(), iv.as_bytes().first_chunk())
+        {
+            *place = *iv;
+        }
+    } else if let Some(place) = place.first_chunk_mut::<16>() {
+        *place = work.ivs.next();
+    } else if let Some(place) = place.first_chunk_mut::<8>() {
+        *place = work.ivs.next();
     }
 }
 

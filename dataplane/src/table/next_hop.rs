@@ -144,7 +144,8 @@ impl RecentHops {
     }
 
     /// The neighbour for a destination, if it is remembered.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "once per packet, and a few words")]
     pub(crate) fn get(&self, destination: Address6) -> Option<NeighbourIndex> {
         let place = self.places.get(slot(destination))?;
         (place.generation == self.generation && place.destination == destination)

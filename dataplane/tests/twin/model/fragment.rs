@@ -241,14 +241,16 @@ impl World {
 fn what_was_cut_is_joined_again() {
     let [from, to] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
     let ethernet = |packet: &[u8]| crate::codec::ethernet([2; 6], [4; 6], packet);
-    let plain = crate::codec::ip(from, to, 17, &[7; 452]);
+    let envelope =
+        |octet, len: usize| [&SERVICE_PORT.to_be_bytes()[..], &vec![octet; len]].concat();
+    let plain = crate::codec::ip(from, to, 17, &envelope(7, 450));
     let pieces = cut(&plain, 280);
     let lengths: Vec<_> = pieces.iter().map(Vec::len).collect();
     assert_eq!(lengths, [276, 216], "256 octets of data and the rest");
     assert_eq!(pieces[1][6..8], [0, 32]);
     // Record route is not copied, a security option is.
     let options = [7, 7, 4, 0, 0, 0, 0, 130, 3, 1, 0, 0];
-    let mut long = [&plain[..20], &options, &[9; 3000]].concat();
+    let mut long = [&plain[..20], &options, &envelope(9, 2998)].concat();
     long[0] = 0x48;
     long[2..4].copy_from_slice(&3032_u16.to_be_bytes());
     ip::mend(&mut long);
@@ -258,5 +260,9 @@ fn what_was_cut_is_joined_again() {
         let frames = pieces.iter().rev().map(|piece| ethernet(piece)).collect();
         assert_eq!(join_sent(frames, &[from], 280), [ethernet(&packet)]);
     }
+    // Of the box's own packets every piece stays what it is.
+    let other = crate::codec::ip(from, to, 17, &[7; 452]);
+    let frames: Vec<_> = cut(&other, 280).iter().map(|piece| ethernet(piece)).collect();
+    assert_eq!(join_sent(frames.clone(), &[from], 280), frames);
     assert_eq!(copied_options(&options), [130, 3, 1, 0]);
 }
