@@ -100,9 +100,9 @@ impl Area {
             spi,
             seq,
             detail,
-            offset: envelope.udp_offset,
-            len: envelope.frame_len,
-            ecn: envelope.ecn,
+            offset: envelope.udp_offset(),
+            len: envelope.frame_len(),
+            ecn: envelope.ecn(),
             ..Self::EMPTY
         }
     }

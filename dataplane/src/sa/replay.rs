@@ -141,10 +141,21 @@ impl<'a> ReplayWindow<'a> {
     }
 
     fn place(self, seq: u64) -> (Option<&'a AtomicU64>, u64) {
-        // The number of words is a power of two, so that the ring stays whole as numbers grow.
-        let index = (seq / 64) as usize & self.bits.len().wrapping_sub(1);
-        (self.bits.get(index), 1 << (seq % 64))
+        (self.bits.get(word_of(seq, self.bits.len())), 1 << (seq % 64))
     }
+}
+
+/// The word in which a number's bit stands, of a power of two, so that the ring stays whole as
+/// numbers grow.
+#[inline]
+const fn word_of(seq: u64, words: usize) -> usize {
+    (seq / 64) as usize & words.wrapping_sub(1)
+}
+
+/// The word in which a packet's bit stands.
+#[inline]
+pub(crate) const fn place_of(SeqNo(seq): SeqNo, words: usize) -> usize {
+    word_of(seq as u64, words)
 }
 
 #[cfg(test)]

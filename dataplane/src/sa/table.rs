@@ -9,7 +9,7 @@ use hearth_dpdk::prefetch;
 use hearth_wire::{SeqNo, Spi};
 
 use crate::sa::keys::{Direction, KeySchedule};
-use crate::sa::replay::ReplayWindow;
+use crate::sa::replay::{ReplayWindow, place_of};
 use crate::sa::slot::{SaFacts, SaSlot};
 use crate::table::reserve::Reserve;
 
@@ -79,21 +79,30 @@ impl SaTable {
         (found.get() == spi).then_some(SaRef { slot, index, spi: found })
     }
 
-    /// Asks for the lines of an SA that a packet in this direction touches.
+    /// Asks for the lines of an SA that a packet from its mobile node touches.
     #[inline]
-    pub(crate) fn prefetch(&self, spi: u32, direction: Direction) {
-        /// Lines of the keys of the commonest suites, and of the commonest window.
+    pub(crate) fn prefetch_inbound(&self, spi: u32, seq: SeqNo) {
+        if let Some(index) = self.prefetch_keys(spi, Direction::Inbound) {
+            let word = index as usize * self.words + place_of(seq, self.words);
+            self.replay_bits.prefetch(word, 1);
+        }
+    }
+
+    /// Asks for the lines of an SA that a packet to its mobile node touches.
+    #[inline]
+    pub(crate) fn prefetch_outbound(&self, spi: u32) {
+        self.prefetch_keys(spi, Direction::Outbound);
+    }
+
+    #[inline]
+    fn prefetch_keys(&self, spi: u32, direction: Direction) -> Option<u32> {
+        /// Lines of the keys of the commonest suites.
         const KEYS: usize = 4;
-        const WINDOW: usize = 2;
-        let Some(index) = self.index_of(spi) else { return };
-        let Some(slot) = self.slot(index) else { return };
-        let start = core::ptr::from_ref(slot).cast::<u8>();
+        let index = self.index_of(spi)?;
+        let start = core::ptr::from_ref(self.slot(index)?).cast::<u8>();
         prefetch(start, 1);
         prefetch(start.wrapping_add(SaSlot::key_line(direction) * 64), KEYS);
-        if direction == Direction::Inbound {
-            let bits = self.bits(index);
-            prefetch(bits.as_ptr(), size_of_val(bits).div_ceil(64).min(WINDOW));
-        }
+        Some(index)
     }
 
     /// The replay window of the SA at `index`.

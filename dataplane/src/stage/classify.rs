@@ -251,7 +251,7 @@ mod tests {
         let Class::Envelope(envelope) = classify(&frame, receiver()) else {
             panic!("no envelope");
         };
-        assert_eq!((envelope.frame_offset(), envelope.frame_len), (48, 10));
+        assert_eq!((envelope.frame_offset(), envelope.frame_len()), (48, 10));
         assert_eq!(
             envelope.endpoints(&frame[14..]),
             Some(("[2001:db8:1::2]:40000".parse().unwrap(), "[2001:db8::1]:7872".parse().unwrap()))

@@ -62,7 +62,7 @@ fn route_unknown(view: &View, work: &mut Work) {
                 continue;
             }
             if !repeats {
-                view.tables.bindings.prefetch(binding);
+                view.tables.bindings.prefetch_for_downlink(binding);
             }
             let from_host = packet.via == Via::Host;
             work.lanes.downlink.push(Downlink { mbuf: packet.mbuf, binding, from_host });

@@ -6,7 +6,6 @@ use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip};
 use crate::note::Note;
-use crate::sa::keys::Direction;
 use crate::stage::classify::{Class, Receiver, classify};
 use crate::stage::envelope::Envelope;
 use crate::stage::express::{Express, Matcher};
@@ -101,8 +100,8 @@ fn enveloped(view: &View, work: &mut Work, mbuf: Mbuf, envelope: Envelope) {
     if owner != view.index {
         return view.hand_over(owner, Note::Envelope(envelope), mbuf);
     }
-    view.tables.sas.prefetch(spi, Direction::Inbound);
-    mbuf.prefetch_at(envelope.frame_offset() + usize::from(envelope.frame_len) - 1);
+    view.tables.sas.prefetch_inbound(spi, envelope.seq());
+    mbuf.prefetch_at(envelope.frame_offset() + usize::from(envelope.frame_len()) - 1);
     work.lanes.protected.push((mbuf, envelope));
 }
 

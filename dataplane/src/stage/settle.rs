@@ -120,7 +120,7 @@ impl Desk<'_> {
         }
         let Opened { slot, content } = opened;
         let binding = slot.binding().and_then(|index| view.tables.bindings.entry(index));
-        if envelope.ecn == 0
+        if envelope.ecn() == 0
             && let Some(binding) = binding
             && let Some(payload) = mbuf.data().get(content.offset..content.offset + content.len)
             && let Some(common) =
@@ -137,7 +137,7 @@ impl Desk<'_> {
                 return view.drop(mbuf, DropReason::InnerLength);
             }
         } else {
-            match uncommon_data(view, &mut mbuf, binding, envelope.ecn, content) {
+            match uncommon_data(view, &mut mbuf, binding, envelope.ecn(), content) {
                 Ok(len) => accepted(view, slot, len),
                 Err(reason) => return view.drop(mbuf, reason),
             }
@@ -223,11 +223,11 @@ fn open<'v>(
     tag: Icv,
 ) -> Result<Opened<'v>, DropReason> {
     let slot = view.tables.sas.slot(index).ok_or(DropReason::SpiUnknown)?;
-    let offset = usize::from(envelope.payload.offset);
+    let offset = usize::from(envelope.payload().offset);
     let start = envelope.frame_offset() + offset;
-    let end = envelope.frame_offset() + usize::from(envelope.frame_len);
+    let end = envelope.frame_offset() + usize::from(envelope.frame_len());
     let (plaintext, icv) = end
-        .checked_sub(start + usize::from(envelope.payload.icv_len))
+        .checked_sub(start + usize::from(envelope.payload().icv_len))
         .and_then(|len| mbuf.data().get(start..end)?.split_at_checked(len))
         .ok_or(DropReason::FrameShort)?;
     if !is_same_icv(tag, icv).ok_or(DropReason::FrameShort)? {
@@ -235,7 +235,7 @@ fn open<'v>(
     }
     // A test-and-set: two copies in one batch have both passed the look.
     match view.tables.sas.window(index, slot).commit(envelope.seq()) {
-        Replay::Fresh => slot.inbound.count(envelope.frame_len.into()),
+        Replay::Fresh => slot.inbound.count(envelope.frame_len().into()),
         Replay::Replayed => return Err(DropReason::Replayed),
         Replay::TooOld => return Err(DropReason::ReplayTooOld),
     }

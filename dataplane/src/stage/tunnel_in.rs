@@ -44,7 +44,7 @@ pub(crate) fn plain(view: &View, work: &mut Work) {
 
 fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, DropReason> {
     let start = envelope.frame_offset() + FrameHeader::LEN;
-    let end = envelope.frame_offset() + usize::from(envelope.frame_len);
+    let end = envelope.frame_offset() + usize::from(envelope.frame_len());
     let packet = mbuf.data().get(start..end).ok_or(DropReason::FrameShort)?;
     let ip = inner::read(packet, None)?;
     let (_, binding) = view.bound(ip.source).ok_or(DropReason::PlainSenderUnknown)?;
@@ -59,7 +59,7 @@ fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, 
     }
     inner::admit(&ip, packet, binding, &view.tables.service)?;
     mbuf.keep(start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
-    inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn)?;
+    inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn())?;
     if view.tables.mss_clamp {
         mss::clamp_packet(view, mbuf.data_mut(), binding);
     }
@@ -122,9 +122,9 @@ impl PerSuite<'static> for Admission<'_> {
 
     #[inline(always)]
     fn run(self, material: Material<'static>) {
-        let Self { view, work, mbuf, sa, keys, mut envelope } = self;
-        envelope.payload = match layout(&material, envelope.frame_len) {
-            Ok(layout) => layout,
+        let Self { view, work, mbuf, sa, keys, envelope } = self;
+        let envelope = match layout(&material, envelope.frame_len()) {
+            Ok(layout) => envelope.with_payload(layout),
             Err(reason) => return view.drop(mbuf, reason),
         };
         // PType 1 under scope 0 is accepted and counted when it settles.
@@ -137,7 +137,7 @@ impl PerSuite<'static> for Admission<'_> {
             return work.triple_des.hold_uplink(view, mbuf, envelope);
         }
         if let Some(binding) = sa.slot.binding() {
-            view.tables.bindings.prefetch(binding);
+            view.tables.bindings.prefetch_for_uplink(binding);
         }
         if view.watch.is_on() {
             view.watch.protected(Way::In, &mbuf);
@@ -145,7 +145,7 @@ impl PerSuite<'static> for Admission<'_> {
         let frame = Frame {
             keys,
             offset: envelope.frame_offset(),
-            len: envelope.frame_len.into(),
+            len: envelope.frame_len().into(),
             inbound: true,
         };
         let job = || Job::Inbound { sa: sa.index, envelope };

@@ -39,7 +39,7 @@ pub(crate) fn encapsulate(view: &View, work: &mut Work) {
         if before != Some(packet.binding)
             && let Some(binding) = view.tables.bindings.entry(packet.binding)
         {
-            view.tables.sas.prefetch(binding.spi.get(), Direction::Outbound);
+            view.tables.sas.prefetch_outbound(binding.spi.get());
         }
         before = Some(packet.binding);
     }

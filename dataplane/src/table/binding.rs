@@ -7,7 +7,7 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hearth_wire::Spi;
@@ -20,21 +20,22 @@ use crate::table::next_hop::NeighbourIndex;
 use crate::table::path_mtu::PathMtu;
 use crate::table::reserve::{Reserve, Zeroed};
 
-/// One binding as workers see it.
+/// One binding as workers see it: on the cell's first line what packets of both directions look at,
+/// on the second what those to the mobile node need besides.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct BindingEntry {
-    home6: Ipv6Addr,
-    /// The same, to compare with.
-    home_words: Address6,
-    home4: Option<Ipv4Addr>,
+    home6: Address6,
+    /// What the tunnel carries.
+    pub(crate) path: PathMtu,
+    /// 0: none.
+    home4: u32,
     /// The SA that data is sent under, and what it is.
     pub(crate) spi: Spi,
     pub(crate) facts: SaFacts,
-    /// What the tunnel carries.
-    pub(crate) path: PathMtu,
+    pub(crate) outer: OuterHeaders,
     /// Care-of address and port.
     pub(crate) remote: SocketAddr,
-    pub(crate) outer: OuterHeaders,
 }
 
 impl BindingEntry {
@@ -43,12 +44,11 @@ impl BindingEntry {
     pub(crate) fn new(binding: &Binding, facts: SaFacts, path_mtu: u16) -> Option<Self> {
         let outer = OuterHeaders::new(binding.local, binding.remote)?;
         Some(Self {
-            home6: binding.home_address,
-            home_words: binding.home_address.into(),
-            home4: binding.ipv4_home_address,
+            home6: binding.home_address.into(),
+            path: PathMtu::new(facts.suite, path_mtu, outer.len()),
+            home4: binding.ipv4_home_address.map_or(0, Ipv4Addr::to_bits),
             spi: binding.spi,
             facts,
-            path: PathMtu::new(facts.suite, path_mtu, outer.len(), outer.is_ipv6()),
             remote: SocketAddr::new(binding.remote.ip().to_canonical(), binding.remote.port()),
             outer,
         })
@@ -57,20 +57,20 @@ impl BindingEntry {
     /// Whether this is the IPv6 home address, as it stands in a packet.
     #[inline]
     pub(crate) fn is_home6(&self, source: Address6) -> bool {
-        self.home_words == source
+        self.home6 == source
     }
 
     /// Whether this is the IPv4 home address, as it stands in a packet.
     #[inline]
     pub(crate) fn is_home4(&self, source: u32) -> bool {
-        self.home4.is_some_and(|home| home.to_bits() == source)
+        self.home4 == source && source != 0
     }
 
     /// Whether the mobile node may send from this address.
     pub(crate) fn may_send_from(&self, source: IpAddr) -> bool {
         match source {
-            IpAddr::V6(source) => source == self.home6,
-            IpAddr::V4(source) => Some(source) == self.home4,
+            IpAddr::V6(source) => self.is_home6(source.into()),
+            IpAddr::V4(source) => self.is_home4(source.to_bits()),
         }
     }
 
@@ -94,6 +94,13 @@ struct Cell {
     entry: UnsafeCell<MaybeUninit<BindingEntry>>,
 }
 
+// See `BindingEntry`: outer headers end on the second line.
+const _: () = {
+    let start = core::mem::offset_of!(Cell, entry);
+    assert!(start + core::mem::offset_of!(BindingEntry, outer) <= 64);
+    assert!(start + core::mem::offset_of!(BindingEntry, remote) <= 128);
+};
+
 // SAFETY: the entry is written only while it is not live and read only while it is.
 unsafe impl Sync for Cell {}
 // SAFETY: `live` = 0 says that the entry is not to be read, so its octets do not matter.
@@ -109,10 +116,16 @@ impl BindingTable {
         Some(Self { cells: Reserve::new(cells)? })
     }
 
-    /// Asks for the lines of an entry.
+    /// Asks for what a packet from the mobile node looks at.
     #[inline]
-    pub(crate) fn prefetch(&self, index: BindingIndex) {
-        self.cells.prefetch(index.0 as usize, size_of::<Cell>() / 64);
+    pub(crate) fn prefetch_for_uplink(&self, index: BindingIndex) {
+        self.cells.prefetch(index.0 as usize, 1);
+    }
+
+    /// Asks for what a packet to the mobile node looks at.
+    #[inline]
+    pub(crate) fn prefetch_for_downlink(&self, index: BindingIndex) {
+        self.cells.prefetch(index.0 as usize, 2);
     }
 
     /// The neighbour that was found in this generation for the care-of address at `index`.

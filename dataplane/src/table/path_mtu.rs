@@ -12,6 +12,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hearth_wire::Suite;
 use hearth_wire::frame::{FrameHeader, max_payload};
 
+use crate::outer::OVER_IPV6;
+
 /// Time is counted in units of so many cycles (a power of two), some milliseconds.
 const TICK_BITS: u32 = 24;
 
@@ -24,31 +26,34 @@ const LEAST_V6: u16 = 1280;
 
 /// The path MTU of a tunnel.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct PathMtu {
-    /// Largest inner packet as PType 1 (upper half) and as PType 0, by `learned`.
-    limits: AtomicU32, // workers: rw
     /// The path MTU learned (upper 16 bits) and the tick in which it is forgotten; 0: none.
     learned: AtomicU64, // workers: rw
+    /// Largest inner packet as PType 1 (upper half) and as PType 0, by `learned`.
+    limits: AtomicU32, // workers: rw
     configured: u16,
     outer_len: u8,
     suite: Suite,
-    v6: bool,
 }
 
 impl PathMtu {
     /// The path of outer packets of at most `configured` octets with so many octets of outer IP
     /// and UDP headers.
-    pub(crate) fn new(suite: Suite, configured: u16, outer_len: usize, v6: bool) -> Self {
+    pub(crate) fn new(suite: Suite, configured: u16, outer_len: usize) -> Self {
         let path = Self {
             limits: AtomicU32::new(0),
             learned: AtomicU64::new(0),
             configured,
             outer_len: u8::try_from(outer_len).unwrap_or(u8::MAX),
             suite,
-            v6,
         };
         path.publish();
         path
+    }
+
+    const fn is_ipv6(&self) -> bool {
+        self.outer_len as usize == OVER_IPV6
     }
 
     /// The largest inner packet that needs no fragments.
@@ -70,10 +75,10 @@ impl PathMtu {
     pub(crate) fn learn(&self, said: u16, now: u64, lifetime: u64) -> bool {
         // RFC 8201 s.4: "a Packet Too Big message reporting a next-hop MTU that is less than the
         // IPv6 minimum link MTU [...] must [be] discard[ed]".
-        if self.v6 && said < LEAST_V6 {
+        if self.is_ipv6() && said < LEAST_V6 {
             return false;
         }
-        let said = said.max(if self.v6 { LEAST_V6 } else { LEAST_V4 });
+        let said = said.max(if self.is_ipv6() { LEAST_V6 } else { LEAST_V4 });
         let until = (now.saturating_add(lifetime) >> TICK_BITS).max(1) & TICKS;
         let new = u64::from(said) << TICKS.count_ones() | until;
         let lowered = self.learned.try_update(Ordering::AcqRel, Ordering::Acquire, |learned| {
@@ -145,7 +150,7 @@ mod tests {
     const LIFETIME: u64 = 600 * SECOND;
 
     fn over6() -> PathMtu {
-        PathMtu::new(Suite::Aes128CbcSha, 1500, 48, true)
+        PathMtu::new(Suite::Aes128CbcSha, 1500, 48)
     }
 
     #[test]
@@ -183,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_ipv4_path_has_576_at_least() {
-        let path = PathMtu::new(Suite::Aes128CbcSha, 1500, 28, false);
+        let path = PathMtu::new(Suite::Aes128CbcSha, 1500, 28);
         assert!(path.learn(1000, SECOND, LIFETIME));
         assert!(path.learn(68, SECOND, LIFETIME));
         assert_eq!(path.path_mtu(), 576);
