@@ -286,6 +286,7 @@ impl Worker {
 
     /// Empties the lanes between the stages, in a packet's order.
     fn process(&mut self) {
+        tunnel_in::look_ahead(&self.view, &self.work);
         tunnel_in::plain(&self.view, &mut self.work);
         // While the lines of this burst's SAs are on their way: what is done of earlier ones.
         self.settle(self.due);

@@ -49,6 +49,7 @@ fn route_unknown(view: &View, work: &mut Work) {
     while !lane.is_empty() {
         let count = lane.len().min(BURST);
         let found = look_up(view, lane.get(..count).unwrap_or_default());
+        found.prefetch(view);
         for (place, Unknown { packet, is_global, repeats }) in lane.drain(..count).enumerate() {
             if !repeats {
                 binding = found.get(place);
@@ -60,9 +61,6 @@ fn route_unknown(view: &View, work: &mut Work) {
             if !is_global && is_from_link(packet.mbuf.data()) {
                 view.drop(packet.mbuf, DropReason::LinkLocalForward);
                 continue;
-            }
-            if !repeats {
-                view.tables.bindings.prefetch_for_downlink(binding);
             }
             let from_host = packet.via == Via::Host;
             work.lanes.downlink.push(Downlink { mbuf: packet.mbuf, binding, from_host });
@@ -125,6 +123,17 @@ fn look_up(view: &View, packets: &[Unknown]) -> Found {
 }
 
 impl Found {
+    /// Asks for the bindings that were found, in a loop of its own: see
+    /// [`look_ahead`](super::tunnel_in::look_ahead).
+    fn prefetch(&self, view: &View) {
+        let mut hits = self.hits;
+        while hits != 0 {
+            let place = hits.trailing_zeros() as usize;
+            view.tables.bindings.prefetch_for_downlink(BindingIndex(self.bindings[place]));
+            hits &= hits - 1;
+        }
+    }
+
     /// The binding of the packet at a place.
     #[inline]
     fn get(&self, place: usize) -> Option<BindingIndex> {

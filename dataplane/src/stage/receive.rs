@@ -100,7 +100,6 @@ fn enveloped(view: &View, work: &mut Work, mbuf: Mbuf, envelope: Envelope) {
     if owner != view.index {
         return view.hand_over(owner, Note::Envelope(envelope), mbuf);
     }
-    view.tables.sas.prefetch_inbound(spi, envelope.seq());
     mbuf.prefetch_at(envelope.frame_offset() + usize::from(envelope.frame_len()) - 1);
     work.lanes.protected.push((mbuf, envelope));
 }

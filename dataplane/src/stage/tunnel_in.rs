@@ -66,9 +66,39 @@ fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, 
     Ok(ip)
 }
 
+/// Asks for the SAs of the packets that [`protected`] will look at.
+///
+/// A loop of its own, and a short one: a prefetch waits for its address to be translated, and only
+/// those that stand close together wait at the same time.
+pub(crate) fn look_ahead(view: &View, work: &Work) {
+    let mut before = 0;
+    for (_, envelope) in &work.lanes.protected {
+        // Packets under one SA come in trains.
+        if envelope.spi_bits() != before {
+            before = envelope.spi_bits();
+            view.tables.sas.prefetch_inbound(before, envelope.seq());
+        }
+    }
+}
+
+/// Asks for the bindings of SAs that are here by now, in a loop of its own as [`look_ahead`].
+fn look_for_bindings(view: &View, lane: &[(Mbuf, Envelope)]) {
+    let mut before = 0;
+    for (_, envelope) in lane {
+        if envelope.spi_bits() != before {
+            before = envelope.spi_bits();
+            let sa = view.tables.sas.find(before);
+            if let Some(binding) = sa.and_then(|sa| sa.slot.binding()) {
+                view.tables.bindings.prefetch_for_uplink(binding);
+            }
+        }
+    }
+}
+
 /// PType 1 and 8: SPI look-up, scope, replay look; then the packet goes into the lanes.
 pub(crate) fn protected(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.protected);
+    look_for_bindings(view, &lane);
     if view.watch.is_on() {
         view.watch.passes(Stage::TunnelIn, lane.iter().map(|(mbuf, _)| mbuf));
     }
@@ -135,9 +165,6 @@ impl PerSuite<'static> for Admission<'_> {
         }
         if material.is_triple_des() && !work.triple_des.admits_uplink() {
             return work.triple_des.hold_uplink(view, mbuf, envelope);
-        }
-        if let Some(binding) = sa.slot.binding() {
-            view.tables.bindings.prefetch_for_uplink(binding);
         }
         if view.watch.is_on() {
             view.watch.protected(Way::In, &mbuf);
