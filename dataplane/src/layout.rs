@@ -59,6 +59,18 @@ impl Address6 {
         Self { high: be64(octets, at), low: be64(octets, at + 8) }
     }
 
+    /// Its two halves.
+    #[inline]
+    pub(crate) const fn words(self) -> [u64; 2] {
+        [self.high, self.low]
+    }
+
+    /// The address with these halves.
+    #[inline]
+    pub(crate) const fn of_words([high, low]: [u64; 2]) -> Self {
+        Self { high, low }
+    }
+
     /// An IPv4 address in its mapped form.
     #[inline]
     pub(crate) const fn mapped(v4: u32) -> Self {

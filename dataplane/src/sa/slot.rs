@@ -4,20 +4,23 @@
 //! line 0      spi, binding, suite and scope          control: rw   workers: ro
 //!             inbound: replay top, counters          owner: rw     control: ro
 //!             outbound: next number, counters        owner: rw     control: ro
-//! lines 1..   key schedules, inbound then outbound   control: wo while empty   workers: ro
+//! line 1      the binding's home addresses           control: rw   workers: ro
+//! lines 2, 3  replay bits, where they have room      owner: rw     control: wo while empty
+//! lines 4..   key schedules, inbound then outbound   control: wo while empty   workers: ro
 //! ```
 //!
 //! The owner is one worker (SPI mod workers), so its part needs no locked instruction; it is atomic
-//! because control reads it. All that a packet looks at besides the keys is on one line: with a
-//! million SAs every line comes from memory, and control writes to it seldom. The replay bits stand
-//! in an array of their own, because their number is configured.
+//! because control reads it. With a million SAs every line comes from memory, and the address of every
+//! page has to be translated: so what a packet looks at stands close together, with copies of what a
+//! binding says of an inner packet's source.
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
 
+use crate::layout::Address6;
 use crate::sa::keys::{Direction, KeySchedule};
 use crate::table::reserve::Zeroed;
 
@@ -61,6 +64,25 @@ const fn scope_of(packed: u32) -> Scope {
 /// Index of a binding in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct BindingIndex(pub(crate) u32);
+
+/// The home addresses that data under an SA comes from, as they stand in a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sender {
+    pub(crate) home6: Address6,
+    /// 0: none.
+    pub(crate) home4: u32,
+}
+
+/// The same in a slot.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct SenderCell {
+    home6: [AtomicU64; 2],
+    home4: AtomicU32,
+}
+
+/// Words of replay bits that a slot has room for: those of the usual window.
+pub(crate) const SLOT_WORDS: usize = 16;
 
 /// Counter state of one direction.
 #[derive(Debug, Default)]
@@ -112,6 +134,8 @@ pub(crate) struct SaSlot {
     filled: AtomicU32,
     pub(crate) inbound: DirectionState,
     pub(crate) outbound: DirectionState,
+    sender: SenderCell,
+    pub(crate) replay_bits: [AtomicU64; SLOT_WORDS],
     keys: [UnsafeCell<MaybeUninit<KeySchedule>>; 2],
 }
 
@@ -144,10 +168,36 @@ impl SaSlot {
         self.binding.load(Ordering::Acquire).checked_sub(1).map(BindingIndex)
     }
 
+    /// The home addresses of that binding. Of packets that are none of these's, the binding itself
+    /// has to be asked.
+    #[inline]
+    pub(crate) fn sender(&self) -> Option<Sender> {
+        let binding = self.binding.load(Ordering::Acquire);
+        let [high, low] = &self.sender.home6;
+        let home6 =
+            Address6::of_words([high.load(Ordering::Relaxed), low.load(Ordering::Relaxed)]);
+        let home4 = self.sender.home4.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        // While control writes other addresses there is no binding, and then another one.
+        let is_whole = binding != 0 && self.binding.load(Ordering::Relaxed) == binding;
+        is_whole.then_some(Sender { home6, home4 })
+    }
+
     /// Sets or clears that binding. Control only.
-    pub(crate) fn set_binding(&self, binding: Option<BindingIndex>) {
-        let value = binding.map_or(0, |index| index.0.wrapping_add(1));
-        self.binding.store(value, Ordering::Release);
+    pub(crate) fn set_binding(&self, binding: Option<(BindingIndex, Sender)>) {
+        let Some((index, sender)) = binding else {
+            return self.binding.store(0, Ordering::Release);
+        };
+        // A mobile node that moves keeps its home addresses, and loses no packet.
+        if self.sender() != Some(sender) {
+            self.binding.store(0, Ordering::Relaxed);
+            fence(Ordering::Release);
+            for (place, word) in self.sender.home6.iter().zip(sender.home6.words()) {
+                place.store(word, Ordering::Relaxed);
+            }
+            self.sender.home4.store(sender.home4, Ordering::Relaxed);
+        }
+        self.binding.store(index.0.wrapping_add(1), Ordering::Release);
     }
 
     /// The cache line, counted from the slot's first, at which the keys of a direction begin.
@@ -246,9 +296,35 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_is_read_whole_or_not_at_all() {
+        let table = crate::table::reserve::Reserve::<SaSlot>::new(1).unwrap();
+        let slot = table.get(0).unwrap();
+        assert_eq!(slot.sender(), None);
+        let sender = |n: u64| Sender { home6: Address6::of_words([n, n]), home4: n as u32 };
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 1..200_000 {
+                    slot.set_binding(Some((BindingIndex(n), sender(u64::from(n / 3)))));
+                }
+            });
+            while !writer.is_finished() {
+                if let Some(seen) = slot.sender() {
+                    assert_eq!(seen, sender(seen.home4.into()));
+                }
+            }
+        });
+        assert_eq!(slot.binding(), Some(BindingIndex(199_999)));
+        assert_eq!(slot.sender(), Some(sender(66_666)));
+        slot.set_binding(None);
+        assert_eq!((slot.binding(), slot.sender()), (None, None));
+    }
+
+    #[test]
     fn what_a_packet_looks_at_is_one_line_and_its_keys() {
-        assert_eq!(core::mem::offset_of!(SaSlot, keys), 64);
-        // With a window of 1024 bits an SA costs 1.1 KiB; 2 KiB is the limit with its binding.
-        assert!(size_of::<SaSlot>() <= 960);
+        assert_eq!(core::mem::offset_of!(SaSlot, sender), 64);
+        assert_eq!(core::mem::offset_of!(SaSlot, replay_bits), 128);
+        assert_eq!(core::mem::offset_of!(SaSlot, keys), 256);
+        // 2 KiB is the limit with its binding.
+        assert!(size_of::<SaSlot>() <= 1152);
     }
 }

@@ -10,7 +10,7 @@ use hearth_wire::{SeqNo, Spi};
 
 use crate::sa::keys::{Direction, KeySchedule};
 use crate::sa::replay::{ReplayWindow, place_of};
-use crate::sa::slot::{SaFacts, SaSlot};
+use crate::sa::slot::{SLOT_WORDS, SaFacts, SaSlot};
 use crate::table::reserve::Reserve;
 
 /// A published SA, found by its SPI.
@@ -32,7 +32,8 @@ impl SaRef<'_> {
 pub(crate) struct SaTable {
     base: u32,
     slots: Reserve<SaSlot>,
-    /// `words` per slot. owner of the SA: rw, control: wo while the slot is empty
+    /// `words` per slot, where a slot has no room for them. owner of the SA: rw, control: wo while
+    /// the slot is empty
     replay_bits: Reserve<AtomicU64>,
     words: usize,
     /// One more than the highest index ever filled: what has to be wiped at the end.
@@ -82,9 +83,12 @@ impl SaTable {
     /// Asks for the lines of an SA that a packet from its mobile node touches.
     #[inline]
     pub(crate) fn prefetch_inbound(&self, spi: u32, seq: SeqNo) {
-        if let Some(index) = self.prefetch_keys(spi, Direction::Inbound) {
-            let word = index as usize * self.words + place_of(seq, self.words);
-            self.replay_bits.prefetch(word, 1);
+        let Some((index, slot)) = self.prefetch_keys(spi, Direction::Inbound) else { return };
+        prefetch(core::ptr::from_ref(slot).cast::<u8>().wrapping_add(64), 1);
+        let place = place_of(seq, self.words);
+        match slot.replay_bits.get(place) {
+            Some(word) if self.words <= SLOT_WORDS => prefetch(word, 1),
+            _ => self.replay_bits.prefetch(index as usize * self.words + place, 1),
         }
     }
 
@@ -95,23 +99,33 @@ impl SaTable {
     }
 
     #[inline]
-    fn prefetch_keys(&self, spi: u32, direction: Direction) -> Option<u32> {
+    fn prefetch_keys(&self, spi: u32, direction: Direction) -> Option<(u32, &SaSlot)> {
         /// Lines of the keys of the commonest suites.
         const KEYS: usize = 4;
         let index = self.index_of(spi)?;
-        let start = core::ptr::from_ref(self.slot(index)?).cast::<u8>();
+        let slot = self.slot(index)?;
+        let start = core::ptr::from_ref(slot).cast::<u8>();
         prefetch(start, 1);
         prefetch(start.wrapping_add(SaSlot::key_line(direction) * 64), KEYS);
-        Some(index)
+        Some((index, slot))
     }
 
     /// The replay window of the SA at `index`.
     #[inline]
     pub(crate) fn window<'a>(&'a self, index: u32, slot: &'a SaSlot) -> ReplayWindow<'a> {
-        ReplayWindow::new(&slot.inbound.sequence, self.bits(index))
+        ReplayWindow::new(&slot.inbound.sequence, self.bits(index, slot))
     }
 
-    fn bits(&self, index: u32) -> &[AtomicU64] {
+    #[inline]
+    fn bits<'a>(&'a self, index: u32, slot: &'a SaSlot) -> &'a [AtomicU64] {
+        match slot.replay_bits.get(..self.words) {
+            Some(bits) => bits,
+            None => self.many_bits(index),
+        }
+    }
+
+    #[cold]
+    fn many_bits(&self, index: u32) -> &[AtomicU64] {
         let start = index as usize * self.words;
         self.replay_bits.as_slice().get(start..start + self.words).unwrap_or_default()
     }
@@ -129,7 +143,7 @@ impl SaTable {
     ) -> Option<()> {
         let index = self.index_of(spi.get())?;
         let slot = self.slot(index)?;
-        self.bits(index).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.bits(index, slot).iter().for_each(|word| word.store(0, Ordering::Relaxed));
         self.used.fetch_max(u64::from(index) + 1, Ordering::Relaxed);
         // SAFETY: promised by the caller.
         unsafe { slot.fill(facts, next_outbound, keys) };

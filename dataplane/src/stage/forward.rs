@@ -129,7 +129,7 @@ impl Found {
         let mut hits = self.hits;
         while hits != 0 {
             let place = hits.trailing_zeros() as usize;
-            view.tables.bindings.prefetch_for_downlink(BindingIndex(self.bindings[place]));
+            view.tables.bindings.prefetch(BindingIndex(self.bindings[place]));
             hits &= hits - 1;
         }
     }

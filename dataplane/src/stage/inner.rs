@@ -10,6 +10,7 @@ use crate::layout::{
     ipv4_header_sum, is_global4, is_link_scope, proto, set_ecn, upper_layer,
 };
 use crate::outer::combine_ecn;
+use crate::sa::slot::Sender;
 use crate::table::binding::BindingEntry;
 
 /// An inner packet of the common shape.
@@ -31,25 +32,25 @@ pub(crate) struct Common {
 pub(crate) fn express(
     packet: &[u8],
     next_header: u8,
-    binding: &BindingEntry,
+    sender: &Sender,
     service: &Service,
 ) -> Option<Common> {
     match next_header {
-        proto::IPV6 => express6(packet, binding, service),
-        proto::IPV4 => express4(packet, binding, service),
+        proto::IPV6 => express6(packet, sender, service),
+        proto::IPV4 => express4(packet, sender, service),
         _ => None,
     }
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "once per packet")]
-fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<Common> {
+fn express6(packet: &[u8], sender: &Sender, service: &Service) -> Option<Common> {
     let header = packet.first_chunk::<IPV6_LEN>()?;
     let payload_len = be16(header, 4);
     let (source, destination) = (Address6::at(header, 8), Address6::at(header, 24));
     let is_sound = header[0] >> 4 == 6
         && usize::from(payload_len) + IPV6_LEN <= packet.len()
-        && binding.is_home6(source)
+        && sender.home6 == source
         && source.is_global()
         && destination.is_global()
         && service.ip6.is_none_or(|ip| Address6::from(ip) != destination);
@@ -63,7 +64,7 @@ fn express6(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<
 }
 
 #[inline]
-fn express4(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<Common> {
+fn express4(packet: &[u8], sender: &Sender, service: &Service) -> Option<Common> {
     let header = packet.first_chunk::<IPV4_LEN>()?;
     let total_len = be16(header, 2);
     let (source, destination) = (be32(header, 12), be32(header, 16));
@@ -71,7 +72,7 @@ fn express4(packet: &[u8], binding: &BindingEntry, service: &Service) -> Option<
         && total_len >= 20
         && usize::from(total_len) <= packet.len()
         && ipv4_header_sum(header) == 0
-        && binding.is_home4(source)
+        && sender.home4 == source
         && is_global4(source)
         && is_global4(destination)
         && service.ip4.is_none_or(|ip| ip.to_bits() != destination);

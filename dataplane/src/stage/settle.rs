@@ -20,7 +20,6 @@ use crate::sharing::Sharing;
 use crate::stage::envelope::Envelope;
 use crate::stage::inner::Common;
 use crate::stage::{assist, egress, inner, mss};
-use crate::table::binding::BindingEntry;
 use crate::table::next_hop::{OuterHop, RecentHops};
 use crate::trace::Stage;
 use crate::view::View;
@@ -119,12 +118,11 @@ impl Desk<'_> {
             return signalling(view, mbuf, envelope, opened.content);
         }
         let Opened { slot, content } = opened;
-        let binding = slot.binding().and_then(|index| view.tables.bindings.entry(index));
         if envelope.ecn() == 0
-            && let Some(binding) = binding
+            && let Some(sender) = slot.sender()
             && let Some(payload) = mbuf.data().get(content.offset..content.offset + content.len)
             && let Some(common) =
-                inner::express(payload, content.next_header, binding, &view.tables.service)
+                inner::express(payload, content.next_header, &sender, &view.tables.service)
         {
             accepted(view, slot, common.len);
             if self.short_cuts && self.lanes.routed.is_empty() {
@@ -137,7 +135,7 @@ impl Desk<'_> {
                 return view.drop(mbuf, DropReason::InnerLength);
             }
         } else {
-            match uncommon_data(view, &mut mbuf, binding, envelope.ecn(), content) {
+            match uncommon_data(view, &mut mbuf, slot, envelope.ecn(), content) {
                 Ok(len) => accepted(view, slot, len),
                 Err(reason) => return view.drop(mbuf, reason),
             }
@@ -289,7 +287,7 @@ fn signalling(view: &View, mbuf: Mbuf, envelope: Envelope, content: Payload) {
 fn uncommon_data(
     view: &View,
     mbuf: &mut Mbuf,
-    binding: Option<&BindingEntry>,
+    slot: &SaSlot,
     outer_ecn: u8,
     Payload { offset, len, next_header }: Payload,
 ) -> Result<u16, DropReason> {
@@ -300,6 +298,7 @@ fn uncommon_data(
     }
     mbuf.keep(offset, len).ok_or(DropReason::InnerLength)?;
     let ip = inner::read(mbuf.data(), Some(next_header))?;
+    let binding = slot.binding().and_then(|index| view.tables.bindings.entry(index));
     let binding = binding.ok_or(DropReason::NoBinding)?;
     inner::admit(&ip, mbuf.data(), binding, &view.tables.service)?;
     // what lies behind the inner packet's own length is traffic-flow padding.

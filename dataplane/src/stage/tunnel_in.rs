@@ -81,24 +81,9 @@ pub(crate) fn look_ahead(view: &View, work: &Work) {
     }
 }
 
-/// Asks for the bindings of SAs that are here by now, in a loop of its own as [`look_ahead`].
-fn look_for_bindings(view: &View, lane: &[(Mbuf, Envelope)]) {
-    let mut before = 0;
-    for (_, envelope) in lane {
-        if envelope.spi_bits() != before {
-            before = envelope.spi_bits();
-            let sa = view.tables.sas.find(before);
-            if let Some(binding) = sa.and_then(|sa| sa.slot.binding()) {
-                view.tables.bindings.prefetch_for_uplink(binding);
-            }
-        }
-    }
-}
-
 /// PType 1 and 8: SPI look-up, scope, replay look; then the packet goes into the lanes.
 pub(crate) fn protected(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.protected);
-    look_for_bindings(view, &lane);
     if view.watch.is_on() {
         view.watch.passes(Stage::TunnelIn, lane.iter().map(|(mbuf, _)| mbuf));
     }

@@ -15,13 +15,13 @@ use hearth_wire::Spi;
 use crate::config::Binding;
 use crate::layout::Address6;
 use crate::outer::OuterHeaders;
-use crate::sa::slot::{BindingIndex, SaFacts};
+use crate::sa::slot::{BindingIndex, SaFacts, Sender};
 use crate::table::next_hop::NeighbourIndex;
 use crate::table::path_mtu::PathMtu;
 use crate::table::reserve::{Reserve, Zeroed};
 
-/// One binding as workers see it: on the cell's first line what packets of both directions look at,
-/// on the second what those to the mobile node need besides.
+/// One binding as workers see it: on the cell's first two lines what packets to the mobile node look
+/// at.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct BindingEntry {
@@ -54,23 +54,16 @@ impl BindingEntry {
         })
     }
 
-    /// Whether this is the IPv6 home address, as it stands in a packet.
-    #[inline]
-    pub(crate) fn is_home6(&self, source: Address6) -> bool {
-        self.home6 == source
-    }
-
-    /// Whether this is the IPv4 home address, as it stands in a packet.
-    #[inline]
-    pub(crate) fn is_home4(&self, source: u32) -> bool {
-        self.home4 == source && source != 0
+    /// The home addresses.
+    pub(crate) const fn sender(&self) -> Sender {
+        Sender { home6: self.home6, home4: self.home4 }
     }
 
     /// Whether the mobile node may send from this address.
     pub(crate) fn may_send_from(&self, source: IpAddr) -> bool {
         match source {
-            IpAddr::V6(source) => self.is_home6(source.into()),
-            IpAddr::V4(source) => self.is_home4(source.to_bits()),
+            IpAddr::V6(source) => self.home6 == source.into(),
+            IpAddr::V4(source) => self.home4 == source.to_bits() && self.home4 != 0,
         }
     }
 
@@ -116,15 +109,9 @@ impl BindingTable {
         Some(Self { cells: Reserve::new(cells)? })
     }
 
-    /// Asks for what a packet from the mobile node looks at.
-    #[inline]
-    pub(crate) fn prefetch_for_uplink(&self, index: BindingIndex) {
-        self.cells.prefetch(index.0 as usize, 1);
-    }
-
     /// Asks for what a packet to the mobile node looks at.
     #[inline]
-    pub(crate) fn prefetch_for_downlink(&self, index: BindingIndex) {
+    pub(crate) fn prefetch(&self, index: BindingIndex) {
         self.cells.prefetch(index.0 as usize, 2);
     }
 

@@ -15,7 +15,7 @@ use crate::config::{
 };
 use crate::sa::keys::{Direction, KeySchedule};
 use crate::sa::session::Sessions;
-use crate::sa::slot::{BindingIndex, SaFacts};
+use crate::sa::slot::{BindingIndex, SaFacts, Sender};
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Routes;
 use crate::table::grace::{FreeList, Retired};
@@ -184,6 +184,7 @@ impl TableWriter {
         if let Some(before) = self.bound.get(&home) {
             self.tables.bindings.entry(before.index).inspect(|before| entry.remember(before));
         }
+        let sender = entry.sender();
         // SAFETY: the cell comes from the free list, and this is the only writer.
         unsafe { self.tables.bindings.fill(index, entry) };
         self.point_home_addresses(home, ipv4, index).inspect_err(|_| {
@@ -195,7 +196,7 @@ impl TableWriter {
         if !carriers.contains(&binding.spi) {
             carriers.push(binding.spi);
         }
-        self.point_carriers(&carriers, Some(index));
+        self.point_carriers(&carriers, (index, sender));
         let bound = Bound { index, ipv4_home_address: ipv4, carriers };
         let old = self.bound.insert(home, bound);
         if old.as_ref().is_none_or(|old| ipv4.is_some() && old.ipv4_home_address != ipv4) {
@@ -229,10 +230,10 @@ impl TableWriter {
         Ok(())
     }
 
-    fn point_carriers(&self, carriers: &[Spi], index: Option<BindingIndex>) {
+    fn point_carriers(&self, carriers: &[Spi], binding: (BindingIndex, Sender)) {
         for spi in carriers {
             if let Some(sa) = self.tables.sas.find(spi.get()) {
-                sa.slot.set_binding(index);
+                sa.slot.set_binding(Some(binding));
             }
         }
     }
