@@ -59,6 +59,14 @@ impl Address6 {
         Self { high: be64(octets, at), low: be64(octets, at + 8) }
     }
 
+    /// A home address of either family; `None` for one that is none, and might be taken for another.
+    pub(crate) fn of_home(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(v4) => Some(Self::mapped(v4.to_bits())),
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().is_none().then(|| v6.into()),
+        }
+    }
+
     /// Its two halves.
     #[inline]
     pub(crate) const fn words(self) -> [u64; 2] {

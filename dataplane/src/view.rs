@@ -8,6 +8,7 @@ use hearth_dpdk::{HashReader, Mbuf, SharedRingProducer};
 use crate::config::PortId;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
+use crate::layout::Address6;
 use crate::missing::MissingSas;
 use crate::note::Note;
 use crate::sa::slot::BindingIndex;
@@ -24,8 +25,6 @@ use crate::watch::Watch;
 pub(crate) struct View {
     pub(crate) index: usize,
     pub(crate) tables: Arc<Tables>,
-    pub(crate) homes6: HashReader<16>,
-    pub(crate) homes4: HashReader<4>,
     pub(crate) neighbours: HashReader<KEY_LEN>,
     /// By port.
     pub(crate) macs: Vec<[u8; 6]>,
@@ -152,11 +151,7 @@ impl View {
 
     /// The binding of a home address.
     pub(crate) fn bound(&self, home: IpAddr) -> Option<(BindingIndex, &BindingEntry)> {
-        let found = match home {
-            IpAddr::V4(v4) => self.homes4.lookup(&v4.octets()),
-            IpAddr::V6(v6) => self.homes6.lookup(&v6.octets()),
-        };
-        let index = BindingIndex(found?);
+        let index = self.tables.homes.get(Address6::of_home(home)?)?;
         self.tables.bindings.entry(index).map(|entry| (index, entry))
     }
 

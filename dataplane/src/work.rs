@@ -9,6 +9,7 @@ use crate::crypto::engine::Engine;
 use crate::crypto::iv::IvSource;
 use crate::dataplane::PortOut;
 use crate::drop_reason::DropReason;
+use crate::layout::Address6;
 use crate::sa::slot::BindingIndex;
 use crate::sharing::Sharing;
 use crate::side::{Pools, Side};
@@ -37,6 +38,7 @@ pub(crate) struct Routed {
 /// A packet to a destination that is not remembered.
 pub(crate) struct Unknown {
     pub(crate) packet: Routed,
+    pub(crate) to: Address6,
     /// Whether both its ends are beyond their links for certain.
     pub(crate) is_global: bool,
     /// Whether its destination is that of the packet before.

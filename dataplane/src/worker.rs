@@ -86,13 +86,10 @@ pub(crate) struct WorkerParts<'a> {
 impl Worker {
     pub(crate) fn new(parts: WorkerParts<'_>) -> Result<Self, BuildError> {
         let counters = parts.counters.worker(parts.index).ok_or(BuildError::Config("workers"))?;
-        let (homes6, homes4, neighbours) = parts.writer.hashes();
         let view = View {
             index: parts.index,
             tables: parts.tables,
-            homes6: homes6.reader(),
-            homes4: homes4.reader(),
-            neighbours: neighbours.reader(),
+            neighbours: parts.writer.neighbours().reader(),
             macs: parts.queues.tx.iter().map(|port| port.mac).collect(),
             counters,
             missing: parts.missing,

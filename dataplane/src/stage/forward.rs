@@ -2,7 +2,7 @@
 //!
 //! Read first: RFC 6275 s.10.4.2, 10.4.5; RFC 8200 s.3; RFC 4291 s.2.5.6.
 
-use hearth_dpdk::{BURST, HASH_BULK};
+use hearth_dpdk::BURST;
 
 use crate::drop_reason::DropReason;
 use crate::layout::{Address6, Ip, be32, decrement_hop_limit, is_global4, is_link_scope};
@@ -35,7 +35,8 @@ pub(crate) fn route(view: &View, work: &mut Work) {
             continue;
         }
         before = is_global.then_some(to);
-        work.lanes.unknown.push(Unknown { packet, is_global, repeats });
+        let to = if is_global { to } else { uncommon(packet.mbuf.data()) };
+        work.lanes.unknown.push(Unknown { packet, to, is_global, repeats });
     }
     work.lanes.routed = lane;
     if !work.lanes.unknown.is_empty() {
@@ -45,15 +46,10 @@ pub(crate) fn route(view: &View, work: &mut Work) {
 
 fn route_unknown(view: &View, work: &mut Work) {
     let mut lane = core::mem::take(&mut work.lanes.unknown);
-    let mut binding = None;
     while !lane.is_empty() {
         let count = lane.len().min(BURST);
         let found = look_up(view, lane.get(..count).unwrap_or_default());
-        found.prefetch(view);
-        for (place, Unknown { packet, is_global, repeats }) in lane.drain(..count).enumerate() {
-            if !repeats {
-                binding = found.get(place);
-            }
+        for (Unknown { packet, is_global, .. }, binding) in lane.drain(..count).zip(found) {
             let Some(binding) = binding else {
                 by_route(view, work, packet);
                 continue;
@@ -69,87 +65,33 @@ fn route_unknown(view: &View, work: &mut Work) {
     work.lanes.unknown = lane;
 }
 
-/// Which of a chunk's destinations are bound home addresses, and to what.
-struct Found {
-    /// Bit by packet.
-    hits: u64,
-    bindings: [u32; BURST],
-}
-
-/// The destination of an IPv6 packet, as it stands there.
-#[inline]
-fn destination6(packet: &[u8]) -> Option<&[u8; 16]> {
-    let header = packet.first_chunk::<40>()?;
-    if header[0] >> 4 == 6 { header.last_chunk() } else { None }
-}
-
-/// The destination of an IPv4 packet, as it stands there.
-#[inline]
-fn destination4(packet: &[u8]) -> Option<&[u8; 4]> {
-    packet.first_chunk::<20>()?.last_chunk()
-}
-
-/// Looks all destinations up in bulk, each family in its own table. Packets to one destination
-/// come in trains: those that repeat the one before are left out.
-fn look_up(view: &View, packets: &[Unknown]) -> Found {
-    const { assert!(BURST <= HASH_BULK) };
-    let mut keys6 = [&[0; 16]; BURST];
-    let mut keys4 = [&[0; 4]; BURST];
-    let mut places = [[0_u8; BURST]; 2];
-    let (mut count6, mut count4) = (0, 0);
-    for (place, unknown) in (0_u8..).zip(packets).take(BURST) {
-        if unknown.repeats {
-            continue;
-        }
-        if let Some(key) = destination6(unknown.packet.mbuf.data()) {
-            (keys6[count6], places[0][count6]) = (key, place);
-            count6 += 1;
-        } else if let Some(key) = destination4(unknown.packet.mbuf.data()) {
-            (keys4[count4], places[1][count4]) = (key, place);
-            count4 += 1;
-        }
+/// The bindings of a chunk's destinations, where they are bound home addresses. Each step has a
+/// short loop of its own, so that what all packets need comes from memory at the same time.
+fn look_up(view: &View, packets: &[Unknown]) -> [Option<BindingIndex>; BURST] {
+    let homes = &view.tables.homes;
+    // Packets to one destination come in trains: those that repeat the one before are left out.
+    for unknown in packets.iter().filter(|unknown| !unknown.repeats) {
+        homes.prefetch(unknown.to);
     }
-    let mut found = Found { hits: 0, bindings: [0; BURST] };
-    let mut values = [0; BURST];
-    if count6 > 0 {
-        let hits = view.homes6.lookup_bulk(&keys6[..count6], &mut values);
-        found.put(hits, &values, &places[0]);
-    }
-    if count4 > 0 {
-        let hits = view.homes4.lookup_bulk(&keys4[..count4], &mut values);
-        found.put(hits, &values, &places[1]);
+    let mut found = [None; BURST];
+    // The first may repeat one of another chunk.
+    let mut binding = packets.first().and_then(|first| homes.get(first.to));
+    for (unknown, found) in packets.iter().zip(&mut found) {
+        if !unknown.repeats {
+            binding = homes.get(unknown.to);
+            if let Some(binding) = binding {
+                view.tables.bindings.prefetch(binding);
+            }
+        }
+        *found = binding;
     }
     found
 }
 
-impl Found {
-    /// Asks for the bindings that were found, in a loop of its own: see
-    /// [`look_ahead`](super::tunnel_in::look_ahead).
-    fn prefetch(&self, view: &View) {
-        let mut hits = self.hits;
-        while hits != 0 {
-            let place = hits.trailing_zeros() as usize;
-            view.tables.bindings.prefetch(BindingIndex(self.bindings[place]));
-            hits &= hits - 1;
-        }
-    }
-
-    /// The binding of the packet at a place.
-    #[inline]
-    fn get(&self, place: usize) -> Option<BindingIndex> {
-        (self.hits >> place & 1 != 0).then(|| BindingIndex(self.bindings[place]))
-    }
-
-    /// Takes over what one family's table said.
-    fn put(&mut self, mut hits: u64, values: &[u32; BURST], places: &[u8; BURST]) {
-        while hits != 0 {
-            let key = hits.trailing_zeros() as usize;
-            let place = usize::from(places[key]);
-            self.hits |= 1 << place;
-            self.bindings[place] = values[key];
-            hits &= hits - 1;
-        }
-    }
+/// Whether a packet is IPv6, and long enough for its header.
+#[inline]
+fn is_ipv6(packet: &[u8]) -> bool {
+    packet.first_chunk::<40>().is_some_and(|header| header[0] >> 4 == 6)
 }
 
 /// Whether both ends of a packet are beyond their links for certain, and its destination.
@@ -164,6 +106,14 @@ fn ends(packet: &[u8]) -> Option<(bool, Address6)> {
     let header = packet.first_chunk::<20>()?;
     let (from, to) = (be32(header, 12), be32(header, 16));
     Some((is_global4(from) && is_global4(to), Address6::mapped(to)))
+}
+
+/// The destination of a packet as home addresses are looked up; the unspecified address, which is
+/// nobody's, where it is none.
+#[cold]
+fn uncommon(packet: &[u8]) -> Address6 {
+    let home = Ip::addresses(packet).and_then(|(_, to)| Address6::of_home(to));
+    home.unwrap_or_default()
 }
 
 /// Whether the source of a packet is of its link only, which a tunnel leaves as well.
@@ -206,7 +156,7 @@ fn by_route(view: &View, work: &mut Work, packet: Routed) {
 fn beyond_scope(view: &View, work: &mut Work, packet: Routed) {
     let reason = DropReason::LinkLocalForward;
     match packet.via {
-        Via::Wire(port) if destination6(packet.mbuf.data()).is_some() => {
+        Via::Wire(port) if is_ipv6(packet.mbuf.data()) => {
             refuse_on_link(view, work, port, packet.mbuf, reason, Problem::BeyondScope);
         }
         _ => view.drop(packet.mbuf, reason),

@@ -3,6 +3,7 @@
 pub(crate) mod binding;
 pub(crate) mod fib;
 pub(crate) mod grace;
+pub(crate) mod homes;
 pub(crate) mod neighbour;
 pub(crate) mod next_hop;
 pub(crate) mod path_mtu;

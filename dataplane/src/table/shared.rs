@@ -8,17 +8,19 @@ use crate::config::{BuildError, Config, Service};
 use crate::sa::table::SaTable;
 use crate::table::binding::BindingTable;
 use crate::table::fib::Routes;
+use crate::table::homes::HomeTable;
 use crate::table::neighbour::MacTable;
 use crate::table::next_hop::Generation;
 
 /// Cells beyond `max_bindings`: entries that wait for a grace period while others replace them.
 pub(crate) const SPARE_BINDINGS: u32 = 4096;
 
-/// Everything that control writes and workers read, besides the hash tables, which have readers of
-/// their own.
+/// Everything that control writes and workers read, besides the neighbours' hash table, which has
+/// readers of its own.
 pub(crate) struct Tables {
     pub(crate) sas: SaTable,
     pub(crate) bindings: BindingTable,
+    pub(crate) homes: HomeTable,
     pub(crate) macs: MacTable,
     pub(crate) service: Service,
     pub(crate) path_mtu: u16,
@@ -41,6 +43,9 @@ impl Tables {
             sas: SaTable::new(config.spi_base, config.max_sas, config.replay_window)
                 .ok_or(BuildError::Memory("SAs"))?,
             bindings: BindingTable::new(cells).ok_or(BuildError::Memory("bindings"))?,
+            // Each binding has two at most.
+            homes: HomeTable::new(cells.saturating_mul(2))
+                .ok_or(BuildError::Memory("addresses"))?,
             macs: MacTable::new(config.max_neighbours as usize)
                 .ok_or(BuildError::Memory("neighbours"))?,
             service: config.service,

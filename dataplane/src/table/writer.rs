@@ -13,12 +13,14 @@ use hearth_wire::{Spi, Suite};
 use crate::config::{
     Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, TableError,
 };
+use crate::layout::Address6;
 use crate::sa::keys::{Direction, KeySchedule};
 use crate::sa::session::Sessions;
 use crate::sa::slot::{BindingIndex, SaFacts, Sender};
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Routes;
 use crate::table::grace::{FreeList, Retired};
+use crate::table::homes::Full;
 use crate::table::neighbour::{self, KEY_LEN};
 use crate::table::shared::{SPARE_BINDINGS, Tables};
 
@@ -37,8 +39,6 @@ pub struct TableWriter {
     crypto: MultiBuffer<'static>,
     /// Of the crypto device, where one is configured.
     sessions: Option<Sessions>,
-    homes6: HashWriter<16>,
-    homes4: HashWriter<4>,
     neighbours: HashWriter<KEY_LEN>,
     bound: HashMap<Ipv6Addr, Bound>,
     ipv4_owner: HashMap<Ipv4Addr, Ipv6Addr>,
@@ -77,12 +77,8 @@ pub(crate) struct WriterParts<'a> {
 impl TableWriter {
     pub(crate) fn new(parts: WriterParts<'_>) -> Result<Self, BuildError> {
         let WriterParts { tables, eal, qsbr, config, ports, name, sessions } = parts;
-        // Keys that were taken out keep their place until a grace period has passed.
-        let homes = config.max_bindings.saturating_add(SPARE_BINDINGS);
         let hash = |_| BuildError::Dpdk("a hash table");
         Ok(Self {
-            homes6: HashWriter::new(eal, &format!("{name}_h6"), homes, &qsbr).map_err(hash)?,
-            homes4: HashWriter::new(eal, &format!("{name}_h4"), homes, &qsbr).map_err(hash)?,
             neighbours: HashWriter::new(
                 eal,
                 &format!("{name}_nb"),
@@ -114,8 +110,8 @@ impl TableWriter {
         })
     }
 
-    pub(crate) const fn hashes(&self) -> (&HashWriter<16>, &HashWriter<4>, &HashWriter<KEY_LEN>) {
-        (&self.homes6, &self.homes4, &self.neighbours)
+    pub(crate) const fn neighbours(&self) -> &HashWriter<KEY_LEN> {
+        &self.neighbours
     }
 
     /// Adds an SA. Packets under it are accepted at once; data needs a binding too.
@@ -215,14 +211,16 @@ impl TableWriter {
         ipv4: Option<Ipv4Addr>,
         index: BindingIndex,
     ) -> Result<(), TableError> {
-        let before = self.homes6.get(&home.octets());
-        self.homes6.insert(&home.octets(), index.0).map_err(|_| TableError::Full)?;
+        let homes = &self.tables.homes;
+        let home6 = Address6::of_home(home.into()).ok_or(TableError::Address)?;
+        let before = homes.get(home6);
+        homes.insert(home6, index).map_err(|Full| TableError::Full)?;
         let Some(v4) = ipv4 else { return Ok(()) };
-        if self.homes4.insert(&v4.octets(), index.0).is_err() {
+        if homes.insert(Address6::mapped(v4.to_bits()), index).is_err() {
             match before {
                 // It is there, so that this replaces the value and cannot be refused.
-                Some(before) => drop(self.homes6.insert(&home.octets(), before)),
-                None => drop(self.homes6.remove(&home.octets())),
+                Some(before) => _ = homes.insert(home6, before),
+                None => homes.remove(home6),
             }
             return Err(TableError::Full);
         }
@@ -248,7 +246,7 @@ impl TableWriter {
             }
         }
         if let Some(v4) = old.ipv4_home_address.filter(|_| old.ipv4_home_address != ipv4) {
-            self.homes4.remove(&v4.octets());
+            self.tables.homes.remove(Address6::mapped(v4.to_bits()));
             self.ipv4_owner.remove(&v4);
         }
         self.fresh.push(Retired::Binding(old.index));
@@ -257,7 +255,7 @@ impl TableWriter {
     /// Ends a binding; false when there was none.
     pub fn unbind(&mut self, home_address: Ipv6Addr) -> bool {
         let Some(old) = self.bound.remove(&home_address) else { return false };
-        self.homes6.remove(&home_address.octets());
+        self.tables.homes.remove(home_address.into());
         self.let_go(&old, None);
         true
     }
