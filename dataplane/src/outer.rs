@@ -83,9 +83,11 @@ impl OuterHeaders {
     /// checksum stays 0 until [`seal`].
     pub(crate) fn write(&self, space: &mut [u8], fields: OuterFields) {
         if self.is_ipv6() {
-            space.first_chunk_mut().map(|header| self.write_over::<OVER_IPV6>(header, fields));
-        } else {
-            space.first_chunk_mut().map(|header| self.write_over::<OVER_IPV4>(header, fields));
+            if let Some(header) = space.first_chunk_mut() {
+                self.write_over::<OVER_IPV6>(header, fields);
+            }
+        } else if let Some(header) = space.first_chunk_mut() {
+            self.write_over::<OVER_IPV4>(header, fields);
         }
     }
 

@@ -116,7 +116,7 @@ impl HomeTable {
     }
 
     const fn next(&self, at: usize) -> usize {
-        at + 1 & self.buckets.as_slice().len() - 1
+        (at + 1) & (self.buckets.as_slice().len() - 1)
     }
 
     /// Adds an address, or gives it another binding. Control only.
