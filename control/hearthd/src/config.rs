@@ -10,7 +10,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::crypto_config::{self, Crypto};
+use crate::daemon;
 use crate::directory_config::{self, SaDirectory};
+use crate::paths_config;
 use crate::tunnel_config::{self, Icmp, Tunnel};
 
 /// `hearthd.yaml`.
@@ -53,7 +55,7 @@ pub struct Config {
     pub api: Api,
     /// Folder for what has to survive a restart.
     #[serde(default = "default_state_dir")]
-    pub state_dir: PathBuf,
+    pub state_dir: Spanned<PathBuf>,
     /// The file that this was read from.
     #[serde(skip)]
     pub file: PathBuf,
@@ -178,17 +180,18 @@ impl Default for Tables {
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
     /// Unix socket; its file mode (0660) says who may use it.
-    pub socket: PathBuf,
+    pub socket: Spanned<PathBuf>,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { socket: "/run/hearth/hearthd.sock".into() }
+        let at = Location::UNKNOWN;
+        Self { socket: Spanned::new("/run/hearth/hearthd.sock".into(), at, at) }
     }
 }
 
-fn default_state_dir() -> PathBuf {
-    "/var/lib/hearth".into()
+fn default_state_dir() -> Spanned<PathBuf> {
+    Spanned::new("/var/lib/hearth".into(), Location::UNKNOWN, Location::UNKNOWN)
 }
 
 fn default_mtu() -> Spanned<u16> {
@@ -228,6 +231,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     check_home_agent(&document, config)?;
     check_tables(&document, config)?;
     directory_config::check(&document, config)?;
+    paths_config::check(&document, config)?;
     tunnel_config::check(&document, config)?;
     crypto_config::check(&document, config)?;
     let file = document.path().to_owned();
@@ -408,6 +412,16 @@ fn check_tables(document: &Document<Config>, config: &Config) -> Result<(), Conf
             let message = format!("{} is out of range; {least} to {most}", value.value);
             return Err(document.error(value.referenced, key, message));
         }
+    }
+    let (buffers, memory) = (u64::from(tables.mbufs.value), config.eal.memory_mb.value);
+    let megabytes = (buffers * daemon::buffer_octets(config)).div_ceil(1 << 20);
+    // What else the daemon takes comes on top; that shows when it starts.
+    if megabytes > memory.into() {
+        let message = format!(
+            "{buffers} packet buffers take {megabytes} MiB, and eal.memory_mb is {memory}; lower \
+             tables.mbufs or raise eal.memory_mb"
+        );
+        return Err(document.error(tables.mbufs.referenced, "tables.mbufs", message));
     }
     Ok(())
 }

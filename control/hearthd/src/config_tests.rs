@@ -115,6 +115,23 @@ fn every_mistake_names_line_key_and_remedy() {
 }
 
 #[test]
+fn paths_that_nothing_can_be_at_and_buffers_without_room() {
+    let (api, directory) = ("/run/hearth/hearthd.sock", "/run/hearth/directory.sock");
+    let long = format!("/run/{}", "x".repeat(103));
+    all_are_named(&[
+        (api, "\"\"", api, "api.socket", "give the path"),
+        (api, &long, api, "api.socket", "107 at most"),
+        (api, "/run/hearth/", api, "api.socket", "a folder"),
+        (api, directory, api, "api.socket", "another path"),
+        (directory, "\"\"", directory, "sa_directory.socket", "give the path"),
+        ("/var/lib/hearth", "\"\"", "state_dir", "state_dir", "give the folder"),
+        ("mbufs: 16384", "mbufs: 500000", "mbufs", "tables.mbufs", "raise eal.memory_mb"),
+    ]);
+    let longest = format!("/run/{}", "x".repeat(102));
+    assert!(check_text(&GOOD.replace(api, &longest)).is_ok());
+}
+
+#[test]
 fn a_value_of_a_wrong_kind_says_which_would_be_right() {
     all_are_named(&[
         (

@@ -41,6 +41,20 @@ pub enum DaemonError {
     /// DPDK did not start.
     #[error("DPDK: {0}")]
     Eal(#[from] EalError),
+    /// DPDK did not start, and there are too few huge pages.
+    #[error(
+        "{error}: of {wanted} MiB (eal.memory_mb) in huge pages {free} are free; reserve them \
+         (sysctl vm.nr_hugepages={}, more where others take some), or set eal.huge_pages to false",
+        wanted.div_ceil(2)
+    )]
+    HugePages {
+        /// What DPDK said.
+        error: EalError,
+        /// MiB that are wanted.
+        wanted: u64,
+        /// MiB that are free.
+        free: u64,
+    },
     /// There is not enough packet memory.
     #[error("no packet buffers: {0}; raise eal.memory_mb or lower tables.mbufs")]
     Mempool(Errno),
@@ -91,16 +105,17 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(system("signals"))?;
     }
     harden().map_err(system("hardening"))?;
-    let horizon = SpiHorizon::open(&config.state_dir, config.home_agent.spi_range.value.0)
+    let horizon = SpiHorizon::open(&config.state_dir.value, config.home_agent.spi_range.value.0)
         .map_err(system("state"))?;
     let waker = Waker::new().map_err(system("eventfd"))?;
     // Threads inherit the affinity of the one that starts them, and the EAL pins its caller: these
     // come first, so that they keep off nothing and are kept off nothing.
-    let questions = server::serve(&config.api.socket, waker.clone()).map_err(system("API"))?;
-    let _socket = SocketFile(config.api.socket.clone());
+    let questions =
+        server::serve(&config.api.socket.value, waker.clone()).map_err(system("API"))?;
+    let _socket = SocketFile(config.api.socket.value.clone());
     let directory = watch_directory(&config, &waker).map_err(system("SA directory"))?;
 
-    let eal = Eal::init(&eal_options(&config))?;
+    let eal = Eal::init(&eal_options(&config)).map_err(|error| not_started(&config, error))?;
     pin(config.eal.control_core.value).map_err(system("pinning the control thread"))?;
     let pool = Mempool::new(&eal, "hearth", config.tables.mbufs.value, 256, data_room(&config))
         .map_err(DaemonError::Mempool)?;
@@ -149,7 +164,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
 
 fn watch_directory(config: &Config, waker: &Waker) -> io::Result<Directory> {
     let directory = DirectoryConfig {
-        socket: config.sa_directory.socket.clone(),
+        socket: config.sa_directory.socket.value.clone(),
         uid: config.sa_directory.uid,
         home_agent: config.home_agent.name.value.as_str().into(),
     };
@@ -183,6 +198,34 @@ fn eal_options(config: &Config) -> EalOptions {
         log_level: LogLevel::Warning,
         telemetry: false,
     }
+}
+
+/// What to say of a DPDK that did not start: it blames permissions where huge pages are missing.
+fn not_started(config: &Config, error: EalError) -> DaemonError {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let (wanted, free) = (config.eal.memory_mb.value.into(), free_huge_mb(&meminfo));
+    if config.eal.huge_pages && free < wanted {
+        DaemonError::HugePages { error, wanted, free }
+    } else {
+        error.into()
+    }
+}
+
+/// MiB in free huge pages of the usual size, by /proc/meminfo.
+fn free_huge_mb(meminfo: &str) -> u64 {
+    let field = |name: &str| -> Option<u64> {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let pages = field("HugePages_Free:").unwrap_or(0);
+    pages.saturating_mul(field("Hugepagesize:").unwrap_or(0)) / 1024
+}
+
+/// Octets that a packet buffer takes in DPDK's memory: the mbuf, its data, what the pool keeps.
+pub(crate) fn buffer_octets(config: &Config) -> u64 {
+    const MBUF: u64 = 128;
+    const POOL: u64 = 64;
+    MBUF + u64::from(data_room(config)) + POOL
 }
 
 /// Octets of an mbuf: headroom for the outer headers, the largest frame, tailroom for padding and
@@ -365,4 +408,30 @@ fn pin(core: u32) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(usize::try_from(core).unwrap_or(usize::MAX));
     Ok(sched_setaffinity(None, &cores)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_huge_pages_are_read_from_meminfo() {
+        let meminfo = "MemTotal: 1 kB\nHugePages_Total:    600\nHugePages_Free:      512\n\
+                       Hugepagesize:       2048 kB\n";
+        assert_eq!(free_huge_mb(meminfo), 1024);
+        assert_eq!(free_huge_mb("MemTotal: 1 kB\n"), 0);
+    }
+
+    #[test]
+    fn too_few_huge_pages_are_named_with_both_ways_out() {
+        let error = EalError::AlreadyStarted;
+        let text = DaemonError::HugePages { error, wanted: 1024, free: 6 }.to_string();
+        let ways = [
+            "of 1024 MiB (eal.memory_mb)",
+            "6 are free",
+            "nr_hugepages=512",
+            "eal.huge_pages to false",
+        ];
+        assert!(ways.iter().all(|way| text.contains(way)), "{text}");
+    }
 }

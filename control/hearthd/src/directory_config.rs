@@ -16,7 +16,7 @@ const LONGEST_HOLD: u32 = 10_000;
 #[serde(deny_unknown_fields, default)]
 pub struct SaDirectory {
     /// The HAC's Unix socket.
-    pub socket: PathBuf,
+    pub socket: Spanned<PathBuf>,
     /// User that the HAC must run as, by number; nobody else's directory is believed. Default:
     /// root or this daemon's own user.
     pub uid: Option<u32>,
@@ -30,7 +30,7 @@ impl Default for SaDirectory {
     fn default() -> Self {
         let at = Location::UNKNOWN;
         Self {
-            socket: "/run/hearth/directory.sock".into(),
+            socket: Spanned::new("/run/hearth/directory.sock".into(), at, at),
             uid: None,
             signalling_hold_ms: Spanned::new(500, at, at),
         }

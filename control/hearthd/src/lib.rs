@@ -3,7 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | reads and checks `hearthd.yaml`; [`tunnel_config`] its packet sizes and ICMP errors |
-//! | [`crypto_config`], [`directory_config`] | its crypto device; its SA directory |
+//! | [`crypto_config`], [`directory_config`], `paths_config` | its crypto device; its SA directory; the files it names |
+//! | [`log_filter`] | what is logged |
 //! | [`daemon`] | puts the daemon together and takes it apart |
 //! | [`control`] | the control thread; `decisions` carries out what the home agent decided |
 //! | [`neighbours`] | packets that wait for a link-layer address |
@@ -34,10 +35,12 @@ mod follow;
 pub mod host_path;
 pub mod kernel;
 pub mod load;
+pub mod log_filter;
 pub mod lookups;
 pub mod neighbours;
 pub mod notices;
 pub mod outlet;
+mod paths_config;
 pub mod routes;
 pub mod sa_limits;
 pub mod server;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hearthd::{config, daemon};
-use tracing_subscriber::EnvFilter;
+use hearthd::{config, daemon, log_filter};
 
 /// The Mobile IPv6 home agent (RFC 6618) on DPDK.
 #[derive(Debug, Parser)]
@@ -25,6 +24,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let filter = match log_filter::filter(arguments.log.as_deref()) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("hearthd: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let config = match config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => {
@@ -36,17 +42,6 @@ fn main() -> ExitCode {
         println!("{}: ok", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    let filter = match &arguments.log {
-        Some(filter) => EnvFilter::try_new(filter),
-        None => Ok(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))),
-    };
-    let filter = match filter {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("hearthd: --log: {error}; give a level, or directives as in hearthd=debug");
-            return ExitCode::from(2);
-        }
-    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,0 +1,47 @@
+//! The files that YAML names: sockets and the folder of what survives a restart.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use hearth_config::{ConfigError, Document, Spanned};
+
+use crate::config::Config;
+
+/// The longest path of a Unix socket in octets (`sun_path` of unix(7) with its NUL).
+const LONGEST_SOCKET: usize = 107;
+
+/// Checks them.
+pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
+    let (api, directory) = (&config.api.socket, &config.sa_directory.socket);
+    for (socket, key) in [(api, "api.socket"), (directory, "sa_directory.socket")] {
+        if let Some(message) = unusable_as_socket(socket) {
+            return Err(document.error(socket.referenced, key, message));
+        }
+    }
+    if api.value == directory.value {
+        let message = "sa_directory.socket is the same, and that is the HAC's; give hearthd's own \
+                       clients another path";
+        return Err(document.error(api.referenced, "api.socket", message));
+    }
+    let folder = &config.state_dir;
+    if folder.value.as_os_str().is_empty() {
+        let message =
+            "empty; give the folder for what has to survive a restart, as /var/lib/hearth";
+        return Err(document.error(folder.referenced, "state_dir", message));
+    }
+    Ok(())
+}
+
+/// Why a path can't be a Unix socket's.
+fn unusable_as_socket(path: &Spanned<PathBuf>) -> Option<String> {
+    let octets = path.value.as_os_str().as_bytes();
+    match octets.len() {
+        0 => Some("empty; give the path of a Unix socket".into()),
+        1..=LONGEST_SOCKET => {
+            octets.ends_with(b"/").then(|| "a folder; give the path of a Unix socket in it".into())
+        }
+        len => Some(format!(
+            "{len} octets long; the path of a Unix socket has {LONGEST_SOCKET} at most"
+        )),
+    }
+}
