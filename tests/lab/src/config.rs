@@ -3,6 +3,8 @@
 use std::{
     fmt::Write as _,
     fs,
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -151,12 +153,18 @@ impl Default for Tuning {
     }
 }
 
-/// Writes a YAML file of the lab.
+/// Writes a file of the lab, for its owner alone: most of them hold keys.
 ///
 /// # Errors
 /// Where that is not allowed.
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(file(path))
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let write = |mut file: fs::File| {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())
+    };
+    options.open(path).and_then(write).map_err(file(path))
 }
 
 /// `hac.yaml` with every subscriber of the lab.

@@ -110,6 +110,12 @@ impl Lab {
         Ok(Self { options, network, subscribers, authority, hac: None, hearthd: None })
     }
 
+    /// Whether the home agent of a lab serves.
+    #[must_use]
+    pub fn is_up(options: &LabOptions) -> bool {
+        std::os::unix::net::UnixStream::connect(options.files.api_socket()).is_ok()
+    }
+
     /// Removes every trace of a lab, whoever made it.
     ///
     /// # Errors

@@ -4,7 +4,9 @@
 use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hearth_lab::{Lab, LabOptions, Result, demo, network::Network, plan::Visited, wait};
+use hearth_lab::{
+    Lab, LabError, LabOptions, Result, demo, netns::Netns, network::Network, plan::Visited, wait,
+};
 
 /// Bring up the lab of network namespaces, take it down, or run the demo in it.
 #[derive(Debug, Parser)]
@@ -16,7 +18,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring up the lab and leave it there; target/lab/lab.json describes it.
+    /// Bring up the lab and leave it there; target/lab/lab.json describes it. One that is up stays.
     Up,
     /// Move the mobile node of a lab that is up.
     Move {
@@ -65,6 +67,10 @@ fn act(command: &Command) -> Result<bool> {
     let options = LabOptions::standard()?;
     wait::catch_signals()?;
     match command {
+        Command::Up | Command::Demo if Lab::is_up(&options) => Err(LabError::Wrong(
+            "a lab is up already, and this would take its place; `make lab-down` takes it down"
+                .into(),
+        )),
         Command::Up => {
             let lab = Lab::up(options)?;
             place(&lab.network, Place::Both)?;
@@ -72,7 +78,11 @@ fn act(command: &Command) -> Result<bool> {
             Ok(true)
         }
         Command::Move { to } => {
-            place(&Network::named(&options.prefix, options.mobile_nodes), *to)?;
+            let network = Network::named(&options.prefix, options.mobile_nodes);
+            if !network.all().all(Netns::exists) {
+                return Err(LabError::Wrong("no lab is up; `make lab` brings it up".into()));
+            }
+            place(&network, *to)?;
             Ok(true)
         }
         Command::Down => {

@@ -58,7 +58,7 @@ impl Authority {
         let pair = KeyPair::generate()?;
         let signed = params.signed_by(&pair, &self.issuer)?;
         fs::write(certificate, signed.pem()).map_err(file(certificate))?;
-        fs::write(key, pair.serialize_pem()).map_err(file(key))
+        crate::config::write(key, &pair.serialize_pem())
     }
 }
 
@@ -97,5 +97,18 @@ mod tests {
         };
         assert!(verify("hac.example.net").unwrap().contains("OK"));
         assert!(verify("x").is_err());
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("hac.key");
+        // One that an earlier lab left to everybody.
+        fs::write(&key, "older").unwrap();
+        let server = Server { common_name: "x", alt_names: &["hac.example.net"] };
+        let authority = Authority::new("Lab CA").unwrap();
+        authority.write_server(server, &dir.path().join("hac.pem"), &key).unwrap();
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
