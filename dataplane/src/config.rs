@@ -66,6 +66,9 @@ pub struct Config {
     /// Largest outer packet that is sent to a care-of address, in octets of IP; tunnel MTUs follow
     /// from it.
     pub path_mtu: u16,
+    /// DSCP of outer packets that carry data, 0 to 63; `None`: that of the inner packet. ECN is the
+    /// inner packet's in any case (RFC 6040), and signalling has CS6.
+    pub dscp: Option<u8>,
     /// Keep polling at full speed when nothing happens: lowest latency, a whole core each.
     ///
     /// Otherwise a worker that finds nothing to do for 1000 turns sleeps between looks: 50 µs at a
@@ -128,6 +131,7 @@ impl Default for Config {
             replay_window: 1024,
             service: Service { ip6: None, ip4: None, port: MIPV6TLS_PORT },
             path_mtu: 1500,
+            dscp: None,
             busy_poll: false,
             share_crypto: true,
             max_job_age_us: 20,

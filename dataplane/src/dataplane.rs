@@ -186,6 +186,7 @@ fn check(config: &Config, ports: &[PortSetup]) -> Result<(), BuildError> {
         ("max_neighbours", (1..=1_000_000).contains(&config.max_neighbours)),
         ("replay_window", window.is_power_of_two() && (64..=4096).contains(&window)),
         ("path_mtu", config.path_mtu >= 1280),
+        ("dscp", config.dscp.is_none_or(|dscp| dscp < 64)),
         ("path_mtu_lifetime_s", config.path_mtu_lifetime_s >= 300),
         ("reassembly_packets", (1..=65_536).contains(&config.reassembly_packets)),
         ("reassembly_timeout_ms", (1..=60_000).contains(&config.reassembly_timeout_ms)),

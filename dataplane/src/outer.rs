@@ -28,6 +28,9 @@ pub(crate) const OVER_IPV4: usize = IPV4_LEN + UDP_LEN;
 pub(crate) struct OuterHeaders {
     octets: [u8; ROOM],
     len: u8,
+    /// What is kept of a packet's traffic class, and what is put into it.
+    class_mask: u8,
+    class_value: u8,
 }
 
 /// What changes from packet to packet.
@@ -35,7 +38,7 @@ pub(crate) struct OuterHeaders {
 pub(crate) struct OuterFields {
     /// UDP header and payload, in octets.
     pub(crate) udp_len: u16,
-    /// DSCP and ECN.
+    /// DSCP and ECN of what they carry.
     pub(crate) traffic_class: u8,
     /// IPv4 identification.
     pub(crate) identification: u16,
@@ -65,7 +68,12 @@ impl OuterHeaders {
         udp.write_to_prefix(octets.get_mut(ip_len..)?).ok()?;
         #[expect(clippy::cast_possible_truncation, reason = "at most 48")]
         let len = (ip_len + UDP_LEN) as u8;
-        Some(Self { octets, len })
+        Some(Self { octets, len, class_mask: 0xff, class_value: 0 })
+    }
+
+    /// The same with this DSCP, 0 to 63, whatever they carry; ECN goes on as RFC 6040 says.
+    pub(crate) const fn with_dscp(self, dscp: u8) -> Self {
+        Self { class_mask: 0x03, class_value: dscp << 2, ..self }
     }
 
     /// Octets of both headers.
@@ -99,15 +107,15 @@ impl OuterHeaders {
         if let Some(template) = self.octets.first_chunk() {
             *header = *template;
         }
+        let class = fields.traffic_class & self.class_mask | self.class_value;
         let udp_len = fields.udp_len.to_be_bytes();
         [header[N - 4], header[N - 3]] = udp_len;
         if N == OVER_IPV6 {
-            let class = fields.traffic_class;
             [header[0], header[1]] = [0x60 | class >> 4, class << 4];
             [header[4], header[5]] = udp_len;
             return;
         }
-        header[1] = fields.traffic_class;
+        header[1] = class;
         [header[2], header[3]] = fields.udp_len.saturating_add(20).to_be_bytes();
         [header[4], header[5]] = fields.identification.to_be_bytes();
         if let Some(ip) = header.first_chunk() {
@@ -227,9 +235,11 @@ mod tests {
             v6 in any::<bool>(),
             traffic_class in any::<u8>(),
             identification in any::<u16>(),
+            dscp in prop::option::of(0_u8..64),
             payload in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             let headers = headers(v6);
+            let headers = dscp.map_or(headers, |dscp| headers.with_dscp(dscp));
             let mut packet = vec![0; headers.len()];
             packet.extend(&payload);
             let udp_len = u16::try_from(payload.len() + UDP_LEN).unwrap();
@@ -237,7 +247,9 @@ mod tests {
             seal(&mut packet);
             let ip = Ip::parse(&packet).unwrap();
             prop_assert_eq!(usize::from(ip.total_len), packet.len());
-            prop_assert_eq!((ip.traffic_class, ip.hop_limit, ip.proto), (traffic_class, 64, 17));
+            let dscp = dscp.unwrap_or(traffic_class >> 2);
+            prop_assert_eq!((ip.traffic_class >> 2, ip.traffic_class & 3), (dscp, traffic_class & 3));
+            prop_assert_eq!((ip.hop_limit, ip.proto), (64, 17));
             let offset = usize::from(ip.header_len);
             prop_assert_eq!(&packet[offset..offset + 6][..4], &[0x1e, 0xc0, 0x9c, 0x40]);
             prop_assert_ne!(&packet[offset + 6..offset + 8], &[0, 0]);

@@ -39,10 +39,16 @@ pub(crate) struct BindingEntry {
 }
 
 impl BindingEntry {
-    /// The entry of a binding whose outer packets may have `path_mtu` octets; `None` where its
-    /// addresses make no tunnel.
-    pub(crate) fn new(binding: &Binding, facts: SaFacts, path_mtu: u16) -> Option<Self> {
+    /// The entry of a binding whose outer packets may have `path_mtu` octets, and have this DSCP if
+    /// there is one; `None` where its addresses make no tunnel.
+    pub(crate) fn new(
+        binding: &Binding,
+        facts: SaFacts,
+        path_mtu: u16,
+        dscp: Option<u8>,
+    ) -> Option<Self> {
         let outer = OuterHeaders::new(binding.local, binding.remote)?;
+        let outer = dscp.map_or(outer, |dscp| outer.with_dscp(dscp));
         Some(Self {
             home6: binding.home_address.into(),
             path: PathMtu::new(facts.suite, path_mtu, outer.len()),
@@ -188,18 +194,18 @@ mod tests {
 
     #[test]
     fn tunnel_mtu_follows_from_suite_and_outer_family() {
-        let over6 = BindingEntry::new(&binding("[2001:db8:1::2]:4000"), FACTS, 1500).unwrap();
+        let over6 = BindingEntry::new(&binding("[2001:db8:1::2]:4000"), FACTS, 1500, None).unwrap();
         // 1500 - 40 - 8 = 1452 = 8 + 16 + 88 * 16 + 8 left + 12; 2 octets of the last block go.
         assert_eq!(over6.path.tunnel_mtu(true), 88 * 16 - 2);
         assert_eq!(over6.path.tunnel_mtu(false), 1452 - 8);
-        let over4 = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500).unwrap();
+        let over4 = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500, None).unwrap();
         assert_eq!(over4.path.tunnel_mtu(true), 89 * 16 - 2);
         assert_eq!(over4.path.tunnel_mtu(false), 1472 - 8);
     }
 
     #[test]
     fn only_the_home_addresses_may_send() {
-        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500).unwrap();
+        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500, None).unwrap();
         for (source, may) in [
             ("2001:db8:f::1", true),
             ("203.0.113.7", true),
@@ -216,7 +222,7 @@ mod tests {
         let table = BindingTable::new(4).unwrap();
         let index = BindingIndex(2);
         assert!(table.entry(index).is_none());
-        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500).unwrap();
+        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500, None).unwrap();
         // SAFETY: single-threaded, the cell is empty.
         unsafe { table.fill(index, entry) };
         assert_eq!(table.entry(index).unwrap().spi.get(), 5);

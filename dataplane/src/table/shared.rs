@@ -24,6 +24,7 @@ pub(crate) struct Tables {
     pub(crate) macs: MacTable,
     pub(crate) service: Service,
     pub(crate) path_mtu: u16,
+    pub(crate) dscp: Option<u8>,
     pub(crate) mss_clamp: bool,
     /// Home prefixes of 64 bits, in which a link-local address has its sister.
     pub(crate) home_links: Box<[Ipv6Addr]>,
@@ -50,6 +51,7 @@ impl Tables {
                 .ok_or(BuildError::Memory("neighbours"))?,
             service: config.service,
             path_mtu: config.path_mtu,
+            dscp: config.dscp,
             mss_clamp: config.mss_clamp,
             home_links: config.home_prefixes.iter().filter_map(home_link).collect(),
             workers: u32::try_from(config.workers).unwrap_or(1).max(1),

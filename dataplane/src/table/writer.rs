@@ -167,8 +167,8 @@ impl TableWriter {
         let home = binding.home_address;
         let sa = self.tables.sas.find(binding.spi.get());
         let facts = sa.and_then(|sa| sa.facts()).ok_or(TableError::SpiUnknown)?;
-        let entry =
-            BindingEntry::new(binding, facts, self.tables.path_mtu).ok_or(TableError::Address)?;
+        let (path_mtu, dscp) = (self.tables.path_mtu, self.tables.dscp);
+        let entry = BindingEntry::new(binding, facts, path_mtu, dscp).ok_or(TableError::Address)?;
         let ipv4 = binding.ipv4_home_address;
         if ipv4.and_then(|v4| self.ipv4_owner.get(&v4)).is_some_and(|owner| *owner != home) {
             return Err(TableError::Ipv4HomeAddressInUse);

@@ -168,6 +168,43 @@ fn dscp_and_ecn_go_onto_the_outer_header() {
     rig.finish();
 }
 
+/// a deployment pins the DSCP of what carries data, protected or plain; ECN goes on as it is
+/// (RFC 6040 s.4.1), the inner packet keeps its own, and signalling has CS6.
+#[test]
+fn a_pinned_dscp_leaves_ecn_to_the_packet() {
+    for (dscp, class) in [(46, 0xb8), (0, 0), (63, 0xfc)] {
+        let mut rig = Rig::with(|config| config.dscp = Some(dscp));
+        for (n, (outer6, scope)) in (1..).zip([
+            (true, Scope::SignallingAndData),
+            (false, Scope::SignallingAndData),
+            (true, Scope::Signalling),
+            (false, Scope::Signalling),
+        ]) {
+            let mn = rig.attach(MobileNode::new(n, Suite::Aes128CbcSha, scope, outer6));
+            let ways = [(IpAddr::from(CN6), IpAddr::from(mn.home6)), (CN4.into(), mn.home4.into())];
+            for (from, to) in ways {
+                for inner_class in [0, 0x88, 0x01, 0x02, 0x03, 0xff] {
+                    rig.send(HOME, &codec::ip_with(from, to, 17, 64, inner_class, b"x"));
+                    let frame = rig.received_one(ACCESS);
+                    let outer = Datagram::read(frame.packet());
+                    assert_eq!(outer.traffic_class, class | inner_class & 3, "{to} {inner_class}");
+                    let inner = match scope {
+                        Scope::SignallingAndData => mn.open(&frame).payload,
+                        Scope::Signalling => outer.content[8..].to_vec(),
+                    };
+                    let forwarded = codec::ip_with(from, to, 17, 63, inner_class, b"x");
+                    assert_eq!(inner, forwarded);
+                }
+            }
+            rig.control.send_signalling(mn.spi, mn.local, mn.remote, 135, &[59; 16]).unwrap();
+            rig.turns();
+            let frame = rig.received_one(ACCESS);
+            assert_eq!(Datagram::read(frame.packet()).traffic_class, 0xc0);
+        }
+        rig.finish();
+    }
+}
+
 #[test]
 fn plain_packets_are_routed_between_the_ports() {
     let mut rig = Rig::new();

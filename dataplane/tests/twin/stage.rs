@@ -46,12 +46,14 @@ impl Stage {
         let most = if chance.once_in(6) { 1 } else { most };
         let width = *chance.one_of(&[64, 256, 1024]);
         let path_mtu = *chance.one_of(&[1280, 1400, 1500, 1500]);
+        let dscp = (seed % 3 == 0).then_some((seed % 64) as u8);
         let rig = Rig::with(|config| {
             config.workers = workers;
             config.crypto_device =
                 device.map(|device| CryptoDeviceConfig { device: device.into(), max_sas: 64 });
             config.replay_window = width;
             config.path_mtu = path_mtu;
+            config.dscp = dscp;
             // Fragments that wait are to be gone soon.
             config.reassembly_timeout_ms = 10;
             config.reassembly_packets = 1024;
@@ -64,6 +66,7 @@ impl Stage {
             macs: vec![rig.mac(ACCESS), rig.mac(HOME)],
             mtu: 1500,
             path_mtu: path_mtu.into(),
+            dscp,
             service: [(true, HA6.into()), (false, HA4.into())].into(),
             service_port: SERVICE_PORT,
             ..World::default()

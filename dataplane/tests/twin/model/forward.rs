@@ -95,7 +95,7 @@ impl World {
             local: binding.local,
             remote: binding.remote,
             hop_limit: 64,
-            class: ip.class,
+            class: self.dscp.map_or(ip.class, |dscp| dscp << 2 | ip.class & 3),
             ptype: u8::from(protect),
             spi: if protect { binding.spi.get() } else { 0 },
             next_header: match (protect, ip.is_v6()) {

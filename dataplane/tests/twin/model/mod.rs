@@ -127,6 +127,8 @@ pub struct World {
     pub macs: Vec<[u8; 6]>,
     pub mtu: usize,
     pub path_mtu: usize,
+    /// DSCP of what carries data, where it is pinned.
+    pub dscp: Option<u8>,
     pub service: HashMap<bool, IpAddr>,
     pub service_port: u16,
     pub local: Vec<IpAddr>,
