@@ -34,7 +34,7 @@ enum Command {
     Show {
         /// What to show.
         what: What,
-        /// Print the daemon's JSON instead of a table.
+        /// Print the daemon's JSON instead of a table. Times are seconds since 1970-01-01 UTC.
         #[arg(long)]
         json: bool,
         /// Drop reasons and counters that are 0 too.
@@ -113,6 +113,8 @@ fn show<R: Row + DeserializeOwned + serde::Serialize>(
     rows.retain(keep);
     if json {
         Ok(serde_json::to_string_pretty(&rows)? + "\n")
+    } else if let Some(words) = R::NONE.filter(|_| rows.is_empty()) {
+        Ok(format!("{words}\n"))
     } else {
         Ok(Table::of(&rows).to_string())
     }

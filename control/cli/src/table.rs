@@ -3,11 +3,15 @@
 use std::fmt;
 
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow};
+use time::OffsetDateTime;
 
 /// What stands in a line of a table.
 pub trait Row {
     /// Column heads.
     const HEADS: &'static [&'static str];
+
+    /// What is said instead of a table where there are no rows.
+    const NONE: Option<&'static str> = None;
 
     /// One text per column.
     fn cells(&self) -> Vec<String>;
@@ -50,6 +54,22 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
 
+/// Unix seconds as a date that people and programs read (RFC 3339).
+fn date(unix: u64) -> String {
+    let moment = i64::try_from(unix).ok();
+    let moment = moment.and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
+    moment.map_or_else(
+        // Behind the year 9999.
+        || unix.to_string(),
+        |moment| {
+            let (year, month, day) = moment.to_calendar_date();
+            let (hour, minute, second) = moment.to_hms();
+            let month = u8::from(month);
+            format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        },
+    )
+}
+
 impl Row for BindingRow {
     const HEADS: &'static [&'static str] =
         &["MN-ID", "HOME ADDRESS", "IPV4", "CARE-OF ADDRESS", "PORT", "NAT", "SPI", "SEQ", "LEFT"];
@@ -81,7 +101,7 @@ impl Row for SaRow {
             self.crypto.clone(),
             self.scope.to_string(),
             self.state.clone(),
-            self.ends.to_string(),
+            date(self.ends),
             self.packets_in.to_string(),
             self.packets_out.to_string(),
             self.next_sequence.to_string(),
@@ -143,6 +163,7 @@ impl Row for WorkerRow {
 
 impl Row for CounterRow {
     const HEADS: &'static [&'static str] = &["COUNTER", "COUNT", "MEANING"];
+    const NONE: Option<&'static str> = Some("all counters are 0; --all lists them");
 
     fn cells(&self) -> Vec<String> {
         vec![self.counter.clone(), self.count.to_string(), self.description.clone()]
@@ -151,6 +172,8 @@ impl Row for CounterRow {
 
 impl Row for DropRow {
     const HEADS: &'static [&'static str] = &["REASON", "PACKETS", "MEANING"];
+    const NONE: Option<&'static str> =
+        Some("no packet was dropped since hearthd started; --all lists the reasons there are");
 
     fn cells(&self) -> Vec<String> {
         vec![self.reason.clone(), self.packets.to_string(), self.description.clone()]
@@ -171,6 +194,19 @@ mod tests {
                         replay   12345678  late\n\
                         bad_icv  1\n";
         assert_eq!(Table::of(&rows).to_string(), expected);
+    }
+
+    #[test]
+    fn times_are_dates() {
+        // `date -u -d @N +%FT%TZ`
+        for (unix, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_795_353_605, "2026-11-22T13:20:05Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (u64::MAX, "18446744073709551615"),
+        ] {
+            assert_eq!(date(unix), expected);
+        }
     }
 
     #[test]
