@@ -1,7 +1,7 @@
 //! `hearth-lab`: the lab of network namespaces, and the demo in it.
 #![forbid(unsafe_code)]
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hearth_lab::{
@@ -25,6 +25,8 @@ enum Command {
         /// Where to: one network with the other one gone, or both up at once.
         to: Place,
     },
+    /// Add the routes of the home agent again, after hearthd was started anew: they go with its TAPs.
+    Routes,
     /// Remove every trace of the lab.
     Down,
     /// Bring up the lab, move a mobile node during a TCP transfer, report, and take the lab down.
@@ -78,11 +80,11 @@ fn act(command: &Command) -> Result<bool> {
             Ok(true)
         }
         Command::Move { to } => {
-            let network = Network::named(&options.prefix, options.mobile_nodes);
-            if !network.all().all(Netns::exists) {
-                return Err(LabError::Wrong("no lab is up; `make lab` brings it up".into()));
-            }
-            place(&network, *to)?;
+            place(&standing(&options)?, *to)?;
+            Ok(true)
+        }
+        Command::Routes => {
+            standing(&options)?.route_home_agent(Duration::from_secs(10))?;
             Ok(true)
         }
         Command::Down => {
@@ -96,6 +98,15 @@ fn act(command: &Command) -> Result<bool> {
             Ok(report.ok)
         }
     }
+}
+
+/// The network of a lab that is up.
+fn standing(options: &LabOptions) -> Result<Network> {
+    let network = Network::named(&options.prefix, options.mobile_nodes);
+    if network.all().all(Netns::exists) {
+        return Ok(network);
+    }
+    Err(LabError::Wrong("no lab is up; `make lab` brings it up".into()))
 }
 
 /// Takes the mobile node out of the networks where it should not be, then into those where it
