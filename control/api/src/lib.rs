@@ -124,8 +124,9 @@ pub struct WorkerRow {
     pub utilisation: f64,
     /// Part of all time since the daemon's start, 0 to 1.
     pub utilisation_since_start: f64,
-    /// Cycles of the time stamp counter that a packet took in the last second, on average; `None`
-    /// where there was none.
+    /// Cycles of the time stamp counter that a packet took in the last second, on average, of all
+    /// that it took in: from ports, from other workers and from control. `None` where there was
+    /// none.
     pub cycles_per_packet: Option<f64>,
     /// The same since the daemon's start.
     pub cycles_per_packet_since_start: Option<f64>,

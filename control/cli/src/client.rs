@@ -59,7 +59,7 @@ pub enum Error {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The daemon refused without a word.
-    #[error("hearthd answered {0}")]
+    #[error("hearthd answered {0}{words}", words = meaning(*.0))]
     Status(StatusCode),
     /// The daemon refused, and said why.
     #[error("{0}")]
@@ -67,6 +67,20 @@ pub enum Error {
     /// The answer is not what this version expects.
     #[error("hearthd's answer can't be read: {0}; are hearth and hearthd of one version?")]
     Json(#[from] serde_json::Error),
+}
+
+/// What an answer without a word means.
+fn meaning(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::GATEWAY_TIMEOUT => {
+            ": its control thread is busy or stuck; see its log, and try again"
+        }
+        StatusCode::SERVICE_UNAVAILABLE => ": too many clients ask at once; try again",
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            ": it knows no such question; are hearth and hearthd of one version?"
+        }
+        _ => "",
+    }
 }
 
 /// Where the daemon is, and how long it may take to answer.

@@ -181,6 +181,23 @@ fn a_broken_capture_says_what_it_has() {
 }
 
 #[test]
+fn an_answer_without_a_word_is_explained() {
+    let bench = Bench::new();
+    for (status, words) in [
+        ("504 Gateway Timeout", "control thread is busy or stuck"),
+        ("404 Not Found", "of one version?"),
+    ] {
+        let child = bench.hearth(&["show", "sas"]).spawn().unwrap();
+        let (mut stream, _) = bench.listener.accept().unwrap();
+        read_request(&stream);
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+        let (code, said) = said(child);
+        assert_eq!(code, Some(1));
+        assert!(said.contains(&status[..3]) && said.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn numbers_out_of_range_are_wrong_use() {
     let bench = Bench::new();
     for arguments in [
