@@ -125,8 +125,9 @@ fn header(body: &mut String, summary: &Summary) {
         body,
         "<h1>Hearth performance</h1>\n<p class=\"machine\">{}, {} cores, VAES {}, SHA-NI {}; ipsec-mb {}; \
          {}; packet memory in huge pages: {}; time stamp counter {} MHz<br>commit {}, {}</p>\n\
-         <p>Every figure is a ratio taken in one process, both sides in turns, and the median over the \
-         pairs. The thin line across a bar is where the middle half of the pairs lies. \
+         <p>Unless a figure says otherwise (cycles, KiB, packets that are counted, trials of RFC 2544) it \
+         is a ratio taken in one process, both sides in turns, and the median over the pairs. The thin \
+         line across a bar is where the middle half of the pairs lies. \
          <span class=\"key must\">must reach</span> <span class=\"key aim\">aim</span></p>\n",
         escaped(&machine.cpu),
         machine.cores,
@@ -198,7 +199,11 @@ fn bar(row: &Row) -> Bar {
     } else {
         String::new()
     };
-    let note = row.more("mpps").map(|mpps| format!(" · {mpps} Mpps")).unwrap_or_default();
+    let mut note = row.more("mpps").map(|mpps| format!(" · {mpps} Mpps")).unwrap_or_default();
+    let count = |key: &str| row.more(key).and_then(serde_json::Value::as_u64);
+    if let Some((disturbed @ 1.., trials)) = count("disturbed_trials").zip(count("trials")) {
+        let _ = write!(note, " · {disturbed} of {trials} trials disturbed");
+    }
     Bar {
         label: if label.is_empty() { row.name.to_owned() } else { format!("{peer}{label}") },
         value: if of_cycles { row.cycles_per_packet } else { row.ratio },
@@ -314,6 +319,21 @@ mod tests {
         }
         assert!(page.contains("a &lt;cpu&gt;") && !page.contains("no <cores>"));
         assert!(page.contains("prefers-color-scheme: dark"));
+    }
+
+    #[test]
+    fn units_and_disturbed_trials_are_shown() {
+        let mut summary = summary();
+        let ring = Row::new("ring", "turns").counted(0.8).with("trials", 14);
+        summary.rows = vec![
+            Row::new("memory", "1 KiB").asked(Some(Target::at_most(2.0, Some(1.0)))).counted(1.5),
+            ring.clone().with("disturbed_trials", 5),
+            ring.with("disturbed_trials", 0),
+        ];
+        let page = page(&summary);
+        assert!(page.contains("<td>memory (KiB)</td><td class=\"n\">1.5"), "{page}");
+        assert_eq!(page.matches("5 of 14 trials disturbed").count(), 1);
+        assert!(!page.contains("0 of 14"));
     }
 
     #[test]

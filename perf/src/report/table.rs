@@ -105,8 +105,12 @@ pub(crate) fn title(row: &Row) -> String {
     words.extend(row.direction.map(|direction| direction.name().to_owned()));
     words.extend(row.inner_bytes.map(|bytes| format!("{bytes} B")));
     words.extend(row.sas.filter(|&sas| sas > 1).map(|sas| format!("{sas} SAs")));
+    words.extend(UNITS.iter().find(|(name, _)| *name == row.name).map(|(_, unit)| (*unit).into()));
     words.join(" ")
 }
+
+/// Figures that are no plain ratio, and what they are in.
+const UNITS: [(&str, &str); 2] = [("memory", "(KiB)"), ("handover", "(packets)")];
 
 fn short(number: f64) -> String {
     if number.fract() == 0.0 || number.abs() >= 1000.0 {
