@@ -27,8 +27,13 @@ const UDP_AND_FRAME: usize = UDP_LEN + 8;
 pub(crate) enum Express {
     /// An envelope whose header is sound.
     Envelope(Envelope),
-    /// An IP packet of this length, to look up by its destination.
-    Routed(u16),
+    /// An IP packet between two addresses that are beyond their links for certain.
+    Routed {
+        /// Octets by its own length field.
+        len: u16,
+        /// Where it goes.
+        to: Address6,
+    },
 }
 
 /// A port's MAC address and the service, as numbers to compare with.
@@ -83,7 +88,8 @@ impl Matcher {
             return None;
         }
         if destination != self.ip6 {
-            return (next_header != proto::ICMPV6).then_some(Express::Routed(payload_len + 40));
+            let routed = Express::Routed { len: payload_len + 40, to: destination };
+            return (next_header != proto::ICMPV6).then_some(routed);
         }
         if next_header != proto::UDP {
             return None;
@@ -108,7 +114,7 @@ impl Matcher {
             return None;
         }
         if destination != self.ip4 {
-            return Some(Express::Routed(total_len));
+            return Some(Express::Routed { len: total_len, to: Address6::mapped(destination) });
         }
         // More fragments, or an offset.
         if be16(head, ETHERNET_LEN + 6) & 0x3fff != 0 || next_header != proto::UDP {
@@ -141,6 +147,7 @@ impl Matcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::is_link_scope;
     use crate::stage::classify::{Class, Receiver, classify};
     use proptest::prelude::*;
 
@@ -185,8 +192,11 @@ mod tests {
             Some(Express::Envelope(envelope)) => {
                 assert_eq!(classify(frame, receiver), Class::Envelope(envelope));
             }
-            Some(Express::Routed(total_len)) => match classify(frame, receiver) {
-                Class::Routed(ip) => assert_eq!(ip.total_len, total_len),
+            Some(Express::Routed { len, to }) => match classify(frame, receiver) {
+                Class::Routed(ip) => {
+                    assert_eq!((ip.total_len, Some(to)), (len, Address6::of_home(ip.destination)));
+                    assert!(!is_link_scope(ip.source) && !is_link_scope(ip.destination));
+                }
                 other => panic!("{other:?}"),
             },
         }
@@ -197,7 +207,7 @@ mod tests {
     fn common_shapes_are_told() {
         for v6 in [true, false] {
             assert!(matches!(agree(&frame(v6, true, &[1; 40])), Some(Express::Envelope(_))));
-            assert!(matches!(agree(&frame(v6, false, &[1; 40])), Some(Express::Routed(_))));
+            assert!(matches!(agree(&frame(v6, false, &[1; 40])), Some(Express::Routed { .. })));
         }
     }
 

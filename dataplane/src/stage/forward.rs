@@ -24,24 +24,37 @@ pub(crate) fn route(view: &View, work: &mut Work) {
     let mut before = None;
     for packet in lane.drain(..) {
         let (is_global, to) = ends(packet.mbuf.data()).unwrap_or_default();
-        // Packets to one destination come in trains: what is said of the first holds for all.
-        let repeats = is_global && before == Some(to);
-        // Only what may be forwarded is remembered; but not every source may send there.
-        if is_global
-            && !repeats
-            && let Some(neighbour) = work.recent.get(to)
-        {
-            send_on(view, work, packet, NextHop::Neighbour(neighbour));
+        if is_global {
+            take(view, work, packet, to, &mut before);
             continue;
         }
-        before = is_global.then_some(to);
-        let to = if is_global { to } else { uncommon(packet.mbuf.data()) };
-        work.lanes.unknown.push(Unknown { packet, to, is_global, repeats });
+        before = None;
+        let to = uncommon(packet.mbuf.data());
+        work.lanes.unknown.push(Unknown { packet, to, is_global, repeats: false });
     }
     work.lanes.routed = lane;
     if !work.lanes.unknown.is_empty() {
         route_unknown(view, work);
     }
+}
+
+/// Sends a packet between two addresses that are beyond their links on its way, if its destination is
+/// remembered; else it waits for [`route`]. `before` is where the last one went that does.
+#[inline]
+pub(crate) fn take(
+    view: &View,
+    work: &mut Work,
+    packet: Routed,
+    to: Address6,
+    before: &mut Option<Address6>,
+) {
+    // Packets to one destination come in trains: what is said of the first holds for all.
+    let repeats = *before == Some(to);
+    if !repeats && let Some(neighbour) = work.recent.get(to) {
+        return send_on(view, work, packet, NextHop::Neighbour(neighbour));
+    }
+    *before = Some(to);
+    work.lanes.unknown.push(Unknown { packet, to, is_global: true, repeats });
 }
 
 fn route_unknown(view: &View, work: &mut Work) {

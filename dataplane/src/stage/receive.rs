@@ -9,7 +9,7 @@ use crate::note::Note;
 use crate::stage::classify::{Class, Receiver, classify};
 use crate::stage::envelope::Envelope;
 use crate::stage::express::{Express, Matcher};
-use crate::stage::{host, pieces, relay, tunnel_out, unresolved};
+use crate::stage::{forward, host, pieces, relay, tunnel_out, unresolved};
 use crate::table::next_hop;
 use crate::view::View;
 use crate::work::{Outgoing, Routed, Via, Work};
@@ -24,10 +24,11 @@ pub(crate) fn look_ahead(burst: &Burst) {
 
 /// Sorts a burst of frames that a port received.
 pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut Burst) {
-    if view.watch.is_on() {
+    let watched = view.watch.is_on();
+    if watched {
         view.watch.received(port, burst);
     }
-    let (packets, mut octets) = (burst.len(), 0);
+    let (packets, mut octets, mut before) = (burst.len(), 0, None);
     let mac = view.own_mac(port).unwrap_or_default();
     let matcher = Matcher::new(mac, &view.tables.service);
     for mut mbuf in burst.drain() {
@@ -37,10 +38,15 @@ pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut 
             Some(Express::Envelope(envelope)) if mbuf.adj(ETHERNET_LEN).is_some() => {
                 enveloped(view, work, mbuf, envelope);
             }
-            Some(Express::Routed(len)) if mbuf.keep(ETHERNET_LEN, len.into()).is_some() => {
+            Some(Express::Routed { len, to }) if mbuf.keep(ETHERNET_LEN, len.into()).is_some() => {
                 // Where a trailer would go.
                 mbuf.prefetch_at(len.into());
-                work.lanes.routed.push(Routed { mbuf, via: Via::Wire(port) });
+                let packet = Routed { mbuf, via: Via::Wire(port) };
+                if watched {
+                    work.lanes.routed.push(packet);
+                } else {
+                    forward::take(view, work, packet, to, &mut before);
+                }
             }
             _ => sort(view, work, port, mac, mbuf),
         }

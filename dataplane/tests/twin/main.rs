@@ -80,8 +80,9 @@ fn both_twins_do_the_same_with_a_crypto_device() {
 }
 
 /// What this traffic never meets: full queues, lost buffers, a worker that ends, fragments that
-/// wait for others, and ICMP errors about outer packets. Tests of their own are in `packets`.
-const NOT_HERE: [D; 19] = [
+/// wait for others, next hops that stay silent, and ICMP errors about outer packets. Tests of their
+/// own are in `packets` and `sizes`.
+const NOT_HERE: [D; 20] = [
     D::MultiSegment,
     D::FragmentOverlap,
     D::FragmentTableFull,
@@ -96,6 +97,7 @@ const NOT_HERE: [D; 19] = [
     D::CryptoFailed,
     D::CryptoDeviceFull,
     D::TripleDesQueueFull,
+    D::NeighbourUnresolved,
     D::HandoverRingFull,
     D::HostRingFull,
     D::SignallingRingFull,

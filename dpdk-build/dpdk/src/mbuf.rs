@@ -191,7 +191,8 @@ impl Mbuf {
     /// Grows the packet by `front` octets in front and `back` octets at the end, whose content is
     /// whatever was there, and returns all of it; None, and nothing changes, where there is no room
     /// or the packet is in several segments.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "once per packet, and a few words")]
     pub fn surround(&mut self, front: usize, back: usize) -> Option<&mut [u8]> {
         let off = usize::from(self.data_off()).checked_sub(front)?;
         let len = usize::from(self.data_len()) + front + back;
