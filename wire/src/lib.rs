@@ -1,7 +1,7 @@
 //! Every format that crosses a wire in Hearth.
 //!
 //! No I/O, no clock, no unsafe code, and no allocation in the modules that the packet path uses
-//! ([`frame`], [`ip`], [`exthdr`], [`mh`]). Each module follows the same shape: the RFC's diagram,
+//! ([`frame`], [`ip`], [`exthdr`], [`flow_key`], [`mh`]). Each module follows the same shape: the RFC's diagram,
 //! then a checked view or a plain representation with `parse` and `emit`, then a bytes/value pair
 //! used in both directions as the test.
 //!
@@ -10,7 +10,8 @@
 //! | [`frame`] | PType, SPI, sequence number, padding and next header in UDP | RFC 6618 s.6 |
 //! | [`suite`] | the ciphersuites and their sizes | RFC 6618 s.5.6.5 |
 //! | [`exthdr`] | Home Address option, type 2 routing header | RFC 6275 s.6.3, 6.4 |
-//! | [`mh`] | Mobility Header messages and options | RFC 6275 s.6.1, 6.2; RFC 5555 s.3 |
+//! | [`mh`] | Mobility Header messages and options | RFC 6275 s.6.1, 6.2; RFC 3963, 5142, 5555, 5648, 5846, 5847, 6088, 6089 |
+//! | [`flow_key`] | the fields of a packet that a traffic selector looks at | RFC 6088 s.3 |
 //! | [`ip`] | IPv4, IPv6, UDP headers and checksums | RFC 791, 8200, 768 |
 //! | [`hac`] | container, TV-headers, MHAuth messages | RFC 6618 s.5 |
 //! | [`directory`] | the SA directory between HAC and HA | R-50 |
@@ -19,6 +20,7 @@
 
 pub mod directory;
 pub mod exthdr;
+pub mod flow_key;
 pub mod frame;
 pub mod hac;
 pub mod ids;

@@ -92,6 +92,7 @@ const ALL_FLAGS: BuFlags = BuFlags {
     key_management: true,
     mobile_router: true,
     force_udp: true,
+    overwrite: true,
 };
 
 #[test]
@@ -116,6 +117,7 @@ fn scapy_reads_what_we_emit() {
                 address: Ipv4Addr::new(198, 51, 100, 16),
             }),
             ipv4_coa: Some(Ipv4Addr::new(203, 0, 113, 9)),
+            ..BuOptions::default()
         },
     });
     let ack = Message::BindingAck(BindingAck {
@@ -133,6 +135,7 @@ fn scapy_reads_what_we_emit() {
                 address: Ipv4Addr::new(198, 51, 100, 16),
             }),
             nat_detection: Some(NatDetection { force_udp: false, refresh_time: 110 }),
+            ..BaOptions::default()
         },
     });
     let error = Message::BindingError(BindingError { status: 2, home_address: HOA });
@@ -190,7 +193,7 @@ fn we_read_what_scapy_builds() {
         }),
         ..BuOptions::default()
     };
-    let full = BuFlags { mobile_router: false, force_udp: false, ..ALL_FLAGS };
+    let full = BuFlags { mobile_router: false, force_udp: false, overwrite: false, ..ALL_FLAGS };
     assert_eq!(read(&of("full")), (Some(HOA), update(0x1234, full, 900, options)));
     let nonces = BuOptions { nonce_indices: true, ..BuOptions::default() };
     assert_eq!(read(&of("nonces")), (Some(HOA), update(2, flags, 1, nonces)));

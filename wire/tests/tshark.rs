@@ -75,6 +75,7 @@ fn update() -> Message<'static> {
                 address: V4_HOA,
             }),
             ipv4_coa: Some(Ipv4Addr::new(203, 0, 113, 9)),
+            ..BuOptions::default()
         },
     })
 }
@@ -95,6 +96,7 @@ fn ack() -> Message<'static> {
                 address: V4_HOA,
             }),
             nat_detection: Some(NatDetection { force_udp: false, refresh_time: 110 }),
+            ..BaOptions::default()
         },
     })
 }

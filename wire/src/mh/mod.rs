@@ -1,6 +1,7 @@
 //! Mobility Header messages.
 //!
-//! Read first: RFC 6275 s.6.1, 6.2, 9.2; RFC 5555 s.3; readings R-29, R-30, R-37.
+//! Read first: RFC 6275 s.6.1, 6.2, 9.2; RFC 5555 s.3; RFC 3963 s.4; RFC 5648 s.4; RFC 6089 s.4;
+//! readings R-29, R-30, R-37.
 //!
 //! ```text
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -14,12 +15,25 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+mod bid;
+mod flow;
 pub mod option;
+mod prefix;
+pub mod repeated;
+#[cfg(test)]
+mod repeated_tests;
+pub mod selector;
 pub mod status;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod writer;
 
+pub use bid::{Bid, MalformedBid};
+pub use flow::{Flow, FlowStatus, FlowSummary, MalformedFlow, MalformedSummary, Selector};
+pub use prefix::{MalformedPrefix, MobileNetworkPrefix};
+pub use repeated::{Ids, Repeated, RepeatedOption};
+pub use selector::TrafficSelector;
 pub use status::{Ipv4AckStatus, Status};
 pub use wire::{emit, parse};
 
@@ -59,7 +73,8 @@ pub enum MhError {
     HeaderLen,
     /// The MH Type is unknown: answered by a Binding Error, status 2 (RFC 6275 s.9.2).
     UnknownType(u8),
-    /// A mobility option runs past the end, or has a length its type can't have.
+    /// A mobility option runs past the end, or has a length its type can't have. Options that may
+    /// stand several times are judged one by one: see [`repeated`].
     Option,
 }
 
@@ -107,6 +122,8 @@ pub struct BuFlags {
     pub mobile_router: bool,
     /// F: force UDP encapsulation (RFC 5555); accepted, UDP is the only encapsulation (R-37).
     pub force_udp: bool,
+    /// O: the bindings of this BU replace all others (RFC 5648 s.4.2).
+    pub overwrite: bool,
 }
 
 /// Mobility options of a Binding Update. Of an option that may stand once, the first one counts
@@ -123,6 +140,17 @@ pub struct BuOptions<'a> {
     pub ipv4_hoa: Option<Ipv4HomeAddress>,
     /// IPv4 care-of address (type 32).
     pub ipv4_coa: Option<Ipv4Addr>,
+    /// Mobility Header Link-Layer Address (type 7, RFC 5568): the mobile node's address on the home
+    /// link, of a length of that link's (RFC 5648 s.5.6).
+    pub link_layer: Option<&'a [u8]>,
+    /// Mobile Network Prefix (type 6).
+    pub prefixes: Repeated<'a, MobileNetworkPrefix>,
+    /// Binding Identifier (type 35).
+    pub bids: Repeated<'a, Bid>,
+    /// Flow Identification (type 45).
+    pub flows: Repeated<'a, Flow<'a>>,
+    /// Flow Summary (type 44).
+    pub flow_summaries: Repeated<'a, FlowSummary<'a>>,
 }
 
 /// IPv4 home address option (RFC 5555 s.3.1.1).
@@ -164,6 +192,10 @@ pub struct BaOptions<'a> {
     pub ipv4_ack: Option<Ipv4Ack>,
     /// NAT detection (type 31).
     pub nat_detection: Option<NatDetection>,
+    /// Binding Identifier (type 35).
+    pub bids: Repeated<'a, Bid>,
+    /// Flow Identification (type 45).
+    pub flows: Repeated<'a, Flow<'a>>,
 }
 
 /// IPv4 address acknowledgement option (RFC 5555 s.3.2.1).

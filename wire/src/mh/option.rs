@@ -1,4 +1,5 @@
-//! Mobility options: what RFC 6275 s.6.2, RFC 4283 and RFC 5555 s.3 put behind a message.
+//! Mobility options: what RFC 6275 s.6.2, RFC 4283, RFC 5555 s.3 and the extensions put behind a
+//! message.
 //!
 //! ```text
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -13,17 +14,25 @@
 //! | 2 | Binding Refresh Advice | 2 | 2n |
 //! | 3 | Alternate Care-of Address | 16 | 8n+6 |
 //! | 4 | Nonce Indices | 4 | 2n |
+//! | 6 | Mobile Network Prefix | 18 | 8n+4 |
+//! | 7 | Mobility Header Link-Layer Address | 1 and the address | |
 //! | 8 | Mobile Node Identifier | 1 to 255 | |
 //! | 29 | IPv4 home address | 6 | 4n |
 //! | 30 | IPv4 address acknowledgement | 6 | 4n |
 //! | 31 | NAT detection | 6 | 4n |
 //! | 32 | IPv4 care-of address | 6 | 4n |
+//! | 35 | Binding Identifier | 4, 8, 20 | 2n, with an address 8n+2 |
+//! | 44 | Flow Summary | 2 and more | 2n |
+//! | 45 | Flow Identification | 6 and more | 2n |
 //!
 //! A receiver does not insist on alignment: a misplaced option is as clear as one in its place.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{BaOptions, BuOptions, Ipv4Ack, Ipv4AckStatus, Ipv4HomeAddress, MhError, NatDetection};
+use super::writer::Writer;
+use super::{
+    BaOptions, BuOptions, Ipv4Ack, Ipv4AckStatus, Ipv4HomeAddress, MhError, NatDetection, Repeated,
+};
 
 /// Option Types (the DSMIPv6 ones by R-37).
 pub mod option_type {
@@ -37,6 +46,10 @@ pub mod option_type {
     pub const ALTERNATE_COA: u8 = 3;
     /// Nonce Indices.
     pub const NONCE_INDICES: u8 = 4;
+    /// Mobile Network Prefix.
+    pub const MOBILE_NETWORK_PREFIX: u8 = 6;
+    /// Mobility Header Link-Layer Address.
+    pub const LINK_LAYER_ADDRESS: u8 = 7;
     /// Mobile Node Identifier.
     pub const MN_ID: u8 = 8;
     /// IPv4 home address.
@@ -47,6 +60,12 @@ pub mod option_type {
     pub const NAT_DETECTION: u8 = 31;
     /// IPv4 care-of address.
     pub const IPV4_COA: u8 = 32;
+    /// Binding Identifier.
+    pub const BINDING_IDENTIFIER: u8 = 35;
+    /// Flow Summary, by RFC 6089 s.4.2.2.
+    pub const FLOW_SUMMARY: u8 = 44;
+    /// Flow Identification, by RFC 6089 s.4.2.
+    pub const FLOW_IDENTIFICATION: u8 = 45;
 }
 
 /// Subtype of a Mobile Node Identifier that is a network access identifier (RFC 4283 s.3.1).
@@ -54,11 +73,13 @@ pub const MN_ID_NAI: u8 = 1;
 
 /// P of the IPv4 home address option, behind six bits of prefix length.
 const PREFIX_REQUEST: u8 = 0x02;
+/// Option-Code of a link-layer address that is the mobile node's (RFC 5568; RFC 5648 s.5.6).
+const LINK_LAYER_OF_MN: u8 = 2;
 /// F of the NAT detection option.
 const FORCE_UDP: u8 = 0x80;
 
 /// Splits one option off `options`: type and data. `None` at the end.
-fn next_option<'a>(options: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, MhError> {
+pub(super) fn next_option<'a>(options: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, MhError> {
     let [option_type, rest @ ..] = *options else {
         return Ok(None);
     };
@@ -88,7 +109,13 @@ impl<'a> BuOptions<'a> {
     /// # Errors
     /// [`MhError::Option`].
     pub fn parse(mut options: &'a [u8]) -> Result<Self, MhError> {
-        let mut read = Self::default();
+        let mut read = Self {
+            prefixes: Repeated::Wire(options),
+            bids: Repeated::Wire(options),
+            flows: Repeated::Wire(options),
+            flow_summaries: Repeated::Wire(options),
+            ..Self::default()
+        };
         while let Some((option_type, data)) = next_option(&mut options)? {
             match option_type {
                 option_type::ALTERNATE_COA => {
@@ -114,6 +141,12 @@ impl<'a> BuOptions<'a> {
                 option_type::IPV4_COA => {
                     let [_, _, address @ ..] = fixed::<6>(data)?;
                     read.ipv4_coa.get_or_insert(Ipv4Addr::from(address));
+                }
+                option_type::LINK_LAYER_ADDRESS => {
+                    let (code, address) = data.split_first().ok_or(MhError::Option)?;
+                    if *code == LINK_LAYER_OF_MN {
+                        read.link_layer.get_or_insert(address);
+                    }
                 }
                 _ => {}
             }
@@ -144,6 +177,16 @@ impl<'a> BuOptions<'a> {
             writer.align(2, 0)?;
             writer.option(option_type::NONCE_INDICES, &[0; 4])?;
         }
+        self.prefixes.emit(writer)?;
+        // RFC 6089 s.5.3.1: Binding IDs are read in front of the flows that refer to them.
+        self.bids.emit(writer)?;
+        self.flows.emit(writer)?;
+        self.flow_summaries.emit(writer)?;
+        if let Some(address) = self.link_layer {
+            let len = u8::try_from(address.len() + 1).ok()?;
+            writer.put(&[option_type::LINK_LAYER_ADDRESS, len, LINK_LAYER_OF_MN])?;
+            writer.put(address)?;
+        }
         emit_mn_id(self.mn_id, writer)
     }
 }
@@ -155,7 +198,11 @@ impl<'a> BaOptions<'a> {
     /// # Errors
     /// [`MhError::Option`].
     pub fn parse(mut options: &'a [u8]) -> Result<Self, MhError> {
-        let mut read = Self::default();
+        let mut read = Self {
+            bids: Repeated::Wire(options),
+            flows: Repeated::Wire(options),
+            ..Self::default()
+        };
         while let Some((option_type, data)) = next_option(&mut options)? {
             match option_type {
                 option_type::REFRESH_ADVICE => {
@@ -207,6 +254,9 @@ impl<'a> BaOptions<'a> {
             writer.align(4, 0)?;
             writer.option(option_type::NAT_DETECTION, &[flags, 0, a, b, c, d])?;
         }
+        // RFC 5648 s.8.2: behind the IPv4 address acknowledgement.
+        self.bids.emit(writer)?;
+        self.flows.emit(writer)?;
         emit_mn_id(self.mn_id, writer)
     }
 }
@@ -218,48 +268,4 @@ fn emit_mn_id(mn_id: Option<(u8, &[u8])>, writer: &mut Writer<'_>) -> Option<()>
     let len = u8::try_from(id.len() + 1).ok()?;
     writer.put(&[option_type::MN_ID, len, subtype])?;
     writer.put(id)
-}
-
-/// Writes octets one behind the other; `None` where they do not fit.
-pub(super) struct Writer<'a> {
-    out: &'a mut [u8],
-    len: usize,
-}
-
-impl<'a> Writer<'a> {
-    pub(super) const fn new(out: &'a mut [u8]) -> Self {
-        Self { out, len: 0 }
-    }
-
-    /// Octets written.
-    pub(super) const fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len + bytes.len();
-        self.out.get_mut(self.len..end)?.copy_from_slice(bytes);
-        self.len = end;
-        Some(())
-    }
-
-    /// One option of a fixed length.
-    fn option<const N: usize>(&mut self, option_type: u8, data: &[u8; N]) -> Option<()> {
-        self.put(&[option_type, u8::try_from(N).ok()?])?;
-        self.put(data)
-    }
-
-    /// Pads to an offset of `modulus`n+`offset` from the start of the message, `modulus` being 8
-    /// at most, with Pad1 or one PadN (RFC 6275 s.6.2.2, 6.2.3).
-    pub(super) fn align(&mut self, modulus: usize, offset: usize) -> Option<()> {
-        let count = (modulus + offset - self.len % modulus) % modulus;
-        match u8::try_from(count).ok()? {
-            0 => Some(()),
-            1 => self.put(&[option_type::PAD1]),
-            octets => {
-                self.put(&[option_type::PAD_N, octets - 2])?;
-                self.put([0; 6].get(..count - 2)?)
-            }
-        }
-    }
 }

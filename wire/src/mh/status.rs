@@ -11,6 +11,10 @@ impl Status {
     pub const ACCEPTED: Self = Self(0);
     /// Accepted but prefix discovery necessary.
     pub const ACCEPTED_PREFIX_DISCOVERY: Self = Self(1);
+    /// MCOA NOTCOMPLETE: some of several bindings were refused (RFC 5648 s.4.4).
+    pub const MCOA_NOT_COMPLETE: Self = Self(4);
+    /// MCOA RETURNHOME WO/NDP: at home, but without Neighbour Discovery for the home address.
+    pub const MCOA_RETURN_HOME_WITHOUT_NDP: Self = Self(5);
     /// Reason unspecified.
     pub const REASON_UNSPECIFIED: Self = Self(128);
     /// Administratively prohibited.
@@ -29,6 +33,26 @@ impl Status {
     pub const SEQUENCE_OUT_OF_WINDOW: Self = Self(135);
     /// Registration type change disallowed.
     pub const REGISTRATION_TYPE_CHANGE: Self = Self(139);
+    /// Mobile router operation not permitted (RFC 3963 s.4.2).
+    pub const MOBILE_ROUTER_NOT_PERMITTED: Self = Self(140);
+    /// Invalid prefix.
+    pub const INVALID_PREFIX: Self = Self(141);
+    /// Not authorized for prefix.
+    pub const NOT_AUTHORIZED_FOR_PREFIX: Self = Self(142);
+    /// Forwarding setup failed.
+    pub const FORWARDING_SETUP_FAILED: Self = Self(143);
+    /// MCOA MALFORMED (RFC 5648 s.4.4).
+    pub const MCOA_MALFORMED: Self = Self(164);
+    /// MCOA NON-MCOA BINDING EXISTS.
+    pub const MCOA_NON_MCOA_BINDING_EXISTS: Self = Self(165);
+    /// MCOA PROHIBITED.
+    pub const MCOA_PROHIBITED: Self = Self(166);
+    /// MCOA UNKNOWN COA.
+    pub const MCOA_UNKNOWN_COA: Self = Self(167);
+    /// MCOA BULK REGISTRATION PROHIBITED.
+    pub const MCOA_BULK_PROHIBITED: Self = Self(168);
+    /// MCOA SIMULTANEOUS HOME AND FOREIGN PROHIBITED.
+    pub const MCOA_HOME_AND_FOREIGN_PROHIBITED: Self = Self(169);
     /// Invalid care-of address (RFC 6275 s.6.1.8).
     pub const INVALID_COA: Self = Self(174);
     /// `REINIT_SA_WITH_HAC` (RFC 6618 s.8.2): refused by its number, so the BU changes nothing.

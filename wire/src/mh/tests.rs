@@ -20,7 +20,7 @@ const BU_ALTERNATE_COA: &str = "3b 03 05 00 5bd5 1234 c000 0384
     01 00
     03 10 20010db8 00020000 00000000 00000077";
 
-const BU_FULL: &str = "3b 07 05 00 d7c3 fffe f500 ffff
+const BU_FULL: &str = "3b 07 05 00 d783 fffe f540 ffff
     01 00
     03 10 20010db8 00020000 00000000 00000077
     1d 06 82 00 c6336410
@@ -53,6 +53,7 @@ const fn home_registration() -> BuFlags {
         key_management: false,
         mobile_router: false,
         force_udp: false,
+        overwrite: false,
     }
 }
 
@@ -68,6 +69,7 @@ fn full_update() -> Message<'static> {
             key_management: true,
             mobile_router: true,
             force_udp: true,
+            overwrite: true,
             ..home_registration()
         },
         lifetime: 0xffff,
@@ -81,6 +83,7 @@ fn full_update() -> Message<'static> {
                 address: V4_HOA,
             }),
             ipv4_coa: Some(Ipv4Addr::new(203, 0, 113, 9)),
+            ..BuOptions::default()
         },
     })
 }
@@ -101,6 +104,7 @@ fn full_ack() -> Message<'static> {
                 address: V4_HOA,
             }),
             nat_detection: Some(NatDetection { force_udp: true, refresh_time: 110 }),
+            ..BaOptions::default()
         },
     })
 }
@@ -287,7 +291,8 @@ fn option_past_the_end_is_refused() {
 
 #[test]
 fn known_option_of_a_wrong_length_is_refused() {
-    for option in ["03 0f", "03 11", "04 03", "08 00", "1d 05", "1d 07", "20 00", "20 07"] {
+    for option in ["03 0f", "03 11", "04 03", "07 00", "08 00", "1d 05", "1d 07", "20 00", "20 07"]
+    {
         let mut octets = hex(option);
         octets.resize(usize::from(octets[1]) + 2, 0);
         assert_eq!(parse_update_with(&octets), Err(MhError::Option), "{option}");
@@ -303,11 +308,11 @@ fn a_hundred_options_and_more_are_walked_once() {
 
 #[test]
 fn reserved_bits_are_ignored() {
-    // MHP-08: every reserved bit and field set; M and P are not ours either
+    // MHP-08: every reserved bit and field set; M, P and T are not ours either
     let mut octets = hex(BU_FULL);
     octets[3] = 0xff;
     octets[8] |= 0x0a;
-    octets[9] = 0xff;
+    octets[9] |= 0xbf;
     octets[34] |= 0x01;
     octets[35] = 0xff;
     octets[42..44].fill(0xff);
@@ -337,8 +342,14 @@ fn options_are_aligned_wherever_they_stand() {
             for ipv4_coa in [None, ipv4_coa] {
                 for id_len in 0..9 {
                     let mn_id = Some((2, &b"........"[..id_len]));
-                    let options =
-                        BuOptions { alternate_coa, ipv4_hoa, ipv4_coa, mn_id, nonce_indices: true };
+                    let options = BuOptions {
+                        alternate_coa,
+                        ipv4_hoa,
+                        ipv4_coa,
+                        mn_id,
+                        nonce_indices: true,
+                        ..BuOptions::default()
+                    };
                     let mut out = [0; 128];
                     let len = emit(&update(1, 1, options), HOA, HA, &mut out).unwrap();
                     assert!(len.is_multiple_of(8));
@@ -417,7 +428,9 @@ proptest! {
         ipv4_hoa in prop::option::of(ipv4_hoa()), ipv4_coa in prop::option::of(ipv4()),
     ) {
         let mn_id = mn_id.as_ref().map(|(subtype, id)| (*subtype, id.as_slice()));
-        let options = BuOptions { alternate_coa, nonce_indices, mn_id, ipv4_hoa, ipv4_coa };
+        let options = BuOptions {
+            alternate_coa, nonce_indices, mn_id, ipv4_hoa, ipv4_coa, ..BuOptions::default()
+        };
         let message = Message::BindingUpdate(BindingUpdate { seq, flags, lifetime, options });
         let mut out = [0; 512];
         let len = emit(&message, HOA, HA, &mut out).unwrap();
@@ -435,7 +448,7 @@ proptest! {
             nat.map(|(force_udp, refresh_time)| NatDetection { force_udp, refresh_time });
         let message = Message::BindingAck(BindingAck {
             status: Status(status), key_management, mobile_router, seq, lifetime,
-            options: BaOptions { refresh_advice, mn_id, ipv4_ack, nat_detection },
+            options: BaOptions { refresh_advice, mn_id, ipv4_ack, nat_detection, ..BaOptions::default() },
         });
         let mut out = [0; 512];
         let len = emit(&message, HA, HOA, &mut out).unwrap();

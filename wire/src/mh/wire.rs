@@ -7,7 +7,7 @@ use core::net::Ipv6Addr;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::option::Writer;
+use super::writer::Writer;
 use super::{
     BaOptions, BindingAck, BindingError, BindingUpdate, BuFlags, BuOptions, Message, MhError,
     PROTO, Status, mh_type,
@@ -33,7 +33,7 @@ const _: () = assert!(size_of::<FixedHeader>() == 6);
 #[repr(C)]
 struct UpdateData {
     seq: U16,
-    /// `|A|H|L|K|M|R|P|F|  Reserved     |`
+    /// `|A|H|L|K|M|R|P|F|T|O| Reserved  |`
     flags: U16,
     lifetime: U16,
 }
@@ -65,6 +65,7 @@ impl BuFlags {
     const KEY_MANAGEMENT: u16 = 0x1000;
     const MOBILE_ROUTER: u16 = 0x0400;
     const FORCE_UDP: u16 = 0x0100;
+    const OVERWRITE: u16 = 0x0040;
 
     const fn bits(self) -> u16 {
         let mut bits = 0;
@@ -86,10 +87,13 @@ impl BuFlags {
         if self.force_udp {
             bits |= Self::FORCE_UDP;
         }
+        if self.overwrite {
+            bits |= Self::OVERWRITE;
+        }
         bits
     }
 
-    /// Reserved bits are ignored (MHP-08), and so are M and P, which belong to other protocols.
+    /// Reserved bits are ignored (MHP-08), and so are M, P and T, which belong to other protocols.
     pub(super) const fn from_bits(bits: u16) -> Self {
         Self {
             acknowledge: bits & Self::ACKNOWLEDGE != 0,
@@ -98,6 +102,7 @@ impl BuFlags {
             key_management: bits & Self::KEY_MANAGEMENT != 0,
             mobile_router: bits & Self::MOBILE_ROUTER != 0,
             force_udp: bits & Self::FORCE_UDP != 0,
+            overwrite: bits & Self::OVERWRITE != 0,
         }
     }
 }
@@ -194,7 +199,7 @@ pub(super) fn checksum(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) 
 /// included, at the start of `out`; the octets written.
 ///
 /// `None` where `out` is too small, where a value does not fit its field (an identifier of more
-/// than 254 octets, a prefix length above 63), and for [`Message::ReturnRoutability`], which is
+/// than 254 octets, a prefix length above 63, a range that ends before it starts), and for [`Message::ReturnRoutability`], which is
 /// data here.
 #[must_use]
 pub fn emit(

@@ -244,6 +244,7 @@ impl Outcome {
                     mn_id: None,
                     ipv4_ack: ack.options.ipv4_ack,
                     nat_detection: ack.options.nat_detection,
+                    ..BaOptions::default()
                 };
                 Some(Ack { status: ack.status.0, seq: ack.seq, lifetime: ack.lifetime, options })
             }
