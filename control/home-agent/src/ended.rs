@@ -6,11 +6,10 @@
 //! again and numbers are used twice under one key.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use core::time::Duration;
 
-use hearth_wire::{MobileNodeId, Spi};
+use hearth_wire::Spi;
 
 use crate::event::SaEnd;
 use crate::time::Timestamp;
@@ -19,11 +18,11 @@ use crate::time::Timestamp;
 /// the end of a replayed record ahead.
 const SLACK: Duration = Duration::from_secs(3600);
 /// SAs that are remembered at one time: what a million mobile nodes leave behind that fetch a new
-/// one in the last tenth of each validity, several times over; some 150 MB if it ever fills.
+/// one in the last tenth of each validity, several times over; some 100 MB if it ever fills.
 const MOST: usize = 1 << 20;
 
-/// What one issue is called: SPI, number of the issue, whose.
-type Name = (Spi, u64, Arc<MobileNodeId>);
+/// What one issue is called: SPI, number of the issue, a digest of whose.
+pub(crate) type Name = (Spi, u64, u64);
 
 /// SAs that ended, each until its validity and some slack are over. Beyond [`MOST`] the one that
 /// would be forgotten first makes room, and SAs whose validity ends no later than its own are
@@ -58,7 +57,7 @@ impl EndedSas {
     ) {
         self.forget(now);
         let until = validity_end.max(now).after(SLACK);
-        if self.ended.insert(name.clone(), why).is_none() {
+        if self.ended.insert(name, why).is_none() {
             self.by_time.insert((until, name));
         }
         if self.ended.len() > self.most
@@ -73,12 +72,12 @@ impl EndedSas {
     pub(crate) fn why(
         &mut self,
         now: Timestamp,
-        name: &Name,
+        name: Name,
         validity_end: Timestamp,
     ) -> Option<SaEnd> {
         self.forget(now);
         let below = self.floor.is_some_and(|floor| validity_end.after(SLACK) <= floor);
-        self.ended.get(name).copied().or_else(|| below.then_some(SaEnd::Superseded))
+        self.ended.get(&name).copied().or_else(|| below.then_some(SaEnd::Superseded))
     }
 
     fn forget(&mut self, now: Timestamp) {
@@ -97,8 +96,7 @@ mod tests {
     use super::*;
 
     fn name(spi: u32, generation: u64) -> Name {
-        let mn_id = MobileNodeId::new("a@example.org").unwrap();
-        (Spi::new(spi).unwrap(), generation, Arc::new(mn_id))
+        (Spi::new(spi).unwrap(), generation, 0xa)
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -109,9 +107,9 @@ mod tests {
     fn remembered_until_validity_and_slack_are_over() {
         let mut ended = EndedSas::default();
         ended.remember(at(10), name(1, 1), at(100), SaEnd::TooMany);
-        assert_eq!(ended.why(at(10), &name(1, 2), at(100)), None);
-        assert_eq!(ended.why(at(3699), &name(1, 1), at(9999)), Some(SaEnd::TooMany));
-        assert_eq!(ended.why(at(3700), &name(1, 1), at(9999)), None);
+        assert_eq!(ended.why(at(10), name(1, 2), at(100)), None);
+        assert_eq!(ended.why(at(3699), name(1, 1), at(9999)), Some(SaEnd::TooMany));
+        assert_eq!(ended.why(at(3700), name(1, 1), at(9999)), None);
         assert!(ended.ended.is_empty() && ended.by_time.is_empty());
     }
 
@@ -124,9 +122,9 @@ mod tests {
             assert!(ended.ended.len() <= 2 && ended.by_time.len() == ended.ended.len());
         }
         for spi in 1..=1000 {
-            assert!(ended.why(at(20), &name(spi, 1), at(1000 + u64::from(spi))).is_some());
+            assert!(ended.why(at(20), name(spi, 1), at(1000 + u64::from(spi))).is_some());
         }
         // A new one lives longer than those.
-        assert_eq!(ended.why(at(20), &name(1001, 1), at(2001)), None);
+        assert_eq!(ended.why(at(20), name(1001, 1), at(2001)), None);
     }
 }

@@ -30,7 +30,12 @@ pub enum Event<'a> {
     SequenceNearEnd(Spi),
     /// The operator wants the mobile node to fetch a new SA.
     ReinitWanted(Spi),
-    /// Nothing but time.
+    /// The dataplane had no room for what [`Action::Bind`] said of this home address, and holds
+    /// what it held before. To be told before the next event that is handed in with an empty list
+    /// of actions; what follows in the same list of that binding, answer and notice, is not to be
+    /// carried out.
+    BindRefused(Ipv6Addr),
+    /// Nothing but time: [`HomeAgent::tick`](crate::HomeAgent::tick) with a budget of its own.
     Tick,
 }
 

@@ -18,7 +18,7 @@ use hearth_wire::ip::{Ipv6Header, pseudo_v6};
 use zerocopy::IntoBytes;
 
 use crate::event::SignallingPacket;
-use crate::sa::Sa;
+use crate::sa_table::Sa;
 
 const ICMPV6: u8 = 58;
 const ICMPV6_HEADER: usize = 8;

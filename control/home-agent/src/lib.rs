@@ -3,36 +3,48 @@
 //!
 //! No clock, no socket, no thread, no log: [`HomeAgent::handle`] takes an [`Event`] and the time
 //! and appends what is to be done, in order, as [`Action`]s. The caller calls it for every event,
-//! and with [`Event::Tick`] when [`HomeAgent::next_deadline`] has come. Home addresses live in
+//! and [`HomeAgent::tick`] when [`HomeAgent::next_deadline`] has come. Home addresses live in
 //! routed prefixes: nothing is defended on a home link.
 //!
 //! | module | what | clause |
 //! |---|---|---|
 //! | `signalling` | a PType 8 packet as far as its message; Binding Error | RFC 6275 s.9.2, 9.3, R-33 |
-//! | `registration` | a Binding Update's path | RFC 6275 s.9.5, 10.3, R-39 |
+//! | `registration` | a Binding Update's path, its silent checks, its answer | RFC 6275 s.9.5, R-35 |
+//! | `judge` | what an update will change, decided before anything is changed | RFC 6275 s.10.3, R-39 |
+//! | `commit` | an accepted update, carried out or taken back | RFC 6275 s.10.3; RFC 5555 s.4.5; R-15 |
 //! | `dsmipv6` | care-of address, NAT detection, IPv4 home address | RFC 5555 s.4.5; R-36, R-37 |
-//! | `binding` | the binding cache | RFC 6275 s.9.1, 10.1 |
-//! | `sa` | the life of the SAs | RFC 6618 s.4.3, R-50 |
+//! | `binding`, `cache` | bindings, and where they are kept | RFC 6275 s.9.1, 10.1 |
+//! | `sa`, `sa_table` | the life of the SAs, and where they are kept | RFC 6618 s.4.3, R-50 |
+//! | `node` | mobile nodes | R-15 |
 //! | `ended` | SAs that must not come back | R-15, R-23 |
 //! | `refresh` | Binding Refresh Requests | RFC 6275 s.9.5.5; R-31 |
 //! | `answer` | the messages sent | RFC 6275 s.6.1; R-29, R-30 |
 //! | `icmp` | Parameter Problem | RFC 6275 s.9.2; R-33 |
-//! | `wheel` | timers | |
+//! | `timer`, `wheel` | what is due, in slices | |
+//! | `slab`, `spi_index`, `endpoint` | a million of everything in little memory | R-51 |
 #![forbid(unsafe_code)]
 
 mod answer;
 mod binding;
+mod cache;
+mod commit;
 mod dsmipv6;
 mod ended;
+mod endpoint;
 mod event;
 mod icmp;
+mod judge;
+mod node;
 mod policy;
 mod rate;
 mod refresh;
 mod refusal;
 mod registration;
 mod sa;
+mod sa_table;
 mod signalling;
+mod slab;
+mod spi_index;
 mod time;
 mod timer;
 mod view;
@@ -42,9 +54,11 @@ use core::net::Ipv6Addr;
 
 use hearth_wire::Spi;
 
-use binding::{Binding, BindingCache};
-use sa::{Sa, SaTable};
-use timer::Timer;
+use binding::Binding;
+use cache::BindingCache;
+use commit::Undo;
+use sa_table::{Sa, SaTable};
+use timer::{Sweep, Timer};
 use wheel::Wheel;
 
 pub use event::{Action, Event, Notice, SaEnd, SaInfo, SignallingPacket};
@@ -53,6 +67,13 @@ pub use refusal::Refusal;
 pub use time::{Timestamp, WallClock};
 pub use view::{BindingView, Counters, Reinit, SaState, SaView};
 
+/// Steps of what is due that are taken before and after an event: enough that few events are ever
+/// late, few enough that an event costs little more while a million timers run out.
+const BESIDE: usize = 4;
+
+/// Steps of what is due that an [`Event::Tick`] takes.
+const SLICE: usize = 512;
+
 /// One home agent: its SAs, its binding cache and its timers.
 #[derive(Debug)]
 pub struct HomeAgent {
@@ -60,6 +81,9 @@ pub struct HomeAgent {
     sas: SaTable,
     cache: BindingCache,
     wheel: Wheel<Timer>,
+    sweep: Option<Sweep>,
+    /// Registrations of which the caller has not yet said that the dataplane took them.
+    undo: Vec<Undo>,
     counters: Counters,
     now: Timestamp,
 }
@@ -73,23 +97,42 @@ impl HomeAgent {
             sas: SaTable::default(),
             cache: BindingCache::default(),
             wheel: Wheel::new(),
+            sweep: None,
+            undo: Vec::new(),
             counters: Counters::default(),
             now: Timestamp::ZERO,
         }
     }
 
-    /// Takes in `event` at `now` and appends what is to be done to `out`. What was due until `now`
-    /// is done first: an SA that has ended authenticates nothing any more. A `now` before
-    /// that of an earlier call counts as that one.
+    /// Makes room for so many mobile nodes with one SA and one binding each, so that none of them
+    /// has to wait while a table grows. Memory that is not used yet is address space only, but for
+    /// some 8 octets a mobile node.
+    pub fn reserve(&mut self, mobile_nodes: usize) {
+        self.sas.reserve(mobile_nodes);
+        self.cache.reserve(mobile_nodes);
+        self.wheel.reserve(2 * mobile_nodes);
+    }
+
+    /// Takes in `event` at `now` and appends what is to be done to `out`; an `out` that is empty
+    /// says that all earlier actions were carried out. Some of what was due until `now` is done
+    /// before and after it; what is not counts as gone all the same: an SA that has ended
+    /// authenticates nothing any more. [`Self::tick`] does the rest. A `now` before that of
+    /// an earlier call counts as that one.
     pub fn handle(&mut self, now: Timestamp, event: Event<'_>, out: &mut Vec<Action>) {
-        let now = now.max(self.now);
-        self.now = now;
-        self.run_timers(now, out);
+        let now = self.advance(now);
+        if let Event::BindRefused(home_address) = event {
+            return self.bind_refused(now, home_address, out);
+        }
+        if out.is_empty() {
+            self.undo.clear();
+        }
+        let steps = if event == Event::Tick { SLICE } else { BESIDE };
+        self.run_timers(now, steps, out);
         match event {
             Event::WatchBegun => self.watch_begun(),
             Event::WatchSynced => self.watch_synced(now, out),
-            Event::SaIssued(info) => self.sa_issued(now, info, out),
-            Event::SaRevoked(spi) => self.end_sa(now, spi, SaEnd::Revoked, out),
+            Event::SaIssued(info) => self.sa_issued(now, &info, out),
+            Event::SaRevoked(spi) => self.sa_revoked(now, spi, out),
             Event::Signalling(packet) => {
                 if let Err(refusal) = self.signalling(now, &packet, out) {
                     self.counters.refuse(refusal);
@@ -98,17 +141,23 @@ impl HomeAgent {
             }
             Event::SequenceNearEnd(spi) => self.want_reinit(now, spi, Reinit::SequenceLimit, out),
             Event::ReinitWanted(spi) => self.want_reinit(now, spi, Reinit::Operator, out),
-            Event::Tick => {}
+            Event::BindRefused(_) | Event::Tick => {}
         }
         // A grace time of 0 ends with the event that began it.
-        self.run_timers(now, out);
+        self.run_timers(now, BESIDE, out);
     }
 
-    /// When [`Self::handle`] is to be called at the latest. Nothing may turn out to be due then:
-    /// the wheel names the start of a slot, not always the deadline itself.
+    fn advance(&mut self, now: Timestamp) -> Timestamp {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// When [`Self::tick`] is to be called at the latest. Nothing may turn out to be due then:
+    /// the wheel names the start of a slot, not always the deadline itself, and timers are not
+    /// moved with every refresh.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.wheel.next_deadline()
+        if self.sweep.is_some() { Some(self.now) } else { self.wheel.next_deadline() }
     }
 
     /// The policy in force.
@@ -123,13 +172,13 @@ impl HomeAgent {
         &self.counters
     }
 
-    /// How many bindings there are.
+    /// How many bindings there are, those included that have lapsed and wait for a tick.
     #[must_use]
     pub fn binding_count(&self) -> usize {
         self.cache.live()
     }
 
-    /// How many SAs there are.
+    /// How many SAs there are, those included that have ended and wait for a tick.
     #[must_use]
     pub fn sa_count(&self) -> usize {
         self.sas.len()
@@ -137,30 +186,32 @@ impl HomeAgent {
 
     /// All bindings, in no order.
     pub fn bindings(&self) -> impl Iterator<Item = BindingView<'_>> {
-        self.cache.iter().map(|(home_address, binding)| binding_view(home_address, binding))
+        self.cache.iter().filter_map(|binding| self.binding_view(binding))
     }
 
     /// The binding of `home_address`.
     #[must_use]
     pub fn binding(&self, home_address: Ipv6Addr) -> Option<BindingView<'_>> {
-        self.cache.get(home_address).map(|binding| binding_view(home_address, binding))
+        self.cache.get(home_address).and_then(|binding| self.binding_view(binding))
     }
 
     /// All SAs, in no order.
     pub fn sas(&self) -> impl Iterator<Item = SaView<'_>> {
-        self.sas.iter().map(|(spi, sa)| self.sa_view(spi, sa))
+        self.sas.iter().filter_map(|sa| self.sa_view(sa))
     }
 
     /// The SA of `spi`.
     #[must_use]
     pub fn sa(&self, spi: Spi) -> Option<SaView<'_>> {
-        self.sas.get(spi).map(|sa| self.sa_view(spi, sa))
+        self.sas.get(spi).and_then(|sa| self.sa_view(sa))
     }
 
-    fn sa_view<'a>(&self, spi: Spi, sa: &'a Sa) -> SaView<'a> {
-        SaView {
-            spi,
-            mn_id: &sa.mn_id,
+    /// `None` for what has ended.
+    fn sa_view<'a>(&'a self, sa: &'a Sa) -> Option<SaView<'a>> {
+        (sa.ends > self.now).then_some(())?;
+        Some(SaView {
+            spi: sa.spi,
+            mn_id: self.sas.mn_id(sa.node)?,
             suite: sa.suite,
             scope: sa.scope,
             home_address: sa.home_address,
@@ -169,22 +220,24 @@ impl HomeAgent {
             state: sa.state,
             ends: sa.ends,
             reinit: sa.reinit(self.now),
-        }
+        })
     }
-}
 
-fn binding_view(home_address: Ipv6Addr, binding: &Binding) -> BindingView<'_> {
-    BindingView {
-        home_address,
-        ipv4_home_address: binding.ipv4_home_address,
-        mn_id: &binding.mn_id,
-        spi: binding.spi,
-        care_of: binding.care_of,
-        local: binding.local,
-        sequence: binding.sequence,
-        lifetime: binding.lifetime,
-        registered: binding.registered,
-        expires: binding.expires,
-        nat: binding.nat,
+    /// `None` for what has lapsed.
+    fn binding_view<'a>(&'a self, binding: &'a Binding) -> Option<BindingView<'a>> {
+        (binding.expires > self.now).then_some(())?;
+        Some(BindingView {
+            home_address: binding.home_address,
+            ipv4_home_address: binding.ipv4_home_address,
+            mn_id: self.sas.mn_id(binding.node)?,
+            spi: self.sas.at(binding.sa)?.spi,
+            care_of: binding.care_of.into(),
+            local: binding.local.into(),
+            sequence: binding.sequence,
+            lifetime: binding.lifetime(),
+            registered: binding.registered,
+            expires: binding.expires,
+            nat: binding.nat,
+        })
     }
 }

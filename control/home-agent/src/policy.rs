@@ -25,6 +25,9 @@ pub struct Policy {
     pub home_registration: bool,
     /// Mobile nodes that are refused with status 129. Default: none.
     pub denied: BTreeSet<MobileNodeId>,
+    /// Realms whose mobile nodes are refused with status 129: what stands behind the `@`, compared
+    /// without regard to case (RFC 4282 s.2.4). Default: none.
+    pub denied_realms: Vec<Box<str>>,
     /// Longest lifetime that is granted; rounded down to whole units of 4 s, at least one, at
     /// most 65535 (some 72 h). Default: 1 h.
     pub max_lifetime: Duration,
@@ -61,6 +64,7 @@ impl Default for Policy {
             ha_addresses: Vec::new(),
             home_registration: true,
             denied: BTreeSet::new(),
+            denied_realms: Vec::new(),
             max_lifetime: Duration::from_secs(3600),
             max_bindings: 1_000_000,
             nat_refresh_time: 110,
@@ -78,6 +82,14 @@ impl Policy {
     /// Whether `address` lies in a prefix that this home agent serves.
     pub(crate) fn serves(&self, address: IpAddr) -> bool {
         self.home_prefixes.iter().any(|prefix| prefix.contains(&address))
+    }
+
+    /// Whether the operator refuses `mn_id` (REG-11).
+    pub(crate) fn denies(&self, mn_id: &MobileNodeId) -> bool {
+        let is_denied = |realm: &str| {
+            self.denied_realms.iter().any(|denied| denied.eq_ignore_ascii_case(realm))
+        };
+        self.denied.contains(mn_id) || mn_id.realm().is_some_and(is_denied)
     }
 
     /// [`Self::max_lifetime`] in units of 4 s, at least one.

@@ -5,19 +5,20 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use hearth_wire::Spi;
 use hearth_wire::mh::Message;
 
 use crate::HomeAgent;
-use crate::answer::{self, Whereabouts};
-use crate::binding::RefreshRequest;
+use crate::answer::{Envelope, Whereabouts};
+use crate::binding::Binding;
 use crate::event::Action;
+use crate::sa_table::Sa;
+use crate::slab::Id;
 use crate::time::Timestamp;
 use crate::timer::Timer;
 
 /// Most requests for one refresh. "The correspondent node MAY retransmit Binding Refresh Request
 /// messages as long as the rate limitation is applied."
-const MOST: u32 = 3;
+const MOST: u8 = 3;
 
 impl HomeAgent {
     /// Invites the refresh that gets status 176 (R-31), where the binding is the SA's and no
@@ -25,13 +26,18 @@ impl HomeAgent {
     pub(crate) fn invite_refresh(
         &mut self,
         now: Timestamp,
-        spi: Spi,
+        sa: Id<Sa>,
         home_address: Ipv6Addr,
         out: &mut Vec<Action>,
     ) {
-        let binding = self.cache.get(home_address).filter(|binding| binding.spi == spi);
-        if binding.is_some_and(|binding| binding.refresh_request.is_none()) {
-            self.request_refresh(now, home_address, out);
+        let Some(id) = self.cache.find(home_address) else { return };
+        if self.cache.at(id).is_some_and(|binding| {
+            binding.is_bound()
+                && binding.sa == sa
+                && binding.refresh_requests == 0
+                && binding.expires > now
+        }) {
+            self.request_refresh(now, id, out);
         }
     }
 
@@ -39,40 +45,43 @@ impl HomeAgent {
     pub(crate) fn request_refresh(
         &mut self,
         now: Timestamp,
-        home_address: Ipv6Addr,
+        id: Id<Binding>,
         out: &mut Vec<Action>,
     ) {
-        let Some(binding) = self.cache.get_mut(home_address) else { return };
-        let Some(sa) = self.sas.get(binding.spi) else { return };
-        let sent = binding.refresh_request.map_or(0, |request| request.sent);
-        if sent >= MOST {
-            binding.refresh_request = None;
+        let Some(binding) = self.cache.at_mut(id) else { return };
+        if binding.expires <= now {
             return;
         }
-        let timer = Timer::RefreshRequest(home_address);
+        let sent = binding.refresh_requests;
+        if sent >= MOST {
+            binding.refresh_requests = 0;
+            return;
+        }
         let next = now.after(Duration::from_secs(1 << sent));
-        let timer = match binding.refresh_request {
-            Some(request) => self.wheel.reset(request.timer, next, timer),
-            None => self.wheel.set(next, timer),
-        };
-        binding.refresh_request = Some(RefreshRequest { sent: sent + 1, timer });
+        let timer = Timer::RefreshRequest(id);
+        binding.refresh_requests = sent + 1;
+        binding.refresh_timer = self.wheel.reset(binding.refresh_timer, next, timer);
+        let Some(sa) = self.sas.at(binding.sa) else { return };
         // "This message is always sent to the home address of the mobile node"; R-32: to where the
         // last accepted Binding Update came from.
-        let (spi, local, remote) = (binding.spi, binding.local, binding.signalling);
-        let message = Message::BindingRefreshRequest;
-        if let Some((next_header, payload)) =
-            answer::payload(&message, home_address, sa.ha_address, Whereabouts::Away)
-        {
+        let envelope = Envelope {
+            spi: sa.spi,
+            local: binding.local.into(),
+            remote: binding.signalling.into(),
+            home_address: binding.home_address,
+            ha_address: sa.ha_address,
+        };
+        if self.send(&Message::BindingRefreshRequest, envelope, Whereabouts::Away, out) {
             self.counters.refresh_requests += 1;
-            out.push(Action::SendSignalling { spi, local, remote, next_header, payload });
         }
     }
 
     /// "MUST stop retransmitting when it receives a Binding Update."
     pub(crate) fn stop_refresh_request(&mut self, home_address: Ipv6Addr) {
         let Some(binding) = self.cache.get_mut(home_address) else { return };
-        if let Some(request) = binding.refresh_request.take() {
-            self.wheel.cancel(request.timer);
+        if binding.refresh_requests > 0 {
+            binding.refresh_requests = 0;
+            self.wheel.cancel(binding.refresh_timer);
         }
     }
 }

@@ -82,6 +82,8 @@ refusals! {
     NotHomeRegistration => "not_home_registration",
     /// The care-of address is not unicast routable (RFC 6275 s.6.1.7, R-36).
     CareOfAddressNotRoutable => "care_of_address_not_routable",
+    /// The answer would be longer than a Mobility Header can be; nothing was sent.
+    AnswerTooLong => "answer_too_long",
 }
 
 impl Refusal {

@@ -3,18 +3,18 @@
 //! Read first: RFC 6275 s.9.2, 9.3.1, 9.3.3; readings R-29, R-30, R-33.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
-use hearth_wire::Spi;
 use hearth_wire::exthdr;
 use hearth_wire::mh::{self, BindingError, Message, MhError};
 
 use crate::HomeAgent;
-use crate::answer::{self, Whereabouts};
+use crate::answer::{Envelope, Whereabouts};
 use crate::dsmipv6;
 use crate::event::{Action, SignallingPacket};
 use crate::icmp;
 use crate::refusal::Refusal;
+use crate::sa_table::Sa;
+use crate::slab::Id;
 use crate::time::Timestamp;
 use crate::view::SaState;
 
@@ -29,7 +29,8 @@ impl HomeAgent {
         packet: &SignallingPacket<'_>,
         out: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
-        let sa = self.sas.get(packet.spi).ok_or(Refusal::UnknownSpi)?;
+        let id = self.settle_sa(now, packet.spi, out).ok_or(Refusal::UnknownSpi)?;
+        let sa = self.sas.at(id).ok_or(Refusal::UnknownSpi)?;
         // R-15: behind a newer one, an SA carries data only.
         if sa.state == SaState::Superseded {
             return Err(Refusal::SupersededSa);
@@ -51,7 +52,7 @@ impl HomeAgent {
         let source = chain.home_address.unwrap_or(sa.home_address);
         match mh::parse(chain.mobility_header, source, sa.ha_address) {
             Ok(Message::BindingUpdate(update)) => {
-                self.binding_update(now, packet, chain.home_address, &update, out)
+                self.binding_update(now, (id, packet), chain.home_address, &update, out)
             }
             // RFC 6618 s.6.3: return routability travels as data.
             Ok(Message::ReturnRoutability(_)) => Err(Refusal::MhReturnRoutability),
@@ -59,11 +60,11 @@ impl HomeAgent {
                 Message::BindingRefreshRequest | Message::BindingAck(_) | Message::BindingError(_),
             ) => Err(Refusal::MhUnexpected),
             Err(MhError::UnknownType(_)) => {
-                Err(self.binding_error(now, packet, chain.home_address, out))
+                Err(self.binding_error(now, (id, packet), chain.home_address, out))
             }
             Err(error) => {
                 let offset = packet.payload.len() - chain.mobility_header.len();
-                self.parameter_problem(now, packet, error, offset, out);
+                self.parameter_problem(now, (id, packet), (error, offset), out);
                 Err(error.into())
             }
         }
@@ -74,13 +75,13 @@ impl HomeAgent {
     fn binding_error(
         &mut self,
         now: Timestamp,
-        packet: &SignallingPacket<'_>,
+        (id, packet): (Id<Sa>, &SignallingPacket<'_>),
         named: Option<Ipv6Addr>,
         out: &mut Vec<Action>,
     ) -> Refusal {
-        let Some(sa) = self.sas.get(packet.spi) else { return Refusal::UnknownSpi };
+        let Some(sa) = self.sas.at(id) else { return Refusal::UnknownSpi };
         let (home_address, ha_address) = (sa.home_address, sa.ha_address);
-        if !self.may_send_error(now, packet.spi) {
+        if !self.may_send_error(now, id) {
             return Refusal::MhUnknownTypeLimited;
         }
         // "copied from the Home Address field in the Home Address destination option of the
@@ -90,11 +91,10 @@ impl HomeAgent {
             home_address: named.unwrap_or(Ipv6Addr::UNSPECIFIED),
         });
         let whereabouts = whereabouts(packet.remote, named, home_address);
-        if let Some((next_header, payload)) =
-            answer::payload(&message, home_address, ha_address, whereabouts)
-        {
+        let SignallingPacket { spi, local, remote, .. } = *packet;
+        let envelope = Envelope { spi, local, remote, home_address, ha_address };
+        if self.send(&message, envelope, whereabouts, out) {
             self.counters.binding_errors += 1;
-            out.push(reply(packet, next_header, payload));
         }
         Refusal::MhUnknownType
     }
@@ -105,9 +105,8 @@ impl HomeAgent {
     fn parameter_problem(
         &mut self,
         now: Timestamp,
-        packet: &SignallingPacket<'_>,
-        error: MhError,
-        offset: usize,
+        (id, packet): (Id<Sa>, &SignallingPacket<'_>),
+        (error, offset): (MhError, usize),
         out: &mut Vec<Action>,
     ) {
         let field = match error {
@@ -115,12 +114,13 @@ impl HomeAgent {
             MhError::HeaderLen => 1,
             _ => return,
         };
-        let Some(sa) = self.sas.get(packet.spi) else { return };
+        let Some(sa) = self.sas.at(id) else { return };
         let (home_address, ha_address) = (sa.home_address, sa.ha_address);
         let Some(binding) = self.cache.get(home_address) else { return };
-        let leaves = self.sas.get(binding.spi).filter(|_| binding.mn_id == sa.mn_id);
-        if leaves.is_none_or(|leaves| !icmp::may_quote(sa, leaves))
-            || !self.may_send_error(now, packet.spi)
+        let leaves = self.sas.at(binding.sa).filter(|_| binding.node == sa.node);
+        if binding.expires <= now
+            || leaves.is_none_or(|leaves| !icmp::may_quote(sa, leaves))
+            || !self.may_send_error(now, id)
         {
             return;
         }
@@ -129,23 +129,10 @@ impl HomeAgent {
     }
 
     /// Takes one error message out of the mobile node's allowance (R-33).
-    fn may_send_error(&mut self, now: Timestamp, spi: Spi) -> bool {
-        let Some(sa) = self.sas.get(spi) else { return false };
-        let mn_id = Arc::clone(&sa.mn_id);
+    fn may_send_error(&mut self, now: Timestamp, id: Id<Sa>) -> bool {
         let per_second = self.policy.errors_per_second;
-        self.sas.node_mut(&mn_id).is_some_and(|node| node.errors.take(now, per_second))
-    }
-}
-
-/// R-32: an answer goes from the address and port that the packet was sent to, to the one that it
-/// came from.
-pub(crate) fn reply(packet: &SignallingPacket<'_>, next_header: u8, payload: Vec<u8>) -> Action {
-    Action::SendSignalling {
-        spi: packet.spi,
-        local: packet.local,
-        remote: packet.remote,
-        next_header,
-        payload,
+        let Some(node) = self.sas.at(id).map(|sa| sa.node) else { return false };
+        self.sas.nodes.get_mut(node).is_some_and(|node| node.errors.take(now, per_second))
     }
 }
 

@@ -1,32 +1,79 @@
-//! What the wheel's timers are for.
-
-use core::net::Ipv6Addr;
-
-use hearth_wire::Spi;
+//! What the wheel's timers are for, and how much is done for them at a time.
 
 use crate::HomeAgent;
-use crate::event::Action;
+use crate::binding::Binding;
+use crate::event::{Action, SaEnd};
+use crate::sa_table::Sa;
+use crate::slab::Id;
 use crate::time::Timestamp;
 
-/// What is to be looked at when a timer fires.
+/// What is to be looked at when a timer fires. A timer is cancelled with what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// The end of an SA: its validity, or its grace time.
-    SaEnd(Spi),
-    /// The end of a binding's lifetime, or of the hold behind a de-registration.
-    BindingEnd(Ipv6Addr),
+    SaEnd(Id<Sa>),
+    /// The end of a binding's lifetime, or of the hold behind a de-registration; or before it.
+    BindingEnd(Id<Binding>),
     /// A Binding Refresh Request was not answered.
-    RefreshRequest(Ipv6Addr),
+    RefreshRequest(Id<Binding>),
+    /// The dataplane is to be told of a binding again.
+    BindAgain(Id<Binding>),
+}
+
+/// SAs that the last complete replay of the directory did not name, being ended part by part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sweep {
+    /// The watch that was complete: what an earlier one named last is gone.
+    pub(crate) watch: u32,
+    /// The first place that has not been looked at.
+    next: usize,
+}
+
+impl Sweep {
+    pub(crate) const fn of(watch: u32) -> Self {
+        Self { watch, next: 0 }
+    }
 }
 
 impl HomeAgent {
-    /// Does everything whose time has come.
-    pub(crate) fn run_timers(&mut self, now: Timestamp, out: &mut Vec<Action>) {
-        while let Some(timer) = self.wheel.pop(now) {
+    /// Does what is due at `now`, but not more than `budget` steps of it: a timer that fires, or
+    /// one that only moves down the wheel, or a look at one SA behind a replay. A step takes a few
+    /// microseconds at most. Whether more is due: then it is to be called again, when others have
+    /// had their turn. What has ended counts as gone meanwhile.
+    pub fn tick(&mut self, now: Timestamp, budget: usize, out: &mut Vec<Action>) -> bool {
+        let now = self.advance(now);
+        self.run_timers(now, budget, out);
+        self.next_deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Takes up to `budget` steps of what is due.
+    pub(crate) fn run_timers(&mut self, now: Timestamp, budget: usize, out: &mut Vec<Action>) {
+        let mut left = budget;
+        self.sweep(now, &mut left, out);
+        while let Some(timer) = self.wheel.pop(now, &mut left) {
             match timer {
-                Timer::SaEnd(spi) => self.sa_timer(now, spi, out),
-                Timer::BindingEnd(home_address) => self.binding_timer(now, home_address, out),
-                Timer::RefreshRequest(home_address) => self.request_refresh(now, home_address, out),
+                Timer::SaEnd(id) => self.sa_timer(now, id, out),
+                Timer::BindingEnd(id) => self.binding_timer(now, id, out),
+                Timer::RefreshRequest(id) => self.request_refresh(now, id, out),
+                Timer::BindAgain(id) => self.bind_again(id, out),
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Timestamp, left: &mut usize, out: &mut Vec<Action>) {
+        while let Some(Sweep { watch, next }) = self.sweep {
+            if next >= self.sas.places() {
+                self.sweep = None;
+                return;
+            }
+            if *left == 0 {
+                return;
+            }
+            *left -= 1;
+            self.sweep = Some(Sweep { watch, next: next + 1 });
+            let Some(id) = Id::from_index(next) else { continue };
+            if self.sas.at(id).is_some_and(|sa| sa.watch < watch) {
+                self.end_sa(now, id, SaEnd::Revoked, out);
             }
         }
     }

@@ -151,6 +151,13 @@ impl Counters {
         }
     }
 
+    /// An answer with this status was not sent after all.
+    pub(crate) fn withdraw(&mut self, status: Status) {
+        if let Some(count) = self.answers.get_mut(usize::from(status.0)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     pub(crate) fn answer(&mut self, status: Status) {
         if let Some(count) = self.answers.get_mut(usize::from(status.0)) {
             *count += 1;

@@ -28,6 +28,11 @@ pub(crate) struct TimerId {
     issue: u32,
 }
 
+impl TimerId {
+    /// Names no timer.
+    pub(crate) const NONE: Self = Self { index: NONE, issue: 0 };
+}
+
 #[derive(Debug)]
 struct Entry<T> {
     deadline: u64,
@@ -49,6 +54,9 @@ pub(crate) struct Wheel<T> {
     heads: Box<[u32; DUE + 1]>,
     /// One bit per slot that holds a timer.
     occupied: [u64; LEVELS],
+    /// A slot that the wheel's time has reached and that is not yet spread wholly. Until it is,
+    /// nothing behind it is looked at.
+    spreading: Option<usize>,
 }
 
 impl<T: Copy> Wheel<T> {
@@ -59,7 +67,13 @@ impl<T: Copy> Wheel<T> {
             free: NONE,
             heads: Box::new([NONE; DUE + 1]),
             occupied: [0; LEVELS],
+            spreading: None,
         }
+    }
+
+    /// Makes room for `more` timers.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
     }
 
     /// Sets a timer. A deadline that has passed is due at once.
@@ -102,6 +116,16 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
+    /// Lets a timer fire at `deadline` at the latest: one that is set for earlier stays where it
+    /// is, so that putting an end off costs nothing until the timer fires too early.
+    pub(crate) fn no_later(&mut self, id: TimerId, deadline: Timestamp, item: T) -> TimerId {
+        let set = self.entries.get(id.index as usize).filter(|_| self.is_set(id));
+        match set {
+            Some(entry) if entry.deadline <= deadline.as_millis() => id,
+            _ => self.reset(id, deadline, item),
+        }
+    }
+
     /// Takes a timer back; nothing where it has fired.
     pub(crate) fn cancel(&mut self, id: TimerId) {
         if self.is_set(id) {
@@ -110,12 +134,21 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    /// The item of one timer whose deadline is not after `now`; `None` when there is no more.
-    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<T> {
+    /// The item of one timer whose deadline is not after `now`; `None` when there is no more, or
+    /// when `left` steps were taken. Every timer touched is one.
+    pub(crate) fn pop(&mut self, now: Timestamp, left: &mut usize) -> Option<T> {
         let target = now.as_millis().max(self.now);
         loop {
+            if let Some(list) = self.spreading {
+                self.spread(list, left);
+                if self.heads[list] != NONE {
+                    return None;
+                }
+                self.spreading = None;
+            }
             let due = self.heads[DUE];
             if due != NONE {
+                *left = left.checked_sub(1)?;
                 self.unlink(due);
                 let item = self.entries.get(due as usize).map(|entry| entry.item);
                 self.release(due);
@@ -124,7 +157,7 @@ impl<T: Copy> Wheel<T> {
             match self.next_slot() {
                 Some((start, list)) if start <= target => {
                     self.now = start;
-                    self.spread(list);
+                    self.spreading = Some(list);
                 }
                 _ => {
                     self.now = target;
@@ -137,7 +170,7 @@ impl<T: Copy> Wheel<T> {
     /// When [`Self::pop`] is to be called next: never after the earliest deadline, and before it
     /// only as far as a slot reaches.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        if self.heads[DUE] != NONE {
+        if self.heads[DUE] != NONE || self.spreading.is_some() {
             return Some(Timestamp::from_millis(self.now));
         }
         self.next_slot().map(|(start, _)| Timestamp::from_millis(start))
@@ -154,9 +187,11 @@ impl<T: Copy> Wheel<T> {
         Some((start, level * SLOTS + slot))
     }
 
-    /// Moves every timer of a slot that the wheel's time has reached to where it now belongs.
-    fn spread(&mut self, list: usize) {
-        while self.heads[list] != NONE {
+    /// Moves the timers of a slot that the wheel's time has reached to where they now belong: to
+    /// lower levels all of them, as is everything that is set from now on.
+    fn spread(&mut self, list: usize, left: &mut usize) {
+        while self.heads[list] != NONE && *left > 0 {
+            *left -= 1;
             let index = self.heads[list];
             self.unlink(index);
             let deadline = self.entries.get(index as usize).map_or(0, |entry| entry.deadline);
@@ -245,6 +280,12 @@ mod tests {
 
     use super::*;
 
+    /// One timer, however many steps that takes.
+    fn pop<T: Copy>(wheel: &mut Wheel<T>, now: Timestamp) -> Option<T> {
+        let mut left = usize::MAX;
+        wheel.pop(now, &mut left)
+    }
+
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(ms)
     }
@@ -254,33 +295,33 @@ mod tests {
         for deadline in [1, 63, 64, 65, 4_095, 4_096, 262_140_000, u64::MAX] {
             let mut wheel = Wheel::new();
             wheel.set(at(deadline), 'x');
-            assert_eq!(wheel.pop(at(deadline - 1)), None, "{deadline}");
+            assert_eq!(pop(&mut wheel, at(deadline - 1)), None, "{deadline}");
             assert_eq!(wheel.next_deadline(), Some(at(deadline)), "{deadline}");
-            assert_eq!(wheel.pop(at(deadline)), Some('x'), "{deadline}");
-            assert_eq!((wheel.pop(at(u64::MAX)), wheel.next_deadline()), (None, None));
+            assert_eq!(pop(&mut wheel, at(deadline)), Some('x'), "{deadline}");
+            assert_eq!((pop(&mut wheel, at(u64::MAX)), wheel.next_deadline()), (None, None));
         }
     }
 
     #[test]
     fn a_deadline_in_the_past_is_due_at_once() {
         let mut wheel = Wheel::new();
-        assert_eq!(wheel.pop(at(1_000)), None);
+        assert_eq!(pop(&mut wheel, at(1_000)), None);
         wheel.set(at(10), 'x');
         assert_eq!(wheel.next_deadline(), Some(at(1_000)));
-        assert_eq!(wheel.pop(at(1_000)), Some('x'));
+        assert_eq!(pop(&mut wheel, at(1_000)), Some('x'));
     }
 
     #[test]
     fn an_old_id_touches_nothing() {
         let mut wheel = Wheel::new();
         let old = wheel.set(at(10), 'a');
-        assert_eq!(wheel.pop(at(10)), Some('a'));
+        assert_eq!(pop(&mut wheel, at(10)), Some('a'));
         let new = wheel.set(at(20), 'b');
         wheel.cancel(old);
-        assert_eq!(wheel.pop(at(20)), Some('b'));
+        assert_eq!(pop(&mut wheel, at(20)), Some('b'));
         let newer = wheel.reset(new, at(30), 'c');
         assert_ne!(new, newer);
-        assert_eq!(wheel.pop(at(30)), Some('c'));
+        assert_eq!(pop(&mut wheel, at(30)), Some('c'));
     }
 
     #[test]
@@ -292,7 +333,7 @@ mod tests {
             wheel.cancel(*id);
         }
         let mut fired = 0;
-        while wheel.pop(at(3_600_001)).is_some() {
+        while pop(&mut wheel, at(3_600_001)).is_some() {
             fired += 1;
         }
         assert_eq!(fired, 500_000);
@@ -304,6 +345,8 @@ mod tests {
         Reset(usize, u64),
         Cancel(usize),
         Advance(u64),
+        /// As much of what is due as so many steps allow.
+        Slice(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -313,7 +356,40 @@ mod tests {
             (any::<usize>(), far.clone()).prop_map(|(n, ms)| Step::Reset(n, ms)),
             any::<usize>().prop_map(Step::Cancel),
             far.prop_map(Step::Advance),
+            (0..6usize).prop_map(Step::Slice),
         ]
+    }
+
+    /// A slot that holds many timers is spread part by part, and fires none before its time.
+    #[test]
+    fn no_call_takes_more_steps_than_it_may() {
+        let mut wheel = Wheel::new();
+        for n in 0..1000u64 {
+            wheel.set(at(300_000 + n), n);
+        }
+        let (mut fired, mut calls) = (Vec::new(), 0);
+        while wheel.next_deadline().is_some_and(|deadline| deadline <= at(300_499)) {
+            calls += 1;
+            let mut left = 10;
+            fired.extend(std::iter::from_fn(|| wheel.pop(at(300_499), &mut left)));
+        }
+        assert_eq!(fired.len(), 500);
+        assert!(fired.is_sorted());
+        assert!(calls >= 150, "1000 timers moved and 500 fired, in {calls} calls");
+        assert_eq!(wheel.next_deadline(), Some(at(300_500)));
+    }
+
+    #[test]
+    fn putting_off_moves_nothing() {
+        let mut wheel = Wheel::new();
+        let id = wheel.set(at(100), 'a');
+        assert_eq!(wheel.no_later(id, at(200), 'b'), id);
+        assert_eq!(wheel.next_deadline(), Some(at(64)));
+        assert_eq!(wheel.no_later(id, at(50), 'c'), id);
+        assert_eq!(pop(&mut wheel, at(50)), Some('c'));
+        let again = wheel.no_later(id, at(60), 'd');
+        assert_eq!((pop(&mut wheel, at(59)), pop(&mut wheel, at(60))), (None, Some('d')));
+        assert_ne!(again, id);
     }
 
     proptest! {
@@ -341,15 +417,28 @@ mod tests {
                         wheel.cancel(ids[n]);
                     }
                     Step::Advance(ms) => now += ms,
+                    Step::Slice(mut left) => {
+                        while let Some(n) = wheel.pop(at(now), &mut left) {
+                            prop_assert!(twin.remove(&n).is_some_and(|ms| ms <= now));
+                        }
+                        let due = twin.values().any(|ms| *ms <= now);
+                        prop_assert!(left == 0 || !due);
+                        continue;
+                    }
                     Step::Reset(..) | Step::Cancel(_) => {}
                 }
                 let earliest = twin.values().min().map(|ms| at((*ms).max(now)));
                 if let Some(next) = wheel.next_deadline() {
-                    prop_assert!(Some(next) <= earliest);
+                    // Behind a slice it may have to look where nothing is left.
+                    prop_assert!(next <= earliest.unwrap_or(at(now)));
                 } else {
                     prop_assert_eq!(earliest, None);
                 }
-                let mut fired: Vec<_> = std::iter::from_fn(|| wheel.pop(at(now))).collect();
+                // Now and then everything that is due is taken, otherwise it stays.
+                if ids.len() % 3 == 1 {
+                    continue;
+                }
+                let mut fired: Vec<_> = std::iter::from_fn(|| pop(&mut wheel, at(now))).collect();
                 fired.sort_unstable();
                 let expected: Vec<_> =
                     twin.iter().filter(|(_, ms)| **ms <= now).map(|(n, _)| *n).collect();

@@ -1,0 +1,272 @@
+//! A Binding Update that was accepted, carried out; and taken back where the dataplane has no room
+//! for it.
+//!
+//! Read first: RFC 6275 s.10.3.1, 10.3.2; RFC 5555 s.4.4.2, 4.5; readings.
+
+use core::net::{IpAddr, Ipv6Addr};
+use core::time::Duration;
+
+use hearth_wire::MobileNodeId;
+use hearth_wire::mh::Status;
+
+use crate::HomeAgent;
+use crate::binding::{Binding, State};
+use crate::event::{Action, Notice};
+use crate::judge::{Change, Plan};
+use crate::node::Node;
+use crate::policy::lifetime_units;
+use crate::registration::{Answer, Request};
+use crate::sa_table::Sa;
+use crate::slab::Id;
+use crate::time::Timestamp;
+use crate::timer::Timer;
+use crate::view::{Reinit, SaState};
+use crate::wheel::TimerId;
+
+/// What was there before a registration of which the dataplane may still say that it has no room.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    request: Request,
+    before: Option<Binding>,
+    sas: Option<SasBefore>,
+}
+
+/// The SAs of a mobile node before the first Binding Update under one of them was accepted.
+#[derive(Debug)]
+struct SasBefore {
+    node: Id<Node>,
+    used_generation: Option<u64>,
+    sas: Vec<(Id<Sa>, SaState, Timestamp)>,
+}
+
+impl HomeAgent {
+    /// Carries a plan out. A plan that has waited is void where its SA has ended meanwhile, and
+    /// with it whatever could be answered.
+    pub(crate) fn commit(&mut self, now: Timestamp, plan: &Plan, out: &mut Vec<Action>) {
+        let Some(id) = self.sas.find(plan.request.spi) else { return };
+        match plan.change {
+            Change::Refresh => self.refresh(now, id, plan, out),
+            Change::Register => self.register(now, id, plan, out),
+            Change::Deregister => self.deregister(now, id, plan, out),
+        }
+    }
+
+    /// Moves the end of a binding, and nothing else.
+    fn refresh(&mut self, now: Timestamp, id: Id<Sa>, plan: &Plan, out: &mut Vec<Action>) {
+        let request = &plan.request;
+        let home_address = request.home_address;
+        let Some(sa) = self.sas.at(id) else { return };
+        let (units, expires) = self.granted(now, sa, request);
+        let Some(entry) = self.cache.find(home_address) else { return };
+        let Some(binding) = self.cache.at_mut(entry) else { return };
+        binding.sequence = request.sequence;
+        binding.units = units;
+        binding.expires = expires;
+        binding.signalling = request.remote.into();
+        binding.nat = request.care_of.nat;
+        binding.reinit_sent = false;
+        binding.timer = self.wheel.no_later(binding.timer, expires, Timer::BindingEnd(entry));
+        let lifetime = binding.lifetime();
+        self.notice_taken(id, plan, out);
+        self.accept(plan, units, out);
+        out.push(Action::Notice(Notice::Refreshed { home_address, lifetime }));
+    }
+
+    /// RFC 6275 s.10.3.1, RFC 5555 s.4.5: makes or moves a binding.
+    fn register(&mut self, now: Timestamp, id: Id<Sa>, plan: &Plan, out: &mut Vec<Action>) {
+        let request = &plan.request;
+        let home_address = request.home_address;
+        let there = self.cache.find(home_address);
+        let before = there.and_then(|there| self.cache.at(there)).cloned();
+        let sas = self.sas_before(id);
+        self.use_sa(now, id);
+        let Some(sa) = self.sas.at(id) else { return };
+        let (units, expires) = self.granted(now, sa, request);
+        let bound = before.as_ref().filter(|before| before.is_bound());
+        let binding = Binding {
+            home_address,
+            node: sa.node,
+            sa: id,
+            ipv4_home_address: plan.ipv4.bound(),
+            state: State::Bound,
+            nat: request.care_of.nat,
+            reinit_sent: false,
+            refresh_requests: 0,
+            sequence: request.sequence,
+            units,
+            care_of: request.care_of.address.into(),
+            signalling: request.remote.into(),
+            local: request.local.into(),
+            registered: bound.map_or(now, |before| before.registered),
+            expires,
+            timer: TimerId::NONE,
+            refresh_timer: TimerId::NONE,
+        };
+        let changed = bound.is_none_or(|before| !before.carries_as(&binding));
+        let moved = bound.is_none_or(|before| before.sa != id || before.care_of != binding.care_of);
+        let lifetime = binding.lifetime();
+        let notice = self.registration_notice(request, bound, lifetime, sa.node);
+        self.notice_taken(id, plan, out);
+        self.put(there, binding);
+        if changed {
+            self.undo.push(Undo { request: *request, before, sas });
+            self.rebind(home_address, out);
+        }
+        self.accept(plan, units, out);
+        out.extend(notice.map(Action::Notice));
+        // What was processed normally may have come in the place of the refresh that was
+        // asked for, and the next one may be an hour away.
+        let wanted = self.sas.at(id).and_then(|sa| sa.reinit(now));
+        if moved && wanted == Some(Reinit::SequenceLimit) {
+            self.invite_refresh(now, id, home_address, out);
+        }
+    }
+
+    /// Puts a binding in the place of what is there, if anything is, and sets its timer.
+    fn put(&mut self, there: Option<Id<Binding>>, binding: Binding) {
+        let expires = binding.expires;
+        let (id, timer) = match there {
+            Some(there) => {
+                let before = self.cache.replace(there, binding);
+                (Some(there), before.map_or(TimerId::NONE, |before| before.timer))
+            }
+            None => (self.cache.insert(binding), TimerId::NONE),
+        };
+        let Some(id) = id else { return };
+        let timer = self.wheel.no_later(timer, expires, Timer::BindingEnd(id));
+        if let Some(binding) = self.cache.at_mut(id) {
+            binding.timer = timer;
+        }
+    }
+
+    /// The lifetime granted, in units of 4 s, and its end: not more than asked for, nor than the
+    /// policy (RFC 6275 s.10.3.1), nor than what is left of the SA, rounded down. In the
+    /// SA's last seconds it is one unit, the least that can be said; the binding ends with the SA.
+    fn granted(&self, now: Timestamp, sa: &Sa, request: &Request) -> (u16, Timestamp) {
+        let left = sa.ends.since(now);
+        let units = request.lifetime.min(self.policy.max_lifetime_units());
+        let units = units.min(lifetime_units(left)).max(1);
+        let lifetime = crate::LIFETIME_UNIT * u32::from(units);
+        (units, now.after(lifetime.min(left)))
+    }
+
+    /// RFC 6275 s.10.3.2, RFC 5555 s.4.4.2: ends the binding of both families.
+    fn deregister(&mut self, now: Timestamp, id: Id<Sa>, plan: &Plan, out: &mut Vec<Action>) {
+        let home_address = plan.request.home_address;
+        self.use_sa(now, id);
+        if let Some(there) = self.cache.find(home_address)
+            && let Some(binding) = self.cache.at(there).cloned()
+        {
+            out.push(Action::Unbind { home_address });
+            // "It SHOULD mark the Binding Cache entry as invalid": its sequence number refuses a
+            // delayed older Binding Update.
+            let held = Binding {
+                sa: id,
+                ipv4_home_address: None,
+                sequence: plan.request.sequence,
+                expires: now.after(self.policy.deregistration_hold),
+                state: State::Held,
+                ..binding
+            };
+            self.put(Some(there), held);
+        }
+        self.accept(plan, 0, out);
+        out.push(Action::Notice(Notice::Deregistered { home_address }));
+    }
+
+    fn accept(&mut self, plan: &Plan, lifetime: u16, out: &mut Vec<Action>) {
+        let (status, sequence) = (Status::ACCEPTED, plan.request.sequence);
+        let answer = Answer { status, sequence, lifetime, ipv4_ack: plan.ipv4.ack };
+        self.answer(&plan.request, answer, out);
+    }
+
+    fn notice_taken(&self, id: Id<Sa>, plan: &Plan, out: &mut Vec<Action>) {
+        let Some(taken) = plan.ipv4.taken else { return };
+        let mn_id = self.sas.at(id).and_then(|sa| self.sas.mn_id(sa.node));
+        let home_address = IpAddr::V4(taken);
+        out.extend(
+            mn_id
+                .cloned()
+                .map(|mn_id| Action::Notice(Notice::HomeAddressTaken { mn_id, home_address })),
+        );
+    }
+
+    fn registration_notice(
+        &self,
+        request: &Request,
+        before: Option<&Binding>,
+        lifetime: Duration,
+        node: Id<Node>,
+    ) -> Option<Notice> {
+        let home_address = request.home_address;
+        let care_of = request.care_of.address;
+        match before {
+            None => {
+                let mn_id: MobileNodeId = self.sas.mn_id(node)?.clone();
+                Some(Notice::Registered { mn_id, home_address, care_of, lifetime })
+            }
+            Some(before) if before.care_of == care_of.into() => {
+                Some(Notice::Refreshed { home_address, lifetime })
+            }
+            Some(before) => {
+                let from = before.care_of.into();
+                Some(Notice::HandedOver { home_address, from, to: care_of, lifetime })
+            }
+        }
+    }
+
+    /// The SAs of a mobile node, where a first Binding Update under this one is to be accepted.
+    fn sas_before(&self, id: Id<Sa>) -> Option<SasBefore> {
+        let sa = self.sas.at(id).filter(|sa| sa.state != SaState::Used)?;
+        let used_generation = self.sas.nodes.get(sa.node)?.used_generation;
+        let fields = |id| self.sas.at(id).map(|sa| (id, sa.state, sa.ends));
+        let sas = self.sas.of_node(sa.node).filter_map(fields).collect();
+        Some(SasBefore { node: sa.node, used_generation, sas })
+    }
+
+    /// The dataplane did not take a binding. A registration is taken back and answered with status
+    /// 130; what was there before stays as it was (REG-10). Where it was no registration that
+    /// changed the binding, the dataplane is told again later.
+    pub(crate) fn bind_refused(
+        &mut self,
+        now: Timestamp,
+        home_address: Ipv6Addr,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(id) = self.cache.find(home_address) else { return };
+        let of_it = |undo: &Undo| undo.request.home_address == home_address;
+        let Some(undo) = self.undo.iter().rposition(of_it).map(|at| self.undo.swap_remove(at))
+        else {
+            return self.bind_later(now, id);
+        };
+        // A later Binding Update has changed it again, and has a `Bind` of its own.
+        let Undo { request, before, sas } = undo;
+        if self.cache.at(id).is_none_or(|b| !b.is_bound() || b.sequence != request.sequence) {
+            return;
+        }
+        self.stop_refresh_request(home_address);
+        if let Some(sas) = sas {
+            self.restore_sas(sas);
+        }
+        match before {
+            Some(before) => self.put(Some(id), before),
+            // The dataplane has none either.
+            None => drop(self.remove_binding(id, &mut Vec::new())),
+        }
+        self.counters.withdraw(Status::ACCEPTED);
+        self.refuse(&request, Status::INSUFFICIENT_RESOURCES, out);
+    }
+
+    fn restore_sas(&mut self, before: SasBefore) {
+        if let Some(node) = self.sas.nodes.get_mut(before.node) {
+            node.used_generation = before.used_generation;
+        }
+        for (id, state, ends) in before.sas {
+            if let Some(sa) = self.sas.at_mut(id) {
+                sa.state = state;
+                sa.ends = ends;
+                sa.timer = self.wheel.reset(sa.timer, ends, Timer::SaEnd(id));
+            }
+        }
+    }
+}
