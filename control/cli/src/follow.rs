@@ -1,9 +1,11 @@
 //! `hearth trace` and `hearth capture`.
 
+use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use hearth_api::follow::{
@@ -17,14 +19,25 @@ use crate::client::{Daemon, Error, StreamEnd};
 use crate::trace::{HEADS, Lines, text};
 
 /// An SPI has 28 bits (RFC 6618 s.5.6.1).
-const MAX_SPI: i64 = (1 << 28) - 1;
+const MAX_SPI: u32 = (1 << 28) - 1;
+
+/// Reads a whole number from 1 to `most`, or says that this is what it takes.
+fn whole<T>(most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: Copy + FromStr + PartialOrd + From<u8> + Display,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| (T::from(1)..=most).contains(number));
+        number.ok_or_else(|| format!("give a number, 1 to {most}"))
+    }
+}
 
 /// Which packets; all of them without.
 #[derive(Debug, Clone, Args)]
 #[group(multiple = false)]
 pub struct TargetArguments {
     /// Packets under this SPI, and from and to the home addresses of its SA.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_SPI))]
+    #[arg(long, value_name = "N", value_parser = whole(MAX_SPI))]
     spi: Option<u32>,
     /// The same for all SAs of a mobile node.
     #[arg(long, value_name = "ID")]
@@ -53,13 +66,13 @@ pub struct TraceArguments {
     /// Packets to follow, a million at most.
     #[arg(
         long, value_name = "N", default_value_t = 10,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TRACE_PACKETS))
+        value_parser = whole(MAX_TRACE_PACKETS)
     )]
     count: u32,
     /// Time limit in seconds, a day at most.
     #[arg(
         long, value_name = "S", default_value_t = 300,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SECONDS))
+        value_parser = whole(MAX_SECONDS)
     )]
     seconds: u32,
     /// Print the daemon's JSON, a line for each step.
@@ -76,12 +89,12 @@ pub struct CaptureArguments {
     #[command(flatten)]
     target: TargetArguments,
     /// Packets to copy; no limit without.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(u64::MAX))]
     count: Option<u64>,
     /// Time limit in seconds, a day at most.
     #[arg(
         long, value_name = "S", default_value_t = 300,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SECONDS))
+        value_parser = whole(MAX_SECONDS)
     )]
     seconds: u32,
     /// The file, which only its owner may read; `-` for standard output.

@@ -211,6 +211,6 @@ fn numbers_out_of_range_are_wrong_use() {
     ] {
         let (code, words) = said(bench.hearth(arguments).spawn().unwrap());
         assert_eq!(code, Some(2), "{arguments:?}");
-        assert!(words.contains("is not in "), "{words}");
+        assert!(words.contains("give a number, 1 to "), "{words}");
     }
 }

@@ -7,7 +7,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _, Write as _},
+    os::unix::net::UnixStream,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -160,6 +161,21 @@ fn a_trace_follows_its_mobile_node_to_the_next_sa() {
     node.stop().unwrap();
 }
 
+/// What hearthd answers to a request of a client of another make.
+fn post(lab: &TestLab, path: &str, body: &str) -> String {
+    let mut stream = UnixStream::connect(lab.options.files.api_socket()).unwrap();
+    let len = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: hearthd\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {len}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn one_trace_at_a_time_and_none_for_a_client_that_has_gone() {
     let lab = TestLab::up("trace-one");
@@ -173,6 +189,16 @@ fn one_trace_at_a_time_and_none_for_a_client_that_has_gone() {
     assert!(refused(&["trace", "--spi", "0"]).contains("1 to 268435455"));
     assert!(refused(&["trace", "--seconds", "0"]).contains("1 to 86400"));
     assert!(refused(&["trace", "--count", "0"]).contains("1 to 1000000"));
+    // hearthd does not rely on its clients for that.
+    for (target, packets, seconds, words) in [
+        (r#"{"spi":0}"#, 1, 1, "1 to 268435455"),
+        (r#""all""#, 1, 0, "1 to 86400"),
+        (r#""all""#, 0, 1, "1 to 1000000"),
+    ] {
+        let body = format!(r#"{{"target":{target},"packets":{packets},"seconds":{seconds}}}"#);
+        let answer = post(&lab, "/v1/trace", &body);
+        assert!(answer.starts_with("HTTP/1.1 4") && answer.contains(words), "{answer}");
+    }
 
     let mut first = Trace::start(&lab, &["--count", "1000"]);
     assert!(refused(&["trace"]).contains("a trace is running already"));
