@@ -1,7 +1,7 @@
 //! `hearth-lab`: the lab of network namespaces, and the demo in it.
 #![forbid(unsafe_code)]
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hearth_lab::{
@@ -76,7 +76,10 @@ fn act(command: &Command) -> Result<bool> {
         Command::Up => {
             let lab = Lab::up(options)?;
             place(&lab.network, Place::Both)?;
-            println!("lab: up, described in {}", lab.options.files.description().display());
+            say(format_args!(
+                "lab: up, described in {}",
+                lab.options.files.description().display()
+            ));
             Ok(true)
         }
         Command::Move { to } => {
@@ -89,15 +92,20 @@ fn act(command: &Command) -> Result<bool> {
         }
         Command::Down => {
             Lab::down(&options)?;
-            println!("lab: down");
+            say(format_args!("lab: down"));
             Ok(true)
         }
         Command::Demo => {
             let report = demo::run(options, Path::new("target/demo"))?;
-            println!("\n{report}");
+            say(format_args!("\n{report}"));
             Ok(report.ok)
         }
     }
+}
+
+/// Prints a line; a reader that has gone is no matter.
+fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// The network of a lab that is up.
