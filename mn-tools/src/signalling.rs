@@ -96,9 +96,14 @@ pub fn read(sa: &SecurityAssociation, next_header: u8, payload: &[u8]) -> Option
             };
             Some(Received::Ack(ack, bound))
         }
-        Message::BindingRefreshRequest => Some(Received::RefreshRequest),
+        Message::BindingRefreshRequest { .. } => Some(Received::RefreshRequest),
         Message::BindingError(error) => Some(Received::Error(error.status)),
-        Message::BindingUpdate(_) | Message::ReturnRoutability(_) => None,
+        Message::BindingUpdate(_)
+        | Message::ReturnRoutability(_)
+        | Message::HomeAgentSwitch(_)
+        | Message::Heartbeat(_)
+        | Message::Revocation(_)
+        | Message::RevocationAck(_) => None,
     }
 }
 

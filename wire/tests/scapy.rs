@@ -11,7 +11,7 @@ use hearth_wire::exthdr::{self, parse_chain};
 use hearth_wire::ip::Ipv6Header;
 use hearth_wire::mh::{
     self, BaOptions, BindingAck, BindingError, BindingUpdate, BuFlags, BuOptions, Ipv4Ack,
-    Ipv4AckStatus, Ipv4HomeAddress, Message, MhError, NatDetection, Status,
+    Ipv4AckStatus, Ipv4HomeAddress, Message, MhError, NatDetection, Repeated, Status,
 };
 use zerocopy::IntoBytes;
 
@@ -144,7 +144,7 @@ fn scapy_reads_what_we_emit() {
         from_mn(&full),
         from_ha(&ack),
         from_ha(&error),
-        from_ha(&Message::BindingRefreshRequest),
+        from_ha(&Message::BindingRefreshRequest { bids: Repeated::default() }),
         packet((HOA, HA), mh::PROTO, &[], &bare, (HOA, HA)),
     ];
     let read = scapy("decode", &(packets.join("\n") + "\n"));

@@ -5,7 +5,7 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use hearth_wire::mh::Message;
+use hearth_wire::mh::{Message, Repeated};
 
 use crate::HomeAgent;
 use crate::answer::{Envelope, Whereabouts};
@@ -71,7 +71,8 @@ impl HomeAgent {
             home_address: binding.home_address,
             ha_address: sa.ha_address,
         };
-        if self.send(&Message::BindingRefreshRequest, envelope, Whereabouts::Away, out) {
+        let message = Message::BindingRefreshRequest { bids: Repeated::default() };
+        if self.send(&message, envelope, Whereabouts::Away, out) {
             self.counters.refresh_requests += 1;
         }
     }

@@ -57,9 +57,18 @@ impl HomeAgent {
             // RFC 6618 s.6.3: return routability travels as data.
             Ok(Message::ReturnRoutability(_)) => Err(Refusal::MhReturnRoutability),
             Ok(
-                Message::BindingRefreshRequest | Message::BindingAck(_) | Message::BindingError(_),
+                Message::BindingRefreshRequest { .. }
+                | Message::BindingAck(_)
+                | Message::BindingError(_),
             ) => Err(Refusal::MhUnexpected),
-            Err(MhError::UnknownType(_)) => {
+            // Types that are known but not served are as unknown as any to the mobile node.
+            Ok(
+                Message::HomeAgentSwitch(_)
+                | Message::Heartbeat(_)
+                | Message::Revocation(_)
+                | Message::RevocationAck(_),
+            )
+            | Err(MhError::UnknownType(_)) => {
                 Err(self.binding_error(now, (id, packet), chain.home_address, out))
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! Mobility Header messages.
 //!
 //! Read first: RFC 6275 s.6.1, 6.2, 9.2; RFC 5555 s.3; RFC 3963 s.4; RFC 5648 s.4; RFC 6089 s.4;
-//! readings R-29, R-30, R-37.
+//! RFC 5142 s.4; RFC 5846 s.5; RFC 5847 s.4; readings R-29, R-30, R-37.
 //!
 //! ```text
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -17,13 +17,18 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 mod bid;
 mod flow;
+mod heartbeat;
+#[cfg(test)]
+mod operation_tests;
 pub mod option;
 mod prefix;
 pub mod repeated;
 #[cfg(test)]
 mod repeated_tests;
+mod revocation;
 pub mod selector;
 pub mod status;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -31,10 +36,13 @@ mod writer;
 
 pub use bid::{Bid, MalformedBid};
 pub use flow::{Flow, FlowStatus, FlowSummary, MalformedFlow, MalformedSummary, Selector};
+pub use heartbeat::Heartbeat;
 pub use prefix::{MalformedPrefix, MobileNetworkPrefix};
 pub use repeated::{Ids, Repeated, RepeatedOption};
+pub use revocation::{Revocation, RevocationAck, RevocationFlags, RevocationStatus, trigger};
 pub use selector::TrafficSelector;
 pub use status::{Ipv4AckStatus, Status};
+pub use switch::{Addresses, HomeAgentSwitch};
 pub use wire::{emit, parse};
 
 /// Next Header value of the Mobility Header.
@@ -58,6 +66,12 @@ pub mod mh_type {
     pub const BA: u8 = 6;
     /// Binding Error.
     pub const BE: u8 = 7;
+    /// Home Agent Switch (RFC 5142).
+    pub const HOME_AGENT_SWITCH: u8 = 12;
+    /// Heartbeat (RFC 5847).
+    pub const HEARTBEAT: u8 = 13;
+    /// Binding Revocation, Indication or Acknowledgement (RFC 5846).
+    pub const REVOCATION: u8 = 16;
 }
 
 /// Why a Mobility Header is refused.
@@ -71,7 +85,8 @@ pub enum MhError {
     PayloadProto,
     /// Header Len is shorter than the message type's minimum (RFC 6275 s.9.2).
     HeaderLen,
-    /// The MH Type is unknown: answered by a Binding Error, status 2 (RFC 6275 s.9.2).
+    /// The MH Type, or the Binding Revocation Type behind type 16, is unknown: answered by a
+    /// Binding Error, status 2 (RFC 6275 s.9.2).
     UnknownType(u8),
     /// A mobility option runs past the end, or has a length its type can't have. Options that may
     /// stand several times are judged one by one: see [`repeated`].
@@ -82,13 +97,24 @@ pub enum MhError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// MH Type 0.
-    BindingRefreshRequest,
+    BindingRefreshRequest {
+        /// The bindings to be refreshed, of several (RFC 5648 s.4.3); none where there is one only.
+        bids: Repeated<'a, Bid>,
+    },
     /// MH Type 5.
     BindingUpdate(BindingUpdate<'a>),
     /// MH Type 6.
     BindingAck(BindingAck<'a>),
     /// MH Type 7.
     BindingError(BindingError),
+    /// MH Type 12.
+    HomeAgentSwitch(HomeAgentSwitch<'a>),
+    /// MH Type 13.
+    Heartbeat(Heartbeat),
+    /// MH Type 16, Binding Revocation Type 1.
+    Revocation(Revocation<'a>),
+    /// MH Type 16, Binding Revocation Type 2.
+    RevocationAck(RevocationAck<'a>),
     /// HoTI, CoTI, HoT, CoT: known types that are data between MN and HA (RFC 6618 s.6.3).
     ReturnRoutability(u8),
 }

@@ -17,6 +17,7 @@
 //! | 6 | Mobile Network Prefix | 18 | 8n+4 |
 //! | 7 | Mobility Header Link-Layer Address | 1 and the address | |
 //! | 8 | Mobile Node Identifier | 1 to 255 | |
+//! | 28 | Restart Counter | 4 | 4n+2 |
 //! | 29 | IPv4 home address | 6 | 4n |
 //! | 30 | IPv4 address acknowledgement | 6 | 4n |
 //! | 31 | NAT detection | 6 | 4n |
@@ -52,6 +53,8 @@ pub mod option_type {
     pub const LINK_LAYER_ADDRESS: u8 = 7;
     /// Mobile Node Identifier.
     pub const MN_ID: u8 = 8;
+    /// Restart Counter.
+    pub const RESTART_COUNTER: u8 = 28;
     /// IPv4 home address.
     pub const IPV4_HOA: u8 = 29;
     /// IPv4 address acknowledgement.
@@ -98,6 +101,27 @@ fn fixed<const N: usize>(data: &[u8]) -> Result<[u8; N], MhError> {
     data.try_into().map_err(|_| MhError::Option)
 }
 
+/// The data of the first option of type `wanted` (MHP-09); all options are walked.
+pub(super) fn first<const N: usize>(
+    mut options: &[u8],
+    wanted: u8,
+) -> Result<Option<[u8; N]>, MhError> {
+    let mut first = None;
+    while let Some((option_type, data)) = next_option(&mut options)? {
+        if option_type == wanted {
+            let data = fixed(data)?;
+            first.get_or_insert(data);
+        }
+    }
+    Ok(first)
+}
+
+/// Checks that every option ends where it says.
+pub(super) fn walk(mut options: &[u8]) -> Result<(), MhError> {
+    while next_option(&mut options)?.is_some() {}
+    Ok(())
+}
+
 fn parse_mn_id(data: &[u8]) -> Result<(u8, &[u8]), MhError> {
     data.split_first().map(|(subtype, id)| (*subtype, id)).ok_or(MhError::Option)
 }
@@ -131,12 +155,8 @@ impl<'a> BuOptions<'a> {
                     read.mn_id.get_or_insert(mn_id);
                 }
                 option_type::IPV4_HOA => {
-                    let [flags, _, address @ ..] = fixed::<6>(data)?;
-                    read.ipv4_hoa.get_or_insert(Ipv4HomeAddress {
-                        prefix_len: flags >> 2,
-                        prefix_request: flags & PREFIX_REQUEST != 0,
-                        address: address.into(),
-                    });
+                    let ipv4_hoa = Ipv4HomeAddress::parse(fixed(data)?);
+                    read.ipv4_hoa.get_or_insert(ipv4_hoa);
                 }
                 option_type::IPV4_COA => {
                     let [_, _, address @ ..] = fixed::<6>(data)?;
@@ -160,13 +180,7 @@ impl<'a> BuOptions<'a> {
             writer.option(option_type::ALTERNATE_COA, &address.octets())?;
         }
         if let Some(hoa) = self.ipv4_hoa {
-            if hoa.prefix_len > 63 {
-                return None;
-            }
-            let flags = hoa.prefix_len << 2 | if hoa.prefix_request { PREFIX_REQUEST } else { 0 };
-            let [a, b, c, d] = hoa.address.octets();
-            writer.align(4, 0)?;
-            writer.option(option_type::IPV4_HOA, &[flags, 0, a, b, c, d])?;
+            hoa.emit(writer)?;
         }
         if let Some(address) = self.ipv4_coa {
             let [a, b, c, d] = address.octets();
@@ -235,10 +249,7 @@ impl<'a> BaOptions<'a> {
     }
 
     pub(super) fn emit(&self, writer: &mut Writer<'_>) -> Option<()> {
-        if let Some(interval) = self.refresh_advice {
-            writer.align(2, 0)?;
-            writer.option(option_type::REFRESH_ADVICE, &interval.to_be_bytes())?;
-        }
+        emit_refresh_advice(self.refresh_advice, writer)?;
         if let Some(ack) = self.ipv4_ack {
             if ack.prefix_len > 63 {
                 return None;
@@ -259,6 +270,33 @@ impl<'a> BaOptions<'a> {
         self.flows.emit(writer)?;
         emit_mn_id(self.mn_id, writer)
     }
+}
+
+impl Ipv4HomeAddress {
+    pub(super) fn parse([flags, _, address @ ..]: [u8; 6]) -> Self {
+        Self {
+            prefix_len: flags >> 2,
+            prefix_request: flags & PREFIX_REQUEST != 0,
+            address: address.into(),
+        }
+    }
+
+    pub(super) fn emit(self, writer: &mut Writer<'_>) -> Option<()> {
+        if self.prefix_len > 63 {
+            return None;
+        }
+        let flags = self.prefix_len << 2 | if self.prefix_request { PREFIX_REQUEST } else { 0 };
+        let [a, b, c, d] = self.address.octets();
+        writer.align(4, 0)?;
+        writer.option(option_type::IPV4_HOA, &[flags, 0, a, b, c, d])
+    }
+}
+
+/// Writes a Binding Refresh Advice.
+pub(super) fn emit_refresh_advice(interval: Option<u16>, writer: &mut Writer<'_>) -> Option<()> {
+    let Some(interval) = interval else { return Some(()) };
+    writer.align(2, 0)?;
+    writer.option(option_type::REFRESH_ADVICE, &interval.to_be_bytes())
 }
 
 fn emit_mn_id(mn_id: Option<(u8, &[u8])>, writer: &mut Writer<'_>) -> Option<()> {

@@ -121,7 +121,7 @@ fn table() -> Vec<(&'static str, Message<'static>, bool)> {
         options: BaOptions::default(),
     };
     vec![
-        (BRR, Message::BindingRefreshRequest, false),
+        (BRR, Message::BindingRefreshRequest { bids: Repeated::default() }, false),
         (BU_BARE, update(1, 15, BuOptions::default()), true),
         (BU_ALTERNATE_COA, update(0x1234, 900, with_coa), true),
         (BU_FULL, full_update(), true),
@@ -256,7 +256,7 @@ fn octets_behind_the_message_are_not_looked_at() {
 #[test]
 fn unknown_type_is_told_apart_whatever_its_length() {
     // MHP-01
-    for mh_type in 8..=255 {
+    for mh_type in (8..=255).filter(|mh_type| ![12, 13, 16].contains(mh_type)) {
         let mut octets = vec![59, 0, mh_type, 0, 0, 0, 0, 0];
         seal(&mut octets);
         assert_eq!(parse(&octets, HOA, HA), Err(MhError::UnknownType(mh_type)));

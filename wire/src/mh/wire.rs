@@ -9,8 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::writer::Writer;
 use super::{
-    BaOptions, BindingAck, BindingError, BindingUpdate, BuFlags, BuOptions, Message, MhError,
-    PROTO, Status, mh_type,
+    BaOptions, BindingAck, BindingError, BindingUpdate, BuFlags, BuOptions, Heartbeat,
+    HomeAgentSwitch, Message, MhError, PROTO, Repeated, Status, mh_type, option, revocation,
 };
 use crate::exthdr::NO_NEXT_HEADER;
 use crate::ip;
@@ -114,11 +114,13 @@ const ACK_MOBILE_ROUTER: u8 = 0x40;
 /// The unit of Header Len, which counts from behind the first unit (RFC 6275 s.6.1.1).
 const UNIT: usize = 8;
 
-/// The smallest Header Len of each known type (RFC 6275 s.6.1.2 to 6.1.9).
+/// The smallest Header Len of each known type (RFC 6275 s.6.1.2 to 6.1.9; RFC 5142 s.4; RFC 5846
+/// s.5; RFC 5847 s.4).
 const fn min_header_len(mh_type: u8) -> Option<u8> {
     match mh_type {
-        mh_type::BRR => Some(0),
+        mh_type::BRR | mh_type::HOME_AGENT_SWITCH => Some(0),
         mh_type::HOTI | mh_type::COTI | mh_type::BU | mh_type::BA => Some(1),
+        mh_type::HEARTBEAT | mh_type::REVOCATION => Some(1),
         mh_type::HOT | mh_type::COT | mh_type::BE => Some(2),
         _ => None,
     }
@@ -152,12 +154,21 @@ pub fn parse<'a>(
     }
     let data = bytes.get(size_of::<FixedHeader>()..).ok_or(MhError::Truncated)?;
     match fixed.mh_type {
-        mh_type::BRR => Ok(Message::BindingRefreshRequest),
+        mh_type::BRR => parse_refresh_request(data),
         mh_type::BU => parse_update(data).map(Message::BindingUpdate),
         mh_type::BA => parse_ack(data).map(Message::BindingAck),
         mh_type::BE => parse_error(data).map(Message::BindingError),
+        mh_type::HOME_AGENT_SWITCH => HomeAgentSwitch::parse(data).map(Message::HomeAgentSwitch),
+        mh_type::HEARTBEAT => Heartbeat::parse(data).map(Message::Heartbeat),
+        mh_type::REVOCATION => revocation::parse(data),
         other => Ok(Message::ReturnRoutability(other)),
     }
+}
+
+fn parse_refresh_request(data: &[u8]) -> Result<Message<'_>, MhError> {
+    let ([_, _], options) = data.split_first_chunk().ok_or(MhError::HeaderLen)?;
+    option::walk(options)?;
+    Ok(Message::BindingRefreshRequest { bids: Repeated::Wire(options) })
 }
 
 fn parse_update(data: &[u8]) -> Result<BindingUpdate<'_>, MhError> {
@@ -218,8 +229,9 @@ pub fn emit(
     };
     writer.put(fixed.as_bytes())?;
     fixed.mh_type = match message {
-        Message::BindingRefreshRequest => {
+        Message::BindingRefreshRequest { bids } => {
             writer.put(&[0, 0])?;
+            bids.emit(&mut writer)?;
             mh_type::BRR
         }
         Message::BindingUpdate(update) => {
@@ -234,6 +246,22 @@ pub fn emit(
             let home_address = error.home_address.octets();
             writer.put(ErrorData { status: error.status, reserved: 0, home_address }.as_bytes())?;
             mh_type::BE
+        }
+        Message::HomeAgentSwitch(switch) => {
+            switch.emit(&mut writer)?;
+            mh_type::HOME_AGENT_SWITCH
+        }
+        Message::Heartbeat(heartbeat) => {
+            heartbeat.emit(&mut writer)?;
+            mh_type::HEARTBEAT
+        }
+        Message::Revocation(revocation) => {
+            revocation.emit(&mut writer)?;
+            mh_type::REVOCATION
+        }
+        Message::RevocationAck(ack) => {
+            ack.emit(&mut writer)?;
+            mh_type::REVOCATION
         }
         Message::ReturnRoutability(_) => return None,
     };

@@ -272,7 +272,9 @@ impl Outcome {
     }
 
     pub(crate) fn refresh_requests(&self) -> Vec<Sent<()>> {
-        self.messages(|message| (message == Message::BindingRefreshRequest).then_some(()))
+        self.messages(|message| {
+            matches!(message, Message::BindingRefreshRequest { .. }).then_some(())
+        })
     }
 
     /// The one refusal without an answer.

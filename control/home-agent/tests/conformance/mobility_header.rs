@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 
 use hearth_home_agent::{Action, Refusal, SaInfo};
-use hearth_wire::mh::{self, BaOptions, BindingAck, BindingError, Message, Status};
+use hearth_wire::mh::{self, BaOptions, BindingAck, BindingError, Message, Repeated, Status};
 use hearth_wire::{Scope, Suite, exthdr};
 
 use crate::lab::{
@@ -276,7 +276,7 @@ fn mhp_12_messages_that_a_home_agent_only_sends() {
     };
     let messages = [
         Message::BindingAck(ack),
-        Message::BindingRefreshRequest,
+        Message::BindingRefreshRequest { bids: Repeated::default() },
         Message::BindingError(BindingError { status: 1, home_address: HOA }),
     ];
     for message in messages {
