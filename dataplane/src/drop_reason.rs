@@ -162,6 +162,8 @@ drop_reasons! {
     CryptoFailed = "crypto_failed",
     /// The crypto device takes no more packets before some come out.
     CryptoDeviceFull = "crypto_device_full",
+    /// A worker that was lent the packet for its crypto did not give it back in time.
+    HelperStalled = "helper_stalled",
     /// More 3DES packets than can wait for their share of a worker's time.
     TripleDesQueueFull = "triple_des_queue_full",
 

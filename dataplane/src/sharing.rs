@@ -23,6 +23,12 @@ pub(crate) const WORTH_SHARING: u16 = 400;
 const LOADED_TURNS: u8 = 2;
 /// How long a worker that was asked for stays awake, in microseconds.
 const WANTED_US: u64 = 10_000;
+/// How long the owner waits for a packet that another worker has, in microseconds: many times what
+/// a helper needs that runs at all.
+const PATIENCE_US: u64 = 20_000;
+/// What one turn counts of that at most, in microseconds. Where the owner itself did not run, or
+/// the whole machine, nobody has stalled.
+const TURN_US: u64 = 1_000;
 /// Packets that wait to be given back at most: those that the lanes can hold.
 const RETURNING: usize = 512;
 
@@ -34,6 +40,8 @@ struct Post {
     offers: AtomicBool,
     /// When somebody last had need of it. others: wo, the worker: ro
     wanted: AtomicU64,
+    /// It has stopped, and takes nothing back. the worker: wo, others: ro
+    is_gone: AtomicBool,
 }
 
 /// All workers' posts.
@@ -87,6 +95,12 @@ pub(crate) struct Sharing {
     /// Others' packets that are done and have not found room in their ring yet, and whose they are.
     pub(crate) returning: VecDeque<(usize, Mbuf)>,
     wanted_cycles: u64,
+    /// Cycles of this worker's turns, as far as they count for its patience.
+    time: u64,
+    /// When the last turn began.
+    last_turn: u64,
+    turn_cycles: u64,
+    patience: u64,
 }
 
 impl Sharing {
@@ -101,6 +115,10 @@ impl Sharing {
             on: false,
             returning: VecDeque::with_capacity(RETURNING),
             wanted_cycles: WANTED_US * clock::cycles_per_us(),
+            time: 0,
+            last_turn: 0,
+            turn_cycles: TURN_US * clock::cycles_per_us(),
+            patience: PATIENCE_US * clock::cycles_per_us(),
         }
     }
 
@@ -169,6 +187,22 @@ impl Sharing {
         }
     }
 
+    /// Notes when a turn began.
+    pub(crate) fn begin(&mut self, now: u64) {
+        self.time += now.saturating_sub(self.last_turn).min(self.turn_cycles);
+        self.last_turn = now;
+    }
+
+    /// This worker's own time, in cycles.
+    pub(crate) const fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// The own time at which a packet went out at the latest that should be back by now.
+    pub(crate) fn overdue(&self) -> Option<u64> {
+        self.time.checked_sub(self.patience)
+    }
+
     /// Whether this worker had better not sleep.
     pub(crate) fn is_wanted(&self, now: u64) -> bool {
         self.board.0.get(self.index).is_some_and(|post| {
@@ -182,6 +216,19 @@ impl Sharing {
         if let Some(own) = self.board.0.get(self.index) {
             own.offers.store(false, Ordering::Release);
         }
+    }
+
+    /// Says that this worker stops: it takes nothing, and takes nothing back.
+    pub(crate) fn leave(&self) {
+        self.withdraw();
+        if let Some(own) = self.board.0.get(self.index) {
+            own.is_gone.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether a worker has stopped.
+    pub(crate) fn is_gone(&self, worker: usize) -> bool {
+        self.board.0.get(worker).is_none_or(|post| post.is_gone.load(Ordering::Acquire))
     }
 }
 

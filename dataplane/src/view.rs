@@ -55,6 +55,15 @@ impl View {
         }
     }
 
+    /// Frees a packet that was counted under this reason before it came back.
+    #[cold]
+    pub(crate) fn counted(&self, mut mbuf: Mbuf, reason: DropReason) {
+        if self.watch.is_on() {
+            self.watch.ends(&mut mbuf, Verdict::Dropped(reason));
+        }
+        drop(mbuf);
+    }
+
     /// Notes that an ICMP error has been acted on; its buffer may go on as another one.
     pub(crate) fn heeded(&self, mbuf: &mut Mbuf) {
         if self.watch.is_on() {

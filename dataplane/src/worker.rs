@@ -9,7 +9,7 @@ use hearth_dpdk::{BURST, Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRing
 use crate::config::{BuildError, Config, PortId};
 use crate::counters::Counters;
 use crate::crypto::clock;
-use crate::crypto::engine::{Mark, Rule};
+use crate::crypto::engine::{Job, Mark, Rule};
 use crate::dataplane::WorkerQueues;
 use crate::drop_reason::DropReason;
 use crate::missing::MissingSas;
@@ -189,6 +189,7 @@ impl Worker {
     /// sharing begins come out before it does, so that no packet overtakes them.
     fn begin_sharing(&mut self) {
         let Some(shared) = &self.work.engine.shared else { return };
+        self.work.sharing.begin(self.work.now);
         let riding = !shared.is_empty();
         if self.work.sharing.decide(riding) && !self.work.engine.own_lanes_are_empty() {
             self.settle(Rule::All);
@@ -202,6 +203,9 @@ impl Worker {
             received += self.burst.len();
             assist::take_in(&self.view, &mut self.work, &mut self.burst);
             self.process();
+        }
+        if assist::give_up(&self.view, &mut self.work) {
+            self.settle(self.due);
         }
         if !self.has_room() {
             // What only rides need not.
@@ -357,20 +361,32 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Counts what was under way; dropping it gives the mbufs back.
+    /// Counts what was under way; dropping it gives the mbufs back. Other workers' packets go back
+    /// to them.
     fn drop(&mut self) {
+        // Before its ring is emptied: nothing comes back from here on.
+        self.work.sharing.leave();
+        while self.assist.receive(&mut self.burst) > 0 {
+            assist::refuse_all(&self.view, &mut self.work, &mut self.burst);
+        }
         for mbuf in self.ahead.1.drain() {
             self.view.drop(mbuf, DropReason::Stopped);
         }
-        for ring in [&mut self.assist, &mut self.inbox] {
-            while ring.receive(&mut self.burst) > 0 {
-                self.burst.drain().for_each(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+        while self.inbox.receive(&mut self.burst) > 0 {
+            self.burst.drain().for_each(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+        }
+        let Work { engine, sharing, .. } = &mut self.work;
+        while let Some((owner, mbuf)) = sharing.returning.pop_front() {
+            assist::go_back(&self.view, sharing, mbuf, owner);
+        }
+        engine.stop(|mbuf, job| match job {
+            Job::Assisted { worker, .. } => {
+                assist::go_back(&self.view, sharing, mbuf, worker.into());
             }
-        }
-        for (_, mbuf) in self.work.sharing.returning.drain(..) {
-            self.view.drop(mbuf, DropReason::Stopped);
-        }
-        self.work.engine.stop(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+            Job::Inbound { .. } | Job::Outbound { .. } | Job::Failed => {
+                self.view.drop(mbuf, DropReason::Stopped);
+            }
+        });
         self.work.lanes = Lanes::default();
     }
 }

@@ -134,13 +134,13 @@ impl Engine {
     }
 
     /// Takes everything out, when the worker stops.
-    pub(crate) fn stop(&mut self, mut give: impl FnMut(Mbuf)) {
+    pub(crate) fn stop(&mut self, mut give: impl FnMut(Mbuf, Job)) {
         let Self { common, triple_des, shared, device } = self;
         for lanes in [common, triple_des].into_iter().chain(shared) {
             lanes.abandon(&mut give);
         }
         if let Some(device) = device {
-            device.stop(give);
+            device.stop(|mbuf| give(mbuf, Job::Failed));
         }
     }
 
@@ -151,15 +151,19 @@ impl Engine {
         Mark([self.common.submitted, self.triple_des.submitted, shared, device])
     }
 
-    /// Whether all packets that had gone in at `mark` have come out.
+    /// Whether all packets that had gone in at `mark` have come out, and none that was given up is
+    /// still out at another worker.
     pub(crate) fn has_passed(&self, mark: Mark) -> bool {
+        if !self.shared.as_ref().is_none_or(Lanes::is_all_back) {
+            return false;
+        }
         let shared = self.shared.as_ref().map_or(0, |shared| shared.settled);
         let device = self.device.as_ref().map_or(0, |device| device.settled());
         let settled = [self.common.settled, self.triple_des.settled, shared, device];
         settled.iter().zip(&mark.0).all(|(settled, mark)| settled >= mark)
     }
 
-    /// Whether nothing rides.
+    /// Whether nothing rides, here or elsewhere.
     pub(crate) fn is_empty(&self) -> bool {
         self.has_passed(self.submitted())
     }

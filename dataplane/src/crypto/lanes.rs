@@ -56,7 +56,7 @@ pub(crate) type Icv = u128;
 #[derive(Clone, Copy)]
 pub(crate) struct Flight {
     pub(crate) job: Job,
-    /// When it went in.
+    /// When it went in; beyond [`REMOTE`] when it went to another worker, by the lender's own time.
     pub(super) since: u64,
 }
 
@@ -68,12 +68,13 @@ impl Flight {
     /// sealed.
     #[inline]
     pub(crate) const fn is_remote(&self) -> bool {
-        self.since == REMOTE
+        self.since >= REMOTE
     }
 }
 
-/// When a packet went in that is in another worker's lanes.
-const REMOTE: u64 = u64::MAX;
+/// The bit of the time at which a packet went to another worker's lanes. No time stamp counter gets
+/// as far.
+const REMOTE: u64 = 1 << 63;
 
 /// One manager and the packets in it. They are settled in the order in which they went in.
 pub(crate) struct Lanes {
@@ -86,6 +87,8 @@ pub(crate) struct Lanes {
     pub(super) submitted: u64,
     ready: u64,
     pub(super) settled: u64,
+    /// Packets that were given up and are still out at other workers.
+    out: u64,
 }
 
 // A tag is known as long as the flight.
@@ -100,6 +103,7 @@ impl Lanes {
             submitted: 0,
             ready: 0,
             settled: 0,
+            out: 0,
         })
     }
 
@@ -140,10 +144,10 @@ impl Lanes {
     }
 
     /// The number of a packet that goes to another worker's lanes now, and comes back by
-    /// [`Self::put_back`]; to be called with room.
-    pub(crate) fn reserve(&mut self, job: Job) -> u64 {
+    /// [`Self::put_back`]; to be called with room, and the lender's own time.
+    pub(crate) fn reserve(&mut self, job: Job, time: u64) -> u64 {
         let number = self.submitted;
-        self.flights[place(number)] = Flight { job, since: REMOTE };
+        self.flights[place(number)] = Flight { job, since: REMOTE | time };
         self.submitted += 1;
         number
     }
@@ -153,9 +157,38 @@ impl Lanes {
         self.submitted -= 1;
     }
 
-    /// Takes a packet back from another worker's lanes.
-    pub(crate) fn put_back(&mut self, number: u64, mbuf: Mbuf, ok: bool) {
+    /// Takes a packet back from another worker's lanes, or gives it back where it was given up.
+    pub(crate) fn put_back(&mut self, number: u64, mbuf: Mbuf, ok: bool) -> Option<Mbuf> {
+        if number < self.settled {
+            self.out = self.out.saturating_sub(1);
+            return Some(mbuf);
+        }
         put(&mut self.flights, &mut self.done, number, mbuf, ok);
+        None
+    }
+
+    /// Passes over those next in line that went to other workers at `until` of the lender's own
+    /// time or before, and are not back; returns how many. To be called when all is settled that
+    /// came out.
+    pub(crate) fn give_up(&mut self, until: u64) -> u64 {
+        let first = self.settled;
+        while self.settled == self.ready && self.ready < self.submitted {
+            let place = place(self.ready);
+            let since = self.flights[place].since;
+            if since < REMOTE || since > REMOTE | until || self.done[place].is_some() {
+                break;
+            }
+            self.ready += 1;
+            self.settled = self.ready;
+        }
+        let given_up = self.settled - first;
+        self.out += given_up;
+        given_up
+    }
+
+    /// Whether none that was given up is still out, with the keys that it was lent with.
+    pub(super) const fn is_all_back(&self) -> bool {
+        self.out == 0
     }
 
     /// Sends what was staged into the lanes.
@@ -176,7 +209,7 @@ impl Lanes {
                 return;
             }
             let since = self.flights[place(self.ready)].since;
-            let is_due = since != REMOTE && due.is_some_and(|due| since <= due);
+            let is_due = since < REMOTE && due.is_some_and(|due| since <= due);
             let completed = self.manager.completed();
             match completed.or_else(|| if is_due { self.manager.flush() } else { None }) {
                 Some(Completed { mbuf, user, ok }) => {
@@ -188,12 +221,16 @@ impl Lanes {
     }
 
     /// Hands over all packets that are here, whatever became of them: at the end.
-    pub(crate) fn abandon(&mut self, mut each: impl FnMut(Mbuf)) {
+    pub(crate) fn abandon(&mut self, mut each: impl FnMut(Mbuf, Job)) {
         self.submit();
         while let Some(completed) = self.manager.completed().or_else(|| self.manager.flush()) {
-            each(completed.mbuf);
+            each(completed.mbuf, self.flights[place(completed.user)].job);
         }
-        self.done.iter_mut().filter_map(Option::take).for_each(each);
+        for (done, flight) in self.done.iter_mut().zip(self.flights.iter()) {
+            if let Some(mbuf) = done.take() {
+                each(mbuf, flight.job);
+            }
+        }
     }
 
     /// Hands what came out to `settle`, with its flight and its tag, which means nothing to a packet

@@ -104,7 +104,7 @@ fn share(
         && let Some(peer) = sharing.pick()
         && let Some(ring) = view.assist.get(peer)
     {
-        let number = shared.reserve(job);
+        let number = shared.reserve(job, sharing.time());
         *mbuf.meta_mut() = Task {
             tag: [0; 16],
             keys: core::ptr::from_ref(frame.keys).expose_provenance() as u64,
@@ -148,13 +148,65 @@ pub(crate) fn take_in(view: &View, work: &mut Work, burst: &mut Burst) {
             carry_out(view, work, mbuf, &task);
         } else {
             work.sharing.returned(task.helper.into());
-            match &mut work.engine.shared {
-                Some(shared) => shared.put_back(task.number, mbuf, task.state == DONE),
-                None => view.drop(mbuf, DropReason::CryptoFailed),
-            }
+            put_back(view, work, mbuf, &task);
         }
     }
     work.engine.submit();
+}
+
+/// Puts a packet of this worker's own back in its place.
+fn put_back(view: &View, work: &mut Work, mbuf: Mbuf, task: &Task) {
+    match &mut work.engine.shared {
+        Some(shared) => {
+            if let Some(late) = shared.put_back(task.number, mbuf, task.state == DONE) {
+                view.counted(late, DropReason::HelperStalled);
+            }
+        }
+        None => view.drop(mbuf, DropReason::CryptoFailed),
+    }
+}
+
+/// Gives up what other workers have had for too long, so that the others behind it go on. The
+/// numbers of what is given up stay used, and no window moves for them.
+pub(crate) fn give_up(view: &View, work: &mut Work) -> bool {
+    let Work { engine, sharing, .. } = work;
+    let (Some(shared), Some(overdue)) = (&mut engine.shared, sharing.overdue()) else {
+        return false;
+    };
+    let count = shared.give_up(overdue);
+    if count > 0 {
+        view.counters.stopped_many(DropReason::HelperStalled, count);
+    }
+    count > 0
+}
+
+/// Takes in what came by the ring of a worker that stops: others' packets go back as they are.
+pub(crate) fn refuse_all(view: &View, work: &mut Work, burst: &mut Burst) {
+    for mbuf in burst.drain() {
+        let task = *mbuf.meta::<Task>();
+        if task.state == TO_DO {
+            go_back(view, &work.sharing, mbuf, task.owner.into());
+        } else {
+            put_back(view, work, mbuf, &task);
+        }
+    }
+}
+
+/// Sends another worker's packet back from one that stops, done or not.
+pub(crate) fn go_back(view: &View, sharing: &Sharing, mut mbuf: Mbuf, owner: usize) {
+    let task = mbuf.meta_mut::<Task>();
+    if task.state == TO_DO {
+        task.state = FAILED;
+    }
+    if sharing.is_gone(owner) {
+        return view.drop(mbuf, DropReason::Stopped);
+    }
+    // What finds no room its owner counts, who does not get it back.
+    if let Some(ring) = view.assist.get(owner)
+        && let Err(mbuf) = ring.push(mbuf)
+    {
+        view.counted(mbuf, DropReason::HelperStalled);
+    }
 }
 
 fn carry_out(view: &View, work: &mut Work, mbuf: Mbuf, task: &Task) {

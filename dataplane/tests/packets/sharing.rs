@@ -2,6 +2,7 @@
 //! stay whole.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use hearth_wire::{Scope, Suite};
 
@@ -178,5 +179,89 @@ fn the_end_while_packets_are_lent() {
     let out = rig.received(HOME).len() as u64;
     rig.workers.clear();
     assert_eq!(out + rig.drops()["stopped"], 128);
+    rig.finish();
+}
+
+/// A worker that lent packets and gets none of them back.
+struct Stalled {
+    rig: Rig,
+    mn: MobileNode,
+    lent: u64,
+    out: u64,
+}
+
+/// Lends as much as goes to a worker that takes no turn any more.
+fn stalled() -> Stalled {
+    let (mut rig, mut mn) = loaded(Suite::Aes128CbcSha, 0);
+    let mac = rig.mac(ACCESS);
+    rig.workers[1].turn();
+    let mut number = 0;
+    // Twice as much as may be out: what is not lent stays behind it.
+    for _ in 0..8 {
+        for _ in 0..32 {
+            let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &[7; 900]);
+            number += u64::from(rig.try_inject(
+                ACCESS,
+                0,
+                &codec::ethernet(mac, [2; 6], &mn.data(&inner)),
+            ));
+        }
+        rig.workers[0].turn();
+    }
+    let (lent, _) = lent(&rig);
+    assert!((90..number).contains(&lent), "{lent} of {number} lent");
+    let out = rig.received(HOME).len() as u64;
+    Stalled { rig, mn, lent, out: number - out }
+}
+
+/// A helper that stops taking turns costs what it has, once, and nobody else's packets.
+#[test]
+fn a_stalled_helper_holds_nobody_up_for_long() {
+    let Stalled { mut rig, mn, lent, mut out } = stalled();
+    let other = MobileNode::new(8, Suite::Aes128CbcSha256, Scope::SignallingAndData, true);
+    assert_eq!(other.spi.get() % 2, mn.spi.get() % 2);
+    let mut other = rig.attach(other);
+    let mac = rig.mac(ACCESS);
+    let (mut sent, mut small, start) = (0, 0, Instant::now());
+    while small < 400 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{small} came out: {:?}", rig.drops());
+        let frame = codec::ethernet(mac, [2; 6], &other.data(&other.inner6()));
+        sent += u32::from(sent < 400 && rig.try_inject(ACCESS, 0, &frame));
+        rig.workers[0].turn();
+        for frame in rig.received(HOME) {
+            let is_small = frame.packet().len() < 400;
+            small += u32::from(is_small);
+            out -= u64::from(!is_small);
+        }
+    }
+    assert_eq!(rig.drops(), [("helper_stalled", lent)].into());
+    assert_eq!(out, lent);
+
+    // What it has needs the keys that it was lent with.
+    rig.tables.remove_sa(mn.spi).unwrap();
+    for _ in 0..4 {
+        rig.tables.reclaim();
+        rig.workers[0].turn();
+    }
+    assert!(rig.try_insert_sa(&mn).is_err(), "its keys are in use");
+    // What comes back late is nobody's any more.
+    for _ in 0..4 {
+        rig.turns();
+        rig.tables.reclaim();
+    }
+    rig.try_insert_sa(&mn).unwrap();
+    assert!(rig.received(HOME).is_empty());
+    assert_eq!(rig.drops(), [("helper_stalled", lent)].into());
+    rig.finish();
+}
+
+/// A helper that stops gives back what it has not done.
+#[test]
+fn a_helper_that_stops_gives_back_what_it_has() {
+    let Stalled { mut rig, lent, out, .. } = stalled();
+    rig.workers.truncate(1);
+    rig.turns();
+    assert_eq!(rig.drops(), [("crypto_failed", lent)].into());
+    assert_eq!(rig.received(HOME).len() as u64, out - lent);
     rig.finish();
 }
