@@ -36,6 +36,11 @@ use crate::watchdog::{Incident, Watchdog};
 /// Messages taken from the workers, and frames from a TAP, before the others get their turn.
 const BATCH: usize = 64;
 
+/// Steps of what is due in the home agent, such as a binding that ends, and updates of the SA
+/// directory, before the others get their turn: a hundred thousand in one second stall nothing.
+const TIMERS: usize = 256;
+const UPDATES: usize = 128;
+
 /// How often replaced table entries are freed and slow timers looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(10);
 
@@ -124,6 +129,8 @@ impl Control {
             control.kernel_changed(change);
         }
         control.routes.apply(&mut control.parts.tables, now);
+        let max_bindings = control.parts.home_agent.policy().max_bindings;
+        control.parts.home_agent.reserve(max_bindings);
         Ok(control)
     }
 
@@ -143,14 +150,12 @@ impl Control {
         Ok(())
     }
 
-    /// One look at everybody; whether packets came.
+    /// One look at everybody; whether packets came, or more is to be done.
     fn turn(&mut self) -> io::Result<bool> {
         let mut packets = self.take_from_workers();
         packets += self.take_from_taps()?;
         self.parts.waker.clear();
-        while let Some(update) = self.parts.directory.next() {
-            self.take_from_directory(update);
-        }
+        let mut more = self.take_from_directory_in_part();
         for change in self.parts.kernel.changes()? {
             self.kernel_changed(change);
         }
@@ -158,8 +163,30 @@ impl Control {
             self.answer(question);
         }
         self.follow();
+        more |= self.run_timers();
         self.keep_house();
-        Ok(packets > 0)
+        Ok(packets > 0 || more)
+    }
+
+    /// Takes some updates of the SA directory; whether there may be more.
+    fn take_from_directory_in_part(&mut self) -> bool {
+        for _ in 0..UPDATES {
+            let Some(update) = self.parts.directory.next() else { return false };
+            self.take_from_directory(update);
+        }
+        true
+    }
+
+    /// Does some of what is due in the home agent; whether more is.
+    fn run_timers(&mut self) -> bool {
+        let now = self.now();
+        let Parts { home_agent, .. } = &mut self.parts;
+        if home_agent.next_deadline().is_none_or(|deadline| deadline > now) {
+            return false;
+        }
+        let more = home_agent.tick(now, TIMERS, &mut self.actions);
+        self.act(None);
+        more
     }
 
     fn take_from_workers(&mut self) -> usize {
@@ -251,10 +278,6 @@ impl Control {
     }
 
     fn keep_house(&mut self) {
-        let now = self.now();
-        if self.parts.home_agent.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.tell(Event::Tick);
-        }
         let instant = Instant::now();
         if instant.duration_since(self.housekept) < HOUSEKEEPING {
             return;

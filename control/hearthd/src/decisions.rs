@@ -1,10 +1,11 @@
 //! The home agent's decisions, carried out; and the SAs it decides on.
 
 use std::error::Error;
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant, SystemTime};
 
 use hearth_dataplane::{Binding, PortId, SaParameters, TableError};
-use hearth_home_agent::{Action, Event, SaInfo, WallClock};
+use hearth_home_agent::{Action, Event, Notice, SaInfo, WallClock};
 use hearth_wire::directory::{SaRecord, Update};
 use hearth_wire::{SeqNo, Spi};
 use tracing::{debug, error, warn};
@@ -18,6 +19,43 @@ const STEP: Duration = Duration::from_millis(500);
 
 /// SAs that came while an older one was still leaving their place in the table.
 pub(crate) type Draining = Vec<Box<SaRecord>>;
+
+/// A binding that the dataplane did not take. What follows of it is not carried out: the answer
+/// under its SA, and the notice behind that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Void {
+    home_address: Ipv6Addr,
+    spi: Spi,
+}
+
+impl Void {
+    fn of(action: &Action) -> Option<Self> {
+        match action {
+            Action::Bind { home_address, spi, .. } => {
+                Some(Self { home_address: *home_address, spi: *spi })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether `action` is part of what is `void`; behind the last part nothing is.
+    fn covers(void: &mut Option<Self>, action: &Action) -> bool {
+        let Some(Self { home_address: of, spi: under }) = *void else { return false };
+        let (covered, more) = match action {
+            Action::SendSignalling { spi, .. } => (*spi == under, *spi == under),
+            Action::Notice(
+                Notice::Registered { home_address, .. }
+                | Notice::Refreshed { home_address, .. }
+                | Notice::HandedOver { home_address, .. },
+            ) => (*home_address == of, false),
+            _ => (false, false),
+        };
+        if !more {
+            *void = None;
+        }
+        covered
+    }
+}
 
 impl Control {
     pub(crate) fn take_from_directory(&mut self, update: FromDirectory) {
@@ -104,26 +142,34 @@ impl Control {
 
     /// Does what the home agent decided; `record` is the one it was told of, if it was.
     ///
-    /// A binding that the dataplane did not take is not acknowledged: the mobile node tries again.
+    /// Where the dataplane does not take a binding, the home agent is told so and answers with
+    /// status 130 in the place of what it had in mind (REG-10).
     pub(crate) fn act(&mut self, mut record: Option<Box<SaRecord>>) {
         let mut actions = std::mem::take(&mut self.actions);
-        let mut unbound = None;
+        let mut void = None;
+        let mut refused = Vec::new();
         for action in actions.drain(..) {
-            if let Action::SendSignalling { spi, .. } = action
-                && unbound == Some(spi)
-            {
+            if Void::covers(&mut void, &action) {
                 continue;
             }
-            let bound_under = match action {
-                Action::Bind { spi, .. } => Some(spi),
-                _ => None,
-            };
+            let bind = Void::of(&action);
             if let Err(error) = self.act_on(action, &mut record) {
                 error!(%error, "a decision of the home agent could not be carried out");
-                unbound = bound_under.or(unbound);
+                refused.extend(bind.map(|bind| bind.home_address));
+                void = bind;
             }
         }
         self.actions = actions;
+        if refused.is_empty() {
+            return;
+        }
+        let now = self.now();
+        for home_address in refused {
+            let event = Event::BindRefused(home_address);
+            self.parts.home_agent.handle(now, event, &mut self.actions);
+        }
+        // Answers and notices, no binding among them.
+        self.act(None);
     }
 
     fn act_on(
@@ -229,5 +275,56 @@ impl Control {
     pub(crate) fn wall_clock(&self) -> WallClock {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         WallClock::new(self.now(), since_epoch.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(last: u16, spi: u32) -> Action {
+        Action::Bind {
+            home_address: home(last),
+            ipv4_home_address: None,
+            spi: Spi::new(spi).unwrap(),
+            local: "[2001:db8::1]:7872".parse().unwrap(),
+            remote: "[2001:db8:1::c]:5000".parse().unwrap(),
+            carriers: Vec::new(),
+        }
+    }
+
+    fn home(last: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
+    }
+
+    fn answer(spi: u32) -> Action {
+        Action::SendSignalling {
+            spi: Spi::new(spi).unwrap(),
+            local: "[2001:db8::1]:7872".parse().unwrap(),
+            remote: "[2001:db8:1::c]:5000".parse().unwrap(),
+            next_header: 43,
+            payload: Vec::new(),
+        }
+    }
+
+    fn notice(last: u16) -> Action {
+        let lifetime = Duration::from_secs(400);
+        Action::Notice(Notice::Refreshed { home_address: home(last), lifetime })
+    }
+
+    /// What is left of a list when the dataplane refuses its first action.
+    fn carried_out(rest: &[Action]) -> Vec<usize> {
+        let mut void = Void::of(&bind(1, 1));
+        (0..rest.len()).filter(|n| !Void::covers(&mut void, &rest[*n])).collect()
+    }
+
+    #[test]
+    fn of_a_binding_that_was_refused_neither_answer_nor_notice_goes_out() {
+        assert!(carried_out(&[answer(1), notice(1)]).is_empty());
+        // What the same mobile node is told next is carried out, and so is what others are told.
+        assert_eq!(carried_out(&[answer(1), notice(1), answer(1), notice(1)]), [2, 3]);
+        assert_eq!(carried_out(&[answer(2), notice(2)]), [0, 1]);
+        // No registration: an SA more or less.
+        assert_eq!(carried_out(&[Action::RemoveSa(Spi::new(1).unwrap()), answer(1)]), [0, 1]);
     }
 }

@@ -19,8 +19,10 @@ use crate::time::Timestamp;
 /// Mobile router operation not permitted (RFC 3963 s.4.2).
 const MOBILE_ROUTER_NOT_PERMITTED: Status = Status(140);
 
-/// Steps of what is due that are taken at most to make room for a first registration.
-const ROOM_STEPS: usize = 512;
+/// To make room for a first registration, slices of so many steps of what is due are taken, and at
+/// most so many of them: most steps only move a timer that has to come down the wheel.
+const ROOM_SLICE: usize = 64;
+const ROOM_SLICES: usize = 128;
 
 /// An accepted Binding Update: everything is decided and nothing is changed. It holds no place of
 /// anything, so that it can wait, and [`HomeAgent::commit`] looks again at what may have changed
@@ -77,7 +79,12 @@ impl HomeAgent {
         if self.cache.live() >= self.policy.max_bindings
             && self.cache.get(request.home_address).is_none()
         {
-            self.run_timers(now, ROOM_STEPS, out);
+            for _ in 0..ROOM_SLICES {
+                let more = self.tick(now, ROOM_SLICE, out);
+                if !more || self.cache.live() < self.policy.max_bindings {
+                    break;
+                }
+            }
         }
     }
 

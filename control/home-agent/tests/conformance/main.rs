@@ -16,3 +16,4 @@ mod lab;
 mod mobility_header;
 mod registration;
 mod sa;
+mod slices;

@@ -110,6 +110,25 @@ fn reg_05_care_of_address_that_leads_back() {
     }
 }
 
+/// without mobile network prefixes a loop needs a care-of address that is somebody's home
+/// address, and none is let in, whichever came first.
+#[test]
+fn reg_05_no_chain_of_bindings_leads_back() {
+    let mut lab = Lab::new();
+    let elsewhere = hoa(0xcc);
+    let coa = SocketAddr::from((elsewhere, 5000)).to_string();
+    assert_eq!(lab.bu(Bu::new(1).from(&coa)).status(), 0);
+    // Only now it becomes b's home address; b cannot close the ring, and a cannot stay in it.
+    lab.issue(hearth_home_agent::SaInfo { home_address: elsewhere, ..other_sa(2) });
+    let b = |seq| Bu::new(seq).spi(2).home_address(Some(elsewhere));
+    let back = SocketAddr::from((HOA, 5000)).to_string();
+    assert_eq!(lab.bu(b(1).from(&back)).status(), 174);
+    assert_eq!(lab.bu(Bu::new(2).from(&coa)).status(), 174);
+    assert_eq!(lab.bu(b(2).from(COA2)).status(), 0);
+    assert_eq!(lab.bu(Bu::new(3).from(COA)).status(), 0);
+    assert_eq!(lab.bu(b(3).from(&back)).status(), 174);
+}
+
 #[test]
 fn reg_06_home_address_option_missing() {
     // also where the SA names the home address, and where the source is a stranger's.
@@ -167,6 +186,15 @@ fn reg_11_denied_by_the_operator() {
     let denied = [MobileNodeId::new("a@example.org").unwrap()].into();
     let mut lab = Lab::with(Policy { denied, ..policy() });
     assert_eq!(lab.bu(Bu::new(1)).answer(), (129, 1, 0));
+    // By realm; b's is the same, another realm that ends alike is not.
+    for (realm, status) in [("Example.ORG", 129), ("ple.org", 0), ("org", 0), ("", 0)] {
+        let denied_realms = vec![realm.into()];
+        let mut lab = Lab::with(Policy { denied_realms, ..policy() });
+        lab.issue(other_sa(2));
+        assert_eq!(lab.bu(Bu::new(1)).status(), status, "{realm}");
+        let other = Bu::new(1).spi(2).home_address(Some(OTHER_HOA));
+        assert_eq!(lab.bu(other).status(), status, "{realm}");
+    }
 }
 
 #[test]
