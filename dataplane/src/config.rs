@@ -104,6 +104,7 @@ pub struct Config {
     /// Lower the MSS of TCP connections through a tunnel to what it carries whole, both ways.
     pub mss_clamp: bool,
     /// Outer packets of which one worker keeps fragments at a time, 8 fragments each at most.
+    /// Fewer where all workers' fragments would take more than a quarter of the packet buffers.
     pub reassembly_packets: u32,
     /// How long their fragments wait for the others, in milliseconds; 60 000 at most (RFC 8200
     /// s.4.5). They come one behind the other, if they come.

@@ -24,6 +24,11 @@ use crate::worker::{Worker, WorkerParts};
 
 /// Packets that a ring between workers, or from or to control, holds.
 const RING_SIZE: u32 = 1024;
+/// The part of the packet buffers, one in so many, that fragments may hold that wait for others:
+/// anybody can send them.
+const FRAGMENT_SHARE: u32 = 4;
+/// Fragments that are kept of one packet at most.
+const FRAGMENTS_OF_ONE: u32 = 8;
 
 /// A port as the dataplane uses it. Its `PortId` is its place in the list.
 #[derive(Debug)]
@@ -66,7 +71,7 @@ impl Dataplane {
         pool: &Mempool,
     ) -> Result<Self, BuildError> {
         let name = own_name();
-        let config = &checked(config, &ports)?;
+        let config = &checked(config, &ports, pool)?;
         let (sessions, device_queues) = open_crypto(eal, config)?;
         let tables = Arc::new(Tables::new(config)?);
         let pools = Pools::new(eal, &name, config, pool)?;
@@ -142,11 +147,16 @@ fn own_name() -> String {
     format!("hd{}", INSTANCE.fetch_add(1, Ordering::Relaxed) % 100_000)
 }
 
-/// The configuration, with no outer packet larger than what every port carries.
-fn checked(config: &Config, ports: &[PortSetup]) -> Result<Config, BuildError> {
+/// The configuration, with no outer packet larger than what every port carries, and no more
+/// strangers' fragments than the buffers can spare.
+fn checked(config: &Config, ports: &[PortSetup], pool: &Mempool) -> Result<Config, BuildError> {
     check(config, ports)?;
     let path_mtu = ports.iter().map(|port| port.mtu).fold(config.path_mtu, u16::min);
-    Ok(Config { path_mtu, ..config.clone() })
+    let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
+    let buffers = pool.available().saturating_add(pool.in_use());
+    let spare = buffers / FRAGMENT_SHARE / FRAGMENTS_OF_ONE / workers;
+    let reassembly_packets = config.reassembly_packets.min(spare.max(1));
+    Ok(Config { path_mtu, reassembly_packets, ..config.clone() })
 }
 
 /// The group of those who read the tables: the workers.

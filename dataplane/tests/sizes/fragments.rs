@@ -254,3 +254,24 @@ fn a_worker_ends_with_fragments_in_hand() {
     nothing_came(&mut rig);
     rig.finish();
 }
+
+/// strangers' fragments take a quarter of the buffers at most, whatever the table would hold.
+#[test]
+fn a_flood_of_fragments_leaves_buffers_to_others() {
+    let mut rig = Rig::with(|_| ());
+    let mut mn = rig.attach(nodes()[0].clone());
+    let (_, outer) = envelope(&mut mn, 900);
+    let (header, payload) = halves(&outer);
+    for id in 0..300 {
+        // Eight octets each, the last one as well, with holes between them.
+        for at in (0..7).map(|place| place * 16).chain([payload.len() / 8 * 8 - 8]) {
+            let end = if at > 100 { payload.len() } else { at + 8 };
+            rig.send(ACCESS, &piece(header, payload, at..end, id));
+        }
+    }
+    assert!((400..512).contains(&rig.in_use()), "{} buffers are held", rig.in_use());
+    let (inner, outer) = envelope(&mut mn, 900);
+    rig.send(ACCESS, &outer);
+    assert_eq!(rig.received_one(HOME).packet(), one_hop_less(&inner));
+    rig.finish();
+}
