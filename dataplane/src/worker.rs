@@ -163,12 +163,12 @@ impl Worker {
             Self::stages(&self.view, &mut self.work);
         }
         self.work.triple_des.released();
-        self.begin_sharing();
         // Under load packets ride on until the lanes are full or their time is up.
         self.due = Rule::Since {
             common: start.saturating_sub(self.max_job_age),
             triple_des: start.saturating_sub(self.max_triple_des_age),
         };
+        self.begin_sharing();
         let received = waited + self.receive();
         if received == 0 {
             self.settle(Rule::All);
@@ -191,8 +191,8 @@ impl Worker {
         let Some(shared) = &self.work.engine.shared else { return };
         self.work.sharing.begin(self.work.now);
         let riding = !shared.is_empty();
-        if self.work.sharing.decide(riding) && !self.work.engine.own_lanes_are_empty() {
-            self.settle(Rule::All);
+        if self.work.sharing.decide(riding) && !self.work.engine.nothing_unshared() {
+            self.settle(self.due.all_common());
         }
     }
 
@@ -209,7 +209,7 @@ impl Worker {
         }
         if !self.has_room() {
             // What only rides need not.
-            self.settle(Rule::All);
+            self.settle(self.due.all_common());
         }
         let mut full = !self.has_room();
         received += self.receive_rings(&mut full) + self.receive_wires(&mut full);

@@ -21,6 +21,17 @@ pub(crate) enum Rule {
     All,
 }
 
+impl Rule {
+    /// The same, and all but 3DES.
+    pub(crate) const fn all_common(self) -> Self {
+        match self {
+            Self::Since { triple_des, .. } => Self::Since { common: u64::MAX, triple_des },
+            Self::Ready => Self::Since { common: u64::MAX, triple_des: 0 },
+            Self::All => Self::All,
+        }
+    }
+}
+
 /// How many packets have gone into each of the lanes and into the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark([u64; 4]);
@@ -29,7 +40,7 @@ pub(crate) struct Mark([u64; 4]);
 pub(crate) struct Engine {
     common: Lanes,
     triple_des: Lanes,
-    /// Instead of `common`, while this worker shares its work with others; where there are others.
+    /// Instead of `common`, and not of `triple_des`, while this worker shares its work with others; where there are others.
     pub(crate) shared: Option<Lanes>,
     /// Where a crypto device is configured.
     device: Option<Box<DeviceQueue>>,
@@ -168,8 +179,8 @@ impl Engine {
         self.has_passed(self.submitted())
     }
 
-    /// Whether nothing rides but what is shared.
-    pub(crate) fn own_lanes_are_empty(&self) -> bool {
-        self.common.is_empty() && self.triple_des.is_empty()
+    /// Whether nothing rides of what may be shared but is not.
+    pub(crate) const fn nothing_unshared(&self) -> bool {
+        self.common.is_empty()
     }
 }

@@ -51,7 +51,9 @@ pub(crate) fn stage(
     job: impl FnOnce() -> Job,
     frame: Frame,
 ) -> bool {
-    let refused = if work.sharing.is_on() || material.session.is_some() {
+    // 3DES keeps its own lanes: it would hold up what is shared.
+    let is_shared = work.sharing.is_on() && !material.is_triple_des();
+    let refused = if is_shared || material.session.is_some() {
         elsewhere(view, work, mbuf, job(), frame)
     } else if let Some(op) = operation(material, &mut mbuf, &frame, Tag::Kept) {
         work.engine.stage(mbuf, &op, job, work.now)

@@ -23,6 +23,11 @@ fn lent(rig: &Rig) -> (u64, u64) {
     (workers.iter().map(|worker| worker.lent).sum(), workers.iter().map(|w| w.assisted).sum())
 }
 
+/// 3DES keeps to its own lanes, and so to its owner.
+fn is_lent(suite: Suite) -> bool {
+    suite != Suite::TripleDesEdeCbcSha
+}
+
 /// Bursts of 32 packets, each worker taking a turn behind each; the inner packet bears its number.
 fn feed(rig: &mut Rig, bursts: u16, mut inject: impl FnMut(&mut Rig, u16)) {
     for burst in 0..bursts {
@@ -46,7 +51,7 @@ fn number(packet: &[u8]) -> u16 {
 
 #[test]
 fn uplink_keeps_its_order() {
-    for suite in Suite::known().filter(|suite| *suite != Suite::TripleDesEdeCbcSha) {
+    for suite in Suite::known() {
         let (mut rig, mut mn) = loaded(suite, 0);
         let mac = rig.mac(ACCESS);
         let mut got = Vec::new();
@@ -60,7 +65,8 @@ fn uplink_keeps_its_order() {
         assert_eq!(numbers, (0..640).collect::<Vec<_>>(), "{suite:?}");
         assert!(got.iter().all(|frame| frame.packet()[40..] == payload(number(frame.packet()))));
         let (lent, assisted) = lent(&rig);
-        assert!(lent > 100 && lent == assisted, "{suite:?}: {lent} lent, {assisted} assisted");
+        assert_eq!(lent > 100, is_lent(suite), "{suite:?}: {lent} lent, {assisted} assisted");
+        assert_eq!(lent, assisted, "{suite:?}");
         assert!(rig.drops().is_empty(), "{:?}", rig.drops());
         rig.finish();
     }
@@ -68,7 +74,7 @@ fn uplink_keeps_its_order() {
 
 #[test]
 fn downlink_draws_every_number_once_and_in_order() {
-    for suite in Suite::known().filter(|suite| *suite != Suite::TripleDesEdeCbcSha) {
+    for suite in Suite::known() {
         let (mut rig, mn) = loaded(suite, 1);
         let mac = rig.mac(HOME);
         let mut got = Vec::new();
@@ -86,7 +92,7 @@ fn downlink_draws_every_number_once_and_in_order() {
         for (expected, got) in (0..).zip(&opened) {
             assert_eq!(got.payload[40..], payload(expected), "{suite:?}");
         }
-        assert!(lent(&rig).0 > 100, "{suite:?}");
+        assert_eq!(lent(&rig).0 > 100, is_lent(suite), "{suite:?}");
         rig.finish();
     }
 }
