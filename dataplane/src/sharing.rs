@@ -29,8 +29,6 @@ const PATIENCE_US: u64 = 20_000;
 /// What one turn counts of that at most, in microseconds. Where the owner itself did not run, or
 /// the whole machine, nobody has stalled.
 const TURN_US: u64 = 1_000;
-/// Packets that wait to be given back at most: those that the lanes can hold.
-const RETURNING: usize = 512;
 
 /// What a worker lets the others know, on a line of its own.
 #[derive(Debug, Default)]
@@ -87,9 +85,13 @@ pub(crate) struct Sharing {
     index: usize,
     /// Packets that each worker has of this one's.
     lent: Box<[u16]>,
+    /// Whether there are others to share with, and it is wanted.
+    shares: bool,
     /// Whose turn it is to be asked.
     next: usize,
     loaded_turns: u8,
+    /// Whether a frame that is worth the way came in this turn.
+    worth_it: bool,
     /// Whether packets of this turn may be given away.
     on: bool,
     /// Others' packets that are done and have not found room in their ring yet, and whose they are.
@@ -104,16 +106,19 @@ pub(crate) struct Sharing {
 }
 
 impl Sharing {
-    pub(crate) fn new(board: Arc<Board>, index: usize) -> Self {
+    pub(crate) fn new(board: Arc<Board>, index: usize, shares: bool) -> Self {
         let workers = board.0.len();
         Self {
             board,
             index,
             lent: vec![0; workers].into_boxed_slice(),
+            shares,
             next: index,
             loaded_turns: 0,
+            worth_it: false,
             on: false,
-            returning: VecDeque::with_capacity(RETURNING),
+            // What all others may have lent, so that it never grows.
+            returning: VecDeque::with_capacity(usize::from(WINDOW) * workers.saturating_sub(1)),
             wanted_cycles: WANTED_US * clock::cycles_per_us(),
             time: 0,
             last_turn: 0,
@@ -128,8 +133,18 @@ impl Sharing {
         self.on
     }
 
+    /// Notes the length of a frame, or of what becomes one. One of a burst stands for it: packets
+    /// that are worth the way come in trains.
+    #[inline]
+    pub(crate) fn note_frame(&mut self, len: usize) {
+        self.worth_it |= len >= usize::from(WORTH_SHARING);
+    }
+
     /// Notes whether a turn had a full share of packets from the wire.
     pub(crate) fn note_turn(&mut self, full: bool, now: u64) {
+        if !self.shares {
+            return;
+        }
         self.loaded_turns = if full { self.loaded_turns.saturating_add(1) } else { 0 };
         let loaded = self.is_loaded();
         let posts = &self.board.0;
@@ -138,7 +153,8 @@ impl Sharing {
         {
             own.offers.store(!loaded, Ordering::Release);
         }
-        if loaded {
+        // Whoever is asked stays awake: only for what he could be given.
+        if core::mem::take(&mut self.worth_it) && loaded {
             posts.iter().for_each(|post| post.wanted.store(now, Ordering::Relaxed));
         }
     }
@@ -238,7 +254,23 @@ mod tests {
 
     fn pair() -> [Sharing; 2] {
         let board = Arc::new(Board::new(2));
-        [0, 1].map(|index| Sharing::new(Arc::clone(&board), index))
+        [0, 1].map(|index| Sharing::new(Arc::clone(&board), index, true))
+    }
+
+    #[test]
+    fn nobody_is_kept_awake_for_nothing() {
+        for (shares, len, wanted) in
+            [(true, WORTH_SHARING, true), (true, WORTH_SHARING - 1, false), (false, 1400, false)]
+        {
+            let board = Arc::new(Board::new(2));
+            let [mut loaded, idle] =
+                [0, 1].map(|index| Sharing::new(Arc::clone(&board), index, shares));
+            for turn in 1..4 {
+                loaded.note_frame(len.into());
+                loaded.note_turn(true, turn);
+            }
+            assert_eq!(idle.is_wanted(4), wanted, "{shares} {len}");
+        }
     }
 
     #[test]
@@ -247,6 +279,7 @@ mod tests {
         idle.note_turn(false, 1);
         loaded.note_turn(true, 1);
         assert!(!loaded.decide(false), "one full turn is no load");
+        loaded.note_frame(1400);
         loaded.note_turn(true, 2);
         assert!(loaded.decide(false));
         assert!(!loaded.decide(false), "it is on already");

@@ -99,6 +99,7 @@ impl Worker {
             host: parts.host,
             watch: parts.watch,
         };
+        let shares = parts.config.share_crypto && parts.config.workers > 1;
         let work = Work::new(WorkParts {
             index: parts.index,
             eal: parts.eal,
@@ -106,8 +107,8 @@ impl Worker {
             pools: parts.pools,
             tx: parts.queues.tx,
             device: parts.queues.device,
-            sharing: Sharing::new(parts.assist.board, parts.index),
-            shares: parts.config.share_crypto && parts.config.workers > 1,
+            sharing: Sharing::new(parts.assist.board, parts.index, shares),
+            shares,
         })?;
         let cycles = |us: u32| u64::from(us) * clock::cycles_per_us();
         Ok(Self {
@@ -288,6 +289,9 @@ impl Worker {
     /// Empties the lanes between the stages, in a packet's order.
     fn process(&mut self) {
         tunnel_in::look_ahead(&self.view, &self.work);
+        if let Some((_, envelope)) = self.work.lanes.protected.last() {
+            self.work.sharing.note_frame(envelope.frame_len().into());
+        }
         tunnel_in::plain(&self.view, &mut self.work);
         // While the lines of this burst's SAs are on their way: what is done of earlier ones.
         self.settle(self.due);
@@ -304,6 +308,9 @@ impl Worker {
     /// The stages behind the tunnel's end.
     fn onward(view: &View, work: &mut Work) {
         forward::route(view, work);
+        if let Some(packet) = work.lanes.downlink.last() {
+            work.sharing.note_frame(packet.mbuf.len());
+        }
         tunnel_out::encapsulate(view, work);
         egress::send(view, work);
         if !work.lanes.errors.is_empty() {
