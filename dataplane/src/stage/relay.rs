@@ -31,13 +31,11 @@ type Disbelief = (Option<Mbuf>, DropReason);
 /// Takes an ICMP error in an Ethernet frame.
 #[cold]
 pub(crate) fn relay(view: &View, work: &mut Work, mut mbuf: Mbuf, told: &OuterError) {
-    if !work.side.outer_errors.admits(told.remote.ip(), work.now) {
-        return view.drop(mbuf, DropReason::OuterErrorLimited);
-    }
     if mbuf.adj(ETHERNET_LEN).is_none() {
         return view.drop(mbuf, DropReason::EthernetShort);
     }
-    match open(view, work, mbuf, told) {
+    let admits = |work: &mut Work| work.side.outer_errors.admits(told.remote.ip(), work.now);
+    match open(view, work, mbuf, told, admits) {
         Ok((mbuf, binding, protected)) => carry_out(view, work, mbuf, told, (binding, protected)),
         Err((Some(mbuf), reason)) => view.drop(mbuf, reason),
         Err((None, reason)) => view.counters.stopped(reason),
@@ -45,12 +43,14 @@ pub(crate) fn relay(view: &View, work: &mut Work, mut mbuf: Mbuf, told: &OuterEr
 }
 
 /// Brings the quoted inner packet to the front of the mbuf, when it is one that this home agent
-/// sent: with its binding, and whether it was protected.
+/// sent: with its binding, and whether it was protected. `admits` is asked once all that costs no
+/// crypto speaks for it: else anybody could use up what a tunnel's genuine errors are admitted by.
 pub(super) fn open<'v>(
     view: &'v View,
     work: &mut Work,
     mbuf: Mbuf,
     told: &OuterError,
+    admits: impl Fn(&mut Work) -> bool,
 ) -> Result<(Mbuf, &'v BindingEntry, bool), Disbelief> {
     let (offset, len) = (usize::from(told.frame.0), usize::from(told.frame.1));
     let frame = mbuf.data().get(offset..offset + len);
@@ -67,9 +67,14 @@ pub(super) fn open<'v>(
     };
     let sa = view.tables.sas.find(header.spi_bits());
     let (mut mbuf, (inner, len)) = if protected {
-        let Some(sa) = sa.filter(|sa| sent_lately(*sa, header.seq())) else {
+        let is_related =
+            |sa: &SaRef<'_>| sent_lately(*sa, header.seq()) && leads_to(view, *sa, told);
+        let Some(sa) = sa.filter(is_related) else {
             return Err((Some(mbuf), DropReason::OuterErrorUnrelated));
         };
+        if !admits(work) {
+            return Err((Some(mbuf), DropReason::OuterErrorLimited));
+        }
         // SAFETY: `find` has just seen the SA published, and the keys are used before this worker
         // reports quiescent.
         let keys = unsafe { sa.slot.keys(Direction::Outbound) };
@@ -83,6 +88,7 @@ pub(super) fn open<'v>(
     };
     // The proof: nobody else knows what decrypts to this address.
     match view.bound(to).filter(|(_, binding)| sent_by(binding, told, sa, protected)) {
+        Some(_) if !protected && !admits(work) => Err((Some(mbuf), DropReason::OuterErrorLimited)),
         Some((_, binding)) => Ok((mbuf, binding, protected)),
         None => Err((Some(mbuf), DropReason::OuterErrorUnrelated)),
     }
@@ -92,6 +98,12 @@ fn sent_lately(sa: SaRef<'_>, seq: SeqNo) -> bool {
     let next = sa.slot.outbound.sequence();
     let seq = u64::from(seq.0);
     seq < next && next - seq <= LATELY
+}
+
+/// Whether the packets of this SA go to where the error says.
+fn leads_to(view: &View, sa: SaRef<'_>, told: &OuterError) -> bool {
+    let binding = sa.slot.binding().and_then(|index| view.tables.bindings.entry(index));
+    binding.is_some_and(|binding| binding.remote == told.remote)
 }
 
 /// Whether a packet of this kind goes to where the error says, under this binding.

@@ -27,7 +27,7 @@ pub(crate) fn unreachable(view: &View, work: &mut Work, mut mbuf: Mbuf) {
     view.stopped(&mut mbuf, reason);
     let Some(outer) = icmp_outer::of_own(mbuf.data(), &view.tables.service) else { return };
     // Signalling has nobody to be told: it goes no further than this.
-    if let Ok((inner, ..)) = relay::open(view, work, mbuf, &outer)
+    if let Ok((inner, ..)) = relay::open(view, work, mbuf, &outer, |_| true)
         && let Some(mbuf) = error(view, work, inner, problem)
     {
         route_error(view, work, mbuf);

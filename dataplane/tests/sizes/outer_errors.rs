@@ -325,3 +325,35 @@ fn errors_about_one_tunnel_do_not_flood() {
     assert_eq!(rig.counters().sizes.outer_errors_relayed, 200 - limited);
     rig.finish();
 }
+
+/// TUN-13: whoever can't know what a tunnel carries spends none of what its errors are admitted by.
+#[test]
+fn forged_errors_do_not_silence_genuine_ones() {
+    // As many as there are mobile nodes: they all have the same correspondent.
+    let mut rig = talkative(|config| config.icmp_errors_per_peer = 30);
+    for mn in all_nodes() {
+        let mn = rig.attach(mn);
+        let (ip, what) =
+            if mn.remote.is_ipv6() { (40, (2, 0, 1300)) } else { (20, (3, 4, 1300)) };
+        let frame = ip + 8;
+        let outer = outer_of(&mut rig, &to_mobile(&mn, true, false, 1400));
+        let inner = frame + 8 + 32;
+        let is_plain = mn.scope == Scope::Signalling;
+        for number in 0..60 {
+            let mut forged = outer.clone();
+            match number % 4 {
+                _ if is_plain => forged[inner] ^= 0x40,
+                0 => forged[frame] ^= 0x80,
+                1 => forged[frame + 3] ^= 0x10,
+                2 => forged[frame + 4] ^= 0x40,
+                _ => forged[ip + 3] ^= 1,
+            }
+            rig.send(ACCESS, &complain(&forged, what, 548));
+        }
+        rig.is_silent();
+        rig.send(ACCESS, &complain(&outer, what, 548));
+        assert_eq!(heard(&mut rig, HOME).to, IpAddr::from(CN6), "{:?} {:?}", mn.suite, mn.scope);
+    }
+    assert_eq!(rig.counters().dropped(D::OuterErrorLimited), 0);
+    rig.finish();
+}

@@ -169,6 +169,18 @@ impl MultiBuffer<'_> {
     }
 }
 
+/// Overwrites what calls that have returned may have left on the stack of this thread: keys move by
+/// value from where they are expanded to where they stay, and ipsec-mb has temporaries of its own.
+/// To be called from where that call was made, which has to be one that is not inlined.
+#[inline(never)]
+pub fn burn_stack() {
+    /// More than the frames of an expansion and of all moves together.
+    const WORDS: usize = 16 * 1024 / 8;
+    let mut area = [0_u64; WORDS];
+    area.zeroize();
+    core::hint::black_box(&area);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
