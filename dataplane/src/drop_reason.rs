@@ -60,6 +60,8 @@ drop_reasons! {
     FragmentTimeout = "fragment_timeout",
     /// An ICMP error about an outer packet that this home agent did not send, or that proves nothing.
     OuterErrorUnrelated = "outer_error_unrelated",
+    /// A Packet Too Big about an outer packet, with a path MTU that is known already.
+    OuterErrorKnown = "outer_error_known",
     /// An ICMP error about an outer packet that quotes too little of it to say whose it was.
     OuterErrorTooShort = "outer_error_too_short",
     /// More ICMP errors about outer packets than are looked at.

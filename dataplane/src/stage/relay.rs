@@ -141,10 +141,15 @@ fn carry_out(
         Complaint::Unreachable => Problem::AddressUnreachable,
         Complaint::TooBig(mtu) => {
             // A packet of that size or less can't have been too big.
-            let plausible = told.outer_len > mtu;
+            let is_plausible = told.outer_len > mtu;
             let lifetime = work.side.path_mtu_lifetime;
-            if !plausible || !binding.path.learn(mtu, work.now, lifetime) {
-                return view.drop(mbuf, DropReason::OuterErrorUnrelated);
+            if !is_plausible || !binding.path.learn(mtu, work.now, lifetime) {
+                // A router says so of every packet that was under way when it began to.
+                let is_known = is_plausible && mtu >= binding.path.path_mtu();
+                return view.drop(mbuf, match is_known {
+                    true => DropReason::OuterErrorKnown,
+                    false => DropReason::OuterErrorUnrelated,
+                });
             }
             view.counters.sizes.path_mtu_lowered.add(1);
             match too_big(mbuf.data(), binding.path.tunnel_mtu(protected)) {
@@ -154,9 +159,9 @@ fn carry_out(
             }
         }
     };
-    view.counters.sizes.outer_errors_relayed.add(1);
     view.heeded(&mut mbuf);
     if let Some(mbuf) = error(view, work, mbuf, problem) {
+        view.counters.sizes.outer_errors_relayed.add(1);
         route_error(view, work, mbuf);
     }
 }

@@ -357,3 +357,36 @@ fn forged_errors_do_not_silence_genuine_ones() {
     assert_eq!(rig.counters().dropped(D::OuterErrorLimited), 0);
     rig.finish();
 }
+
+/// A router complains of each packet that was under way; only the first time is it news.
+#[test]
+fn a_packet_too_big_again() {
+    let mut rig = talkative(|_| ());
+    let mn = rig.attach(MobileNode::usual());
+    let outer = outer_of(&mut rig, &to_mobile(&mn, true, false, 1400));
+    rig.send(ACCESS, &complain(&outer, (2, 0, 1400), 1232));
+    heard(&mut rig, HOME);
+    for _ in 0..3 {
+        rig.send(ACCESS, &complain(&outer, (2, 0, 1400), 1232));
+    }
+    rig.is_silent();
+    assert_eq!(rig.drops(), [("outer_error_known", 3)].into());
+    rig.finish();
+}
+
+/// What the limit on ICMP errors keeps back has not been relayed.
+#[test]
+fn only_what_is_sent_is_relayed() {
+    let mut rig = talkative(|config| config.icmp_errors_per_peer = 4);
+    for n in 1..9 {
+        let mn = MobileNode::new(n, Suite::Aes128CbcSha, Scope::SignallingAndData, true);
+        let mn = rig.attach(mn);
+        let outer = outer_of(&mut rig, &to_mobile(&mn, true, false, 400));
+        rig.send(ACCESS, &complain(&outer, (1, 0, 0), 1232));
+    }
+    let heard = rig.received(HOME).len() as u64;
+    let sizes = rig.counters().sizes;
+    assert_eq!((sizes.outer_errors_relayed, sizes.icmp_errors_limited), (heard, 8 - heard));
+    assert!((4..8).contains(&heard), "{heard}");
+    rig.finish();
+}
