@@ -46,6 +46,11 @@ impl Sink {
             Err(_) => self.failed += 1,
         }
     }
+
+    /// Whether no more copies come: the workers make `limit` of them, written or not.
+    const fn has_had(&self, limit: u64) -> bool {
+        self.written + self.failed >= limit
+    }
 }
 
 impl RunningCapture {
@@ -106,7 +111,7 @@ impl RunningCapture {
                 return Err(Ending::Because(EndReason::Stopped));
             }
         }
-        if self.sink.written >= self.limit {
+        if self.sink.has_had(self.limit) {
             return Err(Ending::Because(EndReason::Complete));
         }
         Ok(())
