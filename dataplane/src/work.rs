@@ -153,6 +153,12 @@ impl TripleDesQueue {
         self.downlink.push_back(packet);
     }
 
+    /// Takes out all that wait, when the worker stops.
+    pub(crate) fn stop(&mut self, mut give: impl FnMut(Mbuf)) {
+        self.uplink.drain(..).for_each(|(mbuf, _)| give(mbuf));
+        self.downlink.drain(..).for_each(|packet| give(packet.mbuf));
+    }
+
     /// Puts those that this turn can take back into the lanes, half and half; returns how many.
     fn release(&mut self, lanes: &mut Lanes) -> usize {
         let half = usize::from(self.budget.div_ceil(2)).min(BURST / 2);

@@ -379,9 +379,14 @@ impl Drop for Worker {
         for mbuf in self.ahead.1.drain() {
             self.view.drop(mbuf, DropReason::Stopped);
         }
-        while self.inbox.receive(&mut self.burst) > 0 {
-            self.burst.drain().for_each(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+        for ring in [&mut self.inbox, &mut self.from_control] {
+            while ring.receive(&mut self.burst) > 0 {
+                self.burst.drain().for_each(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+            }
         }
+        self.work.triple_des.stop(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+        let fragments = self.work.side.reassembly.held();
+        self.view.counters.stopped_many(DropReason::Stopped, fragments.into());
         let Work { engine, sharing, .. } = &mut self.work;
         while let Some((owner, mbuf)) = sharing.returning.pop_front() {
             assist::go_back(&self.view, sharing, mbuf, owner);

@@ -155,4 +155,6 @@ pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
             _ => view.drop(mbuf, DropReason::IpHeader),
         }
     }
+    // What is settled next is what the lanes have.
+    work.engine.submit();
 }

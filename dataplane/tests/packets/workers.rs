@@ -139,6 +139,34 @@ fn workers_run_and_stop() {
     for thread in threads {
         thread.join().unwrap();
     }
+    // What a worker took off the wire came out, or has a reason.
+    let counters = rig.counters();
+    let taken: u64 = counters.workers.iter().map(|worker| worker.rx_packets).sum();
+    let out = received as u64 + rig.received(HOME).len() as u64;
+    assert_eq!(out + counters.dropped_total(), taken, "{:?}", rig.drops());
+    assert!(rig.drops().keys().all(|reason| *reason == "stopped"), "{:?}", rig.drops());
+    rig.finish();
+}
+
+/// What waits in a worker that stops has a reason, wherever it waits.
+#[test]
+fn what_waits_when_a_worker_stops_is_counted() {
+    let mut rig = Rig::with(|config| config.triple_des_budget = 1);
+    let slow = MobileNode::new(1, Suite::TripleDesEdeCbcSha, Scope::SignallingAndData, true);
+    let mut slow = rig.attach(slow);
+    for _ in 0..20 {
+        let up = codec::ethernet(rig.mac(ACCESS), [2; 6], &slow.data(&slow.inner6()));
+        rig.inject(ACCESS, 0, &up);
+        let down = codec::ip(CN6.into(), slow.home6.into(), 17, b"down");
+        rig.inject(HOME, 0, &codec::ethernet(rig.mac(HOME), [2; 6], &down));
+    }
+    rig.workers[0].turn();
+    for _ in 0..3 {
+        rig.control.send_signalling(slow.spi, slow.local, slow.remote, 43, &[1; 24]).unwrap();
+    }
+    let out = (rig.received(ACCESS).len() + rig.received(HOME).len()) as u64;
+    rig.workers.clear();
+    assert_eq!(rig.drops(), [("stopped", 43 - out)].into());
     rig.finish();
 }
 

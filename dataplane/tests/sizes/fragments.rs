@@ -252,6 +252,8 @@ fn a_worker_ends_with_fragments_in_hand() {
     let (_, outer) = envelope(&mut mn, 1900);
     rig.send(ACCESS, &cut(&outer, &[800], 5).remove(0));
     nothing_came(&mut rig);
+    rig.workers.clear();
+    assert_eq!(rig.drops(), [("stopped", 1)].into());
     rig.finish();
 }
 
