@@ -148,7 +148,11 @@ impl PerSuite<'static> for Admission<'_> {
             Replay::Replayed => return view.drop(mbuf, DropReason::Replayed),
             Replay::TooOld => return view.drop(mbuf, DropReason::ReplayTooOld),
         }
-        if material.is_triple_des() && !work.triple_des.admits_uplink() {
+        // What a device does takes nobody's turn.
+        if material.is_triple_des()
+            && material.session.is_none()
+            && !work.triple_des.admits_uplink()
+        {
             return work.triple_des.hold_uplink(view, mbuf, envelope);
         }
         if view.watch.is_on() {

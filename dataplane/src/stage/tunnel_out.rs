@@ -69,7 +69,11 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
         return view.hand_over(owner, Note::Downlink { from_host }, mbuf);
     }
     let triple_des = binding.facts.suite.cipher() == Cipher::TripleDesCbc;
-    if protected && triple_des && !work.triple_des.admits_downlink() {
+    if protected
+        && triple_des
+        && !goes_by_device(view, binding)
+        && !work.triple_des.admits_downlink()
+    {
         let via = if from_host { Via::Host } else { Via::Inside };
         return work.triple_des.hold_downlink(view, Routed { mbuf, via });
     }
@@ -112,6 +116,15 @@ fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEnt
     if protect(view, work, mbuf, sa, &binding.outer, content) {
         view.counters.downlink.add(len);
     }
+}
+
+/// Whether a crypto device encrypts what goes to this mobile node.
+fn goes_by_device(view: &View, binding: &BindingEntry) -> bool {
+    view.tables.sas.find(binding.spi.get()).is_some_and(|sa| {
+        // SAFETY: `find` has just seen the SA published, and this worker reports quiescent later.
+        let keys = unsafe { sa.slot.keys(Direction::Outbound) };
+        keys.is_in_device()
+    })
 }
 
 /// The next hop towards the care-of address, which is remembered with the binding.

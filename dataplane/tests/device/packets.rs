@@ -180,3 +180,26 @@ fn take(rig: &mut Rig, nodes: &[MobileNode], got: &mut BTreeMap<(IpAddr, bool), 
         got.entry((mn.home6.into(), false)).or_default().push(payload);
     }
 }
+
+/// The budget for 3DES is of a worker's own time: what a device does is not held back by it.
+#[test]
+fn the_device_has_no_budget_for_3des() {
+    for (device, _) in DEVICES {
+        let mut rig = with_device(device, |config| config.triple_des_budget = 1);
+        let mn = MobileNode::new(1, Suite::TripleDesEdeCbcSha, Scope::SignallingAndData, true);
+        let mut mn = rig.attach(mn);
+        assert_eq!(rig.tables.sa_is_in_device(mn.spi), Some(true));
+        let inner = mn.inner6();
+        for _ in 0..20 {
+            inject(&mut rig, &mut mn, 0, &inner);
+            let down = codec::ip(CN6.into(), mn.home6.into(), 17, b"down");
+            rig.inject(HOME, 0, &codec::ethernet(rig.mac(HOME), [2; 6], &down));
+        }
+        // In by one turn, out by the next at the latest.
+        for _ in 0..2 {
+            rig.workers[0].turn();
+        }
+        assert_eq!((rig.received(HOME).len(), rig.received(ACCESS).len()), (20, 20), "{device}");
+        rig.finish();
+    }
+}
