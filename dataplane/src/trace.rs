@@ -75,6 +75,8 @@ pub enum Verdict {
     Next(Stage),
     /// It went on by a ring to this worker.
     HandedOver(usize),
+    /// It is out at this worker for its crypto, and comes back.
+    Lent(usize),
     /// It waits in the control thread for its next hop's MAC address.
     ToResolve,
     /// It waits in the control thread for its SA.
@@ -109,6 +111,7 @@ impl Verdict {
             | Self::Dropped(_) => true,
             Self::Next(_)
             | Self::HandedOver(_)
+            | Self::Lent(_)
             | Self::ToResolve
             | Self::AwaitsSa
             | Self::Fragmented(_)

@@ -40,7 +40,8 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Stops a packet. Every packet that stops comes through here, once.
+    /// Stops a packet that is in hand. It is counted here, once; what stops where nobody has it in
+    /// hand, in [`WorkerCounters::stopped_many`].
     pub(crate) fn drop(&self, mut mbuf: Mbuf, reason: DropReason) {
         self.stopped(&mut mbuf, reason);
         drop(mbuf);
@@ -60,6 +61,15 @@ impl View {
     pub(crate) fn counted(&self, mut mbuf: Mbuf, reason: DropReason) {
         if self.watch.is_on() {
             self.watch.ends(&mut mbuf, Verdict::Dropped(reason));
+        }
+        drop(mbuf);
+    }
+
+    /// Frees a part of a packet of which it has been told what became.
+    #[cold]
+    pub(crate) fn forget(&self, mut mbuf: Mbuf) {
+        if self.watch.is_on() {
+            self.watch.lift(&mut mbuf);
         }
         drop(mbuf);
     }

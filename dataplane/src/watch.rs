@@ -279,7 +279,7 @@ impl Watch {
         id
     }
 
-    /// What became of a packet whose number was taken away.
+    /// What became of a packet whose number was taken, or taken away.
     #[cold]
     pub(crate) fn ended(&self, id: TraceId, verdict: Verdict) {
         if id != TraceId::NONE {

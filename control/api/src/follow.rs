@@ -190,6 +190,8 @@ pub enum TraceVerdict {
     Next(String),
     /// It went on to this worker, which owns its SA.
     HandedOver(usize),
+    /// It is out at this worker for its crypto, and comes back.
+    Lent(usize),
     /// It waits for its next hop's MAC address.
     ToResolve,
     /// It waits for its SA, which the HAC is asked for.

@@ -87,6 +87,7 @@ fn verdict(verdict: &TraceVerdict) -> String {
     match verdict {
         TraceVerdict::Next(stage) => stage.clone(),
         TraceVerdict::HandedOver(worker) => format!("worker {worker}"),
+        TraceVerdict::Lent(worker) => format!("lent to worker {worker}"),
         TraceVerdict::ToResolve => "waits for the next hop's MAC address".into(),
         TraceVerdict::AwaitsSa => "waits for its SA".into(),
         TraceVerdict::Fragmented(count) => format!("{count} fragments"),

@@ -134,6 +134,7 @@ fn line(step: &Step, ports: &[Port]) -> TraceLine {
         verdict: match step.verdict {
             Verdict::Next(stage) => TraceVerdict::Next(stage.name().into()),
             Verdict::HandedOver(worker) => TraceVerdict::HandedOver(worker),
+            Verdict::Lent(worker) => TraceVerdict::Lent(worker),
             Verdict::ToResolve => TraceVerdict::ToResolve,
             Verdict::AwaitsSa => TraceVerdict::AwaitsSa,
             Verdict::Fragmented(count) => TraceVerdict::Fragmented(count),

@@ -14,6 +14,7 @@ use crate::layout::len16;
 use crate::outer::seal;
 use crate::sa::keys::{KeySchedule, Material, PerSuite};
 use crate::sharing::{Sharing, WORTH_SHARING};
+use crate::trace::Verdict;
 use crate::view::View;
 use crate::work::Work;
 
@@ -118,8 +119,12 @@ fn share(
             inbound: u8::from(frame.inbound),
             state: TO_DO,
         };
+        let traced = view.watch.is_on().then(|| view.watch.number(&mbuf));
         match ring.push(mbuf) {
             Ok(()) => {
+                if let Some(number) = traced {
+                    view.watch.ended(number, Verdict::Lent(peer));
+                }
                 sharing.lend(peer);
                 view.counters.lent.add(1);
                 return Ok(());

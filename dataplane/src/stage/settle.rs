@@ -73,7 +73,8 @@ impl Desk<'_> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a copy for the lanes, another for a device")]
     fn finish(&mut self, mbuf: Mbuf, flight: &Flight, tag: Icv) {
-        if self.watched {
+        // Another worker's packet settles there.
+        if self.watched && !matches!(flight.job, Job::Assisted { .. }) {
             self.view.watch.passes(Stage::Settle, [&mbuf]);
         }
         match flight.job {

@@ -94,14 +94,16 @@ pub(crate) fn split(view: &View, work: &mut Work, mbuf: Mbuf, mtu: u16, hop: Nex
 /// Sends fragments, each in one buffer as every stage and every port wants it.
 fn send_fragments(view: &View, work: &mut Work, fragments: &mut Burst, hop: NextHop) {
     let mut whole = Burst::<BURST>::new();
-    for fragment in fragments.drain() {
-        let Pools { packets, large, .. } = &work.side.pools;
+    let Pools { packets, large, .. } = &work.side.pools;
+    let mut left = fragments.drain();
+    let lost = left.find_map(|fragment| {
         let one = fragment.linearize(packets).or_else(|fragment| fragment.linearize(large));
-        let pushed = one.and_then(|one| whole.push(one));
-        if pushed.is_err() {
-            // One of them lost is the packet lost.
-            return view.counters.stopped(DropReason::FragmentBuffers);
-        }
+        one.and_then(|one| whole.push(one)).err()
+    });
+    if let Some(lost) = lost {
+        // One of them lost is the packet lost.
+        view.drop(lost, DropReason::FragmentBuffers);
+        return left.chain(whole.drain()).for_each(|rest| view.forget(rest));
     }
     let counters = &view.counters.sizes;
     counters.fragmented.add(1);

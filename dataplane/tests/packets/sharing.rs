@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use hearth_dataplane::trace::{Stage, Verdict};
+use hearth_dataplane::Filter;
 use hearth_wire::{Scope, Suite};
 
 use crate::codec;
@@ -269,5 +271,31 @@ fn a_helper_that_stops_gives_back_what_it_has() {
     rig.turns();
     assert_eq!(rig.drops(), [("crypto_failed", lent)].into());
     assert_eq!(rig.received(HOME).len() as u64, out - lent);
+    rig.finish();
+}
+
+/// A trace says where a packet was meanwhile, and that it settled at its owner, once.
+#[test]
+fn a_trace_shows_what_was_lent() {
+    let (mut rig, mut mn) = loaded(Suite::Aes128CbcSha, 0);
+    let mac = rig.mac(ACCESS);
+    rig.control.start_trace(&Filter::EVERYTHING, 256);
+    let mut steps = Vec::new();
+    let mut progress = None;
+    feed(&mut rig, 8, |rig, number| {
+        let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload(number));
+        rig.inject(ACCESS, 0, &codec::ethernet(mac, [2; 6], &mn.data(&inner)));
+        progress = Some(rig.control.trace_steps(usize::MAX, |step| steps.push(step)));
+    });
+    progress = Some(rig.control.trace_steps(usize::MAX, |step| steps.push(step))).or(progress);
+    let progress = progress.unwrap();
+    assert_eq!((progress.begun, progress.ended, progress.lost), (256, 256, 0));
+    let at = |stage| steps.iter().filter(move |step| step.stage == stage);
+    assert!(at(Stage::Settle).all(|step| step.worker == 0 && step.verdict != Verdict::Lent(1)));
+    assert_eq!(at(Stage::Settle).count(), 256);
+    let shown = at(Stage::TunnelIn).filter(|step| step.verdict == Verdict::Lent(1)).count();
+    let (lent, _) = lent(&rig);
+    assert_eq!(shown as u64, lent);
+    assert!(lent > 50, "{lent}");
     rig.finish();
 }

@@ -1,6 +1,6 @@
 //! Packets in fragments.
 
-use hearth_dataplane::Filter;
+use hearth_dataplane::{DropReason, Filter};
 use hearth_dataplane::trace::{Stage, Step, Verdict};
 use hearth_wire::{Scope, Suite};
 
@@ -92,5 +92,26 @@ fn an_icmp_error_has_a_number_of_its_own() {
     let last = steps.last().unwrap();
     assert_eq!((last.packet, last.verdict), (2, Verdict::Sent), "{steps:#?}");
     assert_eq!((last.facts.proto, last.facts.addresses.unwrap().1), (58, CN6.into()));
+    rig.finish();
+}
+
+/// One fragment that finds no buffer is the packet lost, and the trace says so.
+#[test]
+fn fragments_that_find_no_buffer() {
+    let mut rig = Rig::with(|config| {
+        config.path_mtu = 1280;
+        config.large_buffers = 1;
+    });
+    let mn = rig.attach(MobileNode::usual());
+    rig.control.start_trace(&Filter::EVERYTHING, 100);
+    let taken = rig.exhaust(1);
+    rig.send(HOME, &codec::ip(CN6.into(), mn.home6.into(), 17, &[7; 1240]));
+    assert!(rig.received(ACCESS).is_empty());
+    let steps = told(&mut rig);
+    assert!(steps.iter().all(|step| step.packet == 1), "{steps:#?}");
+    let dropped = Verdict::Dropped(DropReason::FragmentBuffers);
+    assert!(steps.iter().any(|step| step.verdict == dropped), "{steps:#?}");
+    assert_eq!(rig.drops(), [("fragment_buffers", 1)].into());
+    drop(taken);
     rig.finish();
 }
