@@ -10,8 +10,9 @@
 //! replaced is freed after every worker has been quiescent. Packets for control, and from it, cross
 //! rings that end in [`ControlPort`].
 //!
-//! Unsafe code is allowed here for two things only: the tables' shared memory, and jobs of the
-//! crypto library, which refer to packets and keys by pointer while they wait in its lanes.
+//! Unsafe code is allowed here for these things only: the tables' shared memory; jobs of the crypto
+//! library, which refer to packets and keys by pointer while they wait in its lanes; addresses of
+//! keys that go along with packets that one worker lends to another.
 #![allow(unsafe_code)]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 

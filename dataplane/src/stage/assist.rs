@@ -219,9 +219,12 @@ pub(crate) fn go_back(view: &View, sharing: &Sharing, mut mbuf: Mbuf, owner: usi
 fn carry_out(view: &View, work: &mut Work, mbuf: Mbuf, task: &Task) {
     #[expect(clippy::cast_possible_truncation, reason = "an address of this process")]
     let address = task.keys as usize;
-    // SAFETY: the address is of keys that the owner found published; it reports quiescent only for
-    // epochs whose jobs have been settled, this one among them (`Worker::quiesce`), so that they
-    // stay where they are until the packet is back.
+    // SAFETY: the address is of keys that the owner found published. While it lives it reports
+    // quiescent only for epochs whose jobs have been settled, and not at all while one that it has
+    // given up is out (`Engine::has_passed`), so that they stay where they are until the packet is
+    // back. An owner that is dropped reports nothing more and holds nothing up: whoever drops one
+    // while others run must not remove SAs before those have stopped, too. hearthd stops all its
+    // workers at once, removes nothing any more then, and a panic ends the process.
     let keys = unsafe { &*core::ptr::with_exposed_provenance::<KeySchedule>(address) };
     let frame = Frame {
         keys,

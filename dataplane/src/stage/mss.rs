@@ -19,7 +19,7 @@ const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 
-/// The same for a packet of an SA with this binding.
+/// As [`clamp_packet`], for a packet of an SA with this binding, where it has one.
 #[cold]
 pub(crate) fn clamp_under(view: &View, packet: &mut [u8], binding: Option<BindingIndex>) {
     if let Some(binding) = binding.and_then(|index| view.tables.bindings.entry(index)) {

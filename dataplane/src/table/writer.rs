@@ -1,7 +1,9 @@
 //! The one writer of the tables, in the control thread.
 //!
-//! Every change is one publication that workers see whole or not at all. What was replaced is kept
-//! until a grace period has passed ([`TableWriter::reclaim`]).
+//! What a pointer leads to is written before the pointer is published, so that workers never see an
+//! entry by halves. A change may take several publications, each of which is sound alone: binding a
+//! mobile node points its two home addresses and its SAs to the new entry one after another. What
+//! was replaced is kept until a grace period has passed ([`TableWriter::reclaim`]).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -406,9 +408,9 @@ impl TableWriter {
     }
 }
 
-/// A number that no earlier insertion of the same SA had, whatever has restarted in between: the
-/// time in seconds. (Within a second the sequence numbers, which skip ahead, tell IVs apart; R-16,
-/// R-23.)
+/// AES-GCM's part of the IV that changes with each insertion of an SA: the time in seconds.
+/// That no epoch comes twice under the same keys rests on more than the clock: an SA that was in use
+/// is not inserted again, neither while this process lives nor after a restart.
 fn epoch() -> u32 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     #[expect(clippy::cast_possible_truncation, reason = "the lower half differs just as well")]
