@@ -318,8 +318,8 @@ mod tests {
             six.splice(40..40, [proto::UDP, 0, offset, 1, 0, 0, 0, 1]);
             let packet = error(true, 2, 0, 1280, &six);
             match reading(&packet) {
-                Reading::Error(error) => assert_eq!(error.frame, (40 + 8 + 56, 64)),
-                reading => assert!(!found && reading == Reading::Kernel),
+                Reading::Error(error) => assert_eq!((found, error.frame), (true, (104, 64))),
+                reading => assert_eq!((found, reading), (false, Reading::Kernel)),
             }
             let mut four = quote(false);
             four[6..8].copy_from_slice(&[0x20, offset]);
