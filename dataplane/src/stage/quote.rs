@@ -8,7 +8,9 @@
 //! are rate-limited. The integrity algorithm runs over the frame's header only because a job has
 //! one: a quotation that is cut off can't be verified.
 
-use hearth_dpdk::{Aes128DecryptKey, Cipher, Mbuf, MultiBuffer, Op, Tag};
+use hearth_dpdk::{
+    Aes128DecryptKey, Aes128EncryptKey, Cipher, Mbuf, MultiBuffer, Op, Tag, burn_stack,
+};
 use hearth_wire::frame::FrameHeader;
 use zeroize::Zeroize;
 
@@ -65,7 +67,8 @@ impl Opener {
         let cipher = match keys.cipher() {
             Cipher::Null => return Ok((mbuf, (inner, len))),
             Cipher::Aes128Encrypt(key) => {
-                *self.reversed = self.crypto.aes128_reverse_key(key);
+                self.reverse(key);
+                burn_stack();
                 let reversed: *const Aes128DecryptKey = &raw const *self.reversed;
                 // SAFETY: the box stays where it is, and the job that refers to it has left the
                 // lanes before it is written again (`run`).
@@ -99,6 +102,12 @@ impl Opener {
         let opened = self.run(mbuf, &op);
         self.reversed.zeroize();
         Ok((opened?, (inner, whole)))
+    }
+
+    /// Leaves a copy of the schedule behind on the stack.
+    #[inline(never)]
+    fn reverse(&mut self, key: &Aes128EncryptKey) {
+        *self.reversed = self.crypto.aes128_reverse_key(key);
     }
 
     /// Puts the packet in and takes it out.

@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token};
+use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token, burn_stack};
 use hearth_wire::{Spi, Suite};
 
 use crate::config::{
@@ -122,6 +122,14 @@ impl TableWriter {
     /// [`TableError::SpiOutOfRange`], [`TableError::SpiInUse`], [`TableError::SpiDraining`],
     /// [`TableError::KeyLength`].
     pub fn insert_sa(&mut self, sa: &SaParameters<'_>) -> Result<(), TableError> {
+        let inserted = self.expand_and_insert(sa);
+        burn_stack();
+        inserted
+    }
+
+    /// Leaves copies of key schedules behind on the stack.
+    #[inline(never)]
+    fn expand_and_insert(&mut self, sa: &SaParameters<'_>) -> Result<(), TableError> {
         let spi = sa.spi.get();
         let index = self.tables.sas.index_of(spi).ok_or(TableError::SpiOutOfRange)?;
         if self.tables.sas.find(spi).is_some() {

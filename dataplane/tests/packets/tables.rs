@@ -1,6 +1,7 @@
 //! Changes of the tables while packets flow: hand-over, carriers, ends, and what is refused.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::FileExt;
 
 use hearth_dataplane::{Binding, DropReason as D, PortId, Route, SaParameters, TableError};
 use hearth_wire::directory::DirectionKeys;
@@ -248,5 +249,26 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(tables.set_routes(&[long]), Err(TableError::Route));
     rig.send(HOME, &codec::ip(CN6.into(), mn.home6.into(), 17, b"x"));
     mn.open(&rig.received_one(ACCESS));
+    rig.finish();
+}
+
+/// Keys stay where SAs are, and nowhere on the stack of whoever inserted them.
+#[test]
+fn no_key_stays_on_the_stack() {
+    const DEPTH: usize = 64 * 1024;
+    let mut rig = Rig::new();
+    let mn = MobileNode::usual();
+    rig.insert_sa(&mn);
+    // What lies below this frame: what calls have left behind.
+    let here = 0_u8;
+    let top = (&raw const here).addr();
+    let mut below = vec![0; DEPTH];
+    let memory = std::fs::File::open("/proc/self/mem").unwrap();
+    memory.read_exact_at(&mut below, (top - DEPTH) as u64).unwrap();
+    for keys in [&mn.up, &mn.down] {
+        // The first round key is the key itself (FIPS 197 s.5.2), or the last one.
+        let found = below.windows(16).any(|octets| octets == &keys.encryption[..]);
+        assert!(!found, "a key schedule is left");
+    }
     rig.finish();
 }

@@ -47,7 +47,7 @@ pub use heap::{HeapStats, PoolUse};
 pub use mb::{
     Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Arch, Auth, Cipher, Completed, HmacSha1Key,
     KEPT_TAGS, MultiBuffer, MultiBufferError, Op, OpError, Rejected, STAGE, Submission, Tag,
-    TripleDesKey, XcbcKey,
+    TripleDesKey, XcbcKey, burn_stack,
 };
 pub use mbuf::{HEADROOM, META_SIZE, Mbuf, RxChecksum};
 pub use mempool::Mempool;

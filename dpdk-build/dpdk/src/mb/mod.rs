@@ -18,6 +18,7 @@ mod op;
 
 pub use keys::{
     Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, HmacSha1Key, TripleDesKey, XcbcKey,
+    burn_stack,
 };
 pub use manager::{
     Arch, Completed, KEPT_TAGS, MultiBuffer, MultiBufferError, Rejected, STAGE, Submission,
