@@ -55,6 +55,7 @@ impl Flow {
 pub(crate) struct PortFlows {
     pub(crate) rx: Flow,
     pub(crate) tx: Flow,
+    pub(crate) checksums: Counter,
 }
 
 /// What one worker counts; on cache lines of its own.
@@ -162,6 +163,8 @@ pub struct PortTotals {
     pub rx: Total,
     /// Sent frames.
     pub tx: Total,
+    /// Of those, outer packets whose checksums the port was asked to fill in.
+    pub tx_checksums: u64,
 }
 
 /// One worker's time and work.
@@ -324,6 +327,7 @@ impl Counters {
         for flows in self.workers.iter().filter_map(|worker| worker.ports.get(port)) {
             totals.rx += flows.rx.total();
             totals.tx += flows.tx.total();
+            totals.tx_checksums += flows.checksums.get();
         }
         totals
     }

@@ -143,6 +143,22 @@ pub(crate) fn seal(packet: &mut [u8]) {
     }
 }
 
+/// In the place of [`seal`], where a port is asked to fill the checksums in: the UDP field holds the
+/// sum of the pseudo-header, not complemented, and that of an IPv4 header 0, as DPDK wants them.
+pub(crate) fn leave_checksums_to_port(packet: &mut [u8]) {
+    let is_ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
+    let (addresses, ip_len) = if is_ipv6 { (8, IPV6_LEN) } else { (12, IPV4_LEN) };
+    let covered = packet.get(addresses..ip_len).unwrap_or_default();
+    let udp_len = packet.len().saturating_sub(ip_len);
+    let sum = !fold(sum_words(covered) + pseudo_header(udp_len));
+    if !is_ipv6 && let Some(field) = packet.get_mut(10..12) {
+        field.fill(0);
+    }
+    if let Some(field) = packet.get_mut(ip_len + 6..).and_then(|rest| rest.first_chunk_mut()) {
+        *field = sum.to_ne_bytes();
+    }
+}
+
 /// Length and protocol of the pseudo-header, in the order of the octets in memory.
 #[inline]
 fn pseudo_header(udp_len: usize) -> u64 {
@@ -229,6 +245,32 @@ mod tests {
         }
     }
 
+    /// What a NIC makes of a packet whose checksums are left to it: it sums up UDP with what stands
+    /// in the field, and writes the complement there.
+    fn filled_in(sealed: &[u8], ip_len: usize) -> Vec<u8> {
+        let sum = |octets: &[u8]| {
+            let words = octets
+                .chunks(2)
+                .map(|word| u32::from(word[0]) << 8 | word.get(1).copied().map_or(0, u32::from));
+            let sum = words.sum::<u32>();
+            let sum = (sum & 0xffff) + (sum >> 16);
+            !(((sum & 0xffff) + (sum >> 16)) as u16)
+        };
+        let mut packet = sealed.to_vec();
+        leave_checksums_to_port(&mut packet);
+        if ip_len == IPV4_LEN {
+            assert_eq!(packet[10..12], [0, 0]);
+            let header = sum(&packet[..IPV4_LEN]);
+            packet[10..12].copy_from_slice(&header.to_be_bytes());
+        }
+        let udp = match sum(&packet[ip_len..]) {
+            0 => 0xffff_u16,
+            sum => sum,
+        };
+        packet[ip_len + 6..ip_len + 8].copy_from_slice(&udp.to_be_bytes());
+        packet
+    }
+
     proptest! {
         #[test]
         fn what_is_sent_is_valid(
@@ -254,6 +296,7 @@ mod tests {
             prop_assert_eq!(&packet[offset..offset + 6][..4], &[0x1e, 0xc0, 0x9c, 0x40]);
             prop_assert_ne!(&packet[offset + 6..offset + 8], &[0, 0]);
             prop_assert!(udp_checksum_ok(&packet, offset, usize::from(udp_len)));
+            prop_assert_eq!(&filled_in(&packet, offset), &packet);
             packet[offset + 7] ^= 1;
             prop_assert!(!udp_checksum_ok(&packet, offset, usize::from(udp_len)));
         }

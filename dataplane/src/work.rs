@@ -9,7 +9,7 @@ use crate::crypto::engine::Engine;
 use crate::crypto::iv::IvSource;
 use crate::dataplane::PortOut;
 use crate::drop_reason::DropReason;
-use crate::layout::Address6;
+use crate::layout::{Address6, ETHERNET_LEN, IPV4_LEN, IPV6_LEN, len16};
 use crate::sa::slot::BindingIndex;
 use crate::sharing::Sharing;
 use crate::side::{Pools, Side};
@@ -176,6 +176,8 @@ pub(crate) struct PortTx {
     /// The same in the upper 48 bits of a number.
     pub(crate) mac_word: u64,
     pub(crate) mtu: u16,
+    /// Whether it fills in the checksums of outer headers.
+    pub(crate) fills_in_checksums: bool,
     queue: TxQueue,
     waiting: Burst,
 }
@@ -191,6 +193,8 @@ pub(crate) struct Work {
     pub(crate) ivs: IvSource,
     /// By port.
     pub(crate) tx: Vec<PortTx>,
+    /// Whether there is a port that fills in the checksums of outer headers.
+    pub(crate) leaves_checksums: bool,
     /// When this turn began.
     pub(crate) now: u64,
     /// Packets that came out of the lanes in this turn.
@@ -224,16 +228,19 @@ impl Work {
             mac: port.mac,
             mac_word: mac_word(port.mac),
             mtu: port.mtu,
+            fills_in_checksums: port.queue.fills_in_checksums(),
             queue: port.queue,
             waiting: Burst::new(),
         });
+        let tx: Vec<_> = tx.collect();
         Ok(Self {
             lanes: Lanes::default(),
             engine: Engine::new(shares, device)?,
             identification: ivs.number(),
             side: Side::new(eal, config, pools, index, &mut ivs)?,
             ivs,
-            tx: tx.collect(),
+            leaves_checksums: tx.iter().any(|port| port.fills_in_checksums),
+            tx,
             now: 0,
             settled: 0,
             triple_des: TripleDesQueue::new(config.triple_des_budget),
@@ -278,6 +285,31 @@ impl PortTx {
     #[inline]
     pub(crate) fn transmit(&mut self, view: &View, port: PortId, mut mbuf: Mbuf) {
         mbuf.clear_offloads();
+        self.enqueue(view, port, mbuf);
+    }
+
+    /// Sends an outer packet on Ethernet whose checksums were left to this port, which fills them
+    /// in.
+    #[inline]
+    pub(crate) fn transmit_unsealed(
+        &mut self,
+        view: &View,
+        port: PortId,
+        mut mbuf: Mbuf,
+        is_ipv6: bool,
+    ) {
+        const L2_LEN: u8 = 14;
+        const { assert!(L2_LEN as usize == ETHERNET_LEN) };
+        let ip_len = if is_ipv6 { IPV6_LEN } else { IPV4_LEN };
+        mbuf.request_tx_checksums(L2_LEN, len16(ip_len), is_ipv6);
+        if let Some(flows) = view.counters.ports.get(usize::from(port.0)) {
+            flows.checksums.add(1);
+        }
+        self.enqueue(view, port, mbuf);
+    }
+
+    #[inline]
+    fn enqueue(&mut self, view: &View, port: PortId, mbuf: Mbuf) {
         if let Err(mbuf) = self.waiting.push(mbuf) {
             self.make_room(view, port, mbuf);
         }

@@ -5,6 +5,7 @@ use hearth_dpdk::Mbuf;
 use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
+use crate::outer::leave_checksums_to_port;
 use crate::stage::sizes;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
 use crate::trace::Stage;
@@ -101,6 +102,31 @@ pub(crate) fn leave(
     };
     write_ethernet(header, mac, exit.mac_word, ethertype);
     exit.transmit(view, port, mbuf);
+    Ok(())
+}
+
+/// Sends an outer packet that lacks its checksums to a neighbour, where the port there fills them in.
+///
+/// # Errors
+/// The packet as it was, where the port does not, or where something is in the way: [`seal`](crate::outer::seal) it, and
+/// [`leave`] says what.
+#[inline(never)]
+pub(crate) fn leave_unsealed(
+    view: &View,
+    tx: &mut [PortTx],
+    mut mbuf: Mbuf,
+    neighbour: NeighbourIndex,
+) -> Result<(), Mbuf> {
+    let Ok((port, exit, mac)) = exit(view, tx, neighbour) else { return Err(mbuf) };
+    if !exit.fills_in_checksums || mbuf.len() > usize::from(exit.mtu) {
+        return Err(mbuf);
+    }
+    let is_ipv6 = mbuf.data().first().is_some_and(|first| first >> 4 == 6);
+    let ethertype = if is_ipv6 { ethertype::IPV6 } else { ethertype::IPV4 };
+    let Some(header) = mbuf.prepend_array() else { return Err(mbuf) };
+    write_ethernet(header, mac, exit.mac_word, ethertype);
+    leave_checksums_to_port(mbuf.data_mut().get_mut(ETHERNET_LEN..).unwrap_or_default());
+    exit.transmit_unsealed(view, port, mbuf, is_ipv6);
     Ok(())
 }
 

@@ -27,11 +27,13 @@ use crate::work::{Lanes, Outgoing, PortTx, Routed, Via, Work};
 
 /// Takes out of the lanes what comes out under this rule; returns how many packets that were.
 pub(crate) fn settle(view: &View, work: &mut Work, rule: Rule) -> usize {
-    let Work { engine, lanes, sharing, tx, recent, .. } = work;
+    let Work { engine, lanes, sharing, tx, leaves_checksums, recent, .. } = work;
     let (mut settled, watched) = (0, view.watch.is_on());
+    // A trace and a capture are to see packets as they leave.
+    let by_port = *leaves_checksums && !watched;
     let sealed = lanes.outgoing.len();
     let short_cuts = !watched && !view.tables.mss_clamp;
-    let mut desk = Desk { view, lanes, sharing, tx, recent, watched, short_cuts };
+    let mut desk = Desk { view, lanes, sharing, tx, by_port, recent, watched, short_cuts };
     for side in engine.collect(rule) {
         settled += side.settle(|mbuf, flight, tag| desk.finish(mbuf, flight, tag));
     }
@@ -52,6 +54,8 @@ struct Desk<'a> {
     lanes: &'a mut Lanes,
     sharing: &'a mut Sharing,
     tx: &'a mut [PortTx],
+    /// Whether checksums may be left to a port that fills them in.
+    by_port: bool,
     recent: &'a RecentHops,
     watched: bool,
     /// Whether packets may go straight to their port: nobody watches the stages between, and none
@@ -92,6 +96,15 @@ impl Desk<'_> {
     #[expect(clippy::inline_always, reason = "as for `finish`")]
     fn outbound(&mut self, mut mbuf: Mbuf, hop: OuterHop, is_sealed: bool) {
         if !is_sealed {
+            if self.by_port
+                && let OuterHop::Neighbour(neighbour) = hop
+                && self.lanes.outgoing.is_empty()
+            {
+                match egress::leave_unsealed(self.view, self.tx, mbuf, neighbour) {
+                    Ok(()) => return,
+                    Err(refused) => mbuf = refused,
+                }
+            }
             seal(mbuf.data_mut());
         }
         if let OuterHop::Neighbour(neighbour) = hop

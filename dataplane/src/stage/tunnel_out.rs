@@ -21,6 +21,7 @@ use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
 use crate::stage::assist::stage;
+use crate::stage::egress;
 use crate::stage::icmp::Problem;
 use crate::stage::mss;
 use crate::stage::refuse::refuse;
@@ -190,9 +191,19 @@ fn plain(
     if let Some(header) = front.last_chunk_mut::<{ FrameHeader::LEN }>() {
         header.copy_from_slice(FrameHeader::plain().as_bytes());
     }
-    seal(mbuf.data_mut());
     view.counters.downlink.add(len);
     view.counters.downlink_plain.add(len);
+    if work.leaves_checksums
+        && let OuterHop::Neighbour(neighbour) = hop
+        && work.lanes.outgoing.is_empty()
+        && !view.watch.is_on()
+    {
+        match egress::leave_unsealed(view, &mut work.tx, mbuf, neighbour) {
+            Ok(()) => return,
+            Err(refused) => mbuf = refused,
+        }
+    }
+    seal(mbuf.data_mut());
     work.lanes.outgoing.push(Outgoing { mbuf, hop: hop.into() });
 }
 

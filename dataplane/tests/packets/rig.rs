@@ -18,7 +18,7 @@ use hearth_dataplane::{
     PortSetup, Route, SaParameters, Service, Snapshot, TableError, TableWriter, Worker,
 };
 use hearth_dpdk::{
-    Burst, Eal, EalOptions, Mbuf, Mempool, Port, RingConsumer, RingProducer, spsc_ring,
+    Burst, Eal, EalOptions, Mbuf, Mempool, Port, PortConfig, RingConsumer, RingProducer, spsc_ring,
 };
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
@@ -127,6 +127,16 @@ impl Rig {
 
     /// With ports of this MTU, and so many octets of room in a buffer.
     pub fn sized(mtu: u16, room: u16, change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(None, mtu, room, change)
+    }
+
+    /// With a DPDK device in the place of the access port's wire; tests have its other end.
+    pub fn over(
+        device: Option<&str>,
+        mtu: u16,
+        room: u16,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let alone = alone();
         let eal = eal();
@@ -150,7 +160,15 @@ impl Rig {
         let queues = config.workers;
         let mut wires = Vec::new();
         let mut ports = Vec::new();
-        for port in 0..2 {
+        if let Some(device) = device {
+            let tx_queues = queues as u16;
+            let setup = PortConfig { tx_queues, promiscuous: true, ..PortConfig::default() };
+            let (port, queues) = Port::attach(eal, device, &setup, &pool).unwrap();
+            let mac = port.mac().unwrap();
+            ports.push(PortSetup { mac, mtu, queues });
+            wires.push(Wire { mac, to_port: Vec::new(), from_port: Vec::new(), _port: port });
+        }
+        for port in ports.len()..2 {
             let ring = |way: &str, queue: usize| {
                 spsc_ring(eal, &format!("rig{number}_{port}{way}{queue}"), 512).unwrap()
             };

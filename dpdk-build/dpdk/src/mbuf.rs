@@ -335,8 +335,8 @@ impl Mbuf {
         }
     }
 
-    /// Asks the NIC to fill in the UDP checksum, and the header's under IPv4. Only for ports that
-    /// have [`crate::Offloads::tx_udp_checksum`]; the UDP field holds the pseudo-header's sum,
+    /// Asks the NIC to fill in the UDP checksum, and the header's under IPv4. Only for queues that
+    /// do ([`crate::TxQueue::fills_in_checksums`]); the UDP field holds the pseudo-header's sum,
     /// the IPv4 field 0. Lengths are those of the Ethernet and IP headers in octets (at most 127
     /// and 511).
     #[inline]

@@ -195,8 +195,10 @@ impl Port {
         }
         let inner = Arc::new(inner);
         let rx = (0..config.rx_queues).map(|q| RxQueue::new(Arc::clone(&inner), q)).collect();
-        let tx = (0..config.tx_queues).map(|q| TxQueue::new(Arc::clone(&inner), q)).collect();
-        Ok((Self { inner, offloads: offloads(&conf) }, Queues { rx, tx }))
+        let offloads = offloads(&conf);
+        let tx = (0..config.tx_queues).map(|q| TxQueue::new(Arc::clone(&inner), q, offloads));
+        let tx = tx.collect();
+        Ok((Self { inner, offloads }, Queues { rx, tx }))
     }
 
     /// DPDK's number of the port, as in [`crate::Mbuf::port`].

@@ -115,6 +115,14 @@ pub struct Offloads {
     pub tx_segments: bool,
 }
 
+impl Offloads {
+    /// Whether it fills in all that UDP over IP needs: the UDP checksum, and the header's under IPv4.
+    #[must_use]
+    pub const fn fills_in_checksums(&self) -> bool {
+        self.tx_ip_checksum && self.tx_udp_checksum
+    }
+}
+
 /// State of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {

@@ -8,6 +8,7 @@ use hearth_dpdk_sys as sys;
 
 use crate::burst::Burst;
 use crate::port::PortInner;
+use crate::port_config::Offloads;
 
 /// A receive queue. It can move to another thread; the port stays open as long as it lives.
 #[derive(Debug)]
@@ -50,12 +51,20 @@ impl RxQueue {
 pub struct TxQueue {
     port: Arc<PortInner>,
     queue: u16,
+    fills_in_checksums: bool,
     _one_thread: PhantomData<Cell<()>>,
 }
 
 impl TxQueue {
-    pub(crate) fn new(port: Arc<PortInner>, queue: u16) -> Self {
-        Self { port, queue, _one_thread: PhantomData }
+    pub(crate) fn new(port: Arc<PortInner>, queue: u16, offloads: Offloads) -> Self {
+        let fills_in_checksums = offloads.fills_in_checksums();
+        Self { port, queue, fills_in_checksums, _one_thread: PhantomData }
+    }
+
+    /// Whether packets may ask for it ([`crate::Mbuf::request_tx_checksums`]).
+    #[must_use]
+    pub const fn fills_in_checksums(&self) -> bool {
+        self.fills_in_checksums
     }
 
     /// Hands the first packets of the burst to the NIC, as many as it takes, and keeps the rest
