@@ -130,12 +130,14 @@ pub(crate) fn ipv4_header_sum(header: &[u8; IPV4_LEN]) -> u16 {
 /// the sum ran over data with a valid checksum in it.
 #[inline]
 pub(crate) const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    #[expect(clippy::cast_possible_truncation, reason = "folded above")]
-    let folded = sum as u16;
+    #[expect(clippy::cast_possible_truncation, reason = "both halves")]
+    let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    // After a carry there is room for it.
+    let sum = sum.wrapping_add(carry as u32);
+    // Both halves of this sum are those of `sum` added up, and the lower one carries into the upper.
+    let folded = sum.wrapping_add(sum.rotate_left(16)) >> 16;
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
+    let folded = folded as u16;
     !folded
 }
 

@@ -7,6 +7,7 @@
 //! | [`settle`] | what crypto has finished | inner packets, signalling, outgoing packets |
 //! | [`forward`] | IP packets | to tunnels, the host, neighbours |
 //! | [`tunnel_out`] | packets to bound home addresses | jobs, or outgoing packets (PType 0) |
+//! | [`train`] | of those, trains to one mobile node | jobs |
 //! | [`egress`] | outgoing IP packets | Ethernet frames at ports |
 //!
 //! Beside the path, for packets out of the ordinary:
@@ -40,6 +41,7 @@ pub(crate) mod refuse;
 pub(crate) mod relay;
 pub(crate) mod settle;
 pub(crate) mod sizes;
+pub(crate) mod train;
 pub(crate) mod tunnel_in;
 pub(crate) mod tunnel_out;
 pub(crate) mod unresolved;

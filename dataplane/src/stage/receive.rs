@@ -15,7 +15,7 @@ use crate::view::View;
 use crate::work::{Outgoing, Routed, Via, Work};
 
 /// Cache lines of a received frame that are asked for at once: all headers, and the first blocks.
-const LINES_AHEAD: usize = 3;
+const LINES_AHEAD: usize = 5;
 
 /// Asks for what [`from_wire`] will look at.
 pub(crate) fn look_ahead(burst: &Burst) {

@@ -26,6 +26,7 @@ use crate::stage::icmp::Problem;
 use crate::stage::mss;
 use crate::stage::refuse::refuse;
 use crate::stage::sizes::{self, Fit};
+use crate::stage::train::Train;
 use crate::table::binding::BindingEntry;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, OuterHop, Way};
 use crate::trace::Stage;
@@ -48,17 +49,31 @@ pub(crate) fn encapsulate(view: &View, work: &mut Work) {
     if view.watch.is_on() {
         view.watch.passes(Stage::TunnelOut, lane.iter().map(|packet| &packet.mbuf));
     }
-    for packet in lane.drain(..) {
-        match view.tables.bindings.entry(packet.binding) {
-            Some(binding) => downlink(view, work, packet, binding),
-            None => view.drop(packet.mbuf, DropReason::NoBinding),
-        }
+    let mut packets = lane.drain(..);
+    let mut next = packets.next();
+    while let Some(packet) = next {
+        let index = packet.binding;
+        let Some(binding) = view.tables.bindings.entry(index) else {
+            view.drop(packet.mbuf, DropReason::NoBinding);
+            next = packets.next();
+            continue;
+        };
+        next = match Train::to(view, work, index, binding) {
+            Some(train) => train.carry(view, work, packet, &mut packets),
+            None => {
+                downlink(view, work, packet, binding);
+                packets.next()
+            }
+        };
     }
+    drop(packets);
     work.lanes.downlink = lane;
     work.engine.submit();
 }
 
-fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEntry) {
+/// One packet, whatever it needs.
+#[inline(never)]
+pub(super) fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEntry) {
     let Downlink { mut mbuf, from_host, binding: index } = packet;
     let protected = match binding.facts.scope {
         Scope::SignallingAndData => true,
@@ -160,7 +175,7 @@ fn find_outer_hop(
 
 /// The next header value that names an IP packet inside a tunnel, and its DSCP and ECN.
 #[inline]
-fn version_and_class(packet: &[u8]) -> Option<(u8, u8)> {
+pub(super) fn version_and_class(packet: &[u8]) -> Option<(u8, u8)> {
     let &[first, second] = packet.first_chunk()?;
     Some(match first >> 4 {
         6 => (proto::IPV6, first << 4 | second >> 4),
@@ -235,13 +250,13 @@ pub(crate) fn signalling(
 }
 
 /// What is protected.
-struct Content {
-    ptype: PType,
-    next_header: u8,
+pub(super) struct Content {
+    pub(super) ptype: PType,
+    pub(super) next_header: u8,
     /// DSCP and ECN of the outer header (R-41).
-    traffic_class: u8,
+    pub(super) traffic_class: u8,
     /// Towards the care-of address.
-    hop: OuterHop,
+    pub(super) hop: OuterHop,
 }
 
 /// Puts trailer and headers around the mbuf's content and submits it; `false` where it was dropped.
@@ -250,8 +265,7 @@ struct Content {
 /// outer IP | UDP | PType SPI | Seq | IV | content, padding, Pad Length, Next Header | ICV
 /// |<------------- prepended ---------->|          |<------------- appended ------------->|
 /// ```
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "once per packet, and more to hand over than registers")]
+#[inline(never)]
 fn protect(
     view: &View,
     work: &mut Work,
@@ -267,14 +281,14 @@ fn protect(
 }
 
 /// What becomes a protected packet.
-struct Protection<'a> {
-    view: &'a View,
-    work: &'a mut Work,
-    mbuf: Mbuf,
-    sa: SaRef<'a>,
-    keys: &'static KeySchedule,
-    outer: &'a OuterHeaders,
-    content: Content,
+pub(super) struct Protection<'a> {
+    pub(super) view: &'a View,
+    pub(super) work: &'a mut Work,
+    pub(super) mbuf: Mbuf,
+    pub(super) sa: SaRef<'a>,
+    pub(super) keys: &'static KeySchedule,
+    pub(super) outer: &'a OuterHeaders,
+    pub(super) content: Content,
 }
 
 impl PerSuite<'static> for Protection<'_> {
@@ -293,7 +307,7 @@ impl PerSuite<'static> for Protection<'_> {
 /// With `OUTER` octets of outer headers.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the suite is known where it is called")]
-fn protect_over<const OUTER: usize>(
+pub(super) fn protect_over<const OUTER: usize>(
     protection: Protection<'_>,
     material: &Material<'static>,
 ) -> bool {
