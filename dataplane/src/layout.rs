@@ -136,7 +136,6 @@ pub(crate) const fn fold(sum: u64) -> u16 {
     let sum = sum.wrapping_add(carry as u32);
     // Both halves of this sum are those of `sum` added up, and the lower one carries into the upper.
     let folded = sum.wrapping_add(sum.rotate_left(16)) >> 16;
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
     let folded = folded as u16;
     !folded
 }
