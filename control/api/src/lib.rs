@@ -103,6 +103,9 @@ pub struct PortRow {
     pub mac: String,
     /// Largest IP packet in octets.
     pub mtu: u16,
+    /// Checksums that are left to the device: `rx` verified, `tx` filled in, `rx tx` both, or
+    /// `none`.
+    pub checksum_offload: String,
     /// Packets received.
     pub rx_packets: u64,
     /// Octets received.
@@ -111,6 +114,8 @@ pub struct PortRow {
     pub tx_packets: u64,
     /// Octets sent.
     pub tx_octets: u64,
+    /// Of the packets sent, those whose outer checksums the device filled in.
+    pub tx_checksums: u64,
 }
 
 /// A worker.

@@ -110,8 +110,17 @@ impl Row for SaRow {
 }
 
 impl Row for PortRow {
-    const HEADS: &'static [&'static str] =
-        &["PORT", "DEVICE", "MAC", "MTU", "RX PACKETS", "RX OCTETS", "TX PACKETS", "TX OCTETS"];
+    const HEADS: &'static [&'static str] = &[
+        "PORT",
+        "DEVICE",
+        "MAC",
+        "MTU",
+        "CHECKSUM OFFLOAD",
+        "RX PACKETS",
+        "RX OCTETS",
+        "TX PACKETS",
+        "TX OCTETS",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -119,6 +128,7 @@ impl Row for PortRow {
             self.device.clone(),
             self.mac.clone(),
             self.mtu.to_string(),
+            self.checksum_offload.clone(),
             self.rx_packets.to_string(),
             self.rx_octets.to_string(),
             self.tx_packets.to_string(),

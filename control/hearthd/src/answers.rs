@@ -2,9 +2,10 @@
 
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow};
 use hearth_dataplane::Snapshot;
+use hearth_dpdk::Offloads;
 use hearth_home_agent::Refusal;
 
-use crate::control::Control;
+use crate::control::{Control, Parts};
 use crate::load;
 use crate::server::Question;
 
@@ -85,17 +86,20 @@ impl Control {
 
     fn ports(&self) -> Vec<PortRow> {
         let snapshot = self.parts.counters.snapshot();
-        let ports = self.parts.config.ports.iter().zip(&self.parts.macs).zip(&snapshot.ports);
+        let Parts { config, macs, offloads, .. } = &self.parts;
+        let ports = config.ports.iter().zip(macs).zip(offloads).zip(&snapshot.ports);
         ports
-            .map(|((port, mac), totals)| PortRow {
+            .map(|(((port, mac), offloads), totals)| PortRow {
                 name: port.name.value.clone(),
                 device: port.device.value.clone(),
                 mac: mac.map(|octet| format!("{octet:02x}")).join(":"),
                 mtu: port.mtu.value,
+                checksum_offload: checksum_offload(*offloads).into(),
                 rx_packets: totals.rx.packets,
                 rx_octets: totals.rx.octets,
                 tx_packets: totals.tx.packets,
                 tx_octets: totals.tx.octets,
+                tx_checksums: totals.tx_checksums,
             })
             .collect()
     }
@@ -217,9 +221,33 @@ fn counter_rows(snapshot: &Snapshot) -> Vec<CounterRow> {
     flows.chain(all.map(|(name, count, meaning)| row(name, count, meaning))).collect()
 }
 
+/// The checksums that are left to a device.
+const fn checksum_offload(offloads: Offloads) -> &'static str {
+    match (offloads.rx_udp_checksum, offloads.fills_in_checksums()) {
+        (true, true) => "rx tx",
+        (true, false) => "rx",
+        (false, true) => "tx",
+        (false, false) => "none",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_port_says_which_checksums_are_left_to_it() {
+        let none = Offloads::default();
+        let rx = Offloads { rx_udp_checksum: true, ..none };
+        // Without the header's under IPv4 nothing is asked for.
+        let half = Offloads { tx_udp_checksum: true, ..none };
+        let tx = Offloads { tx_ip_checksum: true, ..half };
+        let both = Offloads { rx_udp_checksum: true, ..tx };
+        let all = [none, rx, half, tx, both].map(checksum_offload);
+        assert_eq!(all, ["none", "rx", "none", "tx", "rx tx"]);
+    }
 
     #[test]
     fn every_counter_has_a_name_of_its_own_and_a_sentence() {

@@ -110,6 +110,11 @@ pub struct Port {
     /// Largest IP packet in octets. Default: 1500.
     #[serde(default = "default_mtu")]
     pub mtu: Spanned<u16>,
+    /// Leave IPv4 and UDP checksums to the device where it offers that: those of received packets,
+    /// and the outer ones of packets to mobile nodes. Off: for devices that get them wrong.
+    /// Default: on.
+    #[serde(default = "yes")]
+    pub checksum_offload: bool,
     /// Addresses with prefix length; they are set on the TAP.
     #[serde(default)]
     pub addresses: Vec<Spanned<IpNet>>,

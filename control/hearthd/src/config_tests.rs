@@ -39,6 +39,7 @@ fn the_example_is_good() {
     let config = check_text(GOOD).unwrap();
     assert_eq!(config.ports.len(), 2);
     assert_eq!(config.home_agent.port.value, 7872);
+    assert!(config.ports.iter().all(|port| port.checksum_offload), "on where nobody says");
 }
 
 #[test]
@@ -162,6 +163,28 @@ fn a_value_of_a_wrong_kind_says_which_would_be_right() {
 }
 
 #[test]
+fn outer_packets_get_their_dscp_from_the_inner_one_or_from_yaml() {
+    let given = |value: &str| {
+        let text = GOOD.replace("dscp: copy", &format!("dscp: {value}"));
+        check_text(&text).unwrap().tunnel.dscp.pinned()
+    };
+    let values = [("copy", None), ("0", Some(0)), ("46", Some(46)), ("0x3f", Some(63))];
+    for (value, dscp) in values {
+        assert_eq!(given(value), dscp, "{value}");
+    }
+    assert_eq!(given("copy"), hearth_dataplane::Config::default().dscp);
+    let remedy = "copy, or a DSCP from 0 to 63";
+    let all = ["64", "-1", "1.5", "EF", "[46]", "true", "256", "~"];
+    let rows = all.map(|value| format!("dscp: {value}"));
+    let rows =
+        rows.each_ref().map(|to| ("dscp: copy", to.as_str(), "dscp: copy", "tunnel.dscp", remedy));
+    all_are_named(&rows);
+    let dataplane =
+        daemon::dataplane_config(&check_text(&GOOD.replace("dscp: copy", "dscp: 46")).unwrap());
+    assert_eq!(dataplane.dscp, Some(46));
+}
+
+#[test]
 fn a_binding_update_waits_half_a_second_for_its_sa_unless_told_otherwise() {
     let hold = |text: &str| check_text(text).unwrap().sa_directory.signalling_hold_ms.value;
     assert_eq!(hold(&GOOD.replace("signalling_hold_ms: 500", "signalling_hold_ms: 0")), 0);
@@ -175,6 +198,13 @@ fn a_binding_update_waits_half_a_second_for_its_sa_unless_told_otherwise() {
 fn mistakes_about_switches_and_a_crypto_device() {
     all_are_named(&[
         ("busy_poll: false", "busy_poll: 7", "busy_poll", "busy_poll", "true or false"),
+        (
+            "checksum_offload: true",
+            "checksum_offload: 7",
+            "checksum_offload",
+            "ports[0].checksum_offload",
+            "true or false",
+        ),
         ("share_crypto: true", "share_crypto: 7", "share_crypto", "share_crypto", "true or false"),
         ("api:", "crypto: {}\napi:", "api:", "crypto", "device"),
         ("api:", "crypto: { device: eth0 }\napi:", "api:", "crypto.device", "crypto_openssl0"),

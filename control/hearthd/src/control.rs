@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 use hearth_dataplane::{ControlPort, Counters, FromWorker, HeldPacket, PortId, TableWriter};
+use hearth_dpdk::Offloads;
 use hearth_home_agent::{Action, Event, HomeAgent, SignallingPacket, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, info, warn};
@@ -66,6 +67,8 @@ pub struct Parts {
     pub taps: Vec<Tap>,
     /// MAC addresses of the ports, in the same order.
     pub macs: Vec<[u8; 6]>,
+    /// What the devices do for us, in the same order.
+    pub offloads: Vec<Offloads>,
     /// Netlink.
     pub kernel: Kernel,
     /// The SA directory.

@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use hearth_config::ConfigError;
 use hearth_dataplane::{BuildError, Dataplane, PortSetup, Service, Worker};
 use hearth_dpdk::{
-    Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Port, PortConfig, PortError, Queues,
+    Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Offloads, Port, PortConfig, PortError,
+    Queues,
 };
 use hearth_home_agent::{HomeAgent, Policy};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -17,7 +18,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use thiserror::Error;
 use tracing::{error, info};
 
-use crate::config::{Config, Device};
+use crate::config::{Config, Device, Port as PortSection};
 use crate::control::{Control, Parts};
 use crate::crypto_config::{self, Crypto};
 use crate::directory::{Directory, DirectoryConfig};
@@ -89,10 +90,12 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 }
 
 /// Ports with their devices, in the order of YAML.
+#[derive(Default)]
 struct Ports {
     ports: Vec<Port>,
     setups: Vec<PortSetup>,
     macs: Vec<[u8; 6]>,
+    offloads: Vec<Offloads>,
 }
 
 /// Runs the home agent until SIGTERM or SIGINT.
@@ -119,7 +122,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     pin(config.eal.control_core.value).map_err(system("pinning the control thread"))?;
     let pool = Mempool::new(&eal, "hearth", config.tables.mbufs.value, 256, data_room(&config))
         .map_err(DaemonError::Mempool)?;
-    let Ports { ports, setups, macs } = open_ports(&eal, &config, &pool)?;
+    let Ports { ports, setups, macs, offloads } = open_ports(&eal, &config, &pool)?;
     let Dataplane { workers, tables, control, counters } =
         build_dataplane(&eal, &config, setups, &pool)?;
     let (taps, kernel) = connect_kernel(&config, &macs)?;
@@ -131,6 +134,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         counters,
         taps,
         macs,
+        offloads,
         kernel,
         directory,
         questions,
@@ -237,7 +241,7 @@ fn data_room(config: &Config) -> u16 {
 }
 
 fn open_ports(eal: &Eal, config: &Config, pool: &Mempool) -> Result<Ports, DaemonError> {
-    let mut opened = Ports { ports: Vec::new(), setups: Vec::new(), macs: Vec::new() };
+    let mut opened = Ports::default();
     let workers = u16::try_from(config.workers.len()).unwrap_or(u16::MAX);
     for (index, port) in config.ports.iter().enumerate() {
         let name = || port.name.value.clone();
@@ -250,9 +254,10 @@ fn open_ports(eal: &Eal, config: &Config, pool: &Mempool) -> Result<Ports, Daemo
         let device =
             Device::parse(&port.device.value).ok_or_else(|| failed(PortError::NoSuchPort))?;
         let (opened_port, queues) =
-            open_port(eal, &device, index, port.mtu.value, workers, pool).map_err(failed)?;
+            open_port(eal, (&device, index), port, workers, pool).map_err(failed)?;
         let mac = opened_port.mac().map_err(|error| failed(PortError::Info(error)))?;
         opened.macs.push(mac);
+        opened.offloads.push(opened_port.offloads());
         opened.setups.push(PortSetup { mac, mtu: port.mtu.value, queues });
         opened.ports.push(opened_port);
     }
@@ -263,9 +268,8 @@ fn open_ports(eal: &Eal, config: &Config, pool: &Mempool) -> Result<Ports, Daemo
 /// them: packets are spread over the workers then. With one receive queue its worker hands over.
 fn open_port(
     eal: &Eal,
-    device: &Device,
-    index: usize,
-    mtu: u16,
+    (device, index): (&Device, usize),
+    port: &PortSection,
     workers: u16,
     pool: &Mempool,
 ) -> Result<(Port, Queues), PortError> {
@@ -274,7 +278,8 @@ fn open_port(
     let setup = PortConfig {
         rx_queues: u16::try_from(rx).unwrap_or(workers).clamp(1, workers),
         tx_queues: workers,
-        mtu: Some(mtu),
+        mtu: Some(port.mtu.value),
+        checksum_offload: port.checksum_offload,
         // A veth under net_af_packet has a MAC of its own, and knows no all-multicast.
         promiscuous: matches!(device, Device::Virtual { .. }),
         ..PortConfig::default()
@@ -304,7 +309,7 @@ fn build_dataplane(
     Ok(dataplane)
 }
 
-fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
+pub(crate) fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
     let home_agent = &config.home_agent;
     let (first, last) = home_agent.spi_range.value;
     let smallest_mtu = config.ports.iter().map(|port| port.mtu.value).min().unwrap_or(1500);
@@ -328,6 +333,7 @@ fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
         path_mtu: config.tunnel.path_mtu.as_ref().map_or(smallest_mtu, |mtu| mtu.value),
         path_mtu_lifetime_s: config.tunnel.path_mtu_lifetime.value,
         mss_clamp: config.tunnel.mss_clamp,
+        dscp: config.tunnel.dscp.pinned(),
         reassembly_packets: config.tunnel.reassembly.value,
         reassembly_timeout_ms: config.tunnel.reassembly_timeout.value.saturating_mul(1000),
         icmp_errors_per_second: config.icmp.errors_per_second.value,

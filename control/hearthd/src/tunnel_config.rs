@@ -1,7 +1,10 @@
 //! The YAML of packet sizes and ICMP errors.
 
+use core::fmt;
+
 use hearth_config::{ConfigError, Document, Location, Spanned};
-use serde::Deserialize;
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::config::Config;
 
@@ -17,6 +20,9 @@ pub struct Tunnel {
     /// Lower the MSS of TCP connections inside tunnels to what they carry whole. Default: off;
     /// path MTU discovery does without.
     pub mss_clamp: bool,
+    /// DSCP of outer packets that carry data: `copy` for that of the inner packet, or 0 to 63.
+    /// Signalling has CS6, and ECN is the inner packet's in any case. Default: `copy`.
+    pub dscp: Dscp,
     /// Outer packets of which one worker keeps fragments at a time. Default: 256.
     pub reassembly: Spanned<u32>,
     /// Seconds that a fragment waits for the others. Default: 2.
@@ -30,8 +36,66 @@ impl Default for Tunnel {
             path_mtu: None,
             path_mtu_lifetime: Spanned::new(600, at, at),
             mss_clamp: false,
+            dscp: Dscp::Copy,
             reassembly: Spanned::new(256, at, at),
             reassembly_timeout: Spanned::new(2, at, at),
+        }
+    }
+}
+
+/// Where outer packets get their DSCP from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dscp {
+    /// From the inner packet.
+    Copy,
+    /// All have this one, 0 to 63.
+    Pinned(u8),
+}
+
+impl Dscp {
+    /// The one that all have.
+    #[must_use]
+    pub const fn pinned(self) -> Option<u8> {
+        match self {
+            Self::Copy => None,
+            Self::Pinned(dscp) => Some(dscp),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Dscp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DscpVisitor)
+    }
+}
+
+struct DscpVisitor;
+
+impl Visitor<'_> for DscpVisitor {
+    type Value = Dscp;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("copy, or a DSCP from 0 to 63 (46 is EF),")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Dscp, E> {
+        match text {
+            "copy" => Ok(Dscp::Copy),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Dscp, E> {
+        match u8::try_from(number) {
+            Ok(dscp @ 0..64) => Ok(Dscp::Pinned(dscp)),
+            _ => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Dscp, E> {
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
         }
     }
 }
