@@ -13,9 +13,9 @@ use hearth_dpdk::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::clock;
 use crate::config::PortId;
 use crate::control_port::ControlError;
-use crate::crypto::clock;
 use crate::filter::SharedFilter;
 use crate::layout::{ETHERNET_LEN, len16};
 use crate::stage::host::write_ethernet;

@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use crate::crypto::clock;
+use crate::clock;
 use crate::drop_reason::DropReason;
 use crate::size_counters::{SizeCounters, SizeTotals};
 

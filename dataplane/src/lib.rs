@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 pub mod capture;
+mod clock;
 pub mod config;
 pub mod control_port;
 pub mod counters;
@@ -25,6 +26,7 @@ mod dataplane;
 pub mod drop_reason;
 pub mod filter;
 mod layout;
+mod limiter;
 mod missing;
 mod note;
 mod outer;

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use hearth_dpdk::{Burst, Eal, Mbuf, RingConsumer, RingProducer, SharedRingProducer, mpsc_ring};
 use hearth_wire::Spi;
 
+use crate::clock;
 use crate::config::{BuildError, Config};
-use crate::crypto::clock;
+use crate::limiter::Bucket;
 use crate::note::Note;
 use crate::table::shared::Tables;
 
@@ -101,24 +102,21 @@ struct Pace {
     /// Cycles that one costs; `None` where none may wait.
     cost: Option<u64>,
     saved: u64,
-    /// When everything is saved up again.
-    full_at: Cell<u64>,
+    bucket: Cell<Bucket>,
 }
 
 impl Pace {
     fn new(on: bool) -> Self {
         let cycles = clock::cycles_per_us();
         let (cost, saved) = (on.then_some(PACE_US * cycles), SAVED_US * cycles);
-        Self { cost, saved, full_at: Cell::new(0) }
+        Self { cost, saved, bucket: Cell::default() }
     }
 
     fn admits(&self, now: u64) -> bool {
         let Some(cost) = self.cost else { return false };
-        let full_at = self.full_at.get().max(now).saturating_add(cost);
-        let affordable = full_at - now <= self.saved;
-        if affordable {
-            self.full_at.set(full_at);
-        }
+        let mut bucket = self.bucket.get();
+        let affordable = bucket.take(cost, self.saved, now);
+        self.bucket.set(bucket);
         affordable
     }
 }

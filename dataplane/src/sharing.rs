@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use hearth_dpdk::{Mbuf, RingConsumer, SharedRingProducer};
 
-use crate::crypto::clock;
+use crate::clock;
 
 /// Packets that one worker has given to another and not got back, at most: enough that the helper
 /// has the next burst while it gives the last one back.

@@ -3,11 +3,11 @@
 
 use hearth_dpdk::{BURST, Eal, FragmentPools, HEADROOM, Mempool, Reassembly};
 
+use crate::clock;
 use crate::config::{BuildError, Config};
-use crate::crypto::clock;
 use crate::crypto::iv::IvSource;
-use crate::stage::limiter::Limiter;
-use crate::stage::quote::Opener;
+use crate::crypto::quote::Opener;
+use crate::limiter::Limiter;
 
 /// Octets of a large buffer behind its headroom.
 const LARGE: u16 = 16_384;

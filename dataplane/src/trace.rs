@@ -15,8 +15,8 @@ use std::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use hearth_dpdk::{META_SIZE, Mbuf};
 
+use crate::clock;
 use crate::config::PortId;
-use crate::crypto::clock;
 use crate::drop_reason::DropReason;
 use crate::filter::{Facts, SharedFilter};
 use crate::watch::Shared;

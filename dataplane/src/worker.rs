@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use hearth_dpdk::{BURST, Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRingProducer};
 
+use crate::clock;
 use crate::config::{BuildError, Config, PortId};
 use crate::counters::Counters;
-use crate::crypto::clock;
 use crate::crypto::engine::{Job, Mark, Rule};
 use crate::dataplane::WorkerQueues;
 use crate::drop_reason::DropReason;

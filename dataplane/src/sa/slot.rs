@@ -174,8 +174,7 @@ impl SaSlot {
     pub(crate) fn sender(&self) -> Option<Sender> {
         let binding = self.binding.load(Ordering::Acquire);
         let [high, low] = &self.sender.home6;
-        let home6 =
-            Address6::of_words([high.load(Ordering::Relaxed), low.load(Ordering::Relaxed)]);
+        let home6 = Address6::of_words([high.load(Ordering::Relaxed), low.load(Ordering::Relaxed)]);
         let home4 = self.sender.home4.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         // While control writes other addresses there is no binding, and then another one.

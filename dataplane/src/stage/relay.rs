@@ -146,10 +146,13 @@ fn carry_out(
             if !is_plausible || !binding.path.learn(mtu, work.now, lifetime) {
                 // A router says so of every packet that was under way when it began to.
                 let is_known = is_plausible && mtu >= binding.path.path_mtu();
-                return view.drop(mbuf, match is_known {
-                    true => DropReason::OuterErrorKnown,
-                    false => DropReason::OuterErrorUnrelated,
-                });
+                return view.drop(
+                    mbuf,
+                    match is_known {
+                        true => DropReason::OuterErrorKnown,
+                        false => DropReason::OuterErrorUnrelated,
+                    },
+                );
             }
             view.counters.sizes.path_mtu_lowered.add(1);
             match too_big(mbuf.data(), binding.path.tunnel_mtu(protected)) {

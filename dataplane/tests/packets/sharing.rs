@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use hearth_dataplane::trace::{Stage, Verdict};
 use hearth_dataplane::Filter;
+use hearth_dataplane::trace::{Stage, Verdict};
 use hearth_wire::{Scope, Suite};
 
 use crate::codec;

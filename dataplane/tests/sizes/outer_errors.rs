@@ -333,8 +333,7 @@ fn forged_errors_do_not_silence_genuine_ones() {
     let mut rig = talkative(|config| config.icmp_errors_per_peer = 30);
     for mn in all_nodes() {
         let mn = rig.attach(mn);
-        let (ip, what) =
-            if mn.remote.is_ipv6() { (40, (2, 0, 1300)) } else { (20, (3, 4, 1300)) };
+        let (ip, what) = if mn.remote.is_ipv6() { (40, (2, 0, 1300)) } else { (20, (3, 4, 1300)) };
         let frame = ip + 8;
         let outer = outer_of(&mut rig, &to_mobile(&mn, true, false, 1400));
         let inner = frame + 8 + 32;

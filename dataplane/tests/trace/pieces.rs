@@ -1,7 +1,7 @@
 //! Packets in fragments.
 
-use hearth_dataplane::{DropReason, Filter};
 use hearth_dataplane::trace::{Stage, Step, Verdict};
+use hearth_dataplane::{DropReason, Filter};
 use hearth_wire::{Scope, Suite};
 
 use crate::codec;

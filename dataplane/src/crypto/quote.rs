@@ -1,7 +1,7 @@
 //! Decrypting the start of a packet that the home agent sent itself, out of an ICMP error's
 //! quotation.
 //!
-//! Read first: RFC 6618 s.6.3; RFC 3602 s.3; the reasoning in [`super::icmp_outer`].
+//! Read first: RFC 6618 s.6.3; RFC 3602 s.3; the reasoning in [`crate::stage::icmp_outer`].
 //!
 //! A manager of its own does it, so that nothing that rides in the worker's lanes is flushed for
 //! the sake of an error. The packet goes in alone and comes out before the call returns; errors

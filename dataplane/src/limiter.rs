@@ -13,19 +13,19 @@ use std::hash::RandomState;
 /// Buckets of peers. Two of a thousand peers share one with even odds, and then share their rate.
 const PEERS: usize = 1024;
 
-/// Up to a second's worth of tokens, counted in cycles: a token is worth `cost` of them.
+/// Tokens, counted in cycles: a token is worth `cost` of them, and `most` are saved up.
 ///
-/// It is empty when `full_at` is a second or more ahead of now, and full when it is not ahead.
+/// It is empty when `full_at` is `most` cycles ahead of now, and full when it is not ahead.
 #[derive(Debug, Clone, Copy, Default)]
-struct Bucket {
+pub(crate) struct Bucket {
     full_at: u64,
 }
 
 impl Bucket {
-    fn take(&mut self, cost: u64, second: u64, now: u64) -> bool {
+    /// Takes a token, where there is one.
+    pub(crate) fn take(&mut self, cost: u64, most: u64, now: u64) -> bool {
         let full_at = self.full_at.max(now).saturating_add(cost);
-        // What is missing from a full bucket may be a second's worth.
-        let affordable = full_at - now <= second;
+        let affordable = full_at - now <= most;
         if affordable {
             self.full_at = full_at;
         }
