@@ -122,6 +122,9 @@ struct Tag {
     out: u8,
 }
 
+/// Octets of the private area that it takes.
+pub(crate) const TAG_LEN: usize = size_of::<Tag>();
+
 /// What control and workers share of a capture.
 #[derive(Debug)]
 pub(crate) struct CaptureShared {

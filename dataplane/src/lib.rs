@@ -30,6 +30,7 @@ mod limiter;
 mod missing;
 mod note;
 mod outer;
+mod private_area;
 mod sa;
 mod sharing;
 mod side;

@@ -65,6 +65,9 @@ struct Area {
     pad: [u8; 3],
 }
 
+/// Octets of the private area that a note takes.
+pub(crate) const AREA_LEN: usize = size_of::<Area>();
+
 const ENVELOPE: u8 = 1;
 const DOWNLINK: u8 = 2;
 const SIGNALLING: u8 = 3;

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use hearth_dpdk::{META_SIZE, Mbuf};
+use hearth_dpdk::Mbuf;
 
 use crate::clock;
 use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::filter::{Facts, SharedFilter};
+use crate::private_area::TRACE_WORD;
 use crate::watch::Shared;
 
 /// Records that wait for control at most; what comes beyond is lost and counted.
@@ -171,20 +172,17 @@ pub(crate) struct TraceId(u64);
 
 impl TraceId {
     pub(crate) const NONE: Self = Self(0);
-    /// The private area in words, of which the last one is the trace's.
-    const WORDS: usize = META_SIZE / 8;
-
     fn new(generation: u32, packet: u32) -> Self {
         Self(u64::from(generation) << 32 | u64::from(packet))
     }
 
     /// What the mbuf carries, whatever it is.
     pub(crate) fn load(mbuf: &Mbuf) -> Self {
-        Self(mbuf.meta::<[u64; Self::WORDS]>()[Self::WORDS - 1])
+        Self(mbuf.meta::<[u64; TRACE_WORD + 1]>()[TRACE_WORD])
     }
 
     pub(crate) fn store(self, mbuf: &mut Mbuf) {
-        mbuf.meta_mut::<[u64; Self::WORDS]>()[Self::WORDS - 1] = self.0;
+        mbuf.meta_mut::<[u64; TRACE_WORD + 1]>()[TRACE_WORD] = self.0;
     }
 
     /// Whether a packet with it is followed by the trace of this generation.

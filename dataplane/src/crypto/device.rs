@@ -11,6 +11,7 @@ use hearth_dpdk::{
 
 use crate::crypto::engine::{Flight, Icv, Job};
 use crate::layout::len32;
+use crate::private_area::{TAG, TAG_LEN};
 
 /// Operations that the queue is made for.
 pub(crate) const DESCRIPTORS: u32 = 512;
@@ -18,10 +19,6 @@ pub(crate) const DESCRIPTORS: u32 = 512;
 const FLIGHTS: usize = 2 * DESCRIPTORS as usize;
 /// Packets that are taken out at a time, so that what settles them needs room for no more.
 const TAKEN: usize = 256;
-
-/// Where the device's word on a tag goes in the private area. The nonce of AES-GCM stands there
-/// too, but is read when the packet goes in.
-const VERDICT: usize = 0;
 
 /// The queue and the packets in it.
 pub(crate) struct DeviceQueue {
@@ -71,7 +68,7 @@ impl DeviceQueue {
             auth_offset: op.auth_offset,
             auth_len: op.auth_len,
             tag: match op.tag {
-                Tag::Kept => Tag::Meta(len32(VERDICT)),
+                Tag::Kept => Tag::Meta(len32(TAG)),
                 tag => tag,
             },
         };
@@ -103,8 +100,8 @@ impl DeviceQueue {
         let Self { flights, ready, settled, .. } = self;
         let count = ready.len();
         for Completed { mbuf, ok, .. } in ready.drain(..) {
-            let mut tag = [0; 16];
-            tag.copy_from_slice(&mbuf.meta::<[u8; VERDICT + 16]>()[VERDICT..]);
+            let mut tag = [0; TAG_LEN];
+            tag.copy_from_slice(&mbuf.meta::<[u8; TAG + TAG_LEN]>()[TAG..]);
             let Flight { job, since } = flights[place(*settled)];
             let job = if ok { job } else { job.failed() };
             settle(mbuf, &Flight { job, since }, Icv::from_le_bytes(tag));

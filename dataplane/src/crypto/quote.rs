@@ -17,6 +17,7 @@ use zeroize::Zeroize;
 use crate::config::BuildError;
 use crate::crypto::gcm;
 use crate::layout::{IPV6_LEN, UDP_LEN, len32};
+use crate::private_area::TAG;
 use crate::sa::keys::{KeySchedule, Material, PerSuite};
 
 /// Octets that are decrypted under 3DES, whose lone packets cost more than all of an error
@@ -92,7 +93,7 @@ impl Opener {
             cipher_len: len32(whole),
             auth_offset: len32(offset),
             auth_len: len32(FrameHeader::LEN),
-            tag: Tag::Meta(0),
+            tag: Tag::Meta(len32(TAG)),
         };
         if let Some(salt) = salt {
             let iv = mbuf.data().get(offset + FrameHeader::LEN..).and_then(<[u8]>::first_chunk);

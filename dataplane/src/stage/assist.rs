@@ -10,8 +10,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::crypto::engine::Job;
 use crate::crypto::frame::{Frame, operation};
 use crate::drop_reason::DropReason;
-use crate::layout::len16;
+use crate::layout::{len16, len32};
 use crate::outer::seal;
+use crate::private_area::{TAG, TAG_LEN};
 use crate::sa::keys::{KeySchedule, Material, PerSuite};
 use crate::sharing::{Sharing, WORTH_SHARING};
 use crate::trace::Verdict;
@@ -22,7 +23,7 @@ use crate::work::Work;
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Task {
-    tag: [u8; 16],
+    tag: [u8; TAG_LEN],
     /// Address of the [`KeySchedule`].
     keys: u64,
     /// The owner's number of the packet.
@@ -34,6 +35,10 @@ struct Task {
     inbound: u8,
     state: u8,
 }
+
+/// Octets of the private area that it takes.
+pub(crate) const TASK_LEN: usize = size_of::<Task>();
+const _: () = assert!(core::mem::offset_of!(Task, tag) == TAG);
 
 const TO_DO: u8 = 0;
 const DONE: u8 = 1;
@@ -109,7 +114,7 @@ fn share(
     {
         let number = shared.reserve(job, sharing.time());
         *mbuf.meta_mut() = Task {
-            tag: [0; 16],
+            tag: [0; TAG_LEN],
             keys: core::ptr::from_ref(frame.keys).expose_provenance() as u64,
             number,
             frame_offset: len16(frame.offset),
@@ -250,7 +255,7 @@ impl PerSuite<'static> for Errand<'_> {
 
     fn run(self, material: Material<'static>) -> Self::Output {
         let Self { work, mut mbuf, frame, owner } = self;
-        let Some(op) = operation(&material, &mut mbuf, &frame, Tag::Meta(0)) else {
+        let Some(op) = operation(&material, &mut mbuf, &frame, Tag::Meta(len32(TAG))) else {
             return Err(mbuf);
         };
         let job = Job::Assisted { worker: owner, inbound: frame.inbound, ok: true };
