@@ -86,7 +86,7 @@ pub(crate) struct WorkerCounters {
     pub(crate) idle_cycles: Counter,
     pub(crate) sizes: SizeCounters,
     pub(crate) taken_in: Counter,
-    pub(crate) by_device: Counter,
+    pub(crate) device_packets: Counter,
 }
 
 impl WorkerCounters {
@@ -116,7 +116,7 @@ impl WorkerCounters {
             idle_cycles: Counter::default(),
             sizes: SizeCounters::default(),
             taken_in: Counter::default(),
-            by_device: Counter::default(),
+            device_packets: Counter::default(),
         }
     }
 
@@ -185,7 +185,7 @@ pub struct WorkerTotals {
     /// Packets handed to another worker because it owns their SA.
     pub handed_over: u64,
     /// Packets that came out of the crypto device.
-    pub by_device: u64,
+    pub device_packets: u64,
     /// Packets whose crypto another worker did for this one.
     pub lent: u64,
     /// Packets whose crypto this worker did for others.
@@ -342,7 +342,7 @@ fn worker_totals(worker: &WorkerCounters) -> WorkerTotals {
         rx_packets: worker.ports.iter().map(|port| port.rx.total().packets).sum(),
         packets: worker.taken_in.get(),
         handed_over: worker.handed_over.get(),
-        by_device: worker.by_device.get(),
+        device_packets: worker.device_packets.get(),
         lent: worker.lent.get(),
         assisted: worker.assisted.get(),
     }

@@ -150,7 +150,7 @@ impl Row for WorkerRow {
         "LENT",
         "ASSISTED",
         "CRYPTO",
-        "BY DEVICE",
+        "DEVICE PACKETS",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -239,7 +239,7 @@ mod tests {
             device_packets: 0,
         };
         let expected = "\
-            WORKER  CORE  BUSY 1 s  BUSY    CYCLES/PACKET 1 s  STUCK        RX PACKETS  HANDED OVER  LENT  ASSISTED  CRYPTO  BY DEVICE\n\
+            WORKER  CORE  BUSY 1 s  BUSY    CYCLES/PACKET 1 s  STUCK        RX PACKETS  HANDED OVER  LENT  ASSISTED  CRYPTO  DEVICE PACKETS\n\
             0       1     12.5 %    50.0 %  1235               no           3           4            5     6         cpu     0\n\
             1       1     12.5 %    50.0 %  -                  yes, 730 ms  3           4            5     6         cpu     0\n";
         let rows = [row(0, None, Some(1234.6)), row(1, Some(730), None)];

@@ -134,7 +134,7 @@ impl Control {
                     lent: totals.lent,
                     assisted: totals.assisted,
                     crypto: crypto.clone(),
-                    device_packets: totals.by_device,
+                    device_packets: totals.device_packets,
                 }
             })
             .collect()

@@ -69,7 +69,7 @@ impl Desk<'_> {
     #[inline(never)]
     fn finish_device(&mut self, device: &mut DeviceQueue) -> usize {
         let settled = device.settle(|mbuf, flight, tag| self.finish(mbuf, flight, tag));
-        self.view.counters.by_device.add(settled as u64);
+        self.view.counters.device_packets.add(settled as u64);
         settled
     }
 

@@ -53,7 +53,7 @@ fn two_workers() {
         assert_eq!((rig.received(HOME).len(), rig.received(ACCESS).len()), (80, 80));
         let counters = rig.counters();
         assert!(rig.drops().is_empty(), "{device}: {:?}", rig.drops());
-        assert!(counters.workers.iter().all(|worker| worker.by_device == 80), "{device}");
+        assert!(counters.workers.iter().all(|worker| worker.device_packets == 80), "{device}");
         rig.finish();
     }
 }

@@ -34,7 +34,7 @@ fn with_device(device: &str, change: impl FnOnce(&mut Config)) -> Rig {
 
 /// Packets that came out of the device, of all workers.
 fn by_device(rig: &Rig) -> u64 {
-    rig.counters().workers.iter().map(|worker| worker.by_device).sum()
+    rig.counters().workers.iter().map(|worker| worker.device_packets).sum()
 }
 
 /// Runs `test` on each device with a mobile node of each suite behind each family; the last

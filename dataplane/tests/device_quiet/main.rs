@@ -46,7 +46,7 @@ fn a_turn_with_a_device_is_quiet() {
         rig.received(ACCESS);
         rig.received(HOME);
     }
-    assert!(rig.counters().workers[0].by_device > 8000);
+    assert!(rig.counters().workers[0].device_packets > 8000);
     assert_eq!(rig.drops().into_keys().collect::<Vec<_>>(), ["icv_mismatch"]);
     rig.finish();
 }

@@ -73,7 +73,7 @@ fn both_twins_do_the_same_with_a_crypto_device() {
             done += stage.play(packets / 2 - done);
         }
         let counters = stage.twins.rig.counters();
-        let by_device: u64 = counters.workers.iter().map(|worker| worker.by_device).sum();
+        let by_device: u64 = counters.workers.iter().map(|worker| worker.device_packets).sum();
         assert!(by_device > done / 10, "most of it went by the lanes: {by_device}");
         stage.finish();
     }
