@@ -46,7 +46,7 @@ impl Stage {
         let most = if chance.once_in(6) { 1 } else { most };
         let width = *chance.one_of(&[64, 256, 1024]);
         let path_mtu = *chance.one_of(&[1280, 1400, 1500, 1500]);
-        let dscp = (seed % 3 == 0).then_some((seed % 64) as u8);
+        let dscp = seed.is_multiple_of(3).then_some((seed % 64) as u8);
         let rig = Rig::with(|config| {
             config.workers = workers;
             config.crypto_device =
