@@ -17,8 +17,7 @@ use crate::clock;
 use crate::config::PortId;
 use crate::control_port::ControlError;
 use crate::filter::SharedFilter;
-use crate::layout::{ETHERNET_LEN, len16};
-use crate::stage::host::write_ethernet;
+use crate::layout::{ETHERNET_LEN, len16, write_ethernet};
 use crate::watch::Shared;
 
 /// Copies that are under way at one time, and in the ring.

@@ -1,7 +1,7 @@
 //! Which packets a trace or a capture is about, and what may be shown of a packet.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hearth_wire::Spi;
@@ -9,7 +9,7 @@ use hearth_wire::frame::{FrameHeader, PType};
 use zerocopy::FromBytes;
 
 use crate::config::Service;
-use crate::layout::{IPV4_LEN, IPV6_LEN, Ip, UDP_LEN, ethertype, proto};
+use crate::layout::{IPV4_LEN, IPV6_LEN, Ip, UDP_LEN, ethertype, mapped, proto};
 
 /// SPIs that a filter names at most: all that one mobile node can have.
 pub const FILTER_SPIS: usize = 64;
@@ -180,7 +180,7 @@ impl SharedFilter {
     }
 
     fn holds(&self, (source, destination): (IpAddr, IpAddr)) -> bool {
-        let (source, destination) = (mapped(source), mapped(destination));
+        let (source, destination) = (mapped(source).to_bits(), mapped(destination).to_bits());
         let mut prefixes = self.prefixes.iter().take(self.prefix_count.load(Ordering::Relaxed));
         prefixes.any(|prefix| prefix.holds(source) || prefix.holds(destination))
     }
@@ -188,10 +188,11 @@ impl SharedFilter {
 
 impl SharedPrefix {
     fn set(&self, address: IpAddr, len: u8) {
-        let (address, len) = match address {
-            IpAddr::V4(_) => (mapped(address), 96 + u32::from(len.min(32))),
-            IpAddr::V6(_) => (mapped(address), u32::from(len.min(128))),
+        let len = match address {
+            IpAddr::V4(_) => 96 + u32::from(len.min(32)),
+            IpAddr::V6(_) => u32::from(len.min(128)),
         };
+        let address = mapped(address).to_bits();
         let mask = u128::MAX.checked_shl(128 - len).unwrap_or(0);
         let halves = [address & mask, mask].map(halves);
         for (place, half) in self.0.iter().zip(halves.as_flattened()) {
@@ -204,13 +205,6 @@ impl SharedPrefix {
         let [upper, lower] = halves(address);
         upper & mask_high.load(Ordering::Relaxed) == high.load(Ordering::Relaxed)
             && lower & mask_low.load(Ordering::Relaxed) == low.load(Ordering::Relaxed)
-    }
-}
-
-fn mapped(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => Ipv6Addr::to_bits(v6),
     }
 }
 
@@ -233,6 +227,7 @@ impl fmt::Debug for SharedFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv6Addr;
     use proptest::prelude::*;
 
     const SERVICE: Service = Service {

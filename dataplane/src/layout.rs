@@ -45,6 +45,25 @@ pub(crate) const fn be32<const N: usize>(octets: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]])
 }
 
+/// An address of either family as one of IPv6: IPv4 in its mapped form, which no packet can have in a
+/// header here.
+pub(crate) const fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
+}
+
+/// Writes an Ethernet header into 14 octets.
+#[inline]
+pub(crate) fn write_ethernet(header: &mut [u8], to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) {
+    if let Some(header) = header.first_chunk_mut::<ETHERNET_LEN>() {
+        header[..6].copy_from_slice(&to);
+        header[6..12].copy_from_slice(&from);
+        header[12..].copy_from_slice(&ethertype);
+    }
+}
+
 /// An IPv6 address as two numbers, which is how it is compared fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Address6 {

@@ -3,7 +3,7 @@
 //! Nothing here is a pointer into a table: a packet may lie in a ring for longer than a grace
 //! period, so the receiver looks everything up again.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use hearth_dpdk::Mbuf;
 use hearth_wire::frame::PType;
@@ -11,6 +11,7 @@ use hearth_wire::{SeqNo, Spi};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::config::PortId;
+use crate::layout::mapped;
 use crate::stage::envelope::{Content, Envelope};
 
 /// Why a packet is in a ring.
@@ -143,9 +144,9 @@ impl Note {
             Self::Signalling { spi, local, remote, next_header, payload: (offset, len) } => Area {
                 kind: SIGNALLING,
                 spi: spi.get(),
-                local: octets(local.ip()),
+                local: mapped(local.ip()).octets(),
                 local_port: local.port(),
-                remote: octets(remote.ip()),
+                remote: mapped(remote.ip()).octets(),
                 remote_port: remote.port(),
                 detail: next_header,
                 offset,
@@ -154,9 +155,12 @@ impl Note {
             },
             Self::Host { port } => Area { kind: HOST, port: port.0, ..Area::EMPTY },
             Self::Unreachable { port } => Area { kind: UNREACHABLE, port: port.0, ..Area::EMPTY },
-            Self::Unresolved { port, next_hop } => {
-                Area { kind: UNRESOLVED, port: port.0, remote: octets(next_hop), ..Area::EMPTY }
-            }
+            Self::Unresolved { port, next_hop } => Area {
+                kind: UNRESOLVED,
+                port: port.0,
+                remote: mapped(next_hop).octets(),
+                ..Area::EMPTY
+            },
         }
     }
 
@@ -179,14 +183,6 @@ impl Note {
             }
             _ => return None,
         })
-    }
-}
-
-/// IPv4 addresses stand in their mapped form, which no packet can have in a header here.
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => Ipv4Addr::to_ipv6_mapped(&v4).octets(),
-        IpAddr::V6(v6) => v6.octets(),
     }
 }
 

@@ -4,7 +4,6 @@
 //! the worker's own memory, once per burst. Everything else is out of the hot path.
 
 use core::cell::Cell;
-use core::net::IpAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use hearth_wire::Spi;
 use crate::capture::{CaptureShared, CaptureStage, Original, Packet, Way};
 use crate::config::{PortId, Service};
 use crate::filter::Facts;
-use crate::layout::{IPV6_LEN, ethertype, len16};
+use crate::layout::{IPV6_LEN, ethertype, len16, mapped};
 use crate::note::Note;
 use crate::trace::{Stage, TraceId, TraceShared, Verdict};
 
@@ -209,8 +208,8 @@ impl Watch {
         header[4..6].copy_from_slice(&len16(len).to_be_bytes());
         header[6] = *next_header;
         header[7] = 64;
-        header[8..24].copy_from_slice(&mapped(from));
-        header[24..].copy_from_slice(&mapped(to));
+        header[8..24].copy_from_slice(&mapped(from).octets());
+        header[24..].copy_from_slice(&mapped(to).octets());
         let original = Original {
             stage: CaptureStage::Decrypted,
             way,
@@ -351,11 +350,4 @@ fn original(stage: CaptureStage, way: Way, mbuf: &Mbuf) -> Original<'_> {
     };
     let (ethertype, packet) = (Some(ethertype), Packet::Whole(mbuf));
     Original { stage, way, port: None, ethertype, header: &[], packet }
-}
-
-fn mapped(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    }
 }

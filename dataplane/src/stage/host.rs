@@ -8,7 +8,7 @@ use hearth_dpdk::Mbuf;
 
 use crate::config::PortId;
 use crate::drop_reason::DropReason;
-use crate::layout::{ETHERNET_LEN, Ip, ethertype};
+use crate::layout::{ETHERNET_LEN, Ip, ethertype, write_ethernet};
 use crate::stage::icmp::Problem;
 use crate::stage::neighbour::{ANSWER_ROOM, Query};
 use crate::stage::refuse::refuse_on_link;
@@ -74,16 +74,6 @@ pub(crate) fn to_link_local(
     }
     let reason = DropReason::HomeLinkLocal;
     refuse_on_link(view, work, port, mbuf, reason, Problem::AddressUnreachable);
-}
-
-/// Writes an Ethernet header into 14 octets.
-#[inline]
-pub(crate) fn write_ethernet(header: &mut [u8], to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) {
-    if let Some(header) = header.first_chunk_mut::<ETHERNET_LEN>() {
-        header[..6].copy_from_slice(&to);
-        header[6..12].copy_from_slice(&from);
-        header[12..].copy_from_slice(&ethertype);
-    }
 }
 
 /// A frame that the kernel wrote to a port's TAP: a question for a bound home address is answered,

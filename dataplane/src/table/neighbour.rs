@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::PortId;
+use crate::layout::mapped;
 use crate::table::next_hop::NeighbourIndex;
 use crate::table::reserve::Reserve;
 
@@ -13,12 +14,8 @@ pub(crate) const KEY_LEN: usize = 20;
 /// The key of a neighbour in the hash table: port, padding, address in IPv6 form.
 pub(crate) fn key(port: PortId, address: IpAddr) -> [u8; KEY_LEN] {
     let mut key = [0; KEY_LEN];
-    let octets = match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    };
     key[..2].copy_from_slice(&port.0.to_be_bytes());
-    key[4..].copy_from_slice(&octets);
+    key[4..].copy_from_slice(&mapped(address).octets());
     key
 }
 
