@@ -173,12 +173,6 @@ impl<'k> MultiBuffer<'k> {
         }
     }
 
-    /// Whether it uses AVX-512, without which TripleDES in lanes is a bad bargain.
-    #[must_use]
-    pub fn has_avx512(&self) -> bool {
-        self.arch() == Arch::Avx512
-    }
-
     /// Submits one packet. Returns a packet that is done, the oldest; there may be more
     /// ([`MultiBuffer::completed`]). `user` comes back with the packet.
     ///
