@@ -1,0 +1,119 @@
+//! What the store costs: turns of 64 records, on tmpfs and on disk, and the read-back.
+#![allow(missing_docs)] // `criterion_group!` makes undocumented items
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use hearth_store::{Kind, Options, Store};
+
+/// Records of a control turn.
+const TURN: u64 = 64;
+const LIVE: u64 = 1_000_000;
+
+fn key(number: u64) -> [u8; 16] {
+    let mut key = [0x20; 16];
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Puts `turns` of them and flushes each; the time of the writing, without that of syncing.
+fn write(store: &mut Store, turns: u64, value: &[u8]) -> Duration {
+    let mut spent = Duration::ZERO;
+    for turn in 0..turns {
+        let began = Instant::now();
+        for one in 0..TURN {
+            let number = (turn * TURN + one) * 2_654_435_761 % LIVE;
+            let _taken = store.put(Kind::Binding, &key(number), value);
+        }
+        let flushed = store.flush_turn(1);
+        spent += began.elapsed();
+        if flushed.is_err() {
+            // Faster than the disk: what may wait does.
+            let _durable = store.wait_durable(store.durable(), Duration::ZERO);
+            while store.flush_turn(1).is_err() {
+                std::thread::yield_now();
+            }
+        }
+    }
+    spent
+}
+
+fn puts(c: &mut Criterion) {
+    let mut group = c.benchmark_group("put");
+    group.throughput(Throughput::Elements(TURN));
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+    group.sample_size(10);
+    for (name, root) in [("tmpfs", "/dev/shm"), ("disk", "/var/tmp")] {
+        let Ok(dir) = tempfile::tempdir_in(root) else { continue };
+        let Ok((mut store, _)) = Store::open(&dir.path().join("state"), Options::new(1)) else {
+            continue;
+        };
+        let mut longest: Vec<Duration> = Vec::new();
+        group.bench_function(format!("turn_of_64_on_{name}"), |bench| {
+            bench.iter_custom(|turns| {
+                let mut all = Duration::ZERO;
+                for _ in 0..turns {
+                    let one = write(&mut store, 1, &[7; 90]);
+                    longest.push(one);
+                    all += one;
+                }
+                all
+            });
+        });
+        longest.sort_unstable();
+        let rank = |part: usize| longest.get(longest.len() * part / 1000);
+        println!(
+            "{name}: p99 {:?}, p99.9 {:?}, longest {:?}",
+            rank(990),
+            rank(999),
+            longest.last()
+        );
+    }
+    group.finish();
+}
+
+fn read_all(folder: &Path) -> (Duration, Duration, u64) {
+    let began = Instant::now();
+    let Ok((_store, recovered)) = Store::open(folder, Options::new(1)) else {
+        return (Duration::ZERO, Duration::ZERO, 0);
+    };
+    let opened = began.elapsed();
+    let batches = recovered.live.batches();
+    let read = |part: usize| {
+        let mut octets = 0;
+        for batch in batches.iter().skip(part).step_by(2) {
+            let _read = batch.read(|record| octets += black_box(record).value.len() as u64);
+        }
+        octets
+    };
+    let octets = std::thread::scope(|scope| {
+        let other = scope.spawn(|| read(1));
+        read(0) + other.join().unwrap_or(0)
+    });
+    (opened, began.elapsed() - opened, octets)
+}
+
+/// 1M records of 300 octets, each put twice: opened, and read by two threads.
+fn read_back(_: &mut Criterion) {
+    let Ok(dir) = tempfile::tempdir_in("/var/tmp") else { return };
+    let folder = dir.path().join("state");
+    let Ok((mut store, _)) = Store::open(&folder, Options::new(1)) else { return };
+    for turn in 0..LIVE * 5 / 4 / 1000 {
+        for one in 0..1000 {
+            let _taken = store.put(Kind::Binding, &key((turn * 1000 + one) % LIVE), &[7; 276]);
+        }
+        while store.flush_turn(1).is_err() {
+            std::thread::yield_now();
+        }
+    }
+    drop(store);
+    for _ in 0..3 {
+        let (open, read, octets) = read_all(&folder);
+        println!("1M records, 1.25M in the log: open {open:?}, read {read:?}, {octets} octets");
+    }
+}
+
+criterion_group!(benches, puts, read_back);
+criterion_main!(benches);
