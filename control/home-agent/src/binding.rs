@@ -98,6 +98,16 @@ impl HomeAgent {
         });
     }
 
+    /// Where the entry of an SA's home address is, held ones included.
+    pub(crate) fn entry_under(&self, id: Id<Sa>) -> Option<Id<Binding>> {
+        let sa = self.sas.at(id)?;
+        let names_it = |there: &Id<_>| {
+            self.cache.at(*there).is_some_and(|entry| entry.home_address == sa.home_address)
+        };
+        // There is one entry at most: one that names the home address is the one.
+        sa.binding.filter(names_it).or_else(|| self.cache.find(sa.home_address))
+    }
+
     /// Forgets an entry; whether it was a binding.
     pub(crate) fn remove_binding(&mut self, id: Id<Binding>, out: &mut Vec<Action>) -> bool {
         let Some(binding) = self.cache.remove(id) else { return false };
@@ -117,7 +127,7 @@ impl HomeAgent {
         }
         // It was refreshed since the timer was set.
         if let Some(binding) = self.cache.at_mut(id) {
-            binding.timer = self.wheel.set(binding.expires, Timer::BindingEnd(id));
+            binding.timer = self.wheel.set(binding.expires, Timer::BindingEnd(id).into());
         }
     }
 
@@ -147,6 +157,6 @@ impl HomeAgent {
 
     /// Sees to it that the dataplane is told of a binding again.
     pub(crate) fn bind_later(&mut self, now: Timestamp, id: Id<Binding>) {
-        self.wheel.set(now.after(AGAIN), Timer::BindAgain(id));
+        self.wheel.set(now.after(AGAIN), Timer::BindAgain(id).into());
     }
 }

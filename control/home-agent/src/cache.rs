@@ -9,7 +9,7 @@ use crate::binding::Binding;
 use crate::sa_table::Sa;
 use crate::slab::{Id, Slab};
 use crate::time::Timestamp;
-use crate::timer::Timer;
+use crate::timer::{Packed, Timer};
 use crate::wheel::Wheel;
 
 /// Bindings by home address of either family.
@@ -121,7 +121,7 @@ impl BindingCache {
     /// Lets the binding of `home_address` under an SA end no later than the SA.
     pub(crate) fn cap(
         &mut self,
-        wheel: &mut Wheel<Timer>,
+        wheel: &mut Wheel<Packed>,
         sa: Id<Sa>,
         home_address: Ipv6Addr,
         end: Timestamp,
@@ -130,7 +130,7 @@ impl BindingCache {
         let Some(binding) = self.at_mut(id).filter(|binding| binding.is_bound()) else { return };
         if binding.sa == sa && binding.expires > end {
             binding.expires = end;
-            binding.timer = wheel.no_later(binding.timer, end, Timer::BindingEnd(id));
+            binding.timer = wheel.no_later(binding.timer, end, Timer::BindingEnd(id).into());
         }
     }
 

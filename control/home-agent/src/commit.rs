@@ -57,7 +57,7 @@ impl HomeAgent {
         let home_address = request.home_address;
         let Some(sa) = self.sas.at(id) else { return };
         let (units, expires) = self.granted(now, sa, request);
-        let Some(entry) = self.cache.find(home_address) else { return };
+        let Some(entry) = self.entry_under(id) else { return };
         let Some(binding) = self.cache.at_mut(entry) else { return };
         binding.sequence = request.sequence;
         binding.units = units;
@@ -65,7 +65,8 @@ impl HomeAgent {
         binding.signalling = request.remote.into();
         binding.nat = request.care_of.nat;
         binding.reinit_sent = false;
-        binding.timer = self.wheel.no_later(binding.timer, expires, Timer::BindingEnd(entry));
+        binding.timer =
+            self.wheel.no_later(binding.timer, expires, Timer::BindingEnd(entry).into());
         let lifetime = binding.lifetime();
         self.notice_taken(id, plan, out);
         self.accept(plan, units, out);
@@ -76,7 +77,7 @@ impl HomeAgent {
     fn register(&mut self, now: Timestamp, id: Id<Sa>, plan: &Plan, out: &mut Vec<Action>) {
         let request = &plan.request;
         let home_address = request.home_address;
-        let there = self.cache.find(home_address);
+        let there = self.entry_under(id);
         let before = there.and_then(|there| self.cache.at(there)).cloned();
         let sas = self.sas_before(id);
         self.use_sa(now, id);
@@ -124,7 +125,7 @@ impl HomeAgent {
 
     /// Puts a binding in the place of what is there, if anything is, and sets its timer.
     fn put(&mut self, there: Option<Id<Binding>>, binding: Binding) {
-        let expires = binding.expires;
+        let (expires, sa) = (binding.expires, binding.sa);
         let (id, timer) = match there {
             Some(there) => {
                 let before = self.cache.replace(there, binding);
@@ -133,9 +134,12 @@ impl HomeAgent {
             None => (self.cache.insert(binding), TimerId::NONE),
         };
         let Some(id) = id else { return };
-        let timer = self.wheel.no_later(timer, expires, Timer::BindingEnd(id));
+        let timer = self.wheel.no_later(timer, expires, Timer::BindingEnd(id).into());
         if let Some(binding) = self.cache.at_mut(id) {
             binding.timer = timer;
+        }
+        if let Some(sa) = self.sas.at_mut(sa) {
+            sa.binding = Some(id);
         }
     }
 
@@ -154,7 +158,7 @@ impl HomeAgent {
     fn deregister(&mut self, now: Timestamp, id: Id<Sa>, plan: &Plan, out: &mut Vec<Action>) {
         let home_address = plan.request.home_address;
         self.use_sa(now, id);
-        if let Some(there) = self.cache.find(home_address)
+        if let Some(there) = self.entry_under(id)
             && let Some(binding) = self.cache.at(there).cloned()
         {
             out.push(Action::Unbind { home_address });
@@ -218,7 +222,7 @@ impl HomeAgent {
     /// The SAs of a mobile node, where a first Binding Update under this one is to be accepted.
     fn sas_before(&self, id: Id<Sa>) -> Option<SasBefore> {
         let sa = self.sas.at(id).filter(|sa| sa.state != SaState::Used)?;
-        let used_generation = self.sas.nodes.get(sa.node)?.used_generation;
+        let used_generation = self.sas.nodes.get(sa.node)?.used_generation();
         let fields = |id| self.sas.at(id).map(|sa| (id, sa.state, sa.ends));
         let sas = self.sas.of_node(sa.node).filter_map(fields).collect();
         Some(SasBefore { node: sa.node, used_generation, sas })
@@ -244,7 +248,7 @@ impl HomeAgent {
         if self.cache.at(id).is_none_or(|b| !b.is_bound() || b.sequence != request.sequence) {
             return;
         }
-        self.stop_refresh_request(home_address);
+        self.stop_refresh_request(Some(id));
         if let Some(sas) = sas {
             self.restore_sas(sas);
         }
@@ -259,13 +263,13 @@ impl HomeAgent {
 
     fn restore_sas(&mut self, before: SasBefore) {
         if let Some(node) = self.sas.nodes.get_mut(before.node) {
-            node.used_generation = before.used_generation;
+            node.set_used_generation(before.used_generation);
         }
         for (id, state, ends) in before.sas {
             if let Some(sa) = self.sas.at_mut(id) {
                 sa.state = state;
                 sa.ends = ends;
-                sa.timer = self.wheel.reset(sa.timer, ends, Timer::SaEnd(id));
+                sa.timer = self.wheel.reset(sa.timer, ends, Timer::SaEnd(id).into());
             }
         }
     }

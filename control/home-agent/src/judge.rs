@@ -4,6 +4,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use hearth_wire::MobileNodeId;
 use hearth_wire::mh::option::MN_ID_NAI;
 use hearth_wire::mh::{BuOptions, Ipv4Ack, Status};
 
@@ -71,14 +72,15 @@ impl HomeAgent {
         out: &mut Vec<Action>,
     ) {
         let assigned = self.sas.at(id).and_then(|sa| sa.ipv4_home_address);
+        let own = self.entry_under(id).and_then(|there| self.cache.at(there));
+        let new = own.is_none_or(|own| !own.is_bound());
         if request.ipv4_home_address.is_some()
+            && own.is_none_or(|own| own.ipv4_home_address != assigned)
             && let Some(holder) = assigned.and_then(|assigned| self.cache.holder_of(assigned))
         {
             self.settle_binding(now, holder, out);
         }
-        if self.cache.live() >= self.policy.max_bindings
-            && self.cache.get(request.home_address).is_none()
-        {
+        if new && self.cache.live() >= self.policy.max_bindings {
             for _ in 0..ROOM_SLICES {
                 let more = self.tick(now, ROOM_SLICE, out);
                 if !more || self.cache.live() < self.policy.max_bindings {
@@ -97,7 +99,7 @@ impl HomeAgent {
         options: &BuOptions<'_>,
     ) -> Result<Plan, Status> {
         // RFC 6275 s.9.5.1. Of a de-registered binding the number is remembered (s.10.3.2).
-        let there = self.cache.entry(request.home_address);
+        let there = self.entry_under(id).and_then(|there| self.cache.at(there));
         let entry = there.filter(|entry| entry.node == sa.node);
         if entry.is_some_and(|entry| !is_newer(request.sequence, entry.sequence)) {
             return Err(Status::SEQUENCE_OUT_OF_WINDOW);
@@ -110,10 +112,9 @@ impl HomeAgent {
             return Err(Status::HOME_REGISTRATION_NOT_SUPPORTED);
         }
         // R-38; REG-11.
-        let mn_id = self.sas.mn_id(sa.node).ok_or(Status::ADMINISTRATIVELY_PROHIBITED)?;
-        let other_name =
-            |(subtype, id): (u8, &[u8])| subtype == MN_ID_NAI && id != mn_id.as_str().as_bytes();
-        if options.mn_id.is_some_and(other_name) || self.policy.denies(mn_id) {
+        if (options.mn_id.is_some() || self.policy.denies_some())
+            && self.sas.mn_id(sa.node).is_none_or(|mn_id| self.is_denied(mn_id, options))
+        {
             return Err(Status::ADMINISTRATIVELY_PROHIBITED);
         }
         let own = entry.filter(|entry| entry.is_bound());
@@ -136,6 +137,12 @@ impl HomeAgent {
         };
         let change = if own.is_some_and(refreshes) { Change::Refresh } else { Change::Register };
         Ok(Plan { request: *request, change, ipv4 })
+    }
+
+    fn is_denied(&self, mn_id: &MobileNodeId, options: &BuOptions<'_>) -> bool {
+        let other_name =
+            |(subtype, id): (u8, &[u8])| subtype == MN_ID_NAI && id != mn_id.as_str().as_bytes();
+        options.mn_id.is_some_and(other_name) || self.policy.denies(mn_id)
     }
 
     /// What RFC 6275 s.10.3.1 and R-36 ask of a registration; `there` is what the cache has of the
@@ -162,12 +169,13 @@ impl HomeAgent {
             return Err(MOBILE_ROUTER_NOT_PERMITTED);
         }
         // an HA address, or a home address, this mobile node's own included: the tunnel
-        // would lead into itself, or back here through the bindings of others.
+        // would lead into itself, or back here through the bindings of others. Nothing is bound
+        // outside the prefixes served.
         let care_of = request.care_of.address.ip();
         if self.policy.ha_addresses.contains(&care_of)
             || care_of == request.local.ip()
             || care_of == IpAddr::V6(sa.ha_address)
-            || self.sas.is_home_address(care_of, now)
+            || self.policy.serves(care_of) && self.sas.is_home_address(care_of, now)
         {
             return Err(Status::INVALID_COA);
         }
@@ -197,10 +205,12 @@ impl HomeAgent {
     fn judge_ipv4(&self, sa: &Sa, request: &Request, own: Option<&Binding>) -> Ipv4Plan {
         let Some(option) = request.ipv4_home_address else { return Ipv4Plan::default() };
         let assigned = sa.ipv4_home_address;
-        let holder = assigned.and_then(|assigned| self.cache.holder_of(assigned));
+        let bound = own.is_some_and(|own| own.ipv4_home_address.is_some());
+        // At most one binding has it: this one, or else whichever the table names.
+        let holds = own.is_some_and(|own| bound && own.ipv4_home_address == assigned);
+        let holder = assigned.filter(|_| !holds).and_then(|ipv4| self.cache.holder_of(ipv4));
         let holder = holder.and_then(|holder| self.cache.at(holder));
         let taken = holder.is_some_and(|holder| holder.home_address != request.home_address);
-        let bound = own.is_some_and(|own| own.ipv4_home_address.is_some());
         let claim = Ipv4Claim { assigned, bound, taken };
         let ack = Some(dsmipv6::acknowledge_ipv4(option, claim, &self.policy));
         Ipv4Plan { ack, taken: assigned.filter(|_| taken) }

@@ -58,7 +58,7 @@ use binding::Binding;
 use cache::BindingCache;
 use commit::Undo;
 use sa_table::{Sa, SaTable};
-use timer::{Sweep, Timer};
+use timer::{Packed, Sweep};
 use wheel::Wheel;
 
 pub use event::{Action, Event, Notice, SaEnd, SaInfo, SignallingPacket};
@@ -80,7 +80,7 @@ pub struct HomeAgent {
     policy: Policy,
     sas: SaTable,
     cache: BindingCache,
-    wheel: Wheel<Timer>,
+    wheel: Wheel<Packed>,
     sweep: Option<Sweep>,
     /// Registrations of which the caller has not yet said that the dataplane took them.
     undo: Vec<Undo>,

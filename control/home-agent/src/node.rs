@@ -16,9 +16,23 @@ pub(crate) struct Node {
     /// The first of its SAs; [`Sa::next`] leads on.
     pub(crate) first: Option<Id<Sa>>,
     pub(crate) sas: u32,
-    /// The newest generation under which a Binding Update was accepted.
-    pub(crate) used_generation: Option<u64>,
+    /// Whether a Binding Update was accepted under one of them.
+    used: bool,
+    /// The newest generation under which one was.
+    generation: u64,
     pub(crate) errors: Bucket,
+}
+
+impl Node {
+    /// The newest generation under which a Binding Update was accepted.
+    pub(crate) fn used_generation(&self) -> Option<u64> {
+        self.used.then_some(self.generation)
+    }
+
+    pub(crate) fn set_used_generation(&mut self, generation: Option<u64>) {
+        self.used = generation.is_some();
+        self.generation = generation.unwrap_or(0);
+    }
 }
 
 /// Nodes by mn-id.
@@ -64,7 +78,8 @@ impl Nodes {
             mn_id: mn_id.clone(),
             first: None,
             sas: 0,
-            used_generation: None,
+            used: false,
+            generation: 0,
             errors: Bucket::default(),
         })?;
         let Self { nodes, by_name, hasher } = self;

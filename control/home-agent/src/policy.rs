@@ -84,6 +84,11 @@ impl Policy {
         self.home_prefixes.iter().any(|prefix| prefix.contains(&address))
     }
 
+    /// Whether the operator refuses anybody.
+    pub(crate) fn denies_some(&self) -> bool {
+        !self.denied.is_empty() || !self.denied_realms.is_empty()
+    }
+
     /// Whether the operator refuses `mn_id` (REG-11).
     pub(crate) fn denies(&self, mn_id: &MobileNodeId) -> bool {
         let is_denied = |realm: &str| {

@@ -15,6 +15,7 @@ use crate::sa_table::Sa;
 use crate::slab::Id;
 use crate::time::Timestamp;
 use crate::timer::Timer;
+use crate::wheel::TimerId;
 
 /// Most requests for one refresh. "The correspondent node MAY retransmit Binding Refresh Request
 /// messages as long as the rate limitation is applied."
@@ -55,12 +56,12 @@ impl HomeAgent {
         let sent = binding.refresh_requests;
         if sent >= MOST {
             binding.refresh_requests = 0;
+            binding.refresh_timer = TimerId::NONE;
             return;
         }
         let next = now.after(Duration::from_secs(1 << sent));
-        let timer = Timer::RefreshRequest(id);
         binding.refresh_requests = sent + 1;
-        binding.refresh_timer = self.wheel.reset(binding.refresh_timer, next, timer);
+        binding.refresh_timer = self.wheel.set(next, Timer::RefreshRequest(id).into());
         let Some(sa) = self.sas.at(binding.sa) else { return };
         // "This message is always sent to the home address of the mobile node"; R-32: to where the
         // last accepted Binding Update came from.
@@ -78,11 +79,12 @@ impl HomeAgent {
     }
 
     /// "MUST stop retransmitting when it receives a Binding Update."
-    pub(crate) fn stop_refresh_request(&mut self, home_address: Ipv6Addr) {
-        let Some(binding) = self.cache.get_mut(home_address) else { return };
+    pub(crate) fn stop_refresh_request(&mut self, there: Option<Id<Binding>>) {
+        let Some(binding) = there.and_then(|there| self.cache.at_mut(there)) else { return };
         if binding.refresh_requests > 0 {
             binding.refresh_requests = 0;
             self.wheel.cancel(binding.refresh_timer);
+            binding.refresh_timer = TimerId::NONE;
         }
     }
 }

@@ -70,8 +70,7 @@ impl HomeAgent {
         update: &BindingUpdate<'_>,
         out: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
-        let home_address = self.sas.at(id).ok_or(Refusal::UnknownSpi)?.home_address;
-        if let Some(entry) = self.cache.find(home_address) {
+        if let Some(entry) = self.entry_under(id) {
             self.settle_binding(now, entry, out);
         }
         let sa = self.sas.at(id).ok_or(Refusal::UnknownSpi)?;
@@ -88,7 +87,7 @@ impl HomeAgent {
         let sa = self.sas.at(id).ok_or(Refusal::UnknownSpi)?;
         let verdict = self.judge(now, (id, sa), &request, &update.options);
         // RFC 6275 s.9.5.5: "MUST stop retransmitting when it receives a Binding Update."
-        self.stop_refresh_request(home_address);
+        self.stop_refresh_request(self.entry_under(id));
         match verdict {
             Ok(plan) => self.commit(now, &plan, out),
             Err(status) => self.refuse(&request, status, out),

@@ -92,6 +92,7 @@ impl HomeAgent {
             spi,
             node,
             next: None,
+            binding: None,
             watch: self.sas.watch,
             suite: info.suite,
             scope: info.scope,
@@ -107,7 +108,7 @@ impl HomeAgent {
             timer: TimerId::NONE,
         });
         let Some(id) = inserted else { return };
-        let timer = self.wheel.set(info.validity_end, Timer::SaEnd(id));
+        let timer = self.wheel.set(info.validity_end, Timer::SaEnd(id).into());
         if let Some(sa) = self.sas.at_mut(id) {
             sa.timer = timer;
         }
@@ -129,7 +130,7 @@ impl HomeAgent {
             SaState::Superseded => sa.ends.min(info.validity_end),
             SaState::Unused | SaState::Used => info.validity_end,
         };
-        sa.timer = self.wheel.reset(sa.timer, sa.ends, Timer::SaEnd(id));
+        sa.timer = self.wheel.reset(sa.timer, sa.ends, Timer::SaEnd(id).into());
         self.cache.cap(&mut self.wheel, id, sa.home_address, sa.ends);
     }
 
@@ -190,7 +191,7 @@ impl HomeAgent {
         sa.state = SaState::Used;
         let (node, generation) = (sa.node, sa.generation);
         let Some(node) = self.sas.nodes.get_mut(node) else { return };
-        node.used_generation = Some(generation);
+        node.set_used_generation(Some(generation));
         let grace_end = now.after(self.policy.sa_grace);
         let mut next = node.first;
         while let Some(other) = next {
@@ -199,7 +200,7 @@ impl HomeAgent {
             if older.generation < generation && older.state != SaState::Superseded {
                 older.state = SaState::Superseded;
                 older.ends = older.validity_end.min(grace_end);
-                older.timer = self.wheel.reset(older.timer, older.ends, Timer::SaEnd(other));
+                older.timer = self.wheel.reset(older.timer, older.ends, Timer::SaEnd(other).into());
                 self.cache.cap(&mut self.wheel, other, older.home_address, older.ends);
             }
         }

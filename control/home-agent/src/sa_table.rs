@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
+use crate::binding::Binding;
 use crate::ended::EndedSas;
 use crate::event::SaInfo;
 use crate::node::{Node, Nodes};
@@ -22,6 +23,8 @@ pub(crate) struct Sa {
     pub(crate) node: Id<Node>,
     /// The next SA of the same mobile node.
     pub(crate) next: Option<Id<Sa>>,
+    /// Where the binding of its home address was last. It may be another's place now.
+    pub(crate) binding: Option<Id<Binding>>,
     /// The watch of the directory that named it last.
     pub(crate) watch: u32,
     pub(crate) suite: Suite,
@@ -216,7 +219,7 @@ impl SaTable {
     /// Whether a Binding Update was accepted under a newer SA than that of `generation`.
     pub(crate) fn is_superseded(&self, mn_id: &MobileNodeId, generation: u64) -> bool {
         let node = self.nodes.find(mn_id).and_then(|node| self.nodes.get(node));
-        node.and_then(|node| node.used_generation).is_some_and(|used| generation < used)
+        node.and_then(Node::used_generation).is_some_and(|used| generation < used)
     }
 
     /// The SA that goes when a mobile node has too many: the oldest unused one, or else the

@@ -16,14 +16,21 @@ pub(crate) struct Id<T> {
 }
 
 impl<T> Id<T> {
-    /// The place `index`; `None` beyond the last one that an index can name.
+    /// Bits of an index: a billion places, so that two bits are left to those who pack.
+    pub(crate) const BITS: u32 = 30;
+
+    /// The place `index`; `None` beyond the last one that there can be.
     pub(crate) fn from_index(index: usize) -> Option<Self> {
-        let place = u32::try_from(index).ok()?.checked_add(1).and_then(NonZeroU32::new)?;
-        Some(Self { place, of: PhantomData })
+        let number = u32::try_from(index).ok().filter(|number| number >> Self::BITS == 0)?;
+        Some(Self { place: NonZeroU32::new(number + 1)?, of: PhantomData })
+    }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.place.get() - 1
     }
 
     pub(crate) const fn index(self) -> usize {
-        self.place.get() as usize - 1
+        self.number() as usize
     }
 }
 
@@ -73,7 +80,7 @@ impl<T> Slab<T> {
         self.slots.len() - self.free.len()
     }
 
-    /// Puts `value` somewhere; `None` where 2^32 - 1 are there already.
+    /// Puts `value` somewhere; `None` where 2^30 are there already.
     pub(crate) fn insert(&mut self, value: T) -> Option<Id<T>> {
         if let Some(id) = self.free.pop() {
             if let Some(slot) = self.slots.get_mut(id.index()) {
@@ -130,7 +137,8 @@ mod tests {
     #[test]
     fn an_index_takes_four_octets_with_and_without_none() {
         assert_eq!((size_of::<Id<u64>>(), size_of::<Option<Id<u64>>>()), (4, 4));
-        assert!(Id::<u64>::from_index(u32::MAX as usize).is_none());
+        assert!(Id::<u64>::from_index(1 << 30).is_none());
+        assert_eq!(Id::<u64>::from_index((1 << 30) - 1).unwrap().index(), (1 << 30) - 1);
         assert_eq!(Id::<u64>::from_index(0).unwrap().index(), 0);
     }
 }

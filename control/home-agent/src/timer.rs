@@ -7,7 +7,8 @@ use crate::sa_table::Sa;
 use crate::slab::Id;
 use crate::time::Timestamp;
 
-/// What is to be looked at when a timer fires. A timer is cancelled with what it names.
+/// What is to be looked at when a timer fires. A timer is cancelled with what it names, but for
+/// [`Timer::BindAgain`], which does no harm to whoever has the place then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// The end of an SA: its validity, or its grace time.
@@ -18,6 +19,34 @@ pub(crate) enum Timer {
     RefreshRequest(Id<Binding>),
     /// The dataplane is to be told of a binding again.
     BindAgain(Id<Binding>),
+}
+
+/// A [`Timer`] in four octets: the place it names, below 2^30, and its kind in the two highest bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packed(u32);
+
+impl From<Timer> for Packed {
+    fn from(timer: Timer) -> Self {
+        let (kind, number) = match timer {
+            Timer::SaEnd(id) => (0, id.number()),
+            Timer::BindingEnd(id) => (1, id.number()),
+            Timer::RefreshRequest(id) => (2, id.number()),
+            Timer::BindAgain(id) => (3, id.number()),
+        };
+        Self(kind << Id::<()>::BITS | number)
+    }
+}
+
+impl Packed {
+    fn unpack(self) -> Option<Timer> {
+        let index = (self.0 & ((1 << Id::<()>::BITS) - 1)) as usize;
+        Some(match self.0 >> Id::<()>::BITS {
+            0 => Timer::SaEnd(Id::from_index(index)?),
+            1 => Timer::BindingEnd(Id::from_index(index)?),
+            2 => Timer::RefreshRequest(Id::from_index(index)?),
+            _ => Timer::BindAgain(Id::from_index(index)?),
+        })
+    }
 }
 
 /// SAs that the last complete replay of the directory did not name, being ended part by part.
@@ -50,7 +79,7 @@ impl HomeAgent {
     pub(crate) fn run_timers(&mut self, now: Timestamp, budget: usize, out: &mut Vec<Action>) {
         let mut left = budget;
         self.sweep(now, &mut left, out);
-        while let Some(timer) = self.wheel.pop(now, &mut left) {
+        while let Some(timer) = self.wheel.pop(now, &mut left).and_then(Packed::unpack) {
             match timer {
                 Timer::SaEnd(id) => self.sa_timer(now, id, out),
                 Timer::BindingEnd(id) => self.binding_timer(now, id, out),
@@ -74,6 +103,26 @@ impl HomeAgent {
             let Some(id) = Id::from_index(next) else { continue };
             if self.sas.at(id).is_some_and(|sa| sa.watch < watch) {
                 self.end_sa(now, id, SaEnd::Revoked, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_come_back_from_four_octets() {
+        for index in [0, 1, (1 << Id::<()>::BITS) - 1] {
+            let (sa, binding) = (Id::from_index(index).unwrap(), Id::from_index(index).unwrap());
+            for timer in [
+                Timer::SaEnd(sa),
+                Timer::BindingEnd(binding),
+                Timer::RefreshRequest(binding),
+                Timer::BindAgain(binding),
+            ] {
+                assert_eq!(Packed::from(timer).unpack(), Some(timer));
             }
         }
     }

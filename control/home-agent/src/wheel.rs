@@ -20,12 +20,14 @@ const LEVELS: usize = 11;
 /// The list of timers whose deadline has come, behind those of the slots.
 const DUE: usize = LEVELS * SLOTS;
 const NONE: u32 = u32::MAX;
+/// In place of a list.
+const FREE: u16 = u16::MAX;
 
 /// A timer that was set; it names nothing any more once the timer has fired or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimerId {
     index: u32,
-    issue: u32,
+    issue: u16,
 }
 
 impl TimerId {
@@ -37,12 +39,13 @@ impl TimerId {
 struct Entry<T> {
     deadline: u64,
     item: T,
-    /// Counts the uses of this entry, so that an old [`TimerId`] is known as such.
-    issue: u32,
     prev: u32,
     next: u32,
-    /// Which list it is in; `None` while it is free.
-    list: Option<u16>,
+    /// Counts the uses of this entry, so that an old [`TimerId`] is known as such: for 65535 uses,
+    /// and nobody keeps one that long.
+    issue: u16,
+    /// Which list it is in; [`FREE`] while it is in none.
+    list: u16,
 }
 
 /// Timers with an item each.
@@ -212,12 +215,12 @@ impl<T: Copy> Wheel<T> {
     fn is_set(&self, id: TimerId) -> bool {
         self.entries
             .get(id.index as usize)
-            .is_some_and(|entry| entry.issue == id.issue && entry.list.is_some())
+            .is_some_and(|entry| entry.issue == id.issue && entry.list != FREE)
     }
 
     fn grow(&mut self, deadline: u64, item: T) -> u32 {
         let index = u32::try_from(self.entries.len()).unwrap_or(NONE);
-        self.entries.push(Entry { deadline, item, issue: 0, prev: NONE, next: NONE, list: None });
+        self.entries.push(Entry { deadline, item, prev: NONE, next: NONE, issue: 0, list: FREE });
         index
     }
 
@@ -235,7 +238,7 @@ impl<T: Copy> Wheel<T> {
         if let Some(entry) = self.entries.get_mut(index as usize) {
             entry.prev = NONE;
             entry.next = head;
-            entry.list = u16::try_from(list).ok();
+            entry.list = u16::try_from(list).unwrap_or(FREE);
         }
         if let Some(next) = self.entries.get_mut(head as usize) {
             next.prev = index;
@@ -249,8 +252,10 @@ impl<T: Copy> Wheel<T> {
     fn unlink(&mut self, index: u32) {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
         let (prev, next) = (entry.prev, entry.next);
-        let Some(list) = entry.list.take() else { return };
-        let list = usize::from(list);
+        let list = match core::mem::replace(&mut entry.list, FREE) {
+            FREE => return,
+            list => usize::from(list),
+        };
         if let Some(next) = self.entries.get_mut(next as usize) {
             next.prev = prev;
         }
