@@ -79,15 +79,16 @@ fn both_twins_do_the_same_with_a_crypto_device() {
     }
 }
 
-/// What this traffic never meets: full queues, lost buffers, a worker that ends, fragments that
+/// What this traffic never meets: full queues, lost buffers, a worker that stalls or ends, fragments that
 /// wait for others, next hops that stay silent, and ICMP errors about outer packets. Tests of their
 /// own are in `packets` and `sizes`.
-const NOT_HERE: [D; 20] = [
+const NOT_HERE: [D; 22] = [
     D::MultiSegment,
     D::FragmentOverlap,
     D::FragmentTableFull,
     D::FragmentTimeout,
     D::OuterErrorUnrelated,
+    D::OuterErrorKnown,
     D::OuterErrorTooShort,
     D::OuterErrorLimited,
     D::HomeAddressUnbound,
@@ -96,6 +97,7 @@ const NOT_HERE: [D; 20] = [
     D::BufferRoom,
     D::CryptoFailed,
     D::CryptoDeviceFull,
+    D::HelperStalled,
     D::TripleDesQueueFull,
     D::NeighbourUnresolved,
     D::HandoverRingFull,
