@@ -174,7 +174,7 @@ impl HomeAgent {
         let care_of = request.care_of.address.ip();
         if self.policy.ha_addresses.contains(&care_of)
             || care_of == request.local.ip()
-            || care_of == IpAddr::V6(sa.ha_address)
+            || care_of == IpAddr::V6(self.sas.ha_address(sa))
             || self.policy.serves(care_of) && self.sas.is_home_address(care_of, now)
         {
             return Err(Status::INVALID_COA);

@@ -70,7 +70,7 @@ impl HomeAgent {
             local: binding.local.into(),
             remote: binding.signalling.into(),
             home_address: binding.home_address,
-            ha_address: sa.ha_address,
+            ha_address: self.sas.ha_address(sa),
         };
         let message = Message::BindingRefreshRequest { bids: Repeated::default() };
         if self.send(&message, envelope, Whereabouts::Away, out) {

@@ -132,7 +132,7 @@ impl HomeAgent {
             remote: packet.remote,
             local: packet.local,
             home_address,
-            ha_address: sa.ha_address,
+            ha_address: self.sas.ha_address(sa),
             whereabouts,
             care_of,
             sequence: update.seq,

@@ -57,7 +57,7 @@ impl HomeAgent {
             return self.add_sa(now, info, out);
         };
         let Some(sa) = self.sas.at(id) else { return };
-        if sa.is_of(self.sas.mn_id(sa.node), info) {
+        if self.sas.is_of(sa, info) {
             self.update_sa(id, info);
         } else {
             // R-51 says that this does not happen; if it does, the new SA is the one to trust.
@@ -87,6 +87,11 @@ impl HomeAgent {
             out.push(Action::Notice(Notice::SaEnded { spi, why }));
             return;
         }
+        let Some(ha_address) = self.sas.number_ha_address(info.ha_address) else {
+            // No home agent has 65,536 addresses: the record is not one to act on.
+            out.push(Action::Notice(Notice::SaEnded { spi, why: SaEnd::TooMany }));
+            return;
+        };
         let Some(node) = self.sas.nodes.find_or_add(&info.mn_id) else { return };
         let inserted = self.sas.insert(Sa {
             spi,
@@ -99,7 +104,7 @@ impl HomeAgent {
             state: SaState::Unused,
             wanted: None,
             home_address: info.home_address,
-            ha_address: info.ha_address,
+            ha_address,
             ipv4_home_address: info.ipv4_home_address,
             generation: info.generation,
             learned: now,

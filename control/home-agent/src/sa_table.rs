@@ -33,7 +33,8 @@ pub(crate) struct Sa {
     /// Why it is to be replaced, apart from its age.
     pub(crate) wanted: Option<Reinit>,
     pub(crate) home_address: Ipv6Addr,
-    pub(crate) ha_address: Ipv6Addr,
+    /// The HA address that was handed out with it, by [`SaTable::ha_address`].
+    pub(crate) ha_address: HaAddress,
     pub(crate) ipv4_home_address: Option<Ipv4Addr>,
     pub(crate) generation: u64,
     /// When it came to this home agent: its validity is counted from here.
@@ -52,18 +53,11 @@ impl Sa {
         let old = (self.validity_end.since(now) <= last_tenth).then_some(Reinit::Validity);
         self.wanted.or(old)
     }
-
-    /// Whether `info` describes this SA of `mn_id`: keys and addresses of an SA never change.
-    pub(crate) fn is_of(&self, mn_id: Option<&MobileNodeId>, info: &SaInfo) -> bool {
-        mn_id == Some(&info.mn_id)
-            && self.suite == info.suite
-            && self.generation == info.generation
-            && self.home_address == info.home_address
-            && self.ipv4_home_address == info.ipv4_home_address
-            && self.ha_address == info.ha_address
-            && self.scope == info.scope
-    }
 }
+
+/// One of the HA addresses that SAs name. There are a handful of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HaAddress(u16);
 
 /// SAs by SPI, by mobile node and by home address.
 #[derive(Debug, Default)]
@@ -76,6 +70,7 @@ pub(crate) struct SaTable {
     /// SAs with an IPv4 home address, by that.
     homes4: HashTable<Id<Sa>>,
     hasher: RandomState,
+    ha_addresses: Vec<Ipv6Addr>,
     pub(crate) ended: EndedSas,
     pub(crate) watch: u32,
 }
@@ -87,6 +82,33 @@ impl SaTable {
         let Self { sas, homes6, homes4, hasher, .. } = self;
         homes6.reserve(more, |id| hash6(sas, hasher, *id));
         homes4.reserve(more, |id| hash4(sas, hasher, *id));
+    }
+
+    /// The number of an HA address; `None` for one more than there are numbers for.
+    pub(crate) fn number_ha_address(&mut self, address: Ipv6Addr) -> Option<HaAddress> {
+        let known = self.ha_addresses.iter().position(|known| *known == address);
+        let number = u16::try_from(known.unwrap_or(self.ha_addresses.len())).ok()?;
+        if known.is_none() {
+            self.ha_addresses.push(address);
+        }
+        Some(HaAddress(number))
+    }
+
+    /// The HA address that was handed out with an SA.
+    pub(crate) fn ha_address(&self, sa: &Sa) -> Ipv6Addr {
+        let number = usize::from(sa.ha_address.0);
+        self.ha_addresses.get(number).copied().unwrap_or(Ipv6Addr::UNSPECIFIED)
+    }
+
+    /// Whether `info` describes this SA: keys and addresses of an SA never change.
+    pub(crate) fn is_of(&self, sa: &Sa, info: &SaInfo) -> bool {
+        self.mn_id(sa.node) == Some(&info.mn_id)
+            && sa.suite == info.suite
+            && sa.generation == info.generation
+            && sa.home_address == info.home_address
+            && sa.ipv4_home_address == info.ipv4_home_address
+            && self.ha_address(sa) == info.ha_address
+            && sa.scope == info.scope
     }
 
     pub(crate) fn find(&self, spi: Spi) -> Option<Id<Sa>> {

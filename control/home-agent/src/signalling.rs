@@ -50,7 +50,7 @@ impl HomeAgent {
         }
         // the checksum's source is the home address, named by the option or by the SA.
         let source = chain.home_address.unwrap_or(sa.home_address);
-        match mh::parse(chain.mobility_header, source, sa.ha_address) {
+        match mh::parse(chain.mobility_header, source, self.sas.ha_address(sa)) {
             Ok(Message::BindingUpdate(update)) => {
                 self.binding_update(now, (id, packet), chain.home_address, &update, out)
             }
@@ -89,7 +89,7 @@ impl HomeAgent {
         out: &mut Vec<Action>,
     ) -> Refusal {
         let Some(sa) = self.sas.at(id) else { return Refusal::UnknownSpi };
-        let (home_address, ha_address) = (sa.home_address, sa.ha_address);
+        let (home_address, ha_address) = (sa.home_address, self.sas.ha_address(sa));
         if !self.may_send_error(now, id) {
             return Refusal::MhUnknownTypeLimited;
         }
@@ -124,7 +124,7 @@ impl HomeAgent {
             _ => return,
         };
         let Some(sa) = self.sas.at(id) else { return };
-        let (home_address, ha_address) = (sa.home_address, sa.ha_address);
+        let (home_address, ha_address) = (sa.home_address, self.sas.ha_address(sa));
         let Some(binding) = self.cache.get(home_address) else { return };
         let leaves = self.sas.at(binding.sa).filter(|_| binding.node == sa.node);
         if binding.expires <= now
