@@ -2,14 +2,14 @@
 //!
 //! Read first: RFC 8200 s.3, 8.1; RFC 791 s.3.1; RFC 6864; RFC 6040 s.4; readings.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use hearth_dpdk::sum_words;
 use hearth_wire::ip::{Ipv4Header, Ipv6Header, UdpHeader};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::network_endian::U16;
 
-use crate::layout::{IPV4_LEN, IPV6_LEN, UDP_LEN, fold, ipv4_header_sum, proto};
+use crate::layout::{IPV4_LEN, IPV6_LEN, Ip, UDP_LEN, fold, ipv4_header_sum, proto};
 
 /// Hop limit and TTL of outer packets.
 const HOP_LIMIT: u8 = 64;
@@ -74,6 +74,15 @@ impl OuterHeaders {
     /// The same with this DSCP, 0 to 63, whatever they carry; ECN goes on as RFC 6040 says.
     pub(crate) const fn with_dscp(self, dscp: u8) -> Self {
         Self { class_mask: 0x03, class_value: dscp << 2, ..self }
+    }
+
+    /// Care-of address and port.
+    pub(crate) fn remote(&self) -> SocketAddr {
+        let port = |at: usize| u16::from_be_bytes([self.octets[at], self.octets[at + 1]]);
+        match Ip::addresses(&self.octets) {
+            Some((_, ip)) => SocketAddr::new(ip, port(usize::from(self.len) - UDP_LEN + 2)),
+            None => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+        }
     }
 
     /// Octets of both headers.
@@ -210,7 +219,6 @@ pub(crate) const fn combine_ecn(inner: u8, outer: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Ip;
     use proptest::prelude::*;
 
     fn headers(v6: bool) -> OuterHeaders {
@@ -220,6 +228,16 @@ mod tests {
             ("198.51.100.1:7872", "203.0.113.2:40000")
         };
         OuterHeaders::new(local.parse().unwrap(), remote.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_other_end_is_read_back() {
+        let local = ["[2001:db8::1]:7872", "198.51.100.1:7872"];
+        for (local, remote) in local.into_iter().zip(["[2001:db8:1::2]:40000", "203.0.113.2:9"]) {
+            let remote = remote.parse().unwrap();
+            let headers = OuterHeaders::new(local.parse().unwrap(), remote).unwrap();
+            assert_eq!(headers.remote(), remote);
+        }
     }
 
     #[test]

@@ -289,6 +289,7 @@ impl Worker {
     /// Empties the lanes between the stages, in a packet's order.
     fn process(&mut self) {
         tunnel_in::look_ahead(&self.view, &self.work);
+        forward::look_ahead(&self.view, &self.work);
         if let Some((_, envelope)) = self.work.lanes.protected.last() {
             self.work.sharing.note_frame(envelope.frame_len().into());
         }

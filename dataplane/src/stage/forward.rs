@@ -14,6 +14,14 @@ use crate::table::next_hop::{self, NextHop, Way};
 use crate::view::View;
 use crate::work::{Downlink, Routed, Unknown, Via, Work};
 
+/// Asks for what [`route`] will look at first of the packets that wait for it, in a loop of its own as
+/// [`tunnel_in::look_ahead`](super::tunnel_in::look_ahead) does.
+pub(crate) fn look_ahead(view: &View, work: &Work) {
+    for unknown in work.lanes.unknown.iter().filter(|unknown| !unknown.repeats) {
+        view.tables.homes.prefetch(unknown.to);
+    }
+}
+
 /// Routes the packets of the lane: those whose destination is remembered at once, the others a chunk
 /// at a time.
 pub(crate) fn route(view: &View, work: &mut Work) {

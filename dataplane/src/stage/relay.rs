@@ -103,7 +103,7 @@ fn sent_lately(sa: SaRef<'_>, seq: SeqNo) -> bool {
 /// Whether the packets of this SA go to where the error says.
 fn leads_to(view: &View, sa: SaRef<'_>, told: &OuterError) -> bool {
     let binding = sa.slot.binding().and_then(|index| view.tables.bindings.entry(index));
-    binding.is_some_and(|binding| binding.remote == told.remote)
+    binding.is_some_and(|binding| binding.remote() == told.remote)
 }
 
 /// Whether a packet of this kind goes to where the error says, under this binding.
@@ -117,7 +117,7 @@ fn sent_by(
         Some(spi) => protected && spi == binding.spi,
         None => !protected && binding.facts.scope == Scope::Signalling,
     };
-    kind && binding.remote == told.remote
+    kind && binding.remote() == told.remote
 }
 
 /// The destination of an IP packet whose end may be missing, but not its header.

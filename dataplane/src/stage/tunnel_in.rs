@@ -54,7 +54,7 @@ fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, 
         return Err(DropReason::PlainDataForbidden);
     }
     let outer = envelope.endpoints(mbuf.data());
-    if outer.is_none_or(|(remote, _)| remote != binding.remote) {
+    if outer.is_none_or(|(remote, _)| remote != binding.remote()) {
         return Err(DropReason::PlainOuterSource);
     }
     inner::admit(&ip, packet, binding, &view.tables.service)?;

@@ -163,7 +163,7 @@ fn find_outer_hop(
     index: BindingIndex,
     binding: &BindingEntry,
 ) -> Option<NeighbourIndex> {
-    match next_hop::find(view, binding.remote.ip()) {
+    match next_hop::find(view, binding.remote().ip()) {
         Way::Out(NextHop::Neighbour(neighbour)) => {
             view.tables.bindings.set_hop(index, generation, neighbour);
             Some(neighbour)

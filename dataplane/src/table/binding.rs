@@ -20,8 +20,7 @@ use crate::table::next_hop::NeighbourIndex;
 use crate::table::path_mtu::PathMtu;
 use crate::table::reserve::{Reserve, Zeroed};
 
-/// One binding as workers see it: on the cell's first two lines what packets to the mobile node look
-/// at.
+/// One binding as workers see it.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct BindingEntry {
@@ -33,9 +32,8 @@ pub(crate) struct BindingEntry {
     /// The SA that data is sent under, and what it is.
     pub(crate) spi: Spi,
     pub(crate) facts: SaFacts,
+    /// Care-of address and port among them.
     pub(crate) outer: OuterHeaders,
-    /// Care-of address and port.
-    pub(crate) remote: SocketAddr,
 }
 
 impl BindingEntry {
@@ -55,7 +53,6 @@ impl BindingEntry {
             home4: binding.ipv4_home_address.map_or(0, Ipv4Addr::to_bits),
             spi: binding.spi,
             facts,
-            remote: SocketAddr::new(binding.remote.ip().to_canonical(), binding.remote.port()),
             outer,
         })
     }
@@ -63,6 +60,11 @@ impl BindingEntry {
     /// The home addresses.
     pub(crate) const fn sender(&self) -> Sender {
         Sender { home6: self.home6, home4: self.home4 }
+    }
+
+    /// Care-of address and port.
+    pub(crate) fn remote(&self) -> SocketAddr {
+        self.outer.remote()
     }
 
     /// Whether the mobile node may send from this address.
@@ -75,7 +77,7 @@ impl BindingEntry {
 
     /// Takes over what an ICMP error told of the path to the same care-of address.
     pub(crate) fn remember(&self, before: &Self) {
-        if self.remote.ip() == before.remote.ip() {
+        if self.remote().ip() == before.remote().ip() {
             self.path.inherit(&before.path);
         }
     }
@@ -93,12 +95,8 @@ struct Cell {
     entry: UnsafeCell<MaybeUninit<BindingEntry>>,
 }
 
-// See `BindingEntry`: outer headers end on the second line.
-const _: () = {
-    let start = core::mem::offset_of!(Cell, entry);
-    assert!(start + core::mem::offset_of!(BindingEntry, outer) <= 64);
-    assert!(start + core::mem::offset_of!(BindingEntry, remote) <= 128);
-};
+// Two lines hold all of it.
+const _: () = assert!(size_of::<Cell>() == 128);
 
 // SAFETY: the entry is written only while it is not live and read only while it is.
 unsafe impl Sync for Cell {}

@@ -68,8 +68,8 @@ impl Place<'_> {
 impl HomeTable {
     /// Room for so many addresses; `None` where memory or random numbers are lacking.
     pub(crate) fn new(addresses: usize) -> Option<Self> {
-        // At most two thirds full.
-        let buckets = addresses.div_ceil(2).max(64).checked_next_power_of_two()?;
+        // At most three quarters full, and mostly much less.
+        let buckets = (addresses.checked_mul(4)? / 9).max(64).checked_next_power_of_two()?;
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).ok()?;
         let number = u128::from_ne_bytes(seed);
