@@ -15,7 +15,9 @@ use crate::view::View;
 use crate::work::{Outgoing, Routed, Via, Work};
 
 /// Cache lines of a received frame that are asked for at once: all headers, and the first blocks.
-const LINES_AHEAD: usize = 5;
+const LINES_AHEAD: usize = 3;
+/// Octets of them.
+const OCTETS_AHEAD: usize = LINES_AHEAD * 64;
 
 /// Asks for what [`from_wire`] will look at.
 pub(crate) fn look_ahead(burst: &Burst) {
@@ -32,7 +34,12 @@ pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut 
     let mac = view.own_mac(port).unwrap_or_default();
     let matcher = Matcher::new(mac, &view.tables.service);
     for mut mbuf in burst.drain() {
-        octets += mbuf.len();
+        let len = mbuf.len();
+        octets += len;
+        if len > OCTETS_AHEAD {
+            // Of a longer packet some more; the processor follows by itself then.
+            mbuf.prefetch_data_at::<OCTETS_AHEAD, 3>();
+        }
         let told = if mbuf.is_contiguous() { matcher.tell(mbuf.data()) } else { None };
         match told {
             Some(Express::Envelope(envelope)) if mbuf.adj(ETHERNET_LEN).is_some() => {

@@ -408,6 +408,15 @@ impl Mbuf {
         prefetch_line(self.data_ptr().wrapping_add(offset));
     }
 
+    /// Asks for `LINES` cache lines of the data from the octet at `OFFSET` on. Reads the header.
+    #[inline]
+    pub fn prefetch_data_at<const OFFSET: usize, const LINES: usize>(&self) {
+        let start = self.data_ptr();
+        for line in 0..LINES {
+            prefetch_line(start.wrapping_add(OFFSET + line * 64));
+        }
+    }
+
     /// Asks for the first octets of the data. Reads the header.
     #[inline]
     pub fn prefetch_data(&self) {
