@@ -13,16 +13,19 @@
 //! | [`mh`] | Mobility Header messages and options | RFC 6275 s.6.1, 6.2; RFC 3963, 5142, 5555, 5648, 5846, 5847, 6088, 6089 |
 //! | [`flow_key`] | the fields of a packet that a traffic selector looks at | RFC 6088 s.3 |
 //! | [`ip`] | IPv4, IPv6, UDP headers and checksums | RFC 791, 8200, 768 |
+//! | [`icmp6`] | Neighbour Discovery, home agent and prefix discovery | RFC 4861 s.4; RFC 6275 s.6.5 to 6.8, 7 |
 //! | [`hac`] | container, TV-headers, MHAuth messages | RFC 6618 s.5 |
 //! | [`directory`] | the SA directory between HAC and HA | R-50 |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+pub mod addresses;
 pub mod directory;
 pub mod exthdr;
 pub mod flow_key;
 pub mod frame;
 pub mod hac;
+pub mod icmp6;
 pub mod ids;
 pub mod ip;
 pub mod mh;

@@ -32,8 +32,9 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod wire;
-mod writer;
+pub(crate) mod writer;
 
+pub use crate::addresses::Addresses;
 pub use bid::{Bid, MalformedBid};
 pub use flow::{Flow, FlowStatus, FlowSummary, MalformedFlow, MalformedSummary, Selector};
 pub use heartbeat::Heartbeat;
@@ -42,7 +43,7 @@ pub use repeated::{Ids, Repeated, RepeatedOption};
 pub use revocation::{Revocation, RevocationAck, RevocationFlags, RevocationStatus, trigger};
 pub use selector::TrafficSelector;
 pub use status::{Ipv4AckStatus, Status};
-pub use switch::{Addresses, HomeAgentSwitch};
+pub use switch::HomeAgentSwitch;
 pub use wire::{emit, parse};
 
 /// Next Header value of the Mobility Header.

@@ -12,6 +12,7 @@ use hearth_wire::mh::{self, Message};
 use zerocopy::IntoBytes;
 
 mod extensions;
+mod icmp6;
 mod mobility;
 
 const HOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);

@@ -1,4 +1,4 @@
-"""Reads and writes Mobile IPv6 packets with Scapy, for scapy.rs.
+"""Reads and writes Mobile IPv6 packets with Scapy, for mobility.rs.
 
 decode  takes IPv6 packets as hex from stdin, one a line, and prints for each what Scapy sees: the
         fields, and whether Scapy arrives at the same octets (checksum included) from them.

@@ -1,11 +1,6 @@
-//! Mobile IPv6 packets of ours read by Scapy, and Scapy's read by us (RFC 6275 s.6.1 to 6.4).
-//!
-//! Needs a python3 with Scapy (Debian: python3-scapy); the tests fail without it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+//! Mobile IPv6 packets (RFC 6275 s.6.1 to 6.4).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 use hearth_wire::exthdr::{self, parse_chain};
 use hearth_wire::ip::Ipv6Header;
@@ -15,49 +10,7 @@ use hearth_wire::mh::{
 };
 use zerocopy::IntoBytes;
 
-const HOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
-const HA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
-const COA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x77);
-
-/// A python3 that has Scapy: the first in PATH, or Debian's own.
-fn python() -> &'static str {
-    let has_scapy = |python: &&str| {
-        Command::new(python)
-            .args(["-c", "import scapy.layers.inet6"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    ["python3", "/usr/bin/python3"]
-        .into_iter()
-        .find(has_scapy)
-        .expect("this test needs a python3 with Scapy: apt-get install python3-scapy")
-}
-
-/// The lines that mip6_scapy.py prints.
-fn scapy(command: &str, input: &str) -> Vec<String> {
-    let mut child = Command::new(python())
-        .args([concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mip6_scapy.py"), command])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "mip6_scapy.py {command} failed");
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
+use crate::{COA, HA, HOA, built, hex, scapy};
 
 /// An IPv6 packet with `headers` between the IPv6 header and the message, whose checksum is over
 /// `ends` (R-30).
@@ -147,7 +100,7 @@ fn scapy_reads_what_we_emit() {
         from_ha(&Message::BindingRefreshRequest { bids: Repeated::default() }),
         packet((HOA, HA), mh::PROTO, &[], &bare, (HOA, HA)),
     ];
-    let read = scapy("decode", &(packets.join("\n") + "\n"));
+    let read = scapy("mobility.py", "decode", &(packets.join("\n") + "\n"));
     let expected = [
         "hoa=2001:db8:1::10 BU seq=1 flags=HA f=0 lifetime=15 same-octets",
         "hoa=2001:db8:1::10 BU seq=65534 flags=RKLHA f=1 lifetime=900 \
@@ -173,10 +126,10 @@ fn read(octets: &[u8]) -> (Option<Ipv6Addr>, Result<Message<'_>, MhError>) {
 
 #[test]
 fn we_read_what_scapy_builds() {
-    let lines = scapy("build", "");
+    let packets = built("mobility.py");
     let of = |name: &str| {
-        let line = lines.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        unhex(line.unwrap_or_else(|| panic!("Scapy built no packet named {name}")))
+        let packet = packets.iter().find(|(built, _)| built == name);
+        packet.unwrap_or_else(|| panic!("Scapy built no packet named {name}")).1.clone()
     };
     let flags = BuFlags { acknowledge: true, home_registration: true, ..BuFlags::default() };
     let update = |seq, flags, lifetime, options| {
