@@ -36,7 +36,16 @@ pub(crate) struct Undo {
 struct SasBefore {
     node: Id<Node>,
     used_generation: Option<u64>,
-    sas: Vec<(Id<Sa>, SaState, Timestamp)>,
+    sas: Vec<SaBefore>,
+}
+
+/// One of them, and where a binding is under it, its end, which comes no later than the SA's.
+#[derive(Debug)]
+struct SaBefore {
+    id: Id<Sa>,
+    state: SaState,
+    ends: Timestamp,
+    binding: Option<(Id<Binding>, Timestamp)>,
 }
 
 impl HomeAgent {
@@ -223,7 +232,13 @@ impl HomeAgent {
     fn sas_before(&self, id: Id<Sa>) -> Option<SasBefore> {
         let sa = self.sas.at(id).filter(|sa| sa.state != SaState::Used)?;
         let used_generation = self.sas.nodes.get(sa.node)?.used_generation();
-        let fields = |id| self.sas.at(id).map(|sa| (id, sa.state, sa.ends));
+        let fields = |id| {
+            let sa = self.sas.at(id)?;
+            let there = self.entry_under(id).and_then(|there| Some((there, self.cache.at(there)?)));
+            let under_it = there.filter(|(_, entry)| entry.sa == id);
+            let binding = under_it.map(|(there, entry)| (there, entry.expires));
+            Some(SaBefore { id, state: sa.state, ends: sa.ends, binding })
+        };
         let sas = self.sas.of_node(sa.node).filter_map(fields).collect();
         Some(SasBefore { node: sa.node, used_generation, sas })
     }
@@ -265,7 +280,13 @@ impl HomeAgent {
         if let Some(node) = self.sas.nodes.get_mut(before.node) {
             node.set_used_generation(before.used_generation);
         }
-        for (id, state, ends) in before.sas {
+        for SaBefore { id, state, ends, binding } in before.sas {
+            if let Some((there, expires)) = binding
+                && let Some(binding) = self.cache.at_mut(there)
+            {
+                // Its timer may fire too early now, and is set anew then.
+                binding.expires = expires;
+            }
             if let Some(sa) = self.sas.at_mut(id) {
                 sa.state = state;
                 sa.ends = ends;

@@ -26,12 +26,29 @@ fn ipv4_home_address(node: u8) -> Ipv4Addr {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Issue { spi: u32, node: u8, home: u8, seconds: u64, generation: u64 },
+    Issue {
+        spi: u32,
+        node: u8,
+        home: u8,
+        seconds: u64,
+        generation: u64,
+    },
     Revoke(u32),
     WatchBegun,
     WatchSynced,
-    Update { spi: u32, home: Option<u8>, from: SocketAddr, update: BindingUpdate<'static> },
-    Bytes { spi: u32, next_header: u8, payload: Vec<u8> },
+    /// `full`: the dataplane has no room for what comes of it.
+    Update {
+        spi: u32,
+        home: Option<u8>,
+        from: SocketAddr,
+        update: BindingUpdate<'static>,
+        full: bool,
+    },
+    Bytes {
+        spi: u32,
+        next_header: u8,
+        payload: Vec<u8>,
+    },
     SequenceNearEnd(u32),
     ReinitWanted(u32),
     Wait(u64),
@@ -85,10 +102,11 @@ fn step() -> impl Strategy<Value = Step> {
             let node = u8::try_from(spi).unwrap() % NODES;
             Step::Issue { spi, node, home: home.unwrap_or(node), seconds, generation }
         });
-    let bound = (any_spi(), prop::option::weighted(0.9, Just(())), remote(), update());
-    let bu = bound.prop_map(|(spi, home, from, update)| {
+    let home = prop::option::weighted(0.9, Just(()));
+    let bound = (any_spi(), home, remote(), update(), prop::bool::weighted(0.2));
+    let bu = bound.prop_map(|(spi, home, from, update, full)| {
         let home = home.map(|()| u8::try_from(spi).unwrap() % NODES);
-        Step::Update { spi, home, from, update }
+        Step::Update { spi, home, from, update, full }
     });
     let bytes = (any_spi(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..80));
     prop_oneof![
@@ -199,9 +217,21 @@ impl World {
     }
 
     fn handle(&mut self, event: Event<'_>) -> Vec<Action> {
+        self.handle_with(event, false)
+    }
+
+    fn handle_with(&mut self, event: Event<'_>, full: bool) -> Vec<Action> {
         let mut actions = Vec::new();
         let before: Vec<_> = self.ha.sas().map(|sa| (sa.spi, sa.generation)).collect();
         self.ha.handle(self.now, event, &mut actions);
+        let bind = actions.iter().position(|action| matches!(action, Action::Bind { .. }));
+        if full && let Some(bind) = bind {
+            let Action::Bind { home_address, .. } = actions[bind] else { unreachable!() };
+            // Answer and notice go with it; an invitation to refresh may stand behind them.
+            actions.truncate(bind);
+            self.ha.handle(self.now, Event::BindRefused(home_address), &mut actions);
+            assert!(!actions.iter().any(|action| matches!(action, Action::Bind { .. })));
+        }
         self.dataplane.apply(&actions);
         // what is gone stays gone, for an hour at least.
         for sa in self.ha.sas().filter(|sa| !before.contains(&(sa.spi, sa.generation))) {
@@ -223,16 +253,16 @@ impl World {
         actions
     }
 
-    fn packet(&mut self, spi: u32, from: SocketAddr, next_header: u8, payload: &[u8]) {
+    fn packet(&mut self, spi: u32, from: SocketAddr, next_header: u8, payload: &[u8], full: bool) {
         let local = (HA, 7872).into();
         let spi = Spi::new(spi).unwrap();
         let packet = SignallingPacket { spi, remote: from, local, next_header, payload };
-        let before = self.state();
         let mut actions = Vec::new();
         // Timers run first; they are no part of what the packet does.
         actions.extend(self.handle(Event::Tick));
         assert!(actions.is_empty());
-        let actions = self.handle(Event::Signalling(packet));
+        let before = self.state();
+        let actions = self.handle_with(Event::Signalling(packet), full);
         let counted = actions.iter().filter(|action| matches!(action, Action::Count(_))).count();
         let status = actions.iter().find_map(status_of);
         let changed = before != self.state();
@@ -246,11 +276,10 @@ impl World {
     }
 
     /// All that a refused packet must not change.
-    fn state(&self) -> BTreeMap<Ipv6Addr, (SocketAddr, u16, Timestamp, Option<Ipv4Addr>)> {
-        let fields = |b: hearth_home_agent::BindingView<'_>| {
-            (b.home_address, (b.care_of, b.sequence, b.expires, b.ipv4_home_address))
-        };
-        self.ha.bindings().map(fields).collect()
+    fn state(&self) -> (BTreeMap<Ipv6Addr, String>, BTreeMap<Spi, String>) {
+        let bindings = self.ha.bindings().map(|b| (b.home_address, format!("{b:?}")));
+        let sas = self.ha.sas().map(|sa| (sa.spi, format!("{sa:?}")));
+        (bindings.collect(), sas.collect())
     }
 
     fn take(&mut self, step: Step) {
@@ -290,9 +319,11 @@ impl World {
                 let from = "[2001:db8:1::c]:5000".parse().unwrap();
                 let payload = &payload[..];
                 let next_header = if next_header < 128 { mh::PROTO } else { next_header };
-                self.packet(spi, from, next_header, payload);
+                self.packet(spi, from, next_header, payload, false);
             }
-            Step::Update { spi, home, from, update } => self.update(spi, home, from, &update),
+            Step::Update { spi, home, from, update, full } => {
+                self.update((spi, full), home, from, &update);
+            }
         }
     }
 
@@ -305,7 +336,13 @@ impl World {
         self.now = end;
     }
 
-    fn update(&mut self, spi: u32, home: Option<u8>, from: SocketAddr, update: &BindingUpdate<'_>) {
+    fn update(
+        &mut self,
+        (spi, full): (u32, bool),
+        home: Option<u8>,
+        from: SocketAddr,
+        update: &BindingUpdate<'_>,
+    ) {
         let source = match (home, from) {
             (Some(node), _) => home_address(node),
             (None, SocketAddr::V6(from)) => *from.ip(),
@@ -317,9 +354,9 @@ impl World {
         if home.is_some() {
             let options = exthdr::home_address_header(mh::PROTO, source);
             let payload = [&options[..], &bytes[..len]].concat();
-            self.packet(spi, from, exthdr::DESTINATION_OPTIONS, &payload);
+            self.packet(spi, from, exthdr::DESTINATION_OPTIONS, &payload, full);
         } else {
-            self.packet(spi, from, mh::PROTO, &bytes[..len]);
+            self.packet(spi, from, mh::PROTO, &bytes[..len], full);
         }
     }
 }

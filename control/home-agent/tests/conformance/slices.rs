@@ -7,15 +7,15 @@ use hearth_home_agent::{Action, Event, HomeAgent, Notice, Policy, Refusal, SaInf
 use hearth_wire::MobileNodeId;
 
 use crate::lab::{
-    Bu, COA, COA2, HOA, HOA4, Lab, OTHER_HOA, Outcome, addr, hoa4, other_sa, policy, sa, seconds,
-    spi,
+    Bu, COA, COA2, HOA, HOA4, Lab, OTHER_HOA, Outcome, addr, hoa, hoa4, other_sa, policy, sa,
+    seconds, spi,
 };
 
 /// Enough that nothing of what is due at the same instant is done beside an event.
 const MANY: u32 = 2_000;
 
 fn home_of(number: u32) -> Ipv6Addr {
-    Ipv6Addr::from(u128::from(crate::lab::hoa(0)) + u128::from(number) * 0x1_0000)
+    Ipv6Addr::from(u128::from(hoa(0)) + u128::from(number) * 0x1_0000)
 }
 
 /// SAs 1000, 1001, … of as many mobile nodes, of which half the bindings end at 400 s.
@@ -189,6 +189,20 @@ fn reg_10_what_the_dataplane_refuses_supersedes_nothing() {
     assert!(lab.wait(seconds(60)).removed_sas().is_empty());
     assert_eq!(lab.bu(Bu::new(16)).status(), 0);
     assert_eq!(lab.bu(Bu::new(17).spi(2)).status(), 0);
+}
+
+/// The bindings under the older SAs end with them, and with nothing else.
+#[test]
+fn reg_10_what_the_dataplane_refuses_shortens_nothing() {
+    let mut lab = Lab::registered();
+    let elsewhere = hoa(0xcc);
+    lab.issue(SaInfo { home_address: elsewhere, ipv4_home_address: None, ..sa(2) });
+    lab.bu(Bu::new(1).spi(2).home_address(Some(elsewhere)));
+    assert_eq!(lab.ha.binding(HOA).unwrap().expires, Timestamp::from_secs(10));
+    assert_eq!(lab.event(Event::BindRefused(elsewhere)).status(), 130);
+    assert_eq!(lab.ha.binding(HOA).unwrap().expires, Timestamp::from_secs(400));
+    assert!(lab.wait(seconds(399)).unbinds().is_empty());
+    assert_eq!(lab.wait(seconds(1)).unbinds(), [HOA]);
 }
 
 #[test]
