@@ -13,7 +13,8 @@
 //! | [`mh`] | Mobility Header messages and options | RFC 6275 s.6.1, 6.2; RFC 3963, 5142, 5555, 5648, 5846, 5847, 6088, 6089 |
 //! | [`flow_key`] | the fields of a packet that a traffic selector looks at | RFC 6088 s.3 |
 //! | [`ip`] | IPv4, IPv6, UDP headers and checksums | RFC 791, 8200, 768 |
-//! | [`icmp6`] | Neighbour Discovery, home agent and prefix discovery | RFC 4861 s.4; RFC 6275 s.6.5 to 6.8, 7 |
+//! | [`icmp6`] | Neighbour Discovery, home agent and prefix discovery, Multicast Listener Discovery | RFC 4861 s.4; RFC 6275 s.6.5 to 6.8, 7; RFC 2710, 3810 |
+//! | [`igmp`] | IGMP of versions 1 to 3 | RFC 2236, 3376 |
 //! | [`hac`] | container, TV-headers, MHAuth messages | RFC 6618 s.5 |
 //! | [`directory`] | the SA directory between HAC and HA | R-50 |
 #![forbid(unsafe_code)]
@@ -24,9 +25,11 @@ pub mod directory;
 pub mod exthdr;
 pub mod flow_key;
 pub mod frame;
+pub mod group;
 pub mod hac;
 pub mod icmp6;
 pub mod ids;
+pub mod igmp;
 pub mod ip;
 pub mod mh;
 pub mod suite;

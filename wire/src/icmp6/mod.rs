@@ -1,6 +1,8 @@
-//! ICMPv6 messages of a home link: Neighbour Discovery, home agent discovery, prefix discovery.
+//! ICMPv6 messages of a home link: Neighbour Discovery, home agent discovery, prefix discovery,
+//! multicast listeners.
 //!
-//! Read first: RFC 4443 s.2.1, 2.3; RFC 4861 s.4, 6.1, 7.1; RFC 6275 s.6.5 to 6.8, 7; RFC 3963 s.7.
+//! Read first: RFC 4443 s.2.1, 2.3; RFC 4861 s.4, 6.1, 7.1; RFC 6275 s.6.5 to 6.8, 7; RFC 3963 s.7;
+//! RFC 2710 s.3; RFC 3810 s.5.
 //!
 //! ```text
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -13,10 +15,12 @@
 use core::net::Ipv6Addr;
 
 use crate::addresses::Addresses;
+use crate::group::GroupRecords;
 use crate::ip;
 use crate::mh::writer::Writer;
 
 mod discovery;
+mod mld;
 mod nd;
 pub mod option;
 #[cfg(test)]
@@ -26,6 +30,7 @@ pub use discovery::{
     HomeAgentDiscoveryReply, HomeAgentDiscoveryRequest, MobilePrefixAdvertisement,
     MobilePrefixSolicitation,
 };
+pub use mld::ListenerQuery;
 pub use nd::{
     NeighbourAdvertisement, NeighbourSolicitation, RouterAdvertisement, RouterSolicitation,
 };
@@ -39,6 +44,14 @@ pub const HOP_LIMIT: u8 = 255;
 
 /// Types that are named in code.
 pub mod icmp_type {
+    /// Multicast Listener Query.
+    pub const LISTENER_QUERY: u8 = 130;
+    /// Multicast Listener Report of version 1.
+    pub const LISTENER_REPORT_V1: u8 = 131;
+    /// Multicast Listener Done.
+    pub const LISTENER_DONE: u8 = 132;
+    /// Multicast Listener Report of version 2.
+    pub const LISTENER_REPORT_V2: u8 = 143;
     /// Router Solicitation.
     pub const ROUTER_SOLICITATION: u8 = 133;
     /// Router Advertisement.
@@ -91,6 +104,14 @@ pub struct Envelope {
 /// An ICMPv6 message, its options read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
+    /// Type 130.
+    ListenerQuery(ListenerQuery<'a>),
+    /// Type 131: the group.
+    ListenerReportV1(Ipv6Addr),
+    /// Type 132: the group.
+    ListenerDone(Ipv6Addr),
+    /// Type 143.
+    ListenerReportV2(GroupRecords<'a, Ipv6Addr>),
     /// Type 133.
     RouterSolicitation(RouterSolicitation),
     /// Type 134.
@@ -120,6 +141,14 @@ pub fn parse<'a>(octets: &'a [u8], envelope: &Envelope) -> Result<Message<'a>, I
         return Err(IcmpError::Checksum);
     }
     let message = match *message_type {
+        icmp_type::LISTENER_QUERY => Message::ListenerQuery(ListenerQuery::parse(body)?),
+        icmp_type::LISTENER_REPORT_V1 => Message::ListenerReportV1(mld::parse_group(body)?),
+        icmp_type::LISTENER_DONE => Message::ListenerDone(mld::parse_group(body)?),
+        icmp_type::LISTENER_REPORT_V2 => {
+            let ([_, _, a, b], records) = body.split_first_chunk().ok_or(IcmpError::Truncated)?;
+            let records = GroupRecords::parse(records, u16::from_be_bytes([*a, *b]));
+            Message::ListenerReportV2(records.ok_or(IcmpError::Truncated)?)
+        }
         icmp_type::ROUTER_SOLICITATION => {
             Message::RouterSolicitation(RouterSolicitation::parse(body, envelope)?)
         }
@@ -161,6 +190,22 @@ pub fn emit(
     let mut writer = Writer::new(out);
     let head = |message_type| [message_type, 0, 0, 0];
     match message {
+        Message::ListenerQuery(message) => {
+            writer.put(&head(icmp_type::LISTENER_QUERY))?;
+            message.emit(&mut writer)
+        }
+        Message::ListenerReportV1(group) => {
+            writer.put(&head(icmp_type::LISTENER_REPORT_V1))?;
+            mld::emit_group(*group, &mut writer)
+        }
+        Message::ListenerDone(group) => {
+            writer.put(&head(icmp_type::LISTENER_DONE))?;
+            mld::emit_group(*group, &mut writer)
+        }
+        Message::ListenerReportV2(records) => {
+            writer.put(&head(icmp_type::LISTENER_REPORT_V2))?;
+            records.emit(&mut writer)
+        }
         Message::RouterSolicitation(message) => {
             writer.put(&head(icmp_type::ROUTER_SOLICITATION))?;
             message.emit(&mut writer)

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::group::{GroupRecord, RecordType, SourceQuery};
 
 const HOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
 const HA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
@@ -238,6 +239,37 @@ fn options_of_other_lengths_are_skipped() {
 }
 
 #[test]
+fn listener_queries_of_both_versions() {
+    // RFC 3810 s.8.1: 24 octets, 28 and more, others
+    let link = envelope(ROUTER, ALL_NODES);
+    let v1 = "82 00 0000 8fff 0000 00000000 00000000 00000000 00000000";
+    let octets = sealed(hex(v1), &link);
+    let Ok(Message::ListenerQuery(query)) = parse(&octets, &link) else { panic!() };
+    assert_eq!((query.v2, query.max_response_ms()), (None, 0x8fff));
+    let octets = sealed(hex(&format!("{v1} 0a 7d 0000")), &link);
+    let Ok(Message::ListenerQuery(query)) = parse(&octets, &link) else { panic!() };
+    // s.5.1.3: (mant | 0x1000) << (exp + 3)
+    assert_eq!(query.max_response_ms(), 0x1fff << 3);
+    assert!(query.v2.is_some_and(|v2| v2.suppress && v2.robustness == 2));
+    assert_eq!(refused(&format!("{v1} 0a 7d"), &link), IcmpError::Truncated);
+    assert_eq!(refused(&format!("{v1} 0a 7d 0001"), &link), IcmpError::Truncated);
+}
+
+#[test]
+fn records_are_walked_over_their_auxiliary_data() {
+    let link = envelope(ROUTER, ALL_NODES);
+    let group = "ff3e0000 00000000 00000000 00000007";
+    let report = format!("8f 00 0000 0000 0002 05 01 0000 {group} aabbccdd 03 00 0000 {group}");
+    let octets = sealed(hex(&report), &link);
+    let Ok(Message::ListenerReportV2(records)) = parse(&octets, &link) else { panic!() };
+    let types: Vec<_> = records.iter().map(|record| record.record_type).collect();
+    assert_eq!(types, [RecordType::ALLOW_NEW_SOURCES, RecordType::TO_INCLUDE]);
+    for cut in [report.replace("0000 0002", "0000 0003"), report.replace("05 01", "05 ff")] {
+        assert_eq!(refused(&cut, &link), IcmpError::Truncated);
+    }
+}
+
+#[test]
 fn an_address_that_is_cut_off() {
     let to_ha = envelope(HOA, HA);
     let reply = "91 00 0000 1234 0000 20010db8 00010000 00000000 000000";
@@ -263,9 +295,11 @@ proptest! {
     ) {
         let octets = [&[message_type, 0, 0, 0], &body[..]].concat();
         let link = envelope(ROUTER, ALL_NODES);
-        if let Ok(Message::RouterAdvertisement(read)) = parse(&sealed(octets, &link), &link) {
-            let _ = read.prefixes.iter().count();
-        }
+        let _ = match parse(&sealed(octets, &link), &link) {
+            Ok(Message::RouterAdvertisement(read)) => read.prefixes.iter().count(),
+            Ok(Message::ListenerReportV2(records)) => records.iter().count(),
+            _ => 0,
+        };
         let _ = parse(&body, &link);
     }
 
@@ -277,13 +311,27 @@ proptest! {
         mtu in prop::option::of(any::<u32>()), link_layer in prop::option::of(any::<[u8; 6]>()),
         target in any::<u128>().prop_map(|bits| Ipv6Addr::from(bits >> 1)),
         information in prop::option::of(any::<(bool, u16, u16)>()),
+        types in prop::collection::vec(any::<u8>(), 0..4),
     ) {
+        let sources = Addresses::List(&addresses[..addresses.len().min(5)]);
+        let records: Vec<_> = types
+            .into_iter()
+            .map(|t| GroupRecord { record_type: RecordType(t), group: target, sources })
+            .collect();
+        let v2 = Some(SourceQuery {
+            suppress: flags.0, robustness: hop_limit % 8, interval_code: hop_limit, sources,
+        });
         let information = information.map(|(mobile_routers, preference, lifetime)| {
             HomeAgentInformation { mobile_routers, preference, lifetime }
         });
         let prefixes = Prefixes::List(&prefixes);
         let (managed, other, home_agent) = flags;
         for message in [
+            Message::ListenerQuery(ListenerQuery { max_response_code: id, group: target, v2: None }),
+            Message::ListenerQuery(ListenerQuery { max_response_code: id, group: target, v2 }),
+            Message::ListenerReportV1(target),
+            Message::ListenerDone(target),
+            Message::ListenerReportV2(GroupRecords::List(&records)),
             Message::RouterSolicitation(RouterSolicitation { source_link_layer: link_layer }),
             Message::RouterAdvertisement(RouterAdvertisement {
                 hop_limit, managed, other, home_agent, router_lifetime: id,

@@ -8,6 +8,12 @@ import sys
 from scapy.layers.inet6 import (
     ICMPv6HAADReply,
     ICMPv6HAADRequest,
+    ICMPv6MLDMultAddrRec,
+    ICMPv6MLDone,
+    ICMPv6MLQuery,
+    ICMPv6MLQuery2,
+    ICMPv6MLReport,
+    ICMPv6MLReport2,
     ICMPv6MPAdv,
     ICMPv6MPSol,
     ICMPv6ND_NA,
@@ -42,6 +48,11 @@ def link(source, destination):
 ADVERTISEMENT = ICMPv6ND_RA(
     chlim=64, M=0, O=1, H=1, prf=0, routerlifetime=1800, reachabletime=7, retranstimer=8
 )
+GROUP, OTHER_GROUP = "ff3e::7", "ff05::8"
+RECORDS = [
+    ICMPv6MLDMultAddrRec(rtype=4, dst=GROUP),
+    ICMPv6MLDMultAddrRec(rtype=5, dst=OTHER_GROUP, sources=[HA, HOA]),
+]
 PACKETS = {
     "rs": link(ROUTER, "ff02::2") / ICMPv6ND_RS() / SOURCE,
     "ra": link(ROUTER, ALL_NODES)
@@ -61,6 +72,13 @@ PACKETS = {
     "dhaad-reply": IPv6(src=HA, dst=HOA) / ICMPv6HAADReply(id=0x1234, R=1, addresses=[HA, HOA]),
     "mps": IPv6(src=HOA, dst=HA) / ICMPv6MPSol(id=0x4321),
     "mpa": IPv6(src=HA, dst=HOA) / ICMPv6MPAdv(id=0x4321, flags=2) / PREFIX / ROUTED,
+    "mld-query": IPv6(src=ROUTER, dst=ALL_NODES, hlim=1) / ICMPv6MLQuery(mrd=10000, mladdr="::"),
+    "mld-query-v2": IPv6(src=ROUTER, dst=GROUP, hlim=1)
+    / ICMPv6MLQuery2(mrd=1000, mladdr=GROUP, S=1, QRV=2, QQIC=125, sources=[HA, HOA]),
+    "mld-report": IPv6(src=ROUTER, dst=GROUP, hlim=1) / ICMPv6MLReport(mladdr=GROUP),
+    "mld-done": IPv6(src=ROUTER, dst="ff02::2", hlim=1) / ICMPv6MLDone(mladdr=GROUP),
+    "mld-report-v2": IPv6(src=ROUTER, dst="ff02::16", hlim=1)
+    / ICMPv6MLReport2(records=RECORDS, records_number=2),
 }
 
 

@@ -1,13 +1,15 @@
 //! ICMPv6 messages that Scapy builds, read by us, and the same octets written by us (RFC 4861 s.4,
-//! RFC 6275 s.6.5 to 6.8, 7).
+//! RFC 6275 s.6.5 to 6.8, 7, RFC 2710 s.3, RFC 3810 s.5).
 
 use core::net::Ipv6Addr;
 
 use hearth_wire::addresses::Addresses;
+use hearth_wire::group::{GroupRecord, GroupRecords, RecordType, SourceQuery};
 use hearth_wire::icmp6::{
     self, Envelope, HomeAgentDiscoveryReply, HomeAgentDiscoveryRequest, HomeAgentInformation,
-    Message, MobilePrefixAdvertisement, MobilePrefixSolicitation, NeighbourAdvertisement,
-    NeighbourSolicitation, PrefixInformation, Prefixes, RouterAdvertisement, RouterSolicitation,
+    ListenerQuery, Message, MobilePrefixAdvertisement, MobilePrefixSolicitation,
+    NeighbourAdvertisement, NeighbourSolicitation, PrefixInformation, Prefixes,
+    RouterAdvertisement, RouterSolicitation,
 };
 use hearth_wire::ip::Ipv6Header;
 
@@ -37,6 +39,21 @@ const PREFIXES: [PrefixInformation; 2] = [
 ];
 
 const ADDRESSES: [Ipv6Addr; 2] = [HA, HOA];
+
+const GROUP: Ipv6Addr = Ipv6Addr::new(0xff3e, 0, 0, 0, 0, 0, 0, 7);
+
+const RECORDS: [GroupRecord<'static, Ipv6Addr>; 2] = [
+    GroupRecord {
+        record_type: RecordType::TO_EXCLUDE,
+        group: GROUP,
+        sources: Addresses::List(&[]),
+    },
+    GroupRecord {
+        record_type: RecordType::ALLOW_NEW_SOURCES,
+        group: Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 8),
+        sources: Addresses::List(&ADDRESSES),
+    },
+];
 
 fn expected(name: &str) -> Message<'static> {
     match name {
@@ -90,6 +107,24 @@ fn expected(name: &str) -> Message<'static> {
             other: false,
             prefixes: Prefixes::List(&PREFIXES),
         }),
+        "mld-query" => Message::ListenerQuery(ListenerQuery {
+            max_response_code: 10_000,
+            group: Ipv6Addr::UNSPECIFIED,
+            v2: None,
+        }),
+        "mld-query-v2" => Message::ListenerQuery(ListenerQuery {
+            max_response_code: 1000,
+            group: GROUP,
+            v2: Some(SourceQuery {
+                suppress: true,
+                robustness: 2,
+                interval_code: 125,
+                sources: Addresses::List(&ADDRESSES),
+            }),
+        }),
+        "mld-report" => Message::ListenerReportV1(GROUP),
+        "mld-done" => Message::ListenerDone(GROUP),
+        "mld-report-v2" => Message::ListenerReportV2(GroupRecords::List(&RECORDS)),
         other => panic!("{other}"),
     }
 }
@@ -97,7 +132,7 @@ fn expected(name: &str) -> Message<'static> {
 #[test]
 fn we_read_and_write_what_scapy_builds() {
     let packets = built("icmp6.py");
-    assert_eq!(packets.len(), 9);
+    assert_eq!(packets.len(), 14);
     for (name, octets) in packets {
         let (header, payload) = Ipv6Header::parse(&octets).unwrap();
         assert_eq!(header.next_header, icmp6::PROTO);
