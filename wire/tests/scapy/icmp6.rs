@@ -107,6 +107,12 @@ fn expected(name: &str) -> Message<'static> {
             other: false,
             prefixes: Prefixes::List(&PREFIXES),
         }),
+        other => listener_message(other),
+    }
+}
+
+fn listener_message(name: &str) -> Message<'static> {
+    match name {
         "mld-query" => Message::ListenerQuery(ListenerQuery {
             max_response_code: 10_000,
             group: Ipv6Addr::UNSPECIFIED,

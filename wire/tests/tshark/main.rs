@@ -14,6 +14,7 @@ use zerocopy::IntoBytes;
 mod extensions;
 mod icmp6;
 mod mobility;
+mod multicast;
 
 const HOA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
 const HA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
