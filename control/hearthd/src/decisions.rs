@@ -157,6 +157,9 @@ impl Control {
                 error!(%error, "a decision of the home agent could not be carried out");
                 refused.extend(bind.map(|bind| bind.home_address));
                 void = bind;
+            } else if let Some(Void { home_address, .. }) = bind {
+                // What was refused before it does not matter any more.
+                refused.retain(|refused| *refused != home_address);
             }
         }
         self.actions = actions;

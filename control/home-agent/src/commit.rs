@@ -254,14 +254,14 @@ impl HomeAgent {
     ) {
         let Some(id) = self.cache.find(home_address) else { return };
         let of_it = |undo: &Undo| undo.request.home_address == home_address;
-        let Some(undo) = self.undo.iter().rposition(of_it).map(|at| self.undo.swap_remove(at))
-        else {
+        let Some(undo) = self.undo.iter().rposition(of_it).map(|at| self.undo.remove(at)) else {
             return self.bind_later(now, id);
         };
-        // A later Binding Update has changed it again, and has a `Bind` of its own.
         let Undo { request, before, sas } = undo;
-        if self.cache.at(id).is_none_or(|b| !b.is_bound() || b.sequence != request.sequence) {
-            return;
+        let Some(binding) = self.cache.at(id).filter(|binding| binding.is_bound()) else { return };
+        if binding.sequence != request.sequence {
+            // A refresh behind it was answered already.
+            return self.bind_later(now, id);
         }
         self.stop_refresh_request(Some(id));
         if let Some(sas) = sas {

@@ -401,6 +401,19 @@ impl Lab {
         self.packet(bu.spi, bu.from, next_header, &payload)
     }
 
+    /// Several, and what came of them in one list.
+    pub(crate) fn bus(&mut self, bus: &[Bu<'_>]) -> Outcome {
+        let mut actions = Vec::new();
+        for bu in bus {
+            let (next_header, payload) = bu.payload();
+            let (spi, remote, local) = (spi(bu.spi), addr(bu.from), (HA, 7872).into());
+            let payload = &payload[..];
+            let packet = SignallingPacket { spi, remote, local, next_header, payload };
+            self.ha.handle(self.now, Event::Signalling(packet), &mut actions);
+        }
+        Outcome(actions)
+    }
+
     pub(crate) fn bu_to(&mut self, local: &str, bu: Bu<'_>) -> Outcome {
         let (next_header, payload) = bu.payload();
         self.packet_to(addr(local), bu.spi, bu.from, next_header, &payload)
