@@ -22,7 +22,12 @@
 //!
 //! **Damage.** The log is taken up to the first place where it is not what was written;
 //! [`Recovered::lost`] says what lay behind it. Where that was durable, sequence numbers in use may
-//! lie beyond what the log says: no SA of before may be used again.
+//! lie beyond what the log says: no SA of before may be used again. Where the damage
+//! is in the part that a rewriting wrote, records that it had not come to are missing as well.
+//!
+//! **No space.** Nothing that was flushed is lost; what was put waits, [`Store::flush_turn`] says
+//! so, and goes on when there is space again. A rewriting needs a segment to begin with: it does
+//! not help a disk that is full already, so [`Store::trouble`] tells before that.
 //!
 //! Values may hold keys. The folder is its user's alone, buffers are wiped, `Debug` shows lengths.
 //!

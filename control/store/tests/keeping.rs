@@ -132,6 +132,27 @@ fn damage_is_told_to_the_record() {
     assert_eq!(collect(&recovered.live), model);
 }
 
+/// A turn that is whole but not the next one: written to the wrong place, or an older state of it.
+#[test]
+fn a_turn_out_of_turn_is_damage() {
+    let (_dir, folder) = folder();
+    let (mut store, _) = open(&folder, small());
+    for turn in 1..=8_u8 {
+        store.put(Kind::Grant, b"key", &[turn; 8]).unwrap();
+        store.flush_turn(u64::from(turn)).unwrap();
+    }
+    drop(store);
+    let path = &segments(&folder)[0];
+    let mut octets = fs::read(path).unwrap();
+    let length = 8 + 3 + 8 + 40;
+    octets.copy_within(64 + 2 * length..64 + 3 * length, 64 + 4 * length);
+    fs::write(path, octets).unwrap();
+    let (_store, recovered) = open(&folder, small());
+    let lost = recovered.lost.unwrap();
+    assert_eq!((lost.offset, lost.turns, lost.records), (64 + 4 * length as u64, 4, 4));
+    assert_eq!(collect(&recovered.live)[&(Kind::Grant, b"key".to_vec())], [4; 8]);
+}
+
 #[test]
 fn an_unfinished_turn_is_no_alarm() {
     let (_dir, folder) = folder();
