@@ -37,8 +37,7 @@ pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut 
         let len = mbuf.len();
         octets += len;
         if len > OCTETS_AHEAD {
-            // Of a longer packet some more; the processor follows by itself then.
-            mbuf.prefetch_data_at::<OCTETS_AHEAD, 3>();
+            mbuf.prefetch_rest(OCTETS_AHEAD);
         }
         let told = if mbuf.is_contiguous() { matcher.tell(mbuf.data()) } else { None };
         match told {

@@ -8,7 +8,7 @@ use core::ptr::{self, NonNull};
 use hearth_dpdk_sys as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::cycles::prefetch_line;
+use crate::cycles::{prefetch_far, prefetch_line};
 
 /// Octets in front of the data of a fresh mbuf.
 pub const HEADROOM: usize = sys::HEARTH_MBUF_HEADROOM as usize;
@@ -408,12 +408,13 @@ impl Mbuf {
         prefetch_line(self.data_ptr().wrapping_add(offset));
     }
 
-    /// Asks for `LINES` cache lines of the data from the octet at `OFFSET` on. Reads the header.
+    /// Asks for the data from the octet at `offset` on, into the second cache: more than the first one
+    /// has room for, until crypto comes to it. Reads the header.
     #[inline]
-    pub fn prefetch_data_at<const OFFSET: usize, const LINES: usize>(&self) {
+    pub fn prefetch_rest(&self, offset: usize) {
         let start = self.data_ptr();
-        for line in 0..LINES {
-            prefetch_line(start.wrapping_add(OFFSET + line * 64));
+        for at in (offset..usize::from(self.data_len())).step_by(64) {
+            prefetch_far(start.wrapping_add(at));
         }
     }
 
