@@ -94,7 +94,7 @@ fn the_example_is_valid() {
 fn what_is_wrong_is_named() {
     let folder = Folder::new();
     let cases: &[(&str, &str, &str)] = &[
-        ("hac.pem, key", "hac.pem, keys: 1, key", "hac.yaml:2: tls.keys: unknown field"),
+        ("hac.pem, key", "hac.pem, keys: 1, key", "hac.yaml:2: tls.keys: unknown key `keys`"),
         ("    ip6: 2001:db8:1::1", "    ip6: 2001:db8:1::g", "hac.yaml:6: home_agents[0].ip6:"),
         ("[1, 1000]", "[0, 1000]", "hac.yaml:7: home_agents[0].spi_range: [0, 1000] is no range"),
         ("[1, 1000]", "[1, 268435456]", "hac.yaml:7: home_agents[0].spi_range: "),
