@@ -276,7 +276,12 @@ fn on_update(
     let ack = mh::Message::BindingAck(acknowledgement(&update, status, from.ip()));
     reply(socket, from, sa, &ack);
     if std::mem::take(&mut script.ask_refresh) {
-        reply(socket, from, sa, &mh::Message::BindingRefreshRequest { bids: mh::Repeated::default() });
+        reply(
+            socket,
+            from,
+            sa,
+            &mh::Message::BindingRefreshRequest { bids: mh::Repeated::default() },
+        );
     }
 }
 
