@@ -27,7 +27,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_hash_add_key_data",
     "rte_hash_del_key",
     "rte_hash_free",
-    "rte_hash_lookup_bulk_data",
     "rte_hash_lookup_data",
     "rte_mempool_avail_count",
     "rte_mempool_free",

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hearth_dpdk::{Fib6, FibParameters, HashWriter, Mbuf, MultiBuffer, NextHopWidth, Qsbr};
+use hearth_dpdk::{Fib6, FibParameters, Mbuf, MultiBuffer, NextHopWidth};
 use hearth_wire::frame::PType;
 use hearth_wire::ip::{EthernetHeader, Ipv6Header, udp_checksum_v6};
 use hearth_wire::{SeqNo, Suite};
@@ -251,52 +251,12 @@ pub(crate) fn parts(lab: &Lab, direction: Direction) -> Result<Vec<Stage>, Fault
     let crypto = crypto(lab, direction)?;
     Ok(match direction {
         Direction::Uplink => vec![route_look_up(lab)?, crypto],
-        Direction::Downlink => {
-            vec![home_address_look_up(lab)?, outer_checksum(lab)?, crypto]
-        }
+        Direction::Downlink => vec![outer_checksum(lab)?, crypto],
     })
 }
 
 /// Addresses in a look-up of many.
 const BULK: usize = 64;
-/// Home addresses in the table.
-const HOMES: u32 = 100_000;
-
-fn home_address_look_up(lab: &Lab) -> Result<Stage, Fault> {
-    let create = |errno| Fault::Dpdk("a reader's group", errno);
-    let qsbr = Qsbr::new(&lab.eal, 1).map_err(create)?;
-    let mut table = HashWriter::<16>::new(&lab.eal, &lab.name(), HOMES, &qsbr)
-        .map_err(|_| Fault::Part("a hash table"))?;
-    let station = |number: u32| Station::new(number, Suite::Aes128CbcSha);
-    for number in 0..HOMES {
-        let home = station(number)?.home.octets();
-        table.insert(&home, number).map_err(|_| Fault::Part("a hash table"))?;
-    }
-    let reader = table.reader();
-    let mut next = 0;
-    Ok(Stage {
-        name: "part: home addresses in bulk".to_owned(),
-        measure: Box::new(move || {
-            let _table = &table;
-            let mut homes = Vec::with_capacity(BUFFERS);
-            for _ in 0..BUFFERS {
-                next = (next + 7919) % HOMES;
-                homes.push(station(next)?.home.octets());
-            }
-            let mut values = [0; BULK];
-            let mut found = 0;
-            let start = cycles::now();
-            for homes in homes.chunks(BULK) {
-                let keys: [&[u8; 16]; BULK] =
-                    core::array::from_fn(|i| homes.get(i).unwrap_or(&[0; 16]));
-                found += reader.lookup_bulk(&keys, &mut values).count_ones() as usize;
-            }
-            let ticks = cycles::now().wrapping_sub(start);
-            if found == BUFFERS { Ok(per_packet(ticks)) } else { Err(Fault::Part("a look-up")) }
-        }),
-    })
-}
-
 fn route_look_up(lab: &Lab) -> Result<Stage, Fault> {
     let parameters = FibParameters {
         max_routes: 64,

@@ -11,9 +11,6 @@ use crate::eal::{Eal, c_name};
 use crate::errno::Errno;
 use crate::qsbr::Qsbr;
 
-/// Keys that one [`HashReader::lookup_bulk`] takes at most.
-pub const HASH_BULK: usize = 64;
-
 /// Why a table could not be made or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HashError {
@@ -146,39 +143,6 @@ impl<const KEY: usize> HashReader<KEY> {
     #[must_use]
     pub fn lookup(&self, key: &[u8; KEY]) -> Option<u32> {
         self.inner.lookup(key)
-    }
-
-    /// Looks up many keys at once, with prefetching. `values[i]` is set for every key found; the
-    /// result has bit `i` set for those. Keys beyond [`HASH_BULK`], or beyond `values`, are not
-    /// looked up.
-    pub fn lookup_bulk(&self, keys: &[&[u8; KEY]], values: &mut [u32]) -> u64 {
-        let n = keys.len().min(values.len()).min(HASH_BULK);
-        if n == 0 {
-            return 0;
-        }
-        let mut data = [ptr::null_mut::<c_void>(); HASH_BULK];
-        let mut hits = 0_u64;
-        // SAFETY: lock-free for readers. `keys` is an array of n pointers to keys of the table's
-        // length (a reference is a pointer), `data` has room for n.
-        let code = unsafe {
-            sys::rte_hash_lookup_bulk_data(
-                self.inner.raw.as_ptr(),
-                keys.as_ptr().cast_mut().cast(),
-                u32::try_from(n).unwrap_or(0),
-                &raw mut hits,
-                data.as_mut_ptr(),
-            )
-        };
-        if code < 0 {
-            return 0;
-        }
-        let mut left = hits;
-        while left != 0 {
-            let i = left.trailing_zeros() as usize;
-            values[i] = value(data[i]);
-            left &= left - 1;
-        }
-        hits
     }
 }
 

@@ -42,7 +42,7 @@ pub use eal::{Eal, EalError, EalOptions, LogLevel, ThreadRegistration};
 pub use errno::Errno;
 pub use fib::{Fib4, Fib6, FibError, FibParameters, NextHopWidth};
 pub use fragment::{FragmentError, FragmentPools, fragment4, fragment6};
-pub use hash::{HASH_BULK, HashError, HashReader, HashWriter};
+pub use hash::{HashError, HashReader, HashWriter};
 pub use heap::{HeapStats, PoolUse};
 pub use mb::{
     Aes128DecryptKey, Aes128EncryptKey, Aes128GcmKey, Arch, Auth, Cipher, Completed, HmacSha1Key,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hearth_dpdk::{HASH_BULK, HashError, HashWriter, Qsbr};
+use hearth_dpdk::{HashError, HashWriter, Qsbr};
 
 use crate::eal;
 
@@ -26,27 +26,6 @@ fn keys_are_added_replaced_found_and_removed() {
     assert_eq!((reader.lookup(&key(5)), table.len()), (Some(u32::MAX), 1000));
     assert!(table.remove(&key(5)) && !table.remove(&key(5)));
     assert_eq!((reader.lookup(&key(5)), table.get(&key(6))), (None, Some(6)));
-}
-
-#[test]
-fn a_bulk_lookup_says_which_keys_it_found() {
-    let qsbr = Qsbr::new(eal(), 1).expect("a group");
-    let mut table = HashWriter::<16>::new(eal(), "hash_bulk", 100, &qsbr).expect("a table");
-    for n in (0..100).step_by(3) {
-        table.insert(&key(n), n + 7).expect("room");
-    }
-    let keys: Vec<_> = (0..70).map(key).collect();
-    let keys: Vec<_> = keys.iter().collect();
-    let mut values = [u32::MAX; 70];
-    let hits = table.reader().lookup_bulk(&keys, &mut values);
-    for (n, &value) in values.iter().enumerate() {
-        let found = n < HASH_BULK && n % 3 == 0;
-        assert_eq!(n < HASH_BULK && hits >> n & 1 == 1, found, "key {n}");
-        assert_eq!(value, if found { n as u32 + 7 } else { u32::MAX }, "key {n}");
-    }
-    assert_eq!(table.reader().lookup_bulk(&keys, &mut []), 0);
-    assert_eq!(table.reader().lookup_bulk(&[], &mut values), 0);
-    assert_eq!(table.reader().lookup_bulk(&keys, &mut values[..1]), 1);
 }
 
 #[test]
