@@ -250,9 +250,7 @@ impl Control {
                 }
                 if mac.is_some() {
                     for packet in self.neighbours.taken((port, address)) {
-                        if self.parts.workers.resend(PortId(port), address, packet).is_err() {
-                            self.host_queue_full += 1;
-                        }
+                        self.resend(port, address, packet);
                     }
                 } else if failed {
                     for packet in self.neighbours.taken((port, address)) {
@@ -266,12 +264,24 @@ impl Control {
     fn resolve(&mut self) {
         let now = Instant::now();
         for (port, next_hop, packet) in std::mem::take(&mut self.unresolved) {
+            // It was learnt while the packet was on its way here: the kernel, which knows the
+            // neighbour, would say nothing more of it.
+            if self.parts.tables.knows_neighbour(PortId(port), next_hop) {
+                self.resend(port, next_hop, packet);
+                continue;
+            }
             if self.neighbours.wait((port, next_hop), packet, now)
                 && let Err(error) = self.parts.kernel.resolve(port, next_hop)
             {
                 debug!(%next_hop, %error, "the kernel can't look for this neighbour");
             }
         }
+    }
+
+    /// The link-layer address of the next hop of `packet` is known now.
+    fn resend(&mut self, port: u16, next_hop: IpAddr, packet: HeldPacket) {
+        let refused = self.parts.workers.resend(PortId(port), next_hop, packet).is_err();
+        self.host_queue_full += u64::from(refused);
     }
 
     /// The next hop of `packet` can't be found; the dataplane tells its sender.

@@ -356,6 +356,12 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Whether workers know the link-layer address of a neighbour.
+    #[must_use]
+    pub fn knows_neighbour(&self, port: PortId, address: IpAddr) -> bool {
+        self.macs.contains_key(&neighbour::key(port, address))
+    }
+
     /// What an SA has carried so far.
     #[must_use]
     pub fn sa_usage(&self, spi: Spi) -> Option<SaUsage> {

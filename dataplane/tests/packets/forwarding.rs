@@ -321,7 +321,10 @@ fn unresolved_neighbours() {
     assert!(rig.received(HOME).is_empty() && rig.received(ACCESS).is_empty());
     let mut events = rig.events();
     assert_eq!(events.len(), 2);
+    assert!(!rig.tables.knows_neighbour(HOME, stranger));
     rig.tables.set_neighbour(HOME, stranger, Some([2, 7, 7, 7, 7, 7])).unwrap();
+    assert!(rig.tables.knows_neighbour(HOME, stranger));
+    assert!(!rig.tables.knows_neighbour(ACCESS, stranger));
     rig.tables.set_neighbour(ACCESS, GATEWAY6.into(), Some(GATEWAY_MAC)).unwrap();
     for (expected, event) in
         [(HOME, stranger), (ACCESS, GATEWAY6.into())].into_iter().zip(events.drain(..))
