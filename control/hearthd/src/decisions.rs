@@ -4,7 +4,7 @@ use std::error::Error;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant, SystemTime};
 
-use hearth_dataplane::{Binding, PortId, SaParameters, TableError};
+use hearth_dataplane::{PortId, SaParameters, TableError};
 use hearth_home_agent::{Action, Event, Notice, SaInfo, WallClock};
 use hearth_wire::directory::{SaRecord, Update};
 use hearth_wire::{SeqNo, Spi};
@@ -12,7 +12,7 @@ use tracing::{debug, error, warn};
 
 use crate::control::{Control, Parts};
 use crate::directory::FromDirectory;
-use crate::notices;
+use crate::{notices, tunnels};
 
 /// A difference between the wall clock and the monotonic one that is a step, not drift.
 const STEP: Duration = Duration::from_millis(500);
@@ -31,8 +31,9 @@ struct Void {
 impl Void {
     fn of(action: &Action) -> Option<Self> {
         match action {
-            Action::Bind { home_address, spi, .. } => {
-                Some(Self { home_address: *home_address, spi: *spi })
+            Action::Bind(tunnels) => {
+                let spi = tunnels.tunnels.first()?.spi;
+                Some(Self { home_address: tunnels.home_address, spi })
             }
             _ => None,
         }
@@ -183,10 +184,7 @@ impl Control {
         // Traces and captures follow a mobile node to its next SA and home address.
         self.follow.changed |= matches!(
             action,
-            Action::Bind { .. }
-                | Action::Unbind { .. }
-                | Action::InstallSa(_)
-                | Action::RemoveSa(_)
+            Action::Bind(_) | Action::Unbind { .. } | Action::InstallSa(_) | Action::RemoveSa(_)
         );
         let Parts { tables, workers, macs, .. } = &mut self.parts;
         match action {
@@ -197,10 +195,7 @@ impl Control {
                 let frame = notices::frame_from_host(macs.first().copied(), &packet);
                 workers.send_from_host(PortId(0), &frame)?;
             }
-            Action::Bind { home_address, ipv4_home_address, spi, local, remote, carriers } => {
-                let binding = Binding { home_address, ipv4_home_address, spi, local, remote };
-                tables.bind(&binding, &carriers)?;
-            }
+            Action::Bind(bound) => tunnels::bind(tables, &bound)?,
             Action::Unbind { home_address } => {
                 tables.unbind(home_address);
             }
@@ -283,17 +278,27 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
+    use hearth_home_agent::{Tunnel, Tunnels};
+
     use super::*;
 
     fn bind(last: u16, spi: u32) -> Action {
-        Action::Bind {
-            home_address: home(last),
-            ipv4_home_address: None,
+        let tunnel = Tunnel {
+            bid: 0,
+            priority: Tunnel::NO_PRIORITY,
             spi: Spi::new(spi).unwrap(),
             local: "[2001:db8::1]:7872".parse().unwrap(),
             remote: "[2001:db8:1::c]:5000".parse().unwrap(),
+        };
+        Action::Bind(Box::new(Tunnels {
+            home_address: home(last),
+            ipv4_home_address: None,
+            link: None,
+            prefixes: Vec::new(),
+            tunnels: vec![tunnel],
+            flows: Vec::new(),
             carriers: Vec::new(),
-        }
+        }))
     }
 
     fn home(last: u16) -> Ipv6Addr {

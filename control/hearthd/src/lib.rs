@@ -6,7 +6,7 @@
 //! | [`crypto_config`], [`directory_config`], `paths_config` | its crypto device; its SA directory; the files it names |
 //! | [`log_filter`] | what is logged |
 //! | [`daemon`] | puts the daemon together and takes it apart |
-//! | [`control`] | the control thread; `decisions` carries out what the home agent decided |
+//! | [`control`] | the control thread; `decisions` carries out what the home agent decided, `tunnels` hands bindings to the dataplane |
 //! | [`neighbours`] | packets that wait for a link-layer address |
 //! | [`sa_limits`] | SAs that have carried too much |
 //! | [`directory`] | watches the HAC's SA directory |
@@ -48,5 +48,6 @@ pub mod spi_horizon;
 pub mod target;
 mod trace;
 pub mod tunnel_config;
+mod tunnels;
 pub mod wake;
 pub mod watchdog;

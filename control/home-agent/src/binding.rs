@@ -84,20 +84,6 @@ impl Binding {
 }
 
 impl HomeAgent {
-    /// Tells the dataplane the binding of `home_address`, if there is one, as a whole.
-    pub(crate) fn rebind(&self, home_address: Ipv6Addr, out: &mut Vec<Action>) {
-        let Some(binding) = self.cache.get(home_address) else { return };
-        let Some(sa) = self.sas.at(binding.sa) else { return };
-        out.push(Action::Bind {
-            home_address,
-            ipv4_home_address: binding.ipv4_home_address,
-            spi: sa.spi,
-            local: binding.local.into(),
-            remote: binding.care_of.into(),
-            carriers: self.sas.carriers(binding.node, home_address),
-        });
-    }
-
     /// Where the entry of an SA's home address is, held ones included.
     pub(crate) fn entry_under(&self, id: Id<Sa>) -> Option<Id<Binding>> {
         let sa = self.sas.at(id)?;

@@ -9,6 +9,7 @@ use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
+use crate::tunnels::Tunnels;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,22 +122,7 @@ pub enum Action {
         packet: Vec<u8>,
     },
     /// Install a binding, or replace the one of the same home address as a whole.
-    Bind {
-        /// The home address.
-        home_address: Ipv6Addr,
-        /// The IPv4 home address, where one is bound as well.
-        ipv4_home_address: Option<Ipv4Addr>,
-        /// The SA that protects packets to the mobile node.
-        spi: Spi,
-        /// Outer source of packets to the mobile node.
-        local: SocketAddr,
-        /// Outer destination: the registered care-of address, and the port of the last accepted
-        /// Binding Update.
-        remote: SocketAddr,
-        /// The SAs from which data of this binding is accepted: all of that mobile node that are
-        /// alive, growing.
-        carriers: Vec<Spi>,
-    },
+    Bind(Box<Tunnels>),
     /// Remove a binding, IPv4 home address included.
     Unbind {
         /// The home address.

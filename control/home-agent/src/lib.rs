@@ -20,6 +20,7 @@
 //! | `refresh` | Binding Refresh Requests | RFC 6275 s.9.5.5; R-31 |
 //! | `answer` | the messages sent | RFC 6275 s.6.1; R-29, R-30 |
 //! | `icmp` | Parameter Problem | RFC 6275 s.9.2; R-33 |
+//! | `tunnels` | a binding as the dataplane carries it | RFC 6275 s.10.4; R-27, R-32 |
 //! | `timer`, `wheel` | what is due, in slices | |
 //! | `slab`, `spi_index`, `endpoint` | a million of everything in little memory | R-51 |
 #![forbid(unsafe_code)]
@@ -47,6 +48,7 @@ mod slab;
 mod spi_index;
 mod time;
 mod timer;
+mod tunnels;
 mod view;
 mod wheel;
 
@@ -65,6 +67,7 @@ pub use event::{Action, Event, Notice, SaEnd, SaInfo, SignallingPacket};
 pub use policy::{LIFETIME_UNIT, Policy};
 pub use refusal::Refusal;
 pub use time::{Timestamp, WallClock};
+pub use tunnels::{Defended, FlowRule, LinkId, Tunnel, Tunnels};
 pub use view::{BindingView, Counters, Reinit, SaState, SaView};
 
 /// Steps of what is due that are taken before and after an event: enough that few events are ever

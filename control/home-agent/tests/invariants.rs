@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_home_agent::{
-    Action, Event, HomeAgent, Policy, SaInfo, SaState, SignallingPacket, Timestamp,
+    Action, Event, HomeAgent, Policy, SaInfo, SaState, SignallingPacket, Timestamp, Tunnels,
 };
 use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
@@ -123,19 +123,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What the dataplane would hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Carried {
-    ipv4_home_address: Option<Ipv4Addr>,
-    spi: Spi,
-    local: SocketAddr,
-    remote: SocketAddr,
-    carriers: Vec<Spi>,
-}
-
 #[derive(Debug, Default)]
 struct Dataplane {
     sas: BTreeSet<Spi>,
-    bindings: BTreeMap<Ipv6Addr, Carried>,
+    bindings: BTreeMap<Ipv6Addr, Tunnels>,
 }
 
 impl Dataplane {
@@ -145,13 +136,13 @@ impl Dataplane {
                 Action::InstallSa(spi) => assert!(self.sas.insert(spi), "installed twice"),
                 Action::RemoveSa(spi) => {
                     assert!(self.sas.remove(&spi));
-                    let used = |b: &Carried| b.spi == spi || b.carriers.contains(&spi);
+                    let used = |b: &Tunnels| b.tunnels[0].spi == spi || b.carriers.contains(&spi);
                     assert!(!self.bindings.values().any(used), "removed under a binding");
                 }
-                Action::Bind { home_address, ipv4_home_address, spi, local, remote, carriers } => {
-                    let carried = Carried { ipv4_home_address, spi, local, remote, carriers };
-                    assert_ne!(self.bindings.get(&home_address), Some(&carried), "to no effect");
-                    self.bindings.insert(home_address, carried);
+                Action::Bind(tunnels) => {
+                    let home_address = tunnels.home_address;
+                    assert_ne!(self.bindings.get(&home_address), Some(&*tunnels), "to no effect");
+                    self.bindings.insert(home_address, *tunnels);
                 }
                 Action::Unbind { home_address } => {
                     assert!(self.bindings.remove(&home_address).is_some());
@@ -179,8 +170,9 @@ impl Dataplane {
                 .collect();
             assert_eq!(carried.carriers, carriers.into_iter().collect::<Vec<_>>());
             assert_eq!(carried.ipv4_home_address, binding.ipv4_home_address);
-            assert_eq!((carried.spi, carried.remote), (binding.spi, binding.care_of));
-            assert_eq!(carried.local, binding.local);
+            let [tunnel] = carried.tunnels[..] else { panic!("{carried:?}") };
+            assert_eq!((tunnel.spi, tunnel.remote), (binding.spi, binding.care_of));
+            assert_eq!(tunnel.local, binding.local);
             assert!(binding.ipv4_home_address.is_none_or(|address| ipv4.insert(address)));
             let sa = ha.sa(binding.spi).unwrap();
             assert_eq!((sa.mn_id, sa.home_address), (binding.mn_id, binding.home_address));
@@ -224,13 +216,14 @@ impl World {
         let mut actions = Vec::new();
         let before: Vec<_> = self.ha.sas().map(|sa| (sa.spi, sa.generation)).collect();
         self.ha.handle(self.now, event, &mut actions);
-        let bind = actions.iter().position(|action| matches!(action, Action::Bind { .. }));
+        let bind = actions.iter().position(|action| matches!(action, Action::Bind(_)));
         if full && let Some(bind) = bind {
-            let Action::Bind { home_address, .. } = actions[bind] else { unreachable!() };
+            let Action::Bind(tunnels) = &actions[bind] else { unreachable!() };
+            let home_address = tunnels.home_address;
             // Answer and notice go with it; an invitation to refresh may stand behind them.
             actions.truncate(bind);
             self.ha.handle(self.now, Event::BindRefused(home_address), &mut actions);
-            assert!(!actions.iter().any(|action| matches!(action, Action::Bind { .. })));
+            assert!(!actions.iter().any(|action| matches!(action, Action::Bind(_))));
         }
         self.dataplane.apply(&actions);
         // what is gone stays gone, for an hour at least.

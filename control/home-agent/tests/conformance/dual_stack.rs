@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use hearth_home_agent::{Action, Policy};
+use hearth_home_agent::{Policy, Tunnel};
 use hearth_wire::mh::NatDetection;
 
 use crate::lab::{
@@ -29,8 +29,7 @@ fn dsm_01_ipv4_home_address() {
     let outcome = lab.bu(Bu::new(1).ipv4(HOA4));
     let ack = outcome.ack().message.options.ipv4_ack.unwrap();
     assert_eq!((ack.status.0, ack.prefix_len, ack.address), (0, 32, HOA4));
-    let Action::Bind { ipv4_home_address, .. } = outcome.binds()[0] else { panic!() };
-    assert_eq!(*ipv4_home_address, Some(HOA4));
+    assert_eq!(outcome.bind().ipv4_home_address, Some(HOA4));
 }
 
 #[test]
@@ -102,8 +101,7 @@ fn dsm_07_option_missing_in_a_later_update() {
     lab.bu(Bu::new(1).ipv4(HOA4));
     let outcome = lab.bu(Bu::new(2));
     assert_eq!(outcome.ack().message.options.ipv4_ack, None);
-    let Action::Bind { ipv4_home_address, .. } = outcome.binds()[0] else { panic!() };
-    assert_eq!(*ipv4_home_address, None);
+    assert_eq!(outcome.bind().ipv4_home_address, None);
 }
 
 #[test]
@@ -166,8 +164,8 @@ fn dsm_12_and_dsm_15_over_ipv4() {
         (ack.routing, ack.from, ack.to),
         (Some(HOA), (HA4, 7872).into(), addr("203.0.113.9:61000"))
     );
-    let Action::Bind { local, remote, .. } = outcome.binds()[0] else { panic!() };
-    assert_eq!((*local, *remote), ((HA4, 7872).into(), addr("203.0.113.9:61000")));
+    let Tunnel { local, remote, .. } = outcome.bind().tunnels[0];
+    assert_eq!((local, remote), ((HA4, 7872).into(), addr("203.0.113.9:61000")));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use hearth_home_agent::{
-    Action, Event, HomeAgent, Notice, Policy, Refusal, SaInfo, SignallingPacket, Timestamp,
+    Action, Event, HomeAgent, Notice, Policy, Refusal, SaInfo, SignallingPacket, Timestamp, Tunnels,
 };
 use hearth_wire::mh::{
     self, BaOptions, BindingError, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message,
@@ -294,8 +294,20 @@ impl Outcome {
         counted[0]
     }
 
-    pub(crate) fn binds(&self) -> Vec<&Action> {
-        self.0.iter().filter(|action| matches!(action, Action::Bind { .. })).collect()
+    pub(crate) fn binds(&self) -> Vec<&Tunnels> {
+        let mut binds = Vec::new();
+        for action in &self.0 {
+            if let Action::Bind(tunnels) = action {
+                binds.push(&**tunnels);
+            }
+        }
+        binds
+    }
+
+    /// The one binding that the dataplane was told.
+    pub(crate) fn bind(&self) -> &Tunnels {
+        let [bind] = self.binds()[..] else { panic!("{:?}", self.0) };
+        bind
     }
 
     pub(crate) fn unbinds(&self) -> Vec<Ipv6Addr> {

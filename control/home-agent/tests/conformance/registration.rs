@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use hearth_home_agent::{Action, Notice, Policy, Refusal};
+use hearth_home_agent::{Action, Notice, Policy, Refusal, Tunnel, Tunnels};
 use hearth_wire::MobileNodeId;
 
 use crate::lab::{
@@ -19,14 +19,22 @@ fn reg_01_first_registration() {
     // from where the BU was sent to, to where it came from; R-29: with routing header.
     assert_eq!((ack.from, ack.to), ((HA, 7872).into(), addr(COA)));
     assert_eq!((ack.routing, ack.spi), (Some(HOA), spi(1)));
-    let bind = Action::Bind {
-        home_address: HOA,
-        ipv4_home_address: None,
+    let tunnel = Tunnel {
+        bid: 0,
+        priority: Tunnel::NO_PRIORITY,
         spi: spi(1),
         local: (HA, 7872).into(),
         remote: addr(COA),
-        carriers: vec![spi(1)],
     };
+    let bind = Action::Bind(Box::new(Tunnels {
+        home_address: HOA,
+        ipv4_home_address: None,
+        link: None,
+        prefixes: Vec::new(),
+        tunnels: vec![tunnel],
+        flows: Vec::new(),
+        carriers: vec![spi(1)],
+    }));
     // The path is there before the mobile node hears of it.
     assert_eq!(outcome.0[0], bind);
     assert!(matches!(outcome.notices()[..], [Notice::Registered { home_address: HOA, .. }]));
@@ -311,10 +319,10 @@ fn reg_28_handover() {
         let outcome = lab.bu(Bu::new(seq).from(to));
         let ack = outcome.ack();
         assert_eq!((ack.message.status, ack.to), (0, addr(to)));
-        let [Action::Bind { remote, local, .. }] = outcome.binds()[..] else { panic!("{to}") };
-        assert_eq!(*remote, addr(to));
+        let Tunnel { remote, local, .. } = outcome.bind().tunnels[0];
+        assert_eq!(remote, addr(to));
         let ha: SocketAddr = if remote.is_ipv4() { (HA4, 7872).into() } else { (HA, 7872).into() };
-        assert_eq!(*local, ha);
+        assert_eq!(local, ha);
         let moved = |notice: &&Notice| {
             matches!(notice, Notice::HandedOver { from, to: now, .. }
                 if *from == addr(at) && *now == addr(to))

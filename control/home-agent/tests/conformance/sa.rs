@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use hearth_home_agent::{
-    Action, Event, Notice, Policy, Refusal, Reinit, SaEnd, SaInfo, SaState, Timestamp, WallClock,
+    Action, Event, Notice, Policy, Refusal, Reinit, SaEnd, SaInfo, SaState, Timestamp, Tunnels,
+    WallClock,
 };
 use hearth_wire::Scope;
 
@@ -17,10 +18,7 @@ fn lasting(n: u64, info: SaInfo) -> SaInfo {
 }
 
 fn carriers(outcome: &Outcome) -> Vec<Vec<u32>> {
-    let list = |action: &&Action| match action {
-        Action::Bind { carriers, .. } => carriers.iter().map(|spi| spi.get()).collect(),
-        _ => Vec::new(),
-    };
+    let list = |bind: &&Tunnels| bind.carriers.iter().map(|spi| spi.get()).collect();
     outcome.binds().iter().map(list).collect()
 }
 
@@ -236,8 +234,7 @@ fn sa_09_make_before_break() {
     let outcome = lab.bu(Bu::new(17).spi(2));
     assert_eq!(outcome.status(), 0);
     assert_eq!(carriers(&outcome), [[1, 2]]);
-    let [Action::Bind { spi: under, .. }] = outcome.binds()[..] else { panic!() };
-    assert_eq!(*under, spi(2));
+    assert_eq!(outcome.bind().tunnels[0].spi, spi(2));
     assert!(outcome.removed_sas().is_empty());
     assert_eq!(lab.bu(Bu::new(18)).refusal(), Refusal::SupersededSa);
     assert_eq!(lab.ha.sa(spi(1)).unwrap().state, SaState::Superseded);
