@@ -206,6 +206,8 @@ pub enum TableError {
     SpiDraining,
     /// A key's length is not the suite's.
     KeyLength,
+    /// The first outbound sequence number lies beyond what is granted.
+    OutboundGrant,
     /// No SA has this SPI.
     SpiUnknown,
     /// The table is full.
@@ -227,6 +229,7 @@ impl fmt::Display for TableError {
             Self::SpiInUse => "the SPI is in use",
             Self::SpiDraining => "the SA that had this SPI is still being cleared",
             Self::KeyLength => "a key's length is not the suite's",
+            Self::OutboundGrant => "the first outbound sequence number is not granted",
             Self::SpiUnknown => "no SA has this SPI",
             Self::Full => "the table is full",
             Self::Address => "local and remote address do not make a tunnel",
@@ -252,9 +255,30 @@ pub struct SaParameters<'a> {
     pub mn_to_ha: &'a DirectionKeys,
     /// Keys for packets from HA to MN.
     pub ha_to_mn: &'a DirectionKeys,
-    /// The first outbound sequence number: 0 for a new SA, ahead of anything sent after a restart
-    ///
+    /// The first outbound sequence number: 0 for a new SA, and after a restart the first beyond
+    /// what was granted before.
     pub next_outbound: SeqNo,
+    /// Units of 65,536 outbound numbers, counted from 0, that may be drawn:
+    /// [`FromWorker::NearGrant`](crate::FromWorker::NearGrant) says when half of each is used, and
+    /// [`TableWriter::grant`](crate::TableWriter::grant) adds more. 0 lets nothing be sent. No grant
+    /// covers the last 65,536 numbers of an SA, which are never used.
+    pub grant: u16,
+    /// Inbound numbers below this one count as seen: 0 for a new SA.
+    pub inbound_floor: u32,
+    /// AES-GCM's part of the IV that has never been used before under these keys; nothing to
+    /// the other suites.
+    pub epoch: u32,
+}
+
+/// An SA as it was before a restart.
+#[derive(Debug, Clone, Copy)]
+pub struct RestoredSa<'a> {
+    /// What it is, and where its numbers go on.
+    pub parameters: SaParameters<'a>,
+    /// Inbound octets that it has carried, as in [`SaUsage`].
+    pub in_octets: u64,
+    /// Outbound octets that it has carried, as in [`SaUsage`].
+    pub out_octets: u64,
 }
 
 /// Where a mobile node is.
@@ -294,8 +318,8 @@ pub struct SaUsage {
     pub out_packets: u64,
     /// Their octets, counted as UDP payload.
     pub out_octets: u64,
-    /// The next outbound sequence number; 2^32 when all are used.
+    /// The next outbound sequence number; 0xffff_0000 when all are used.
     pub next_outbound: u64,
-    /// The highest sequence number accepted.
+    /// The highest sequence number accepted, or counted as seen since a restart.
     pub highest_inbound: Option<SeqNo>,
 }

@@ -14,6 +14,7 @@ use hearth_wire::Spi;
 use crate::capture::{CaptureFile, CaptureProgress, CaptureReader, CaptureStage, Captured};
 use crate::config::PortId;
 use crate::filter::Filter;
+use crate::grants::NearGrants;
 use crate::missing::HeldForSa;
 use crate::note::Note;
 use crate::trace::{Step, TraceProgress, TraceReader};
@@ -73,6 +74,9 @@ pub enum FromWorker<'a> {
     /// poll. The packet goes on by itself if its SA comes soon (`signalling_hold_ms` of
     /// [`crate::Config`]), else it is dropped.
     UnknownSpi(Spi),
+    /// The SA has used half of a unit of its outbound numbers, or has none left: it needs a
+    /// [`TableWriter::grant`](crate::TableWriter::grant).
+    NearGrant(Spi),
 }
 
 /// Why a packet could not be sent. It is gone.
@@ -109,6 +113,7 @@ pub struct ControlPort {
     host: RingConsumer,
     batch: Burst<32>,
     held: HeldForSa,
+    near_grants: NearGrants,
     watched: Arc<Shared>,
     trace: TraceReader,
     capture: CaptureReader,
@@ -128,6 +133,7 @@ pub(crate) struct ControlPortParts {
     pub(crate) signalling: RingConsumer,
     pub(crate) host: RingConsumer,
     pub(crate) held: HeldForSa,
+    pub(crate) near_grants: NearGrants,
     pub(crate) watched: Arc<Shared>,
     pub(crate) capture: CaptureReader,
 }
@@ -135,9 +141,21 @@ pub(crate) struct ControlPortParts {
 impl ControlPort {
     pub(crate) fn new(parts: ControlPortParts) -> Self {
         let trace = TraceReader::new(Arc::clone(&parts.watched));
-        let ControlPortParts { pool, to_workers, signalling, host, held, watched, capture } = parts;
+        let ControlPortParts { pool, to_workers, signalling, host, held, .. } = parts;
+        let ControlPortParts { near_grants, watched, capture, .. } = parts;
         let batch = Burst::new();
-        Self { pool, to_workers, signalling, host, batch, held, watched, trace, capture }
+        Self {
+            pool,
+            to_workers,
+            signalling,
+            host,
+            batch,
+            held,
+            near_grants,
+            watched,
+            trace,
+            capture,
+        }
     }
 
     /// Follows the next `packets` packets that `filter` means through the workers' stages. A trace
@@ -220,6 +238,10 @@ impl ControlPort {
         let mut handled = self.held.turn(&mut self.to_workers);
         self.held.hints(|spi| {
             handle(FromWorker::UnknownSpi(spi));
+            handled += 1;
+        });
+        self.near_grants.take(|spi| {
+            handle(FromWorker::NearGrant(spi));
             handled += 1;
         });
         for ring in [&mut self.signalling, &mut self.host] {

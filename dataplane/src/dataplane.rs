@@ -13,6 +13,7 @@ use crate::config::{BuildError, Config, PortId};
 use crate::control_port::{ControlPort, ControlPortParts};
 use crate::counters::Counters;
 use crate::crypto::device;
+use crate::grants::grants;
 use crate::missing::missing_sas;
 use crate::sa::session::Sessions;
 use crate::sharing::AssistEnds;
@@ -87,6 +88,7 @@ impl Dataplane {
         })?;
         let counters = Arc::new(Counters::new(config.workers, ports.len()));
         let (missing, held) = missing_sas(eal, config, &tables, &name)?;
+        let (grants, near_grants) = grants(config.workers);
         let ring = |_| BuildError::Dpdk("a ring");
         let many = |part: &str| mpsc_ring(eal, &format!("{name}_{part}"), RING_SIZE).map_err(ring);
         let (to_signalling, signalling) = many("sig")?;
@@ -102,8 +104,8 @@ impl Dataplane {
         let assists = AssistEnds::new(config.workers, |worker| many(&format!("a{worker}")))?;
         let (mut control_rings, mut workers) = (Vec::new(), Vec::new());
         let mut queues = deal(config.workers, ports, device_queues).into_iter();
-        let ends = inboxes.into_iter().zip(assists).zip(missing);
-        for (index, (((_, inbox), assist), missing)) in ends.enumerate() {
+        let ends = inboxes.into_iter().zip(assists).zip(missing.into_iter().zip(grants));
+        for (index, (((_, inbox), assist), (missing, grants))) in ends.enumerate() {
             let (producer, from_control) =
                 spsc_ring(eal, &format!("{name}_c{index}"), RING_SIZE).map_err(ring)?;
             control_rings.push(producer);
@@ -118,6 +120,7 @@ impl Dataplane {
                 reader: qsbr.reader().ok_or(BuildError::Dpdk("a reader"))?,
                 counters: Arc::clone(&counters),
                 missing,
+                grants,
                 inbox,
                 assist,
                 from_control,
@@ -135,8 +138,16 @@ impl Dataplane {
             dpdk_ports,
         });
         let (pool, to_workers) = (pool.clone(), control_rings);
-        let parts = ControlPortParts { pool, to_workers, signalling, host, held, capture, watched };
-        let control = ControlPort::new(parts);
+        let control = ControlPort::new(ControlPortParts {
+            pool,
+            to_workers,
+            signalling,
+            host,
+            held,
+            near_grants,
+            capture,
+            watched,
+        });
         Ok(Self { workers, tables: writer, control, counters })
     }
 }

@@ -154,8 +154,10 @@ drop_reasons! {
     TunnelMtu = "tunnel_mtu",
     /// The SA of the binding is gone, so that nothing may be sent under it.
     OutboundSaGone = "outbound_sa_gone",
-    /// All 2^32 outbound sequence numbers of the SA are used; none is used twice.
+    /// All outbound sequence numbers of the SA are used; none is used twice.
     SequenceExhausted = "sequence_exhausted",
+    /// The SA's next outbound sequence numbers are not reserved against a restart yet.
+    OutboundGrant = "outbound_grant",
     /// No room in front of or behind the packet for the headers it needs.
     BufferRoom = "buffer_room",
     /// No buffers for the fragments of a packet that is too large.

@@ -25,6 +25,7 @@ mod crypto;
 mod dataplane;
 pub mod drop_reason;
 pub mod filter;
+mod grants;
 mod layout;
 mod limiter;
 mod missing;
@@ -44,14 +45,15 @@ mod work;
 pub mod worker;
 
 pub use config::{
-    Binding, BuildError, Config, CryptoDeviceConfig, PortId, Route, SaParameters, SaUsage, Service,
-    TableError,
+    Binding, BuildError, Config, CryptoDeviceConfig, PortId, RestoredSa, Route, SaParameters,
+    SaUsage, Service, TableError,
 };
 pub use control_port::{ControlError, ControlPort, FromWorker, HeldPacket, SignallingPacket};
 pub use counters::{Counters, Snapshot};
 pub use dataplane::{Dataplane, PortSetup};
 pub use drop_reason::DropReason;
 pub use filter::Filter;
+pub use sa::observer::{SaNumbers, SaObserver};
 pub use size_counters::SizeTotals;
 pub use table::writer::TableWriter;
 pub use worker::Worker;

@@ -8,6 +8,7 @@ use hearth_dpdk::{HashReader, Mbuf, SharedRingProducer};
 use crate::config::PortId;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
+use crate::grants::Grants;
 use crate::layout::Address6;
 use crate::missing::MissingSas;
 use crate::note::Note;
@@ -30,6 +31,7 @@ pub(crate) struct View {
     pub(crate) macs: Vec<[u8; 6]>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) missing: MissingSas,
+    pub(crate) grants: Grants,
     /// By worker.
     pub(crate) peers: Vec<SharedRingProducer>,
     /// By worker: for crypto, and back.

@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::crypto::engine::{Job, Mark, Rule};
 use crate::dataplane::WorkerQueues;
 use crate::drop_reason::DropReason;
+use crate::grants::Grants;
 use crate::missing::MissingSas;
 use crate::sharing::{AssistEnds, Sharing};
 use crate::side::Pools;
@@ -74,6 +75,7 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) reader: QsbrReader,
     pub(crate) counters: Arc<Counters>,
     pub(crate) missing: MissingSas,
+    pub(crate) grants: Grants,
     pub(crate) inbox: RingConsumer,
     pub(crate) assist: AssistEnds,
     pub(crate) from_control: RingConsumer,
@@ -93,6 +95,7 @@ impl Worker {
             macs: parts.queues.tx.iter().map(|port| port.mac).collect(),
             counters,
             missing: parts.missing,
+            grants: parts.grants,
             peers: parts.peers,
             assist: parts.assist.peers,
             signalling: parts.signalling,

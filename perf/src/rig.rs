@@ -141,6 +141,9 @@ pub(crate) fn attach(tables: &mut TableWriter, station: &Station) -> Result<(), 
         mn_to_ha: &direction_keys(station, Direction::Uplink)?,
         ha_to_mn: &direction_keys(station, Direction::Downlink)?,
         next_outbound: SeqNo(0),
+        grant: u16::MAX,
+        inbound_floor: 0,
+        epoch: 1,
     });
     if added == Err(TableError::KeyLength) && Suite::EXTENSIONS.contains(&station.suite) {
         return Err(Fault::NoSuite);

@@ -195,7 +195,7 @@ impl Control {
     fn take_from_workers(&mut self) -> usize {
         let now = self.now();
         let Self { parts, host_queue_full, actions, unresolved, lookups, .. } = self;
-        let Parts { workers, home_agent, taps, directory, .. } = parts;
+        let Parts { workers, home_agent, taps, directory, tables, .. } = parts;
         let count = workers.poll(BATCH, |message| match message {
             FromWorker::Signalling(packet) => {
                 let packet = SignallingPacket {
@@ -219,6 +219,7 @@ impl Control {
                     directory.lookup(spi);
                 }
             }
+            FromWorker::NearGrant(spi) => tables.grant(spi, u16::MAX),
         });
         self.act(None);
         self.resolve();

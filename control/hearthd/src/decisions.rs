@@ -230,7 +230,12 @@ impl Control {
             scope: record.scope,
             mn_to_ha: &record.mn_to_ha,
             ha_to_mn: &record.ha_to_mn,
+            // What was sent under SAs of before a restart nobody has written down, and none of
+            // them is used again.
             next_outbound: SeqNo(0),
+            grant: u16::MAX,
+            inbound_floor: 0,
+            epoch: epoch(),
         })?;
         self.limits.watch(record.spi, record.suite);
         Ok(())
@@ -274,6 +279,13 @@ impl Control {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         WallClock::new(self.now(), since_epoch.unwrap_or_default())
     }
+}
+
+/// AES-GCM's part of the IV that changes with each insertion of an SA: the time in seconds.
+fn epoch() -> u32 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half differs just as well")]
+    now.map_or(0, |now| now.as_secs() as u32)
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ const SUITES: [Suite; 6] = [
 ];
 
 impl SaFacts {
-    /// Place in [`SUITES`] plus 1, and the scope in the lowest bit; 0 is none.
+    /// Place in [`SUITES`] plus 1, and the scope in the lowest bit; 0 is none. The upper half is
+    /// free for [`SaSlot::grant`].
     fn pack(self) -> u32 {
         let place = SUITES.iter().position(|suite| *suite == self.suite);
         place
@@ -52,9 +53,24 @@ impl SaFacts {
 
     #[inline]
     fn unpack(packed: u32) -> Option<Self> {
-        let suite = *SUITES.get((packed >> 1).wrapping_sub(1) as usize)?;
+        let suite = *SUITES.get((packed >> 1 & 0x7fff).wrapping_sub(1) as usize)?;
         Some(Self { suite, scope: scope_of(packed) })
     }
+}
+
+/// Outbound numbers in one unit of a grant.
+pub(crate) const UNIT: u64 = 1 << 16;
+
+/// Where an SA's numbers begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Beginning {
+    pub(crate) next_outbound: SeqNo,
+    /// Units of outbound numbers, counted from 0, that may be drawn.
+    pub(crate) grant: u16,
+    /// Inbound numbers below it count as seen.
+    pub(crate) inbound_floor: u32,
+    /// What was carried before, inbound and outbound.
+    pub(crate) octets: [u64; 2],
 }
 
 const fn scope_of(packed: u32) -> Scope {
@@ -88,7 +104,7 @@ pub(crate) const SLOT_WORDS: usize = 16;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct DirectionState {
-    /// Inbound: highest accepted number plus 1. Outbound: the next number, 2^32 when used up.
+    /// Inbound: highest accepted number plus 1. Outbound: the next number.
     pub(crate) sequence: AtomicU64,
     packets: AtomicU64,
     octets: AtomicU64,
@@ -115,10 +131,10 @@ impl DirectionState {
         self.octets.load(Ordering::Relaxed)
     }
 
-    fn reset(&self, sequence: u64) {
+    fn reset(&self, sequence: u64, octets: u64) {
         self.sequence.store(sequence, Ordering::Relaxed);
         self.packets.store(0, Ordering::Relaxed);
-        self.octets.store(0, Ordering::Relaxed);
+        self.octets.store(octets, Ordering::Relaxed);
     }
 }
 
@@ -129,6 +145,7 @@ pub(crate) struct SaSlot {
     spi: AtomicU32,
     /// Index of the binding whose data this SA may carry, plus 1.
     binding: AtomicU32,
+    /// Suite and scope; in the upper half the units of outbound numbers that are granted.
     facts: AtomicU32,
     /// 1 while the keys are initialised. control: rw
     filled: AtomicU32,
@@ -225,12 +242,43 @@ impl SaSlot {
         unsafe { (*keys.get()).assume_init_ref() }
     }
 
-    /// Draws the next outbound number; `None` when all are used. Only the owner calls this.
-    pub(crate) fn draw(&self) -> Option<SeqNo> {
+    /// Draws the next outbound number; `None` where no more are granted. Only the owner
+    /// calls this. `tell` is called when half of a unit is used, and where none is left.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "once per packet, and one test")]
+    pub(crate) fn draw(&self, tell: impl FnOnce()) -> Option<SeqNo> {
         let next = self.outbound.sequence.load(Ordering::Relaxed);
-        let seq = u32::try_from(next).ok()?;
+        // A grant ends, and half of a unit is used, at whole multiples of this and nowhere else.
+        if next % (UNIT / 2) == 0 && !self.goes_on(next, tell) {
+            return None;
+        }
         self.outbound.sequence.store(next + 1, Ordering::Relaxed);
-        Some(SeqNo(seq))
+        #[expect(clippy::cast_possible_truncation, reason = "no grant goes beyond 32 bits")]
+        Some(SeqNo(next as u32))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn goes_on(&self, next: u64, tell: impl FnOnce()) -> bool {
+        let granted = next < u64::from(self.granted()) * UNIT;
+        if !granted || next % UNIT != 0 {
+            tell();
+        }
+        granted
+    }
+
+    /// Units of outbound numbers that are granted.
+    pub(crate) fn granted(&self) -> u16 {
+        #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
+        let units = (self.facts.load(Ordering::Relaxed) >> 16) as u16;
+        units
+    }
+
+    /// Grants outbound numbers up to so many units, if that is more than before. Control only.
+    pub(crate) fn grant(&self, units: u16) {
+        let facts = self.facts.load(Ordering::Relaxed) & 0xffff;
+        // Suite and scope stay, so that the larger word is the one with more units.
+        self.facts.fetch_max(u32::from(units) << 16 | facts, Ordering::Relaxed);
     }
 
     /// Writes an SA into an empty slot; nothing is published yet.
@@ -238,7 +286,7 @@ impl SaSlot {
     /// # Safety
     /// No worker may hold or use the slot's keys: the slot has never been published, or every
     /// worker has been quiescent since it was withdrawn. Control is the only caller.
-    pub(crate) unsafe fn fill(&self, facts: SaFacts, next_outbound: SeqNo, keys: [KeySchedule; 2]) {
+    pub(crate) unsafe fn fill(&self, facts: SaFacts, from: Beginning, keys: [KeySchedule; 2]) {
         // SAFETY: promised by the caller.
         unsafe { self.wipe() };
         for (place, keys) in self.keys.iter().zip(keys) {
@@ -246,10 +294,11 @@ impl SaSlot {
             unsafe { (*place.get()).write(keys) };
         }
         self.filled.store(1, Ordering::Relaxed);
-        self.inbound.reset(0);
-        self.outbound.reset(u64::from(next_outbound.0));
+        let [in_octets, out_octets] = from.octets;
+        self.inbound.reset(from.inbound_floor.into(), in_octets);
+        self.outbound.reset(from.next_outbound.0.into(), out_octets);
         self.set_binding(None);
-        self.facts.store(facts.pack(), Ordering::Relaxed);
+        self.facts.store(facts.pack() | u32::from(from.grant) << 16, Ordering::Relaxed);
     }
 
     /// Lets workers find the SA.
@@ -292,6 +341,7 @@ mod tests {
             }
         }
         assert_eq!(SaFacts::unpack(0), None);
+        assert_eq!(SaFacts::unpack(0xffff_0000), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use hearth_wire::{SeqNo, Spi};
 
 use crate::sa::keys::{Direction, KeySchedule};
 use crate::sa::replay::{ReplayWindow, place_of};
-use crate::sa::slot::{SLOT_WORDS, SaFacts, SaSlot};
+use crate::sa::slot::{Beginning, SLOT_WORDS, SaFacts, SaSlot};
 use crate::table::reserve::Reserve;
 
 /// A published SA, found by its SPI.
@@ -80,6 +80,17 @@ impl SaTable {
         (found.get() == spi).then_some(SaRef { slot, index, spi: found })
     }
 
+    /// The published SA at `index`.
+    pub(crate) fn at(&self, index: u32) -> Option<SaRef<'_>> {
+        let slot = self.slot(index)?;
+        slot.spi().map(|spi| SaRef { slot, index, spi })
+    }
+
+    /// One more than the highest index that was ever filled.
+    pub(crate) fn used(&self) -> u32 {
+        u32::try_from(self.used.load(Ordering::Acquire)).unwrap_or(u32::MAX)
+    }
+
     /// Asks for the lines of an SA that a packet from its mobile node touches.
     #[inline]
     pub(crate) fn prefetch_inbound(&self, spi: u32, seq: SeqNo) {
@@ -138,15 +149,17 @@ impl SaTable {
         &self,
         spi: Spi,
         facts: SaFacts,
-        next_outbound: SeqNo,
+        from: Beginning,
         keys: [KeySchedule; 2],
     ) -> Option<()> {
         let index = self.index_of(spi.get())?;
         let slot = self.slot(index)?;
-        self.bits(index, slot).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        // Below the floor every number counts as seen.
+        let bits = if from.inbound_floor == 0 { 0 } else { u64::MAX };
+        self.bits(index, slot).iter().for_each(|word| word.store(bits, Ordering::Relaxed));
         self.used.fetch_max(u64::from(index) + 1, Ordering::Relaxed);
         // SAFETY: promised by the caller.
-        unsafe { slot.fill(facts, next_outbound, keys) };
+        unsafe { slot.fill(facts, from, keys) };
         slot.publish(spi);
         Some(())
     }
@@ -173,10 +186,17 @@ mod tests {
     const FACTS: SaFacts = SaFacts { suite: Suite::Aes128CbcSha, scope: Scope::SignallingAndData };
 
     fn insert(table: &SaTable, spi: u32, next: u32) -> Option<()> {
+        insert_from(table, spi, Beginning { next_outbound: SeqNo(next), grant: 1, ..FROM_0 })
+    }
+
+    const FROM_0: Beginning =
+        Beginning { next_outbound: SeqNo(0), grant: 0, inbound_floor: 0, octets: [0; 2] };
+
+    fn insert_from(table: &SaTable, spi: u32, from: Beginning) -> Option<()> {
         let crypto = MultiBuffer::new().unwrap();
         let key = || KeySchedule::NullSha(crypto.hmac_sha1_key(&[7; 20]));
         // SAFETY: single-threaded, nobody uses the slot.
-        unsafe { table.insert(Spi::new(spi).unwrap(), FACTS, SeqNo(next), [key(), key()]) }
+        unsafe { table.insert(Spi::new(spi).unwrap(), FACTS, from, [key(), key()]) }
     }
 
     #[test]
@@ -193,15 +213,63 @@ mod tests {
         assert!(table.find(1003).is_none());
     }
 
+    /// SA-14, R-23: a unit ends where it says, half of it is told of once, and what a grant adds
+    /// goes on behind it.
     #[test]
-    fn the_outbound_number_is_never_used_twice() {
+    fn no_number_is_drawn_that_is_not_granted() {
         let table = SaTable::new(1, 1, 1024).unwrap();
-        insert(&table, 1, u32::MAX - 1).unwrap();
+        insert(&table, 1, 0).unwrap();
         let slot = table.slot(0).unwrap();
-        assert_eq!(slot.draw(), Some(SeqNo(u32::MAX - 1)));
-        assert_eq!(slot.draw(), Some(SeqNo(u32::MAX)));
-        assert_eq!(slot.draw(), None);
-        assert_eq!(slot.draw(), None);
+        let told = core::cell::Cell::new(0);
+        let draw = || slot.draw(|| told.set(told.get() + 1)).map(|seq| seq.0);
+        for number in 0..0x1_0000 {
+            assert_eq!(draw(), Some(number));
+            assert_eq!(told.get(), u32::from(number >= 0x8000), "{number}");
+        }
+        assert_eq!([draw(), draw()], [None, None]);
+        assert_eq!(told.get(), 3, "whoever still sends is heard");
+        slot.grant(3);
+        slot.grant(2);
+        for number in 0x1_0000..0x3_0000 {
+            assert_eq!(draw(), Some(number));
+        }
+        assert_eq!((draw(), told.get()), (None, 6));
+        assert_eq!((slot.facts(), slot.granted()), (Some(FACTS), 3));
+    }
+
+    #[test]
+    fn the_last_unit_that_can_be_granted_ends_before_numbers_wrap() {
+        let table = SaTable::new(1, 1, 1024).unwrap();
+        let from = Beginning { next_outbound: SeqNo(0xfffe_ffff), grant: u16::MAX, ..FROM_0 };
+        insert_from(&table, 1, from).unwrap();
+        let slot = table.slot(0).unwrap();
+        let draw = || slot.draw(|| {});
+        assert_eq!([draw(), draw()], [Some(SeqNo(0xfffe_ffff)), None]);
+        slot.grant(u16::MAX);
+        assert_eq!(draw(), None);
+    }
+
+    /// SA-14: of what may have been accepted before a restart nothing is accepted again.
+    #[test]
+    fn numbers_below_the_floor_count_as_seen() {
+        for (width, floor) in [(64, 1), (1024, 500), (1024, 500_000), (4096, u32::MAX)] {
+            let table = SaTable::new(1, 1, width).unwrap();
+            insert_from(&table, 1, Beginning { inbound_floor: floor, ..FROM_0 }).unwrap();
+            let window = table.window(0, table.slot(0).unwrap());
+            for below in (0..floor).rev().take(5000).chain([0]) {
+                assert_ne!(window.look(SeqNo(below)), Replay::Fresh, "{floor} {below}");
+                assert_ne!(window.commit(SeqNo(below)), Replay::Fresh, "{floor} {below}");
+            }
+            assert_eq!(window.highest(), Some(SeqNo(floor - 1)));
+            let next = floor.saturating_add(2);
+            assert_eq!(window.commit(SeqNo(next)), Replay::Fresh);
+            assert_eq!(window.commit(SeqNo(next)), Replay::Replayed);
+            if next > floor {
+                // What comes late but is above the floor is good.
+                assert_eq!(window.commit(SeqNo(floor)), Replay::Fresh);
+            }
+            assert_ne!(window.look(SeqNo(floor - 1)), Replay::Fresh);
+        }
     }
 
     #[test]

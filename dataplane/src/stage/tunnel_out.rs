@@ -320,8 +320,8 @@ pub(super) fn protect_over<const OUTER: usize>(
         view.drop(mbuf, DropReason::BufferRoom);
         return false;
     };
-    let Some(seq) = sa.slot.draw() else {
-        view.drop(mbuf, DropReason::SequenceExhausted);
+    let Some(seq) = sa.slot.draw(|| view.grants.note(sa.spi)) else {
+        view.drop(mbuf, no_number(sa));
         return false;
     };
     let frame_len = packet.len() - OUTER;
@@ -347,6 +347,16 @@ pub(super) fn protect_over<const OUTER: usize>(
     }
     sa.slot.outbound.count(frame_len);
     true
+}
+
+/// Why an SA has no number for a packet: control has granted none yet, or can't grant any more.
+#[cold]
+fn no_number(sa: SaRef<'_>) -> DropReason {
+    if sa.slot.granted() == u16::MAX {
+        DropReason::SequenceExhausted
+    } else {
+        DropReason::OutboundGrant
+    }
 }
 
 /// Outer headers and frame header.

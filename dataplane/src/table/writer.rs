@@ -5,20 +5,19 @@
 //! mobile node points its two home addresses and its SAs to the new entry one after another. What
 //! was replaced is kept until a grace period has passed ([`TableWriter::reclaim`]).
 
+mod sas;
+
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token, burn_stack};
-use hearth_wire::{Spi, Suite};
+use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token};
+use hearth_wire::Spi;
 
-use crate::config::{
-    Binding, BuildError, Config, PortId, Route, SaParameters, SaUsage, TableError,
-};
+use crate::config::{Binding, BuildError, Config, PortId, Route, TableError};
 use crate::layout::Address6;
-use crate::sa::keys::{Direction, KeySchedule};
 use crate::sa::session::Sessions;
-use crate::sa::slot::{BindingIndex, SaFacts, Sender};
+use crate::sa::slot::{BindingIndex, Sender};
 use crate::table::binding::BindingEntry;
 use crate::table::fib::Routes;
 use crate::table::grace::{FreeList, Retired};
@@ -114,57 +113,6 @@ impl TableWriter {
 
     pub(crate) const fn neighbours(&self) -> &HashWriter<KEY_LEN> {
         &self.neighbours
-    }
-
-    /// Adds an SA. Packets under it are accepted at once; data needs a binding too.
-    ///
-    /// # Errors
-    /// [`TableError::SpiOutOfRange`], [`TableError::SpiInUse`], [`TableError::SpiDraining`],
-    /// [`TableError::KeyLength`].
-    pub fn insert_sa(&mut self, sa: &SaParameters<'_>) -> Result<(), TableError> {
-        let inserted = self.expand_and_insert(sa);
-        burn_stack();
-        inserted
-    }
-
-    /// Leaves copies of key schedules behind on the stack.
-    #[inline(never)]
-    fn expand_and_insert(&mut self, sa: &SaParameters<'_>) -> Result<(), TableError> {
-        let spi = sa.spi.get();
-        let index = self.tables.sas.index_of(spi).ok_or(TableError::SpiOutOfRange)?;
-        if self.tables.sas.find(spi).is_some() {
-            return Err(TableError::SpiInUse);
-        }
-        if self.draining.contains(&index) {
-            return Err(TableError::SpiDraining);
-        }
-        let expand = |direction, keys| {
-            KeySchedule::expand(&self.crypto, sa.suite, direction, keys, epoch())
-                .ok_or(TableError::KeyLength)
-        };
-        let mut keys =
-            [expand(Direction::Inbound, sa.mn_to_ha)?, expand(Direction::Outbound, sa.ha_to_mn)?];
-        if let Some(sessions) = &self.sessions {
-            keys = sessions.take_over(self.tables.owner(spi), sa, keys);
-        }
-        let facts = SaFacts { suite: sa.suite, scope: sa.scope };
-        // SAFETY: the slot is not published and not draining, and this is the only writer.
-        unsafe { self.tables.sas.insert(sa.spi, facts, sa.next_outbound, keys) }
-            .ok_or(TableError::SpiOutOfRange)
-    }
-
-    /// Takes an SA away. Its packets are unknown from now on; its keys are wiped when no worker
-    /// can be using them any more. Bindings that send under it are the caller's to move.
-    ///
-    /// # Errors
-    /// [`TableError::SpiUnknown`].
-    pub fn remove_sa(&mut self, spi: Spi) -> Result<(), TableError> {
-        let sa = self.tables.sas.find(spi.get()).ok_or(TableError::SpiUnknown)?;
-        let index = sa.index;
-        sa.slot.withdraw();
-        self.draining.insert(index);
-        self.fresh.push(Retired::Sa(index));
-        Ok(())
     }
 
     /// Binds a home address, or moves it if it is bound. `carriers` are the SAs whose data is
@@ -362,37 +310,6 @@ impl TableWriter {
         self.macs.contains_key(&neighbour::key(port, address))
     }
 
-    /// What an SA has carried so far.
-    #[must_use]
-    pub fn sa_usage(&self, spi: Spi) -> Option<SaUsage> {
-        let sa = self.tables.sas.find(spi.get())?;
-        let (inbound, outbound) = (&sa.slot.inbound, &sa.slot.outbound);
-        Some(SaUsage {
-            in_packets: inbound.packets(),
-            in_octets: inbound.octets(),
-            out_packets: outbound.packets(),
-            out_octets: outbound.octets(),
-            next_outbound: outbound.sequence(),
-            highest_inbound: self.tables.sas.window(sa.index, sa.slot).highest(),
-        })
-    }
-
-    /// Whether the SA is in the crypto device; `None` where there is no such SA.
-    #[must_use]
-    pub fn sa_is_in_device(&self, spi: Spi) -> Option<bool> {
-        let sa = self.tables.sas.find(spi.get())?;
-        // SAFETY: keys are wiped by this writer only, which is borrowed meanwhile.
-        let keys = unsafe { sa.slot.keys(Direction::Inbound) };
-        Some(keys.is_in_device())
-    }
-
-    /// Suites that the crypto device offers: SAs of these go by it while it has room. None without
-    /// a device.
-    pub fn device_suites(&self) -> impl Iterator<Item = Suite> + '_ {
-        let offers = |suite: &Suite| self.sessions.as_ref().is_some_and(|all| all.offers(*suite));
-        Suite::known().filter(offers)
-    }
-
     /// Frees what no worker can be using any more, and starts the next grace period. To be called
     /// about every 10 ms, and at least before an SPI is used again.
     pub fn reclaim(&mut self) {
@@ -420,15 +337,6 @@ impl TableWriter {
             Retired::Routes(_) => {}
         }
     }
-}
-
-/// AES-GCM's part of the IV that changes with each insertion of an SA: the time in seconds.
-/// That no epoch comes twice under the same keys rests on more than the clock: an SA that was in use
-/// is not inserted again, neither while this process lives nor after a restart.
-fn epoch() -> u32 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half differs just as well")]
-    now.map_or(0, |now| now.as_secs() as u32)
 }
 
 impl Drop for TableWriter {

@@ -13,6 +13,7 @@ mod forwarding;
 mod held;
 mod host;
 mod inner;
+mod numbers;
 mod replay;
 mod rig;
 mod service;

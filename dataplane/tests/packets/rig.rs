@@ -108,6 +108,9 @@ pub struct Rig {
     /// How a worker is made to take a turn; a test may want to stand beside it.
     pub turn: fn(&mut Worker) -> usize,
     counters: std::sync::Arc<Counters>,
+    /// SAs that asked for more outbound numbers.
+    #[allow(dead_code, reason = "not all who use the rig do")]
+    pub near_grant: Vec<u32>,
     wires: Vec<Wire>,
     pool: Mempool,
     /// Buffers that the next packet is spread over.
@@ -188,6 +191,7 @@ impl Rig {
             workers,
             turn: Worker::turn,
             counters,
+            near_grant: Vec::new(),
             wires,
             pool,
             segments: 1,
@@ -287,6 +291,7 @@ impl Rig {
     /// Everything that control was handed.
     pub fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
+        let near_grant = &mut self.near_grant;
         self.control.poll(1000, |event| {
             events.push(match event {
                 FromWorker::Signalling(packet) => Event::Signalling {
@@ -301,6 +306,7 @@ impl Rig {
                     Event::Unresolved { port, next_hop, packet }
                 }
                 FromWorker::UnknownSpi(spi) => Event::UnknownSpi(spi.get()),
+                FromWorker::NearGrant(spi) => return near_grant.push(spi.get()),
             });
         });
         events
@@ -389,6 +395,9 @@ impl Rig {
             mn_to_ha: &mn_to_ha,
             ha_to_mn: &ha_to_mn,
             next_outbound: SeqNo(next_outbound),
+            grant: u16::MAX,
+            inbound_floor: 0,
+            epoch: 1,
         })
     }
 

@@ -158,6 +158,9 @@ fn an_spi_is_used_again_only_after_a_grace_period() {
         mn_to_ha: &parameters.0,
         ha_to_mn: &parameters.1,
         next_outbound: SeqNo(500),
+        grant: 1,
+        inbound_floor: 0,
+        epoch: 2,
     };
     assert_eq!(rig.tables.insert_sa(&sa), Err(TableError::SpiDraining));
     rig.reclaim();
@@ -193,6 +196,9 @@ fn a_grace_period_waits_for_riding_packets() {
         mn_to_ha: &keys.0,
         ha_to_mn: &keys.1,
         next_outbound: SeqNo(0),
+        grant: 1,
+        inbound_floor: 0,
+        epoch: 2,
     };
     // Turns that are busy with something else do not end the grace period.
     for _ in 0..5 {
@@ -223,6 +229,9 @@ fn what_is_refused_changes_nothing() {
         mn_to_ha: &keys,
         ha_to_mn: &keys,
         next_outbound: SeqNo(0),
+        grant: 1,
+        inbound_floor: 0,
+        epoch: 2,
     };
     let tables = &mut rig.tables;
     assert_eq!(tables.insert_sa(&sa(SPI_BASE - 1, Suite::NullSha)), Err(TableError::SpiOutOfRange));

@@ -167,7 +167,7 @@ impl Stage {
         let mn = &self.traffic.nodes[node].mn;
         // Who gets the last numbers of several in one burst is nobody's business.
         let next = if self.most == 1 && chance.once_in(4) {
-            u32::MAX - chance.within(0..40) as u32
+            0xfffe_ffff - chance.within(0..40) as u32
         } else {
             0
         };
@@ -182,6 +182,9 @@ impl Stage {
             mn_to_ha: &keys(&mn.up),
             ha_to_mn: &keys(&mn.down),
             next_outbound: SeqNo(next),
+            grant: u16::MAX,
+            inbound_floor: 0,
+            epoch: 1,
         };
         self.twins.rig.tables.insert_sa(&sa).unwrap();
         let sa = Sa {

@@ -7,7 +7,7 @@ use hearth_wire::Scope;
 
 use super::fragment;
 use super::ip::{self, Ip};
-use super::{Content, Out, Step, Verdict, Way, World, stopped};
+use super::{Content, NUMBERS, Out, Step, Verdict, Way, World, stopped};
 use crate::codec;
 
 impl World {
@@ -77,7 +77,7 @@ impl World {
         if protect {
             match &sa {
                 None => wrong.push(D::OutboundSaGone),
-                Some(sa) if sa.next_outbound > u64::from(u32::MAX) => {
+                Some(sa) if sa.next_outbound >= NUMBERS => {
                     wrong.push(D::SequenceExhausted);
                 }
                 Some(_) => {}
@@ -135,7 +135,7 @@ impl World {
         payload: &[u8],
     ) -> Verdict {
         let Some(sa) = self.sas.get_mut(&spi) else { return Verdict::Drop(D::OutboundSaGone) };
-        if sa.next_outbound > u64::from(u32::MAX) {
+        if sa.next_outbound >= NUMBERS {
             return Verdict::Drop(D::SequenceExhausted);
         }
         sa.next_outbound += 1;

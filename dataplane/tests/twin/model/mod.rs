@@ -107,6 +107,9 @@ pub enum Content {
     },
 }
 
+/// Outbound numbers of an SA that can be granted.
+pub const NUMBERS: u64 = 0xffff_0000;
+
 pub struct Sa {
     pub suite: Suite,
     pub scope: Scope,
@@ -117,7 +120,7 @@ pub struct Sa {
     pub window_before: Option<Window>,
     /// Numbers accepted since then.
     pub accepted: Vec<u32>,
-    /// The next outbound number; 2^32 when all are used.
+    /// The next outbound number; [`NUMBERS`] when all are used.
     pub next_outbound: u64,
 }
 
