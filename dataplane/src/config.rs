@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hearth_dpdk::CryptoError;
 use hearth_wire::directory::DirectionKeys;
+use hearth_wire::mh::TrafficSelector;
 use hearth_wire::{MIPV6TLS_PORT, Scope, SeqNo, Spi, Suite};
 
 /// A port, by its place in the list given to [`crate::Dataplane::new`].
@@ -281,19 +282,57 @@ pub struct RestoredSa<'a> {
     pub out_octets: u64,
 }
 
-/// Where a mobile node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Binding {
+/// A mobile node's binding: its addresses, and the ways to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding<'a> {
     /// The IPv6 home address: the binding's name.
     pub home_address: Ipv6Addr,
     /// The IPv4 home address, if one is bound too.
     pub ipv4_home_address: Option<Ipv4Addr>,
+    /// Where the home address is defended on a home link; `None` where it is routed.
+    pub defended: Option<Defended>,
+    /// Mobile network prefixes of either family and their lengths (RFC 3963 s.6.4); host bits are
+    /// ignored.
+    pub prefixes: &'a [(IpAddr, u8)],
+    /// The ways to the mobile node, the preferred one first; at least one.
+    pub tunnels: &'a [Tunnel],
+    /// Which packets go another way than the preferred one: the first rule that matches counts
+    /// (RFC 6089 s.5.3.6).
+    pub flows: &'a [FlowRule<'a>],
+}
+
+/// A home address that is defended on a home link (RFC 6275 s.10.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defended {
+    /// The port that the home link is on.
+    pub port: PortId,
+    /// The link-local address of the same interface identifier, where it is defended too.
+    pub link_local: Option<Ipv6Addr>,
+    /// Whether it is advertised as a router's (RFC 3963 s.6.2).
+    pub router: bool,
+}
+
+/// One way to a mobile node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Its Binding ID, by which flow rules name it; 0 where the mobile node has one care-of address
+    /// and no Binding ID (RFC 5648 s.4.1).
+    pub bid: u16,
     /// The SA under which data is sent.
     pub spi: Spi,
     /// Home agent address and service port that the mobile node uses.
     pub local: SocketAddr,
     /// Care-of address and observed source port.
     pub remote: SocketAddr,
+}
+
+/// Which packets go by which tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowRule<'a> {
+    /// The packets.
+    pub selector: TrafficSelector,
+    /// Binding IDs of [`Binding::tunnels`]; each of several gets a copy.
+    pub tunnels: &'a [u16],
 }
 
 /// A route of the kernel's.

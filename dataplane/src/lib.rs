@@ -45,8 +45,8 @@ mod work;
 pub mod worker;
 
 pub use config::{
-    Binding, BuildError, Config, CryptoDeviceConfig, PortId, RestoredSa, Route, SaParameters,
-    SaUsage, Service, TableError,
+    Binding, BuildError, Config, CryptoDeviceConfig, Defended, FlowRule, PortId, RestoredSa, Route,
+    SaParameters, SaUsage, Service, TableError, Tunnel,
 };
 pub use control_port::{ControlError, ControlPort, FromWorker, HeldPacket, SignallingPacket};
 pub use counters::{Counters, Snapshot};

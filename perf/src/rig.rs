@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use hearth_dataplane::{
     Binding, Config, ControlPort, Counters, Dataplane, DropReason, PortId, PortSetup, Route,
-    SaParameters, Service, TableError, TableWriter, Worker,
+    SaParameters, Service, TableError, TableWriter, Tunnel, Worker,
 };
 use hearth_dpdk::{Eal, Mempool, Port, RingConsumer, RingProducer, spsc_ring};
 use hearth_wire::{MIPV6TLS_PORT, Scope, SeqNo, Suite};
@@ -149,19 +149,25 @@ pub(crate) fn attach(tables: &mut TableWriter, station: &Station) -> Result<(), 
         return Err(Fault::NoSuite);
     }
     added?;
-    tables.bind(&binding(station, station.remote), &[])?;
-    Ok(())
+    Ok(bind(tables, station, station.remote)?)
 }
 
-/// The binding of a mobile node that is at `remote`.
-pub(crate) fn binding(station: &Station, remote: SocketAddr) -> Binding {
-    Binding {
+/// Binds a mobile node that is at `remote`, or moves it there.
+pub(crate) fn bind(
+    tables: &mut TableWriter,
+    station: &Station,
+    remote: SocketAddr,
+) -> Result<(), TableError> {
+    let tunnel = Tunnel { bid: 0, spi: station.spi, local: frames::service(), remote };
+    let binding = Binding {
         home_address: station.home,
         ipv4_home_address: None,
-        spi: station.spi,
-        local: frames::service(),
-        remote,
-    }
+        defended: None,
+        prefixes: &[],
+        tunnels: &[tunnel],
+        flows: &[],
+    };
+    tables.bind(&binding, &[])
 }
 
 /// The reason for which most packets were dropped.

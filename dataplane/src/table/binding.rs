@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hearth_wire::Spi;
 
-use crate::config::Binding;
+use crate::config::{Binding, Tunnel};
 use crate::layout::Address6;
 use crate::outer::OuterHeaders;
 use crate::sa::slot::{BindingIndex, SaFacts, Sender};
@@ -40,18 +40,19 @@ impl BindingEntry {
     /// The entry of a binding whose outer packets may have `path_mtu` octets, and have this DSCP if
     /// there is one; `None` where its addresses make no tunnel.
     pub(crate) fn new(
-        binding: &Binding,
+        binding: &Binding<'_>,
+        tunnel: &Tunnel,
         facts: SaFacts,
         path_mtu: u16,
         dscp: Option<u8>,
     ) -> Option<Self> {
-        let outer = OuterHeaders::new(binding.local, binding.remote)?;
+        let outer = OuterHeaders::new(tunnel.local, tunnel.remote)?;
         let outer = dscp.map_or(outer, |dscp| outer.with_dscp(dscp));
         Some(Self {
             home6: binding.home_address.into(),
             path: PathMtu::new(facts.suite, path_mtu, outer.len()),
             home4: binding.ipv4_home_address.map_or(0, Ipv4Addr::to_bits),
-            spi: binding.spi,
+            spi: tunnel.spi,
             facts,
             outer,
         })
@@ -177,33 +178,41 @@ mod tests {
     use super::*;
     use hearth_wire::{Scope, Suite};
 
-    fn binding(remote: &str) -> Binding {
+    fn entry(remote: &str) -> BindingEntry {
         let v6 = remote.starts_with('[');
-        Binding {
-            home_address: "2001:db8:f::1".parse().unwrap(),
-            ipv4_home_address: Some(Ipv4Addr::new(203, 0, 113, 7)),
+        let tunnel = Tunnel {
+            bid: 0,
             spi: Spi::new(5).unwrap(),
             local: if v6 { "[2001:db8::1]:7872" } else { "198.51.100.1:7872" }.parse().unwrap(),
             remote: remote.parse().unwrap(),
-        }
+        };
+        let binding = Binding {
+            home_address: "2001:db8:f::1".parse().unwrap(),
+            ipv4_home_address: Some(Ipv4Addr::new(203, 0, 113, 7)),
+            defended: None,
+            prefixes: &[],
+            tunnels: &[tunnel],
+            flows: &[],
+        };
+        BindingEntry::new(&binding, &tunnel, FACTS, 1500, None).unwrap()
     }
 
     const FACTS: SaFacts = SaFacts { suite: Suite::Aes128CbcSha, scope: Scope::Signalling };
 
     #[test]
     fn tunnel_mtu_follows_from_suite_and_outer_family() {
-        let over6 = BindingEntry::new(&binding("[2001:db8:1::2]:4000"), FACTS, 1500, None).unwrap();
+        let over6 = entry("[2001:db8:1::2]:4000");
         // 1500 - 40 - 8 = 1452 = 8 + 16 + 88 * 16 + 8 left + 12; 2 octets of the last block go.
         assert_eq!(over6.path.tunnel_mtu(true), 88 * 16 - 2);
         assert_eq!(over6.path.tunnel_mtu(false), 1452 - 8);
-        let over4 = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500, None).unwrap();
+        let over4 = entry("203.0.113.2:4000");
         assert_eq!(over4.path.tunnel_mtu(true), 89 * 16 - 2);
         assert_eq!(over4.path.tunnel_mtu(false), 1472 - 8);
     }
 
     #[test]
     fn only_the_home_addresses_may_send() {
-        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500, None).unwrap();
+        let entry = entry("203.0.113.2:4000");
         for (source, may) in [
             ("2001:db8:f::1", true),
             ("203.0.113.7", true),
@@ -220,7 +229,7 @@ mod tests {
         let table = BindingTable::new(4).unwrap();
         let index = BindingIndex(2);
         assert!(table.entry(index).is_none());
-        let entry = BindingEntry::new(&binding("203.0.113.2:4000"), FACTS, 1500, None).unwrap();
+        let entry = entry("203.0.113.2:4000");
         // SAFETY: single-threaded, the cell is empty.
         unsafe { table.fill(index, entry) };
         assert_eq!(table.entry(index).unwrap().spi.get(), 5);

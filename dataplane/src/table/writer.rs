@@ -119,14 +119,20 @@ impl TableWriter {
     /// accepted under the binding, besides its own; all others no longer are.
     ///
     /// # Errors
-    /// [`TableError::SpiUnknown`] for the binding's own SPI, [`TableError::Address`],
-    /// [`TableError::Ipv4HomeAddressInUse`], [`TableError::Full`].
-    pub fn bind(&mut self, binding: &Binding, carriers: &[Spi]) -> Result<(), TableError> {
+    /// [`TableError::SpiUnknown`] for the SPI of a tunnel, [`TableError::Address`],
+    /// [`TableError::Ipv4HomeAddressInUse`], [`TableError::Full`], which is also said of more than
+    /// one tunnel, and of prefixes.
+    pub fn bind(&mut self, binding: &Binding<'_>, carriers: &[Spi]) -> Result<(), TableError> {
         let home = binding.home_address;
-        let sa = self.tables.sas.find(binding.spi.get());
+        let [tunnel] = binding.tunnels else { return Err(TableError::Full) };
+        if !binding.prefixes.is_empty() {
+            return Err(TableError::Full);
+        }
+        let sa = self.tables.sas.find(tunnel.spi.get());
         let facts = sa.and_then(|sa| sa.facts()).ok_or(TableError::SpiUnknown)?;
         let (path_mtu, dscp) = (self.tables.path_mtu, self.tables.dscp);
-        let entry = BindingEntry::new(binding, facts, path_mtu, dscp).ok_or(TableError::Address)?;
+        let entry = BindingEntry::new(binding, tunnel, facts, path_mtu, dscp);
+        let entry = entry.ok_or(TableError::Address)?;
         let ipv4 = binding.ipv4_home_address;
         if ipv4.and_then(|v4| self.ipv4_owner.get(&v4)).is_some_and(|owner| *owner != home) {
             return Err(TableError::Ipv4HomeAddressInUse);
@@ -147,8 +153,8 @@ impl TableWriter {
             self.fresh.push(Retired::Binding(index));
         })?;
         let mut carriers = carriers.to_vec();
-        if !carriers.contains(&binding.spi) {
-            carriers.push(binding.spi);
+        if !carriers.contains(&tunnel.spi) {
+            carriers.push(tunnel.spi);
         }
         self.point_carriers(&carriers, (index, sender));
         let bound = Bound { index, ipv4_home_address: ipv4, carriers };

@@ -14,13 +14,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hearth_dataplane::{
-    Binding, Config, ControlPort, Counters, Dataplane, DropReason, FromWorker, HeldPacket, PortId,
-    PortSetup, Route, SaParameters, Service, Snapshot, TableError, TableWriter, Worker,
+    Binding, Config, ControlPort, Counters, Dataplane, DropReason, FlowRule, FromWorker,
+    HeldPacket, PortId, PortSetup, Route, SaParameters, Service, Snapshot, TableError, TableWriter,
+    Tunnel, Worker,
 };
 use hearth_dpdk::{
     Burst, Eal, EalOptions, Mbuf, Mempool, Port, PortConfig, RingConsumer, RingProducer, spsc_ring,
 };
 use hearth_wire::directory::DirectionKeys;
+use hearth_wire::mh::TrafficSelector;
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
 
 use crate::codec::{self, Datagram, Keys, Opened, Plain};
@@ -403,7 +405,7 @@ impl Rig {
 
     /// Binds a mobile node's home addresses to where it is.
     pub fn bind(&mut self, mn: &MobileNode) {
-        self.tables.bind(&mn.binding(), &[]).unwrap();
+        mn.binding().bind(&mut self.tables, &[]).unwrap();
     }
 
     /// A mobile node with SA and binding.
@@ -418,6 +420,35 @@ impl Rig {
         let Self { tables, control, workers, wires, pool, .. } = self;
         drop((workers, control, tables, wires));
         assert_eq!(pool.in_use(), 0, "mbufs leaked");
+    }
+}
+
+/// What control tells of a mobile node.
+#[derive(Clone)]
+pub struct Registration {
+    pub home_address: Ipv6Addr,
+    pub ipv4_home_address: Option<Ipv4Addr>,
+    pub prefixes: Vec<(IpAddr, u8)>,
+    pub tunnels: Vec<Tunnel>,
+    pub flows: Vec<(TrafficSelector, Vec<u16>)>,
+}
+
+impl Registration {
+    pub fn bind(&self, tables: &mut TableWriter, carriers: &[Spi]) -> Result<(), TableError> {
+        let flows: Vec<_> = self
+            .flows
+            .iter()
+            .map(|(selector, tunnels)| FlowRule { selector: *selector, tunnels })
+            .collect();
+        let binding = Binding {
+            home_address: self.home_address,
+            ipv4_home_address: self.ipv4_home_address,
+            defended: None,
+            prefixes: &self.prefixes,
+            tunnels: &self.tunnels,
+            flows: &flows,
+        };
+        tables.bind(&binding, carriers)
     }
 }
 
@@ -466,13 +497,18 @@ impl MobileNode {
         Self::new(1, Suite::Aes128CbcSha, Scope::SignallingAndData, true)
     }
 
-    pub fn binding(&self) -> Binding {
-        Binding {
+    /// The way to it.
+    pub fn tunnel(&self) -> Tunnel {
+        Tunnel { bid: 0, spi: self.spi, local: self.local, remote: self.remote }
+    }
+
+    pub fn binding(&self) -> Registration {
+        Registration {
             home_address: self.home6,
             ipv4_home_address: Some(self.home4),
-            spi: self.spi,
-            local: self.local,
-            remote: self.remote,
+            prefixes: Vec::new(),
+            tunnels: vec![self.tunnel()],
+            flows: Vec::new(),
         }
     }
 

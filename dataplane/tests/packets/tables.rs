@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::FileExt;
 
-use hearth_dataplane::{Binding, DropReason as D, PortId, Route, SaParameters, TableError};
+use hearth_dataplane::{DropReason as D, PortId, Route, SaParameters, TableError, Tunnel};
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
 
 use crate::codec::{self, Keys};
-use crate::rig::{ACCESS, CN4, CN6, HOME, MobileNode, Rig, SPI_BASE};
+use crate::rig::{ACCESS, CN4, CN6, HOME, MobileNode, Registration, Rig, SPI_BASE};
 
 fn direction(suite: Suite, keys: &Keys) -> DirectionKeys {
     DirectionKeys::new(suite, keys.integrity.clone().into(), keys.encryption.clone().into())
@@ -88,7 +88,7 @@ fn carriers() {
         ..MobileNode::new(2, Suite::NullSha256, Scope::SignallingAndData, true)
     };
     rig.insert_sa(&new);
-    rig.tables.bind(&new.binding(), &[new.spi, old.spi]).unwrap();
+    new.binding().bind(&mut rig.tables, &[new.spi, old.spi]).unwrap();
     for mn in [&mut old, &mut new] {
         let packet = mn.data(&mn.inner6());
         rig.send(ACCESS, &packet);
@@ -96,7 +96,7 @@ fn carriers() {
     }
     rig.send(HOME, &codec::ip(CN6.into(), new.home6.into(), 17, b"x"));
     new.open(&rig.received_one(ACCESS));
-    rig.tables.bind(&new.binding(), &[]).unwrap();
+    new.binding().bind(&mut rig.tables, &[]).unwrap();
     let packet = old.data(&old.inner6());
     rig.send(ACCESS, &packet);
     assert_eq!(rig.drops(), [("no_binding", 1)].into());
@@ -110,7 +110,9 @@ fn ipv4_home_addresses() {
     let mut mn = rig.attach(MobileNode::usual());
     let before = mn.home4;
     let after = Ipv4Addr::new(203, 0, 113, 77);
-    rig.tables.bind(&Binding { ipv4_home_address: Some(after), ..mn.binding() }, &[]).unwrap();
+    Registration { ipv4_home_address: Some(after), ..mn.binding() }
+        .bind(&mut rig.tables, &[])
+        .unwrap();
     rig.send(HOME, &codec::ip(CN4.into(), after.into(), 17, b"x"));
     mn.open(&rig.received_one(ACCESS));
     // The old one is an address of the home link like any other now.
@@ -119,7 +121,7 @@ fn ipv4_home_addresses() {
     let packet = mn.data(&mn.inner4());
     rig.send(ACCESS, &packet);
     assert_eq!(rig.drops(), [("inner_source", 1)].into());
-    rig.tables.bind(&Binding { ipv4_home_address: None, ..mn.binding() }, &[]).unwrap();
+    Registration { ipv4_home_address: None, ..mn.binding() }.bind(&mut rig.tables, &[]).unwrap();
     rig.send(HOME, &codec::ip(CN4.into(), after.into(), 17, b"x"));
     assert_eq!(rig.events().len(), 1);
     assert!(rig.received(ACCESS).is_empty());
@@ -244,12 +246,13 @@ fn what_is_refused_changes_nothing() {
     for suite in [Suite::NullSha256, Suite::Aes128CbcSha, Suite::TripleDesEdeCbcSha] {
         assert_eq!(tables.insert_sa(&sa(SPI_BASE + 9, suite)), Err(TableError::KeyLength));
     }
-    let unknown = Binding { spi: Spi::new(SPI_BASE + 9).unwrap(), ..other.binding() };
-    assert_eq!(tables.bind(&unknown, &[]), Err(TableError::SpiUnknown));
-    let mixed = Binding { local: mn.local, ..other.binding() };
-    assert_eq!(tables.bind(&mixed, &[]), Err(TableError::Address));
-    let stolen = Binding { ipv4_home_address: Some(mn.home4), ..other.binding() };
-    assert_eq!(tables.bind(&stolen, &[]), Err(TableError::Ipv4HomeAddressInUse));
+    let by = |tunnel| Registration { tunnels: vec![tunnel], ..other.binding() };
+    let unknown = by(Tunnel { spi: Spi::new(SPI_BASE + 9).unwrap(), ..other.tunnel() });
+    assert_eq!(unknown.bind(tables, &[]), Err(TableError::SpiUnknown));
+    let mixed = by(Tunnel { local: mn.local, ..other.tunnel() });
+    assert_eq!(mixed.bind(tables, &[]), Err(TableError::Address));
+    let stolen = Registration { ipv4_home_address: Some(mn.home4), ..other.binding() };
+    assert_eq!(stolen.bind(tables, &[]), Err(TableError::Ipv4HomeAddressInUse));
     assert_eq!(tables.remove_sa(Spi::new(SPI_BASE + 9).unwrap()), Err(TableError::SpiUnknown));
     assert!(!tables.unbind(other.home6));
     let nowhere = Route { prefix: (CN6.into(), 64), port: PortId(2), gateway: None };

@@ -210,7 +210,7 @@ impl Stage {
         }
         if self.twins.world.sas.contains_key(&mn.spi.get()) {
             let carriers = self.carriers(node);
-            self.twins.rig.tables.bind(&binding, &carriers).unwrap();
+            binding.bind(&mut self.twins.rig.tables, &carriers).unwrap();
             self.twins.world.bind(binding, &carriers);
         }
     }

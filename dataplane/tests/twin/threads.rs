@@ -106,7 +106,7 @@ fn change(stage: &mut Stage, chance: &mut Chance) {
             let v6 = chance.once_in(2);
             mn.remote = somewhere(chance, v6);
             mn.local.set_ip(if v6 { HA6.into() } else { HA4.into() });
-            _ = tables.bind(&mn.binding(), &[]);
+            _ = mn.binding().bind(tables, &[]);
         }
         4 => _ = tables.unbind(mn.home6),
         5 => {
@@ -126,7 +126,7 @@ fn change(stage: &mut Stage, chance: &mut Chance) {
             let mac = (!chance.once_in(3)).then(|| [2, 0, 0, 0, 0xaa, chance.octet()]);
             tables.set_neighbour(ACCESS, *chance.one_of(&GATEWAYS), mac).unwrap();
         }
-        _ => _ = tables.bind(&mn.binding(), &[]),
+        _ => _ = mn.binding().bind(tables, &[]),
     }
     stage.twins.rig.tables.reclaim();
 }

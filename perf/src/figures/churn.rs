@@ -166,7 +166,7 @@ fn move_binding(tables: &mut TableWriter, number: u32, port: u32) -> Result<(), 
     let station = Station::new(number, SUITE)?;
     let port = 40_000 + u16::try_from(port % 20_000).unwrap_or(0);
     let remote = SocketAddr::new(station.remote.ip(), port);
-    Ok(tables.bind(&rig::binding(&station, remote), &[])?)
+    Ok(rig::bind(tables, &station, remote)?)
 }
 
 /// SAs that are away at the most.

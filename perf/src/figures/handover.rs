@@ -128,7 +128,7 @@ impl<'r> Course<'r> {
         if number % BETWEEN == BETWEEN - 1 {
             self.found.moves += 1;
             let remote = SocketAddr::new(self.station.remote.ip(), port(self.found.moves));
-            self.rig.tables.bind(&rig::binding(&self.station, remote), &[])?;
+            rig::bind(&mut self.rig.tables, &self.station, remote)?;
             self.rig.tables.reclaim();
         }
         let place = number as usize % self.moves_before.len();

@@ -316,7 +316,7 @@ impl<'a> Line<'a> {
     }
 
     fn bind(&mut self, station: &Station, remote: SocketAddr) -> Result<(), TableError> {
-        self.tables.bind(&rig::binding(station, remote), &[])
+        rig::bind(self.tables, station, remote)
     }
 }
 

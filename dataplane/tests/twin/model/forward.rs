@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hearth_dataplane::{Binding, DropReason as D, PortId};
+use hearth_dataplane::{DropReason as D, PortId};
 use hearth_wire::Scope;
 
 use super::fragment;
 use super::ip::{self, Ip};
 use super::{Content, NUMBERS, Out, Step, Verdict, Way, World, stopped};
 use crate::codec;
+use crate::rig::Registration;
 
 impl World {
     /// A packet on its way; `hop` says whether this box counts as one.
@@ -22,7 +23,7 @@ impl World {
         } else if hop {
             ip::hop(&mut packet);
         }
-        if let Some(binding) = self.bound(ip.to).copied() {
+        if let Some(binding) = self.bound(ip.to).cloned() {
             return Ok(self.tunnel(&binding, packet, ip, wrong));
         }
         if self.route(ip.to).is_none() {
@@ -48,11 +49,12 @@ impl World {
 
     fn tunnel(
         &mut self,
-        binding: &Binding,
+        binding: &Registration,
         packet: Vec<u8>,
         ip: &Ip,
         mut wrong: Vec<D>,
     ) -> Verdict {
+        let tunnel = binding.tunnels[0];
         let home_test = ip.is_v6()
             && ip::upper_layer_of_first(&packet, ip)
                 .is_some_and(|(proto, at)| proto == 135 && packet.get(at + 2) == Some(&3));
@@ -64,7 +66,7 @@ impl World {
             true => iv_len + (packet.len() + 2).next_multiple_of(block) + icv_len,
             false => packet.len(),
         };
-        let outer = if binding.remote.is_ipv6() { 48 } else { 28 };
+        let outer = if tunnel.remote.is_ipv6() { 48 } else { 28 };
         // what must not be cut itself, and need not be made smaller by its sender.
         let outer_may_be_cut =
             if ip.is_v6() { packet.len() <= 1280 } else { fragment::is_allowed(&packet) };
@@ -73,7 +75,7 @@ impl World {
         if outer + 8 + sealed > self.path_mtu && !outer_may_be_cut && !stays {
             wrong.push(D::TunnelMtu);
         }
-        let sa = self.sas.get_mut(&binding.spi.get());
+        let sa = self.sas.get_mut(&tunnel.spi.get());
         if protect {
             match &sa {
                 None => wrong.push(D::OutboundSaGone),
@@ -92,12 +94,12 @@ impl World {
         self.tally.downlink += 1;
         self.tally.downlink_plain += u64::from(!protect);
         let envelope = Content::Envelope {
-            local: binding.local,
-            remote: binding.remote,
+            local: tunnel.local,
+            remote: tunnel.remote,
             hop_limit: 64,
             class: self.dscp.map_or(ip.class, |dscp| dscp << 2 | ip.class & 3),
             ptype: u8::from(protect),
-            spi: if protect { binding.spi.get() } else { 0 },
+            spi: if protect { tunnel.spi.get() } else { 0 },
             next_header: match (protect, ip.is_v6()) {
                 (false, _) => 0,
                 (true, true) => 41,
@@ -105,7 +107,7 @@ impl World {
             },
             payload: packet,
         };
-        self.leave(binding.remote.ip(), envelope).unwrap_or_else(Verdict::Drop)
+        self.leave(tunnel.remote.ip(), envelope).unwrap_or_else(Verdict::Drop)
     }
 
     /// Port, address and MAC address of the next hop.

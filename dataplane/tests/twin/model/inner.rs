@@ -73,7 +73,7 @@ impl World {
                 if self.facts[&binding.home_address].0 != Scope::Signalling {
                     return Err(D::PlainDataForbidden);
                 }
-                if binding.remote != *remote {
+                if binding.tunnels[0].remote != *remote {
                     return Err(D::PlainOuterSource);
                 }
                 binding

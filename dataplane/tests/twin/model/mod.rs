@@ -15,10 +15,11 @@ mod window;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hearth_dataplane::{Binding, DropReason, PortId, Route};
+use hearth_dataplane::{DropReason, PortId, Route};
 use hearth_wire::{Scope, Spi, Suite};
 
 use crate::codec::Keys;
+use crate::rig::Registration;
 pub use ip::transport_checksum;
 pub use window::Window;
 
@@ -138,7 +139,7 @@ pub struct World {
     pub routes: Vec<Route>,
     pub neighbours: HashMap<(PortId, IpAddr), [u8; 6]>,
     pub sas: HashMap<u32, Sa>,
-    pub bindings: HashMap<Ipv6Addr, Binding>,
+    pub bindings: HashMap<Ipv6Addr, Registration>,
     /// SPI to the binding whose data it carries.
     pub carriers: HashMap<u32, Ipv6Addr>,
     /// Scope and suite of the SA that made the binding.
@@ -176,15 +177,15 @@ impl World {
         self.missing.clear();
     }
 
-    pub fn bind(&mut self, binding: Binding, carriers: &[Spi]) {
+    pub fn bind(&mut self, binding: Registration, carriers: &[Spi]) {
         self.unbind(binding.home_address);
         if let Some(home4) = binding.ipv4_home_address {
             self.home4.insert(home4, binding.home_address);
         }
-        for spi in carriers.iter().chain([&binding.spi]) {
+        for spi in carriers.iter().chain(binding.tunnels.iter().map(|tunnel| &tunnel.spi)) {
             self.carriers.insert(spi.get(), binding.home_address);
         }
-        let sa = &self.sas[&binding.spi.get()];
+        let sa = &self.sas[&binding.tunnels[0].spi.get()];
         self.facts.insert(binding.home_address, (sa.scope, sa.suite));
         self.bindings.insert(binding.home_address, binding);
     }
@@ -196,7 +197,7 @@ impl World {
     }
 
     /// The binding of a home address of either family.
-    fn bound(&self, address: IpAddr) -> Option<&Binding> {
+    fn bound(&self, address: IpAddr) -> Option<&Registration> {
         match address {
             IpAddr::V6(v6) => self.bindings.get(&v6),
             IpAddr::V4(v4) => self.home4.get(&v4).and_then(|home| self.bindings.get(home)),
