@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         }
     };
     if arguments.check {
+        println!("{}: {}", arguments.config.display(), config.realm.summary());
         println!("{}: ok", arguments.config.display());
         return ExitCode::SUCCESS;
     }

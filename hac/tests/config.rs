@@ -8,6 +8,7 @@ use std::process::Command;
 use hearth_hac::config::{Config, HomeAddress};
 use hearth_hac::daemon::system_clock;
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::Services;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType};
 
 /// A folder with a certificate and its key.
@@ -82,7 +83,7 @@ fn the_example_is_valid() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/hac.yaml");
     let text = fs::read_to_string(example).unwrap().replace("/etc/hearth/", "");
     let config = Folder::new().load(&text).unwrap();
-    assert_eq!((config.listen.len(), config.realm.subscribers.len()), (2, 2));
+    assert_eq!((config.listen.len(), config.realm.subscribers.len()), (2, 3));
     assert_eq!(config.directory.store, Path::new("/var/lib/hearth-hac/hac.redb"));
     // What is called a default there is one.
     let without = Folder::new().load(&TEXT.replace("directory:", "#")).unwrap();
@@ -145,6 +146,119 @@ fn what_is_wrong_is_named() {
         let error = folder.load(&TEXT.replacen(from, to, 1)).unwrap_err();
         assert!(error.starts_with(expected), "{from} -> {to}: {error}");
         assert!(!error.contains("sixteen"), "{error}");
+    }
+}
+
+/// What a subscriber may: its own word, else the policy's, else what a mobile host may.
+#[test]
+fn services_are_a_subscribers_own_or_the_policys() {
+    let services = |text: &str, id: &str| {
+        let config = Folder::new().load(text).unwrap();
+        config.realm.subscribers[&MobileNodeId::new(id).unwrap()].services.clone()
+    };
+    assert_eq!(services(TEXT, "mn2@example.net"), Services::default());
+    let router = format!("{TEXT}    prefixes: ['2001:db8:200::/56', 192.0.2.0/28]\n");
+    let expected = Services {
+        prefixes: ["2001:db8:200::/56", "192.0.2.0/28"].map(|p| p.parse().unwrap()).into(),
+        mobile_router: true,
+        ..Services::default()
+    };
+    assert_eq!(services(&router, "mn2@example.net"), expected);
+    assert_eq!(services(&router, "mn1@example.net"), Services::default());
+    let off = format!("{router}    mobile_router: false\n");
+    assert!(!services(&off, "mn2@example.net").mobile_router);
+    let policy = "policy: {mobile_router: true, care_of_addresses: 2, bulk: true, flow_bindings: 3, \
+                  multicast: true, max_lifetime: 600}\n";
+    let all = Services {
+        prefixes: [].into(),
+        mobile_router: true,
+        care_of_addresses: 2,
+        bulk: true,
+        flows: 3,
+        multicast: true,
+        max_lifetime: Some(600),
+    };
+    assert_eq!(services(&format!("{TEXT}{policy}"), "mn2@example.net"), all);
+    let own = "    mobile_router: false\n    care_of_addresses: 1\n    bulk: false\n    \
+               flow_bindings: 0\n    multicast: false\n    max_lifetime: 60\n";
+    let own = services(&format!("{TEXT}{own}{policy}"), "mn2@example.net");
+    assert_eq!(own, Services { max_lifetime: Some(60), ..Services::default() });
+}
+
+/// Nobody's mobile network takes an address that is another's.
+#[test]
+fn mobile_networks_that_can_not_be_are_named() {
+    let folder = Folder::new();
+    let third = "  - mn_id: mn3@example.net\n    psk: {text: sixteen octets..}\n    prefixes: ";
+    for (text, expected) in [
+        ("[2001:db8:200::1/56]", "prefixes[0]: has bits behind its length; 2001:db8:200::/56"),
+        ("['2001:db8:200::']", "prefixes[0]: 2001:db8:200:: is no prefix; ADDRESS/LENGTH"),
+        ("['::/0']", "prefixes[0]: ::/0 is no prefix"),
+        ("[192.0.2.0/33]", "prefixes[0]: 192.0.2.0/33 is no prefix"),
+        ("['fe80::/64']", "prefixes[0]: fe80::/64 overlaps fe80::/10, which no router"),
+        ("['fe00::/7']", "prefixes[0]: fe00::/7 overlaps f"),
+        ("[224.0.1.0/24]", "prefixes[0]: 224.0.1.0/24 overlaps 224.0.0.0/3"),
+        (
+            "['2001:db8:7::/64', '2001:db8:7::/64']",
+            "prefixes[1]: 2001:db8:7::/64 overlaps 2001:db8:7::/64 of mn3@",
+        ),
+        (
+            "['2001:db8:7::/64', '2001:db8:200::/48']",
+            "prefixes[1]: 2001:db8:200::/48 overlaps 2001:db8:200:100::/56 of mn2@example.net",
+        ),
+        (
+            "['2001:db8:200:180::/64']",
+            "prefixes[0]: 2001:db8:200:180::/64 overlaps 2001:db8:200:100::/56 of mn2@",
+        ),
+        ("['2001:db8:100::/120']", "prefixes[0]: holds 2001:db8:100::10, the home address of"),
+        ("[203.0.113.8/29]", "prefixes[0]: holds 203.0.113.10, the home address of"),
+        ("['2001:db8:1::/64']", "prefixes[0]: holds 2001:db8:1::1, the address of ha1"),
+        (
+            "['2001:db8:100::1800/118']",
+            "prefixes[0]: overlaps the pool 2001:db8:100::1000 to 2001:db8:100::1fff of ha1",
+        ),
+        ("['2001:db8:100::9:0/112', 203.0.112.0/22]", "prefixes[1]: holds 203.0.113.10"),
+    ] {
+        let text = format!("{TEXT}    prefixes: ['2001:db8:200:100::/56']\n{third}{text}\n");
+        let error = folder.load(&text).unwrap_err();
+        let expected = format!("hac.yaml:22: subscribers[2].{expected}");
+        assert!(error.starts_with(&expected), "{expected}: {error}");
+    }
+    // The whole home prefix, where nobody has a fixed address in it.
+    let text = TEXT.replace("    home_address_ip4: 203.0.113.10\n", "");
+    let error = folder.load(&format!("{text}{third}[203.0.112.0/22]\n")).unwrap_err();
+    assert!(error.contains("holds the whole home prefix 203.0.113.0/24 of ha1"), "{error}");
+    let error = folder.load(&format!("{text}dns: [192.0.2.53]\n{third}[192.0.2.0/24]\n"));
+    assert!(error.is_err());
+    // Neighbours, and one's own home address within one's own network (RFC 3963 s.6.2).
+    let own = format!(
+        "{TEXT}    home_address_ip6: 2001:db8:100:0:8::1\n    prefixes: ['2001:db8:100:0:8::/80']\n\
+         {third}['2001:db8:100:0:9::/80', '2001:db8:100:0:7::/80']\n"
+    );
+    folder.load(&own).unwrap();
+}
+
+#[test]
+fn services_that_can_not_be_are_named() {
+    let folder = Folder::new();
+    let many: Vec<_> = (0..33).map(|n| format!("'2001:db8:{:x}::/48'", 0x1000 + n)).collect();
+    for (text, expected) in [
+        (format!("prefixes: [{}]", many.join(", ")), "prefixes: has 33 prefixes; at most 32"),
+        ("care_of_addresses: 0".into(), "care_of_addresses: 0 is out of range; 1 to 8"),
+        ("care_of_addresses: 256".into(), "care_of_addresses: 256 is out of range; 1 to 8"),
+        ("flow_bindings: 17".into(), "flow_bindings: 17 is out of range; 0 to 16"),
+        ("flow_bindings: 1".into(), "flow_bindings: needs several care-of addresses; give"),
+        ("bulk: true".into(), "bulk: needs several care-of addresses; give care_of_addresses, 2"),
+        ("max_lifetime: 3".into(), "max_lifetime: 3 is out of range; 4 to 262140"),
+    ] {
+        let error = folder.load(&format!("{TEXT}    {text}\n")).unwrap_err();
+        let expected = format!("hac.yaml:19: subscribers[1].{expected}");
+        assert!(error.starts_with(&expected), "{expected}: {error}");
+        if !text.starts_with("prefixes") {
+            let error = folder.load(&format!("{TEXT}policy: {{{text}}}\n")).unwrap_err();
+            let expected = expected.replace("subscribers[1]", "policy");
+            assert!(error.starts_with(&expected), "{expected}: {error}");
+        }
     }
 }
 
@@ -289,7 +403,9 @@ fn check_says_ok_or_what_is_wrong() {
     };
     let output = check();
     assert!(output.status.success());
-    assert!(String::from_utf8(output.stdout).unwrap().ends_with("hac.yaml: ok\n"));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with("hac.yaml: ok\n"), "{said}");
+    assert!(said.contains("subscribers 2, mobile routers 0,"), "{said}");
     assert!(!folder.path("hac.redb").exists() && !folder.path("hac.sock").exists());
     fs::write(folder.path("hac.yaml"), TEXT.replace("name: ha1", "nam: ha1")).unwrap();
     let output = check();

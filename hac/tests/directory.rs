@@ -20,7 +20,7 @@ use hearth_hac::directory::server::Server;
 use hearth_hac::directory::{Directory, IssueError, IssueRequest, Store, WatchError};
 use hearth_hac::keys::direction_keys;
 use hearth_wire::directory::{
-    Request, SaRecord, Update, decode_update, deframe, encode_request, encode_update,
+    Request, SaRecord, Services, Update, decode_update, deframe, encode_request, encode_update,
 };
 use hearth_wire::{Scope, Spi, Suite};
 
@@ -265,6 +265,38 @@ async fn a_changed_home_address_ends_the_sa() {
     changed.subscribers.get_mut(&id).unwrap().ip4 = HomeAddress::None;
     let directory = place.open(changed);
     assert_eq!(lookup(&directory, 1), Update::Unknown(Spi::new(1).unwrap()));
+}
+
+/// records carry what the subscriber may; a change of it reaches the SAs that exist, which
+/// stay: a prefix that was taken from one may be another's by now.
+#[tokio::test]
+async fn changed_services_reach_sas_that_exist() {
+    let place = Place::new();
+    let id = mn_id("mn1@example.net");
+    let may = |prefixes: &[&str]| Services {
+        prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        mobile_router: true,
+        ..Services::default()
+    };
+    let with = |services: Services| {
+        let mut realm = realm();
+        realm.subscribers.get_mut(&id).unwrap().services = services;
+        realm
+    };
+    let both = may(&["2001:db8:200::/56", "192.0.2.0/28"]);
+    let directory = place.open(with(both.clone()));
+    let first = issue(&directory, "mn1@example.net").await;
+    assert_eq!(first.services, both);
+    assert_eq!(lookup(&directory, 1), Update::Issued(first));
+    drop(directory);
+
+    let directory = place.open(with(may(&["192.0.2.0/28"])));
+    let Update::Issued(changed) = lookup(&directory, 1) else { panic!("not kept") };
+    assert_eq!((changed.services, changed.generation), (may(&["192.0.2.0/28"]), 1));
+    drop(directory);
+    let directory = place.open(realm());
+    let Update::Issued(changed) = lookup(&directory, 1) else { panic!("not kept") };
+    assert_eq!(changed.services, Services::default());
 }
 
 /// an ended SA is purged, and its SPI rests before it is dealt again.

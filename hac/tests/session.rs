@@ -12,7 +12,7 @@ use hearth_hac::config::Realm;
 use hearth_hac::directory::{IssueError, IssueRequest};
 use hearth_hac::policy::ScopePolicy;
 use hearth_hac::session::{Outcome, Reply, Session, Step};
-use hearth_wire::directory::SaRecord;
+use hearth_wire::directory::{SaRecord, Services};
 use hearth_wire::hac::{AuthMethod, Message, Side, StatusCode, message};
 use hearth_wire::{Scope, Spi, Suite};
 
@@ -106,6 +106,7 @@ fn record(request: IssueRequest) -> Box<SaRecord> {
         ipv4_home_address: Some("203.0.113.10".parse().unwrap()),
         ha_address: "2001:db8:1::1".parse().unwrap(),
         generation: 1,
+        services: Services::default(),
     })
 }
 

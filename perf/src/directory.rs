@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use hearth_wire::directory::{
-    MAX_FRAME, Request, SaRecord, Update, decode_request, deframe, encode_update,
+    MAX_FRAME, Request, SaRecord, Services, Update, decode_request, deframe, encode_update,
 };
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
@@ -142,6 +142,7 @@ fn issued(number: u32, suite: Suite, home_agent: &str) -> io::Result<Update> {
         ipv4_home_address: None,
         ha_address: HOME_AGENT,
         generation: 1,
+        services: Services::default(),
     })))
 }
 

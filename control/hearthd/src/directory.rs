@@ -217,7 +217,9 @@ fn broken(error: DirectoryError) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearth_wire::directory::{DirectionKeys, SaRecord, decode_request, encode_update};
+    use hearth_wire::directory::{
+        DirectionKeys, SaRecord, Services, decode_request, encode_update,
+    };
     use hearth_wire::{MobileNodeId, Scope, Suite};
     use std::os::unix::net::UnixListener;
 
@@ -328,6 +330,7 @@ mod tests {
             ipv4_home_address: None,
             ha_address: "2001:db8::2".parse().unwrap(),
             generation: 1,
+            services: Services::default(),
         };
         let mut frame = encode_update(&Update::Issued(Box::new(record))).unwrap();
         // NULL_WITH_NULL_NULL in the place of NULL_SHA.

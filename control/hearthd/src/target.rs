@@ -79,6 +79,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use hearth_home_agent::{Event, Policy, SaInfo, Timestamp};
+    use hearth_wire::directory::Services;
     use hearth_wire::{MobileNodeId, Scope, Suite};
 
     const HOME6: [Ipv6Addr; 2] = [
@@ -108,6 +109,7 @@ mod tests {
                 ha_address: Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 1),
                 validity_end: Timestamp::from_millis(600_000),
                 generation,
+                services: Services::default(),
             };
             home_agent.handle(now, Event::SaIssued(info), &mut Vec::new());
         }

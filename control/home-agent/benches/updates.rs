@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use hearth_home_agent::{Action, Event, HomeAgent, Policy, SaInfo, SignallingPacket, Timestamp};
+use hearth_wire::directory::Services;
 use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
 
@@ -72,6 +73,7 @@ fn bound() -> HomeAgent {
             ha_address: HA,
             validity_end: Timestamp::from_secs(86_400),
             generation: 1,
+            services: Services::default(),
         };
         ha.handle(Timestamp::ZERO, Event::SaIssued(info), &mut out);
         hand_in(&mut ha, node, 1, &update(node, 0), &mut out);

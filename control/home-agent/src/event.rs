@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use hearth_wire::directory::SaRecord;
+use hearth_wire::directory::{SaRecord, Services};
 use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
@@ -62,6 +62,8 @@ pub struct SaInfo {
     pub validity_end: Timestamp,
     /// Number of the issue for this mn-id; a higher one is newer.
     pub generation: u64,
+    /// What the subscriber may beyond a home address; a record that is replayed may have others.
+    pub services: Services,
 }
 
 impl SaInfo {
@@ -78,6 +80,7 @@ impl SaInfo {
             ha_address: record.ha_address,
             validity_end,
             generation: record.generation,
+            services: record.services.clone(),
         }
     }
 }

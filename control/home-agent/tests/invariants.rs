@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_home_agent::{
     Action, Event, HomeAgent, Policy, SaInfo, SaState, SignallingPacket, Timestamp, Tunnels,
 };
+use hearth_wire::directory::Services;
 use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
 use proptest::prelude::*;
@@ -289,6 +290,7 @@ impl World {
                     ha_address: HA,
                     validity_end: self.now.after(Duration::from_secs(seconds)),
                     generation,
+                    services: Services::default(),
                 };
                 self.handle(Event::SaIssued(info));
             }

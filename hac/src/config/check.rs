@@ -13,7 +13,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::raw::{self, Root};
-use super::{Config, DirectoryConfig, Limits, Realm, TlsConfig, home_agents, subscribers};
+use super::{
+    Config, DirectoryConfig, Limits, Realm, TlsConfig, home_agents, mobile_networks, services,
+    subscribers,
+};
 use crate::cert::{self, ChannelBinding};
 use crate::policy::{Policy, ScopePolicy};
 use crate::tls;
@@ -36,7 +39,8 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
     }
     let policy = policy(file, &root.policy, "policy")?;
     let home_agents = home_agents::check(file)?;
-    let subscribers = subscribers::check(file, &home_agents, &policy)?;
+    let services = services::of_deployment(file)?;
+    let subscribers = subscribers::check(file, &home_agents, &policy, &services)?;
     if root.dns.len() > MAX_DNS {
         let message = format!("names {} servers; at most {MAX_DNS}", root.dns.len());
         return Err(file.error(start(), "dns", message));
@@ -48,6 +52,8 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
             IpAddr::V4(server) => dns_ip4.push(*server),
         }
     }
+    let realm = Realm { home_agents, subscribers, policy, dns_ip6, dns_ip4 };
+    mobile_networks::check(file, &realm)?;
     Ok(Config {
         listen: root.listen.iter().map(|listen| listen.value).collect(),
         tls: tls_config(file, now)?,
@@ -56,7 +62,7 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
             socket: file.resolve(&root.directory.socket),
             allow_uids: root.directory.allow_uids.clone(),
         },
-        realm: Arc::new(Realm { home_agents, subscribers, policy, dns_ip6, dns_ip4 }),
+        realm: Arc::new(realm),
         limits: limits(file)?,
     })
 }
@@ -218,7 +224,7 @@ fn limits(file: &Document<Root>) -> Result<Limits, ConfigError> {
     })
 }
 
-fn in_range(
+pub(super) fn in_range(
     file: &Document<Root>,
     number: &Spanned<u64>,
     key: &str,

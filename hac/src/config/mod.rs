@@ -4,7 +4,9 @@
 
 mod check;
 mod home_agents;
+mod mobile_networks;
 mod raw;
+mod services;
 mod subscribers;
 
 use std::collections::HashMap;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use hearth_config::ConfigError;
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::Services;
 use ipnet::{Ipv4Net, Ipv6Net};
 use rustls::ServerConfig;
 
@@ -78,6 +81,26 @@ impl Realm {
     #[must_use]
     pub fn home_agent(&self, subscriber: &Subscriber) -> Option<&HomeAgent> {
         self.home_agents.get(subscriber.home_agent)
+    }
+
+    /// How many subscribers may do what, for the operator who wrote it down.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |may: &dyn Fn(&Services) -> bool| {
+            self.subscribers.values().filter(|subscriber| may(&subscriber.services)).count()
+        };
+        let prefixes: usize =
+            self.subscribers.values().map(|subscriber| subscriber.services.prefixes.len()).sum();
+        format!(
+            "home agents {}, subscribers {}, mobile routers {}, mobile network prefixes {prefixes}, \
+             several care-of addresses {}, flow bindings {}, multicast {}",
+            self.home_agents.len(),
+            self.subscribers.len(),
+            count(&|services| services.mobile_router),
+            count(&|services| services.care_of_addresses > 1),
+            count(&|services| services.flows > 0),
+            count(&|services| services.multicast),
+        )
     }
 
     /// Addresses that no pool may deal out: those of home agents, DNS servers and subscribers.
@@ -153,6 +176,8 @@ pub struct Subscriber {
     pub ip4: HomeAddress<Ipv4Addr>,
     /// Policy for this subscriber's SAs.
     pub policy: Policy,
+    /// What it may beyond a home address; a change of it reaches the SAs that it has.
+    pub services: Services,
 }
 
 /// What one client, and all of them together, may take.

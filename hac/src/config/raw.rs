@@ -82,6 +82,12 @@ pub(super) struct Policy {
     pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) scope: Option<Spanned<String>>,
     pub(super) sa_validity: Option<Spanned<u64>>,
+    pub(super) mobile_router: Option<Spanned<bool>>,
+    pub(super) care_of_addresses: Option<Spanned<u64>>,
+    pub(super) bulk: Option<Spanned<bool>>,
+    pub(super) flow_bindings: Option<Spanned<u64>>,
+    pub(super) multicast: Option<Spanned<bool>>,
+    pub(super) max_lifetime: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +101,14 @@ pub(super) struct Subscriber {
     pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) scope: Option<Spanned<String>>,
     pub(super) sa_validity: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) prefixes: Vec<Spanned<String>>,
+    pub(super) mobile_router: Option<Spanned<bool>>,
+    pub(super) care_of_addresses: Option<Spanned<u64>>,
+    pub(super) bulk: Option<Spanned<bool>>,
+    pub(super) flow_bindings: Option<Spanned<u64>>,
+    pub(super) multicast: Option<Spanned<bool>>,
+    pub(super) max_lifetime: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use hearth_config::{ConfigError, Document, Spanned};
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::Services;
 use zeroize::Zeroizing;
 
 use super::check::{PolicyKeys, start, unreadable};
 use super::home_agents::{is_host_ip4, is_host_ip6};
 use super::raw::{self, Root};
-use super::{HomeAddress, HomeAgent, Subscriber};
+use super::{HomeAddress, HomeAgent, Subscriber, services};
 use crate::auth::psk::Psk;
 use crate::policy::Policy;
 
@@ -19,6 +20,7 @@ pub(super) fn check(
     file: &Document<Root>,
     agents: &[HomeAgent],
     policy: &Policy,
+    services: &Services,
 ) -> Result<HashMap<MobileNodeId, Subscriber>, ConfigError> {
     let mut taken: HashSet<IpAddr> = agents
         .iter()
@@ -31,7 +33,7 @@ pub(super) fn check(
         let mn_id = MobileNodeId::new(&raw.mn_id.value).map_err(|error| {
             file.error(raw.mn_id.referenced, format!("{key}.mn_id"), error.to_string())
         })?;
-        let checked = subscriber(file, raw, agents, policy, &key)?;
+        let checked = subscriber(file, raw, agents, (policy, services), &key)?;
         let fixed = [
             (checked.ip6.fixed().map(IpAddr::from), &raw.home_address_ip6, "home_address_ip6"),
             (checked.ip4.fixed().map(IpAddr::from), &raw.home_address_ip4, "home_address_ip4"),
@@ -55,7 +57,7 @@ fn subscriber(
     file: &Document<Root>,
     raw: &raw::Subscriber,
     agents: &[HomeAgent],
-    policy: &Policy,
+    (policy, services): (&Policy, &Services),
     key: &str,
 ) -> Result<Subscriber, ConfigError> {
     let home_agent = home_agent_of(file, raw, agents, key)?;
@@ -71,6 +73,7 @@ fn subscriber(
         ip6,
         ip4,
         policy,
+        services: services::of_subscriber(file, raw, services, key)?,
     })
 }
 

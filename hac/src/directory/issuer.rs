@@ -63,6 +63,7 @@ impl Issuer<'_, '_> {
             ipv4_home_address,
             ha_address: agent.ip6,
             generation,
+            services: subscriber.services.clone(),
         }));
         let (Some(encoded), Update::Issued(record)) = (encode_update(&update), update) else {
             return Ok(Err(IssueError::Store));

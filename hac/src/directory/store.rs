@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hearth_wire::Spi;
-use hearth_wire::directory::SaRecord;
+use hearth_wire::directory::{SaRecord, Update, encode_update};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use zeroize::Zeroizing;
 
@@ -137,19 +137,27 @@ impl Store {
             tables.ip4.retain(|mn_id, address| {
                 !self.reserved.contains(&address) && leases_ip4(realm, mn_id, address)
             })?;
-            let mut stale = Vec::new();
+            let (mut stale, mut changed) = (Vec::new(), Vec::new());
             for entry in tables.records.iter()? {
                 let (spi, encoded) = entry?;
-                let granted = match decode_record(encoded.value()) {
-                    Some(record) => tables.grants(realm, &record)?,
-                    None => false,
-                };
-                if !granted {
-                    stale.push(spi.value());
+                match decode_record(encoded.value()) {
+                    Some(record) if tables.grants(realm, &record)? => {
+                        changed
+                            .extend(with_services_of(realm, record).map(|record| record.spi.get()));
+                    }
+                    _ => stale.push(spi.value()),
                 }
             }
             for spi in stale {
                 tables.remove(spi, now, &mut Vec::new())?;
+            }
+            for spi in changed {
+                let record = tables.records.get(spi)?.and_then(|old| decode_record(old.value()));
+                let record = record.and_then(|record| with_services_of(realm, record));
+                if let Some(new) = record.and_then(|record| encode_update(&Update::Issued(record)))
+                {
+                    tables.records.insert(spi, &**new)?;
+                }
             }
         }
         transaction.commit()?;
@@ -268,6 +276,17 @@ pub(super) fn page(
         }
     }
     Ok(page)
+}
+
+/// The record with what its subscriber may by now, where that has changed: what a subscriber lost
+/// may be another's already.
+fn with_services_of(realm: &Realm, mut record: Box<SaRecord>) -> Option<Box<SaRecord>> {
+    let (subscriber, _) = find(realm, record.mn_id.as_str())?;
+    let has_changed = record.services != subscriber.services;
+    has_changed.then(|| {
+        record.services = subscriber.services.clone();
+        record
+    })
 }
 
 pub(super) fn number(address: IpAddr) -> u128 {

@@ -8,6 +8,7 @@ use hearth_hac::cert::ChannelBinding;
 use hearth_hac::config::{HomeAddress, HomeAgent, Realm, Subscriber};
 use hearth_hac::keys::{Entropy, EntropyError};
 use hearth_hac::policy::{Policy, ScopePolicy};
+use hearth_wire::directory::Services;
 use hearth_wire::{MobileNodeId, Scope};
 
 pub(crate) const PSK: [u8; 32] = [0x5a; 32];
@@ -54,6 +55,7 @@ pub(crate) fn subscriber() -> Subscriber {
         ip6: HomeAddress::Fixed("2001:db8:100::10".parse().unwrap()),
         ip4: HomeAddress::Fixed("203.0.113.10".parse().unwrap()),
         policy: policy(),
+        services: Services::default(),
     }
 }
 

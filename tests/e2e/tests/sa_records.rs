@@ -26,7 +26,7 @@ use hearth_lab::{
 };
 use hearth_wire::{
     MobileNodeId, Scope, Spi, Suite,
-    directory::{DirectionKeys, SaRecord, Update, encode_update},
+    directory::{DirectionKeys, SaRecord, Services, Update, encode_update},
     exthdr,
     mh::{self, BindingUpdate, BuFlags, BuOptions, Message},
 };
@@ -56,6 +56,7 @@ fn record(spi: u32, suite: Suite) -> Vec<u8> {
         ipv4_home_address: None,
         ha_address: HA6,
         generation: 1,
+        services: Services::default(),
     };
     encode_update(&Update::Issued(Box::new(record))).unwrap().to_vec()
 }

@@ -2,7 +2,9 @@
 //!
 //! A frame is the length of its body (4 octets), then the body: a tag and the fields of that tag in
 //! the order of the type's declaration. Numbers are in network order; texts and keys have one octet
-//! of length in front. A field that is added later gets a new tag, so that both ends notice.
+//! of length in front. A field that is added later gets a new tag, so that both ends notice; where
+//! its absence has a meaning, it stands behind all others instead, as the services of a record do
+//! ([`super::services`]): a record from before there were any has the defaults.
 //!
 //! ```text
 //! +--------+--------+--------+--------+--------+------ ... ------+
@@ -14,12 +16,13 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
-use super::{DirectionKeys, Request, SaRecord, Update};
+use super::{DirectionKeys, Request, SaRecord, Services, Update};
 use crate::ids::{MobileNodeId, Spi};
 use crate::suite::{Scope, Suite};
 
-/// The longest frame in octets, length included; a record with the longest names takes less.
-pub const MAX_FRAME: usize = 1024;
+/// The longest frame in octets, length included; a record with the longest names and the most
+/// prefixes takes less.
+pub const MAX_FRAME: usize = 2048;
 
 /// Octets of the length in front of a body.
 const LENGTH_LEN: usize = 4;
@@ -60,12 +63,15 @@ pub enum DirectoryError {
     KeyLength,
     /// The octet that says whether an IPv4 home address follows is neither 0 nor 1.
     Presence,
+    /// What the subscriber may does not make sense: an unknown flag, a number that is too high, a
+    /// prefix with host bits or of no known family.
+    Services,
 }
 
 impl core::fmt::Display for DirectoryError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::Length => "frame is empty or longer than 1024 octets",
+            Self::Length => "frame is empty or longer than 2048 octets",
             Self::Tag => "unknown tag",
             Self::Truncated => "frame ends within a field",
             Self::Trailing => "octets behind the last field",
@@ -76,6 +82,7 @@ impl core::fmt::Display for DirectoryError {
             Self::Scope => "scope is neither 0 nor 1",
             Self::KeyLength => "key does not have the length of its suite",
             Self::Presence => "presence of the IPv4 home address is neither 0 nor 1",
+            Self::Services => "services are malformed or beyond what a subscriber can have",
         })
     }
 }
@@ -149,7 +156,7 @@ fn put_record(body: &mut Body, record: &SaRecord) -> Option<()> {
     }
     body.put(&record.ha_address.octets());
     body.put(&record.generation.to_be_bytes());
-    Some(())
+    record.services.put(|octets| body.put(octets))
 }
 
 /// Reads the body of a request.
@@ -290,6 +297,15 @@ impl<'a> Fields<'a> {
             },
             ha_address: Ipv6Addr::from(self.array::<16>()?),
             generation: u64::from_be_bytes(self.array()?),
+            services: if self.0.is_empty() { Services::default() } else { self.services()? },
+        })
+    }
+
+    fn services(&mut self) -> Result<Services, DirectoryError> {
+        Services::take(|len| {
+            let (octets, rest) = self.0.split_at_checked(len).ok_or(DirectoryError::Truncated)?;
+            self.0 = rest;
+            Ok(octets)
         })
     }
 
@@ -323,8 +339,12 @@ mod tests {
             ipv4_home_address: Some(Ipv4Addr::new(198, 51, 100, 16)),
             ha_address: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1),
             generation: 3,
+            services: Services::default(),
         }
     }
+
+    /// Octets of the services of a record with the defaults.
+    const SERVICES_LEN: usize = 8;
 
     fn issued(record: SaRecord) -> Zeroizing<Vec<u8>> {
         encode_update(&Update::Issued(Box::new(record))).unwrap()
@@ -339,8 +359,8 @@ mod tests {
     #[test]
     fn record_stands_field_by_field() {
         let frame = issued(SaRecord { ipv4_home_address: None, ..record(Suite::NullSha256, 3) });
-        let fields: [&[u8]; 17] = [
-            &[0, 0, 0, 113, 0x81],
+        let fields: [&[u8]; 18] = [
+            &[0, 0, 0, 121, 0x81],
             &[0, 0, 0, 7],
             &[15],
             b"mn1@example.net",
@@ -357,6 +377,7 @@ mod tests {
             &[0],
             &[0x20, 1, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
             &[0, 0, 0, 0, 0, 0, 0, 3],
+            &[0, 1, 0, 0, 0, 0, 0, 0],
         ];
         assert_eq!(frame[..], fields.concat());
     }
@@ -384,7 +405,12 @@ mod tests {
         let realm = "@example.net";
         let mn_id = format!("{}{realm}", "a".repeat(MobileNodeId::MAX_LEN - realm.len()));
         let mn_id = MobileNodeId::new(&mn_id).unwrap();
-        let frame = issued(SaRecord { mn_id, ..record(Suite::TripleDesEdeCbcSha, 255) });
+        let net = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 0).into();
+        let services = Services {
+            prefixes: (0..32).map(|n| ipnet::IpNet::new(net(n), 48).unwrap()).collect(),
+            ..Services::default()
+        };
+        let frame = issued(SaRecord { mn_id, services, ..record(Suite::TripleDesEdeCbcSha, 255) });
         assert!(frame.len() <= MAX_FRAME);
         assert_eq!(frame.capacity(), MAX_FRAME, "a second allocation would leave keys behind");
         let too_long = Update::Issued(Box::new(record(Suite::NullSha, 256)));
@@ -400,10 +426,10 @@ mod tests {
         }
         let two = [&frame[..], &frame].concat();
         assert_eq!(deframe(&two).unwrap().unwrap().1, frame.len());
-        for length in [0_u32, 1021, u32::MAX] {
+        for length in [0_u32, 2045, u32::MAX] {
             assert_eq!(deframe(&length.to_be_bytes()), Err(DirectoryError::Length), "{length}");
         }
-        assert_eq!(deframe(&1020_u32.to_be_bytes()), Ok(None));
+        assert_eq!(deframe(&2044_u32.to_be_bytes()), Ok(None));
     }
 
     /// The record of `suite` with one octet of its body replaced.
@@ -456,16 +482,35 @@ mod tests {
         assert_eq!(altered(suite, 27, 2), Err(DirectoryError::Scope));
         // presence: behind the keys (2 x (1+20+1+16)), validity (8) and HoA (16)
         assert_eq!(altered(suite, 28 + 76 + 24, 2), Err(DirectoryError::Presence));
-        assert_eq!(altered(suite, 28 + 76 + 24, 0), Err(DirectoryError::Trailing));
+        // services: behind presence (1+4), HA address (16) and generation (8)
+        assert_eq!(altered(suite, 28 + 76 + 24 + 29, 8), Err(DirectoryError::Services));
+        assert_eq!(altered(suite, 28 + 76 + 24 + 36, 1), Err(DirectoryError::Truncated));
+        let mut longer = issued(record(suite, 3))[LENGTH_LEN..].to_vec();
+        longer.push(0);
+        assert_eq!(decode_update(&longer), Err(DirectoryError::Trailing));
     }
 
     #[test]
     fn a_body_cut_anywhere_is_refused() {
         let frame = issued(record(Suite::Aes128CbcSha, 3));
         let body = body(&frame);
-        for len in 0..body.len() {
+        let before_services = body.len() - SERVICES_LEN;
+        for len in (0..body.len()).filter(|len| *len != before_services) {
             assert_eq!(decode_update(&body[..len]), Err(DirectoryError::Truncated), "{len}");
         }
+    }
+
+    /// A record of a HAC that knew no services: its subscriber may what it always could.
+    #[test]
+    fn a_record_without_services_has_the_defaults() {
+        let frame = issued(record(Suite::Aes128CbcSha, 3));
+        let body = body(&frame);
+        let old = decode_update(&body[..body.len() - SERVICES_LEN]);
+        assert_eq!(old, Ok(Update::Issued(Box::new(record(Suite::Aes128CbcSha, 3)))));
+        let services = Services { multicast: true, ..Services::default() };
+        let new = Update::Issued(Box::new(SaRecord { services, ..record(Suite::NullSha, 0) }));
+        let (frame, same) = (encode_update(&new).unwrap(), new);
+        assert_eq!(decode_update(&frame[LENGTH_LEN..]), Ok(same));
     }
 
     #[test]

@@ -12,11 +12,13 @@ use crate::ids::{MobileNodeId, Spi};
 use crate::suite::{Scope, Suite};
 
 pub mod codec;
+pub mod services;
 
 pub use codec::{
     DirectoryError, MAX_FRAME, decode_request, decode_update, deframe, encode_request,
     encode_update, refused_record,
 };
+pub use services::Services;
 
 /// Key material of one direction. No `Debug`, no `Clone`; wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub struct SaRecord {
     pub ha_address: Ipv6Addr,
     /// Number of this issue for this mn-id, growing: a higher one is newer.
     pub generation: u64,
+    /// What the subscriber may beyond a home address.
+    pub services: Services,
 }
 
 /// HA to HAC.

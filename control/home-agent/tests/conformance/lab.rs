@@ -6,6 +6,7 @@ use core::time::Duration;
 use hearth_home_agent::{
     Action, Event, HomeAgent, Notice, Policy, Refusal, SaInfo, SignallingPacket, Timestamp, Tunnels,
 };
+use hearth_wire::directory::Services;
 use hearth_wire::mh::{
     self, BaOptions, BindingError, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message,
 };
@@ -65,6 +66,7 @@ pub(crate) fn sa(number: u32) -> SaInfo {
         ha_address: HA,
         validity_end: Timestamp::from_secs(3600),
         generation: u64::from(number),
+        services: Services::default(),
     }
 }
 
