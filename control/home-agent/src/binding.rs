@@ -99,6 +99,7 @@ impl HomeAgent {
         let Some(binding) = self.cache.remove(id) else { return false };
         self.wheel.cancel(binding.timer);
         self.wheel.cancel(binding.refresh_timer);
+        self.forget_operations(id);
         let was_bound = binding.is_bound();
         if was_bound {
             out.push(Action::Unbind { home_address: binding.home_address });

@@ -75,6 +75,11 @@ impl BindingCache {
         self.homes4.find(self.hasher.hash_one(ipv4_home_address), named).copied()
     }
 
+    /// How many places there are, for a walk over all entries in parts.
+    pub(crate) fn places(&self) -> usize {
+        self.bindings.places()
+    }
+
     /// All bindings.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter().filter(|binding| binding.is_bound())

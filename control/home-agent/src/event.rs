@@ -7,6 +7,7 @@ use hearth_wire::directory::{SaRecord, Services};
 use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
+use crate::operate::{Command, OperationNotice};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use crate::tunnels::Tunnels;
@@ -31,6 +32,11 @@ pub enum Event<'a> {
     SequenceNearEnd(Spi),
     /// The operator wants the mobile node to fetch a new SA.
     ReinitWanted(Spi),
+    /// The operator wants something; [`HomeAgent::operate`](crate::HomeAgent::operate) does the same
+    /// and says what came of it.
+    Operator(Command),
+    /// Nothing came under this SA for a while (RFC 5847).
+    Silent(Spi),
     /// The dataplane had no room for what [`Action::Bind`] said of this home address, and holds
     /// what it held before. To be told before the next event that is handed in with an empty list
     /// of actions; what follows in the same list of that binding, answer and notice, is not to be
@@ -219,6 +225,8 @@ pub enum Notice {
         /// The home address, of either family.
         home_address: IpAddr,
     },
+    /// Of a command, or of a message that was sent of the home agent's own accord.
+    Operation(OperationNotice),
     /// An SA ended.
     SaEnded {
         /// The SA.

@@ -124,6 +124,10 @@ impl HomeAgent {
             let (change, ipv4) = (Change::Deregister, Ipv4Plan::default());
             return Ok(Plan { request: *request, change, ipv4 });
         }
+        // A shutdown is prepared, or the binding is being revoked.
+        if self.operator_refuses(self.entry_under(id).filter(|_| own.is_some())) {
+            return Err(Status::ADMINISTRATIVELY_PROHIBITED);
+        }
         self.judge_registration(now, sa, request, there)?;
         if own.is_some_and(|binding| self.wants_reinit(now, (id, sa), binding, request)) {
             return Err(Status::REINIT_SA_WITH_HAC);

@@ -18,6 +18,11 @@
 //! | `node` | mobile nodes | R-15 |
 //! | `ended` | SAs that must not come back | R-15, R-23 |
 //! | `refresh` | Binding Refresh Requests | RFC 6275 s.9.5.5; R-31 |
+//! | `operate`, `operations` | the operator's commands, and what goes on of its own accord | |
+//! | `outstanding` | messages repeated until they are answered | |
+//! | `revocation` | Binding Revocation | RFC 5846 |
+//! | `switch` | Home Agent Switch before a shutdown | RFC 5142 |
+//! | `heartbeat` | Heartbeats | RFC 5847 |
 //! | `answer` | the messages sent | RFC 6275 s.6.1; R-29, R-30 |
 //! | `icmp` | Parameter Problem | RFC 6275 s.9.2; R-33 |
 //! | `tunnels` | a binding as the dataplane carries it | RFC 6275 s.10.4; R-27, R-32 |
@@ -33,19 +38,25 @@ mod dsmipv6;
 mod ended;
 mod endpoint;
 mod event;
+mod heartbeat;
 mod icmp;
 mod judge;
 mod node;
+mod operate;
+mod operations;
+mod outstanding;
 mod policy;
 mod rate;
 mod refresh;
 mod refusal;
 mod registration;
+mod revocation;
 mod sa;
 mod sa_table;
 mod signalling;
 mod slab;
 mod spi_index;
+mod switch;
 mod time;
 mod timer;
 mod tunnels;
@@ -59,13 +70,18 @@ use hearth_wire::Spi;
 use binding::Binding;
 use cache::BindingCache;
 use commit::Undo;
+use operations::Operations;
 use sa_table::{Sa, SaTable};
 use timer::{Packed, Sweep};
 use wheel::Wheel;
 
 pub use event::{Action, Event, Notice, SaEnd, SaInfo, SignallingPacket};
+pub use operate::{
+    Begun, Command, CommandError, OperationCounters, OperationNotice, OperationsPolicy, Selector,
+};
 pub use policy::{LIFETIME_UNIT, Policy};
 pub use refusal::Refusal;
+pub use revocation::{Answer, Revoke};
 pub use time::{Timestamp, WallClock};
 pub use tunnels::{Defended, FlowRule, LinkId, Tunnel, Tunnels};
 pub use view::{BindingView, Counters, Reinit, SaState, SaView};
@@ -87,6 +103,7 @@ pub struct HomeAgent {
     sweep: Option<Sweep>,
     /// Registrations of which the caller has not yet said that the dataplane took them.
     undo: Vec<Undo>,
+    operations: Operations,
     counters: Counters,
     now: Timestamp,
 }
@@ -102,6 +119,7 @@ impl HomeAgent {
             wheel: Wheel::new(),
             sweep: None,
             undo: Vec::new(),
+            operations: Operations::default(),
             counters: Counters::default(),
             now: Timestamp::ZERO,
         }
@@ -144,6 +162,9 @@ impl HomeAgent {
             }
             Event::SequenceNearEnd(spi) => self.want_reinit(now, spi, Reinit::SequenceLimit, out),
             Event::ReinitWanted(spi) => self.want_reinit(now, spi, Reinit::Operator, out),
+            // Who wants to know why nothing came of it calls `operate`.
+            Event::Operator(command) => drop(self.operate(now, &command, out)),
+            Event::Silent(spi) => self.probe(now, spi, out),
             Event::BindRefused(_) | Event::Tick => {}
         }
         // A grace time of 0 ends with the event that began it.
@@ -160,7 +181,11 @@ impl HomeAgent {
     /// moved with every refresh.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        if self.sweep.is_some() { Some(self.now) } else { self.wheel.next_deadline() }
+        if self.sweep.is_some() {
+            return Some(self.now);
+        }
+        let operations = self.operations.wheel.next_deadline();
+        self.wheel.next_deadline().into_iter().chain(operations).min()
     }
 
     /// The policy in force.

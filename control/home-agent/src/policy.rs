@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use hearth_wire::MobileNodeId;
 use ipnet::IpNet;
 
+use crate::operate::OperationsPolicy;
+
 /// The unit of a binding's lifetime on the wire: 4 seconds (RFC 6275 s.6.1.7).
 pub const LIFETIME_UNIT: Duration = Duration::from_secs(4);
 
@@ -55,6 +57,8 @@ pub struct Policy {
     /// Binding Errors, and likewise ICMP errors, to one mobile node: so many a second, and as many
     /// in one burst (RFC 6275 s.9.3.3, R-33). Default: 10.
     pub errors_per_second: u32,
+    /// Messages of the home agent's own accord.
+    pub operations: OperationsPolicy,
 }
 
 impl Default for Policy {
@@ -74,6 +78,7 @@ impl Default for Policy {
             deregistration_hold: Duration::from_secs(10),
             reinit_margin: Duration::from_secs(7),
             errors_per_second: 10,
+            operations: OperationsPolicy::default(),
         }
     }
 }

@@ -74,6 +74,8 @@ refusals! {
     MhUnknownTypeLimited => "mh_unknown_type_limited",
     /// A message that a home agent only sends, or that answers nothing outstanding.
     MhUnexpected => "mh_unexpected",
+    /// More Heartbeats than are answered or noted a second.
+    HeartbeatLimited => "heartbeat_limited",
     /// HoTI, CoTI, HoT or CoT: these are data, not signalling.
     MhReturnRoutability => "mh_return_routability",
     /// A Nonce Indices option in a home registration (RFC 6275 s.9.5.1).

@@ -162,6 +162,21 @@ impl SaTable {
         }
     }
 
+    /// The SAs with this home address, of either family.
+    pub(crate) fn with_home_address(&self, address: IpAddr) -> Vec<Id<Sa>> {
+        let named = |id: &&Id<Sa>| {
+            self.at(**id).is_some_and(|sa| match address {
+                IpAddr::V6(ipv6) => sa.home_address == ipv6,
+                IpAddr::V4(ipv4) => sa.ipv4_home_address == Some(ipv4),
+            })
+        };
+        let same_hash = match address {
+            IpAddr::V6(ipv6) => self.homes6.iter_hash(self.hasher.hash_one(ipv6)),
+            IpAddr::V4(ipv4) => self.homes4.iter_hash(self.hasher.hash_one(ipv4)),
+        };
+        same_hash.filter(named).copied().collect()
+    }
+
     /// The SAs of a mobile node.
     pub(crate) fn of_node(&self, node: Id<Node>) -> impl Iterator<Item = Id<Sa>> {
         let first = self.nodes.get(node).and_then(|node| node.first);

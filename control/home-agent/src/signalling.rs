@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 use crate::view::SaState;
 
 /// Status of a Binding Error: unrecognised MH Type (RFC 6275 s.6.1.9).
-const UNRECOGNIZED_MH_TYPE: u8 = 2;
+pub(crate) const UNRECOGNIZED_MH_TYPE: u8 = 2;
 
 impl HomeAgent {
     /// Takes in an authentic PType 8 packet.
@@ -56,19 +56,18 @@ impl HomeAgent {
             }
             // RFC 6618 s.6.3: return routability travels as data.
             Ok(Message::ReturnRoutability(_)) => Err(Refusal::MhReturnRoutability),
+            Ok(Message::RevocationAck(ack)) => self.revocation_acknowledged(now, id, &ack, out),
+            Ok(Message::Heartbeat(heartbeat)) => {
+                self.heartbeat(now, (id, packet), chain.home_address, heartbeat, out)
+            }
+            Ok(Message::BindingError(error)) => self.binding_error_heard(now, id, error, out),
             Ok(
                 Message::BindingRefreshRequest { .. }
                 | Message::BindingAck(_)
-                | Message::BindingError(_),
+                | Message::HomeAgentSwitch(_)
+                | Message::Revocation(_),
             ) => Err(Refusal::MhUnexpected),
-            // Types that are known but not served are as unknown as any to the mobile node.
-            Ok(
-                Message::HomeAgentSwitch(_)
-                | Message::Heartbeat(_)
-                | Message::Revocation(_)
-                | Message::RevocationAck(_),
-            )
-            | Err(MhError::UnknownType(_)) => {
+            Err(MhError::UnknownType(_)) => {
                 Err(self.binding_error(now, (id, packet), chain.home_address, out))
             }
             Err(error) => {
@@ -138,7 +137,7 @@ impl HomeAgent {
     }
 
     /// Takes one error message out of the mobile node's allowance.
-    fn may_send_error(&mut self, now: Timestamp, id: Id<Sa>) -> bool {
+    pub(crate) fn may_send_error(&mut self, now: Timestamp, id: Id<Sa>) -> bool {
         let per_second = self.policy.errors_per_second;
         let Some(node) = self.sas.at(id).map(|sa| sa.node) else { return false };
         self.sas.nodes.get_mut(node).is_some_and(|node| node.errors.take(now, per_second))

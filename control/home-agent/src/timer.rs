@@ -87,6 +87,7 @@ impl HomeAgent {
                 Timer::BindAgain(id) => self.bind_again(id, out),
             }
         }
+        self.run_operations(now, &mut left, out);
     }
 
     fn sweep(&mut self, now: Timestamp, left: &mut usize, out: &mut Vec<Action>) {

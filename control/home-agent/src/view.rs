@@ -6,6 +6,7 @@ use core::time::Duration;
 use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
+use crate::operate::OperationCounters;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
@@ -102,6 +103,7 @@ pub struct Counters {
     answers: [u64; 256],
     pub(crate) binding_errors: u64,
     pub(crate) refresh_requests: u64,
+    pub(crate) operations: OperationCounters,
 }
 
 impl Default for Counters {
@@ -111,6 +113,7 @@ impl Default for Counters {
             answers: [0; 256],
             binding_errors: 0,
             refresh_requests: 0,
+            operations: OperationCounters::default(),
         }
     }
 }
@@ -143,6 +146,12 @@ impl Counters {
     #[must_use]
     pub const fn refresh_requests(&self) -> u64 {
         self.refresh_requests
+    }
+
+    /// Messages of the home agent's own accord.
+    #[must_use]
+    pub const fn operations(&self) -> &OperationCounters {
+        &self.operations
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
