@@ -1,6 +1,6 @@
 //! What the home agent noticed, as log lines; and frames made for its ICMP errors.
 
-use hearth_home_agent::Notice;
+use hearth_home_agent::{Notice, OperationNotice};
 use tracing::{info, warn};
 
 /// Logs `notice` with its fields.
@@ -30,7 +30,34 @@ pub fn log(notice: &Notice) {
         Notice::HomeAddressTaken { mn_id, home_address } => {
             warn!(%mn_id, %home_address, "home address is bound by another mobile node");
         }
+        Notice::Operation(operation) => log_operation(operation),
         Notice::SaEnded { spi, why } => tracing::debug!(%spi, ?why, "SA ended"),
+    }
+}
+
+fn log_operation(operation: &OperationNotice) {
+    match operation {
+        OperationNotice::Revoked { home_address, what, answer } => {
+            info!(%home_address, ?what, ?answer, "revoked");
+        }
+        OperationNotice::RevocationOverridden { home_address } => {
+            info!(%home_address, "a Binding Update came, and the binding is not revoked");
+        }
+        OperationNotice::SwitchNotUnderstood { home_address } => {
+            info!(%home_address, "the mobile node knows no Home Agent Switch messages");
+        }
+        OperationNotice::HeartbeatNotUnderstood { home_address } => {
+            tracing::debug!(%home_address, "the mobile node knows no Heartbeats");
+        }
+        OperationNotice::Unreachable { home_address } => {
+            info!(%home_address, "the mobile node answers no Heartbeats");
+        }
+        OperationNotice::Restarted { home_address, counter } => {
+            info!(%home_address, counter, "the mobile node was restarted");
+        }
+        OperationNotice::Walked { matched } => {
+            info!(matched, "a command about many was carried out");
+        }
     }
 }
 

@@ -33,9 +33,6 @@ pub(crate) struct Binding {
     pub(crate) nat: Option<bool>,
     /// Status 176 was sent since the last accepted Binding Update.
     pub(crate) reinit_sent: bool,
-    /// Binding Refresh Requests sent that no Binding Update has followed yet (RFC 6275 s.9.5.5);
-    /// while there are any, `refresh_timer` is set.
-    pub(crate) refresh_requests: u8,
     /// Sequence number of the last accepted Binding Update.
     pub(crate) sequence: u16,
     /// The lifetime granted, in units of 4 s.
@@ -52,7 +49,6 @@ pub(crate) struct Binding {
     pub(crate) expires: Timestamp,
     /// Fires at `expires` or before it.
     pub(crate) timer: TimerId,
-    pub(crate) refresh_timer: TimerId,
 }
 
 /// Where a binding is in its life.
@@ -98,7 +94,6 @@ impl HomeAgent {
     pub(crate) fn remove_binding(&mut self, id: Id<Binding>, out: &mut Vec<Action>) -> bool {
         let Some(binding) = self.cache.remove(id) else { return false };
         self.wheel.cancel(binding.timer);
-        self.wheel.cancel(binding.refresh_timer);
         self.forget_operations(id);
         let was_bound = binding.is_bound();
         if was_bound {
@@ -112,9 +107,10 @@ impl HomeAgent {
         if self.settle_binding(now, id, out) {
             return;
         }
-        // It was refreshed since the timer was set.
+        // It was refreshed since the timer was set, or it is to be.
+        let Some(next) = self.near_end(now, id, out) else { return };
         if let Some(binding) = self.cache.at_mut(id) {
-            binding.timer = self.wheel.set(binding.expires, Timer::BindingEnd(id).into());
+            binding.timer = self.wheel.set(next, Timer::BindingEnd(id).into());
         }
     }
 

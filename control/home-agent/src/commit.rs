@@ -15,6 +15,7 @@ use crate::event::{Action, Notice};
 use crate::judge::{Change, Plan};
 use crate::node::Node;
 use crate::policy::lifetime_units;
+use crate::refresh::first_look;
 use crate::registration::{Answer, Request};
 use crate::sa_table::Sa;
 use crate::slab::Id;
@@ -75,8 +76,8 @@ impl HomeAgent {
         binding.signalling = request.remote.into();
         binding.nat = request.care_of.nat;
         binding.reinit_sent = false;
-        binding.timer =
-            self.wheel.no_later(binding.timer, expires, Timer::BindingEnd(entry).into());
+        let look = first_look(&self.policy, binding);
+        binding.timer = self.wheel.no_later(binding.timer, look, Timer::BindingEnd(entry).into());
         let lifetime = binding.lifetime();
         self.notice_taken(id, plan, out);
         self.accept(plan, units, out);
@@ -102,7 +103,6 @@ impl HomeAgent {
             state: State::Bound,
             nat: request.care_of.nat,
             reinit_sent: false,
-            refresh_requests: 0,
             sequence: request.sequence,
             units,
             care_of: request.care_of.address.into(),
@@ -111,7 +111,6 @@ impl HomeAgent {
             registered: bound.map_or(now, |before| before.registered),
             expires,
             timer: TimerId::NONE,
-            refresh_timer: TimerId::NONE,
         };
         let changed = bound.is_none_or(|before| !before.carries_as(&binding));
         let moved = bound.is_none_or(|before| before.sa != id || before.care_of != binding.care_of);
@@ -135,7 +134,7 @@ impl HomeAgent {
 
     /// Puts a binding in the place of what is there, if anything is, and sets its timer.
     fn put(&mut self, there: Option<Id<Binding>>, binding: Binding) {
-        let (expires, sa) = (binding.expires, binding.sa);
+        let (look, sa) = (first_look(&self.policy, &binding), binding.sa);
         let (id, timer) = match there {
             Some(there) => {
                 let before = self.cache.replace(there, binding);
@@ -144,7 +143,7 @@ impl HomeAgent {
             None => (self.cache.insert(binding), TimerId::NONE),
         };
         let Some(id) = id else { return };
-        let timer = self.wheel.no_later(timer, expires, Timer::BindingEnd(id).into());
+        let timer = self.wheel.no_later(timer, look, Timer::BindingEnd(id).into());
         if let Some(binding) = self.cache.at_mut(id) {
             binding.timer = timer;
         }

@@ -27,7 +27,7 @@ use crate::slab::Id;
 use crate::switch::Drain;
 use crate::time::Timestamp;
 use crate::view::{Reinit, SaState};
-use crate::wheel::{TimerId, Wheel};
+use crate::wheel::Wheel;
 
 /// Most commands about many that are carried out at a time.
 const WALKS: usize = 8;

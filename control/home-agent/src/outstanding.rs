@@ -213,9 +213,9 @@ impl HomeAgent {
     ) {
         let Some(one) = self.operations.outstanding.get(id) else { return };
         if one.sent >= one.schedule.most {
-            self.unanswered(now, id, out)
+            self.unanswered(now, id, out);
         } else {
-            self.say(now, id, out)
+            self.say(now, id, out);
         }
     }
 

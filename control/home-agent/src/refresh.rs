@@ -5,21 +5,25 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use hearth_wire::mh::{Message, Repeated};
-
 use crate::HomeAgent;
-use crate::answer::{Envelope, Whereabouts};
 use crate::binding::Binding;
 use crate::event::Action;
+use crate::outstanding::{About, Kind, Schedule};
+use crate::policy::Policy;
 use crate::sa_table::Sa;
 use crate::slab::Id;
 use crate::time::Timestamp;
-use crate::timer::Timer;
-use crate::wheel::TimerId;
 
-/// Most requests for one refresh. "The correspondent node MAY retransmit Binding Refresh Request
-/// messages as long as the rate limitation is applied."
-const MOST: u8 = 3;
+/// "The correspondent node MAY retransmit Binding Refresh Request messages as long as the rate
+/// limitation is applied": after 1 s and 2 s more, then no more.
+const SCHEDULE: Schedule =
+    Schedule { first: Duration::from_secs(1), longest: Duration::from_secs(4), most: 3 };
+
+/// When the end of a binding is looked at first: early enough to ask for a refresh.
+pub(crate) fn first_look(policy: &Policy, binding: &Binding) -> Timestamp {
+    let before = policy.operations.refresh_request_before.min(binding.lifetime() / 4);
+    if binding.is_bound() { binding.expires.before(before) } else { binding.expires }
+}
 
 impl HomeAgent {
     /// Invites the refresh that gets status 176 (R-31), where the binding is the SA's and no
@@ -32,59 +36,47 @@ impl HomeAgent {
         out: &mut Vec<Action>,
     ) {
         let Some(id) = self.cache.find(home_address) else { return };
-        if self.cache.at(id).is_some_and(|binding| {
-            binding.is_bound()
-                && binding.sa == sa
-                && binding.refresh_requests == 0
-                && binding.expires > now
-        }) {
+        if self.cache.at(id).is_some_and(|binding| binding.sa == sa) {
             self.request_refresh(now, id, out);
         }
     }
 
-    /// Asks the mobile node to refresh its binding, and again after 1 s and 2 s more.
+    /// Asks the mobile node to refresh its binding.
     pub(crate) fn request_refresh(
         &mut self,
         now: Timestamp,
         id: Id<Binding>,
         out: &mut Vec<Action>,
     ) {
-        let Some(binding) = self.cache.at_mut(id) else { return };
-        if binding.expires <= now {
-            return;
+        if self.cache.at(id).is_some_and(|binding| binding.is_bound() && binding.expires > now) {
+            self.begin(now, id, (About::Refresh, SCHEDULE), out);
         }
-        let sent = binding.refresh_requests;
-        if sent >= MOST {
-            binding.refresh_requests = 0;
-            binding.refresh_timer = TimerId::NONE;
-            return;
+    }
+
+    /// The end of a binding is near, or was put off; when to look again. Where the mobile node has
+    /// not refreshed it by now, it is asked to: "in an attempt to avoid [the] overhead and latency
+    /// due to deleting and recreating the Binding Cache entry".
+    pub(crate) fn near_end(
+        &mut self,
+        now: Timestamp,
+        id: Id<Binding>,
+        out: &mut Vec<Action>,
+    ) -> Option<Timestamp> {
+        let binding = self.cache.at(id)?;
+        let (look, end) = (first_look(&self.policy, binding), binding.expires);
+        if look > now {
+            return Some(look);
         }
-        let next = now.after(Duration::from_secs(1 << sent));
-        binding.refresh_requests = sent + 1;
-        binding.refresh_timer = self.wheel.set(next, Timer::RefreshRequest(id).into());
-        let Some(sa) = self.sas.at(binding.sa) else { return };
-        // "This message is always sent to the home address of the mobile node"; R-32: to where the
-        // last accepted Binding Update came from.
-        let envelope = Envelope {
-            spi: sa.spi,
-            local: binding.local.into(),
-            remote: binding.signalling.into(),
-            home_address: binding.home_address,
-            ha_address: self.sas.ha_address(sa),
-        };
-        let message = Message::BindingRefreshRequest { bids: Repeated::default() };
-        if self.send(&message, envelope, Whereabouts::Away, out) {
-            self.counters.refresh_requests += 1;
+        if look < end {
+            self.request_refresh(now, id, out);
         }
+        Some(end)
     }
 
     /// "MUST stop retransmitting when it receives a Binding Update."
     pub(crate) fn stop_refresh_request(&mut self, there: Option<Id<Binding>>) {
-        let Some(binding) = there.and_then(|there| self.cache.at_mut(there)) else { return };
-        if binding.refresh_requests > 0 {
-            binding.refresh_requests = 0;
-            self.wheel.cancel(binding.refresh_timer);
-            binding.refresh_timer = TimerId::NONE;
+        if let Some(there) = there {
+            self.finish_kind(there, Kind::Refresh);
         }
     }
 }

@@ -193,10 +193,11 @@ impl HomeAgent {
         else {
             return;
         };
-        let Some(entry) = self.cache.at(binding).filter(|entry| entry.is_bound()) else { return };
+        let Some(entry) = self.cache.at(binding) else { return };
         let home_address = entry.home_address;
         let Revoking { what, ipv4, .. } = *revoking;
         match &what {
+            _ if !entry.is_bound() => {}
             Revoke::Binding => drop(self.remove_binding(binding, out)),
             Revoke::Ipv4 => self.release_ipv4(binding, ipv4, out),
             Revoke::Bids(bids) => self.release_care_of(now, binding, bids, out),

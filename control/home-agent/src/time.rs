@@ -40,6 +40,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant `duration` earlier; the start where that lies before it.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// The instant `duration` later; the last one there is where that lies beyond it.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {

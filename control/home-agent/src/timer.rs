@@ -15,8 +15,6 @@ pub(crate) enum Timer {
     SaEnd(Id<Sa>),
     /// The end of a binding's lifetime, or of the hold behind a de-registration; or before it.
     BindingEnd(Id<Binding>),
-    /// A Binding Refresh Request was not answered.
-    RefreshRequest(Id<Binding>),
     /// The dataplane is to be told of a binding again.
     BindAgain(Id<Binding>),
 }
@@ -30,8 +28,7 @@ impl From<Timer> for Packed {
         let (kind, number) = match timer {
             Timer::SaEnd(id) => (0, id.number()),
             Timer::BindingEnd(id) => (1, id.number()),
-            Timer::RefreshRequest(id) => (2, id.number()),
-            Timer::BindAgain(id) => (3, id.number()),
+            Timer::BindAgain(id) => (2, id.number()),
         };
         Self(kind << Id::<()>::BITS | number)
     }
@@ -43,7 +40,6 @@ impl Packed {
         Some(match self.0 >> Id::<()>::BITS {
             0 => Timer::SaEnd(Id::from_index(index)?),
             1 => Timer::BindingEnd(Id::from_index(index)?),
-            2 => Timer::RefreshRequest(Id::from_index(index)?),
             _ => Timer::BindAgain(Id::from_index(index)?),
         })
     }
@@ -83,7 +79,6 @@ impl HomeAgent {
             match timer {
                 Timer::SaEnd(id) => self.sa_timer(now, id, out),
                 Timer::BindingEnd(id) => self.binding_timer(now, id, out),
-                Timer::RefreshRequest(id) => self.request_refresh(now, id, out),
                 Timer::BindAgain(id) => self.bind_again(id, out),
             }
         }
@@ -117,12 +112,7 @@ mod tests {
     fn timers_come_back_from_four_octets() {
         for index in [0, 1, (1 << Id::<()>::BITS) - 1] {
             let (sa, binding) = (Id::from_index(index).unwrap(), Id::from_index(index).unwrap());
-            for timer in [
-                Timer::SaEnd(sa),
-                Timer::BindingEnd(binding),
-                Timer::RefreshRequest(binding),
-                Timer::BindAgain(binding),
-            ] {
+            for timer in [Timer::SaEnd(sa), Timer::BindingEnd(binding), Timer::BindAgain(binding)] {
                 assert_eq!(Packed::from(timer).unpack(), Some(timer));
             }
         }

@@ -8,7 +8,8 @@ use hearth_home_agent::{
 };
 use hearth_wire::directory::Services;
 use hearth_wire::mh::{
-    self, BaOptions, BindingError, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message,
+    self, BaOptions, BindingError, BindingUpdate, BuFlags, BuOptions, Heartbeat, Ipv4HomeAddress,
+    Message, RevocationFlags,
 };
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
 
@@ -209,6 +210,16 @@ pub(crate) struct Sent<T> {
     pub(crate) message: T,
 }
 
+/// A Binding Revocation Indication as the mobile node read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Indication {
+    pub(crate) trigger: u8,
+    pub(crate) seq: u16,
+    pub(crate) flags: RevocationFlags,
+    pub(crate) bids: Vec<u16>,
+    pub(crate) ipv4: Option<Ipv4Addr>,
+}
+
 /// What one event brought about.
 #[derive(Debug)]
 pub(crate) struct Outcome(pub(crate) Vec<Action>);
@@ -276,6 +287,36 @@ impl Outcome {
     pub(crate) fn refresh_requests(&self) -> Vec<Sent<()>> {
         self.messages(|message| {
             matches!(message, Message::BindingRefreshRequest { .. }).then_some(())
+        })
+    }
+
+    pub(crate) fn revocations(&self) -> Vec<Sent<Indication>> {
+        self.messages(|message| match message {
+            Message::Revocation(it) => Some(Indication {
+                trigger: it.trigger,
+                seq: it.seq,
+                flags: it.flags,
+                bids: it.bids.iter().map(|bid| bid.unwrap().id).collect(),
+                ipv4: it.ipv4_hoa.map(|option| option.address),
+            }),
+            _ => None,
+        })
+    }
+
+    /// Home agents named, and the time that is left in units of 4 s.
+    pub(crate) fn switches(&self) -> Vec<Sent<(Vec<Ipv6Addr>, Option<u16>)>> {
+        self.messages(|message| match message {
+            Message::HomeAgentSwitch(it) => {
+                Some((it.addresses.iter().collect(), it.refresh_advice))
+            }
+            _ => None,
+        })
+    }
+
+    pub(crate) fn heartbeats(&self) -> Vec<Sent<Heartbeat>> {
+        self.messages(|message| match message {
+            Message::Heartbeat(heartbeat) => Some(heartbeat),
+            _ => None,
         })
     }
 
@@ -437,6 +478,12 @@ impl Lab {
     pub(crate) fn header(&mut self, mobility_header: &[u8]) -> Outcome {
         let payload = with_home_address(mobility_header, HOA);
         self.packet(1, COA, exthdr::DESTINATION_OPTIONS, &payload)
+    }
+
+    /// A message under another SA, from [`COA`].
+    pub(crate) fn header_of(&mut self, spi: u32, home: Ipv6Addr, message: &Message<'_>) -> Outcome {
+        let payload = with_home_address(&mobility_header(message, home), home);
+        self.packet(spi, COA, exthdr::DESTINATION_OPTIONS, &payload)
     }
 
     /// Care-of address and sequence number of mobile node a's binding.

@@ -14,6 +14,7 @@ mod deregistration;
 mod dual_stack;
 mod lab;
 mod mobility_header;
+mod operations;
 mod registration;
 mod sa;
 mod slices;
