@@ -11,6 +11,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
+mod care_of;
+mod mobile_router;
+
+pub use care_of::CareOf;
+use care_of::{RawCareOf, RawFlow};
+use mobile_router::RawMobileRouter;
+pub use mobile_router::{MobileRouter, PrefixMode};
+
+use crate::flows::FlowRule;
 use crate::registration::Timers;
 use crate::tls::{ReferenceName, TrustAnchors, TrustError};
 
@@ -29,6 +38,12 @@ pub struct Config {
     pub scope: Scope,
     /// Interfaces to use, the most wanted first; empty: all.
     pub interfaces: Vec<String>,
+    /// The networks to use at once, by Binding ID; empty: one at a time (RFC 5648).
+    pub care_of_addresses: Vec<CareOf>,
+    /// Which traffic prefers which of them (RFC 6089).
+    pub flows: Vec<FlowRule>,
+    /// The networks behind this node, if it is a mobile router.
+    pub mobile_router: Option<MobileRouter>,
     /// Name of the TUN device.
     pub tun: String,
     /// MTU of visited links.
@@ -96,6 +111,12 @@ struct Raw {
     scope: Option<Spanned<u8>>,
     #[serde(default)]
     interfaces: Vec<Spanned<String>>,
+    #[serde(default)]
+    care_of_addresses: Option<Spanned<Vec<RawCareOf>>>,
+    #[serde(default)]
+    flows: Option<Spanned<Vec<RawFlow>>>,
+    #[serde(default)]
+    mobile_router: Option<RawMobileRouter>,
     #[serde(default)]
     tun: Option<Spanned<String>>,
     #[serde(default)]
@@ -168,6 +189,7 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
     let mn_id = MobileNodeId::new(&raw.mn_id.value)
         .map_err(|error| file.error(raw.mn_id.referenced, "mn_id", error.to_string()))?;
     let (timers, hac_timeout) = timers(file)?;
+    let care_of_addresses = care_of::care_of_addresses(file)?;
     Ok(Config {
         mn_id,
         psk: psk(file)?,
@@ -175,6 +197,9 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
         suites: suites(file)?,
         scope: scope(file)?,
         interfaces: interfaces(file)?,
+        flows: care_of::flows(file, &care_of_addresses)?,
+        care_of_addresses,
+        mobile_router: mobile_router::mobile_router(file)?,
         tun: tun(file)?,
         link_mtu: link_mtu(file)?,
         routes: routes(file)?,

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`config`] | the YAML file |
 //! | [`bootstrap`] | the exchange with the HAC, over message octets |
+//! | [`care_of_addresses`], [`flows`] | one registration or several, and which traffic prefers which |
 //! | [`registration`] | the state machine of Binding Updates, over events and times |
 //! | [`signalling`] | Binding Updates and Acknowledgements in protected frames |
 //! | [`association`], [`crypto`] | a security association: keys, numbers, replay window |
@@ -18,9 +19,11 @@
 
 pub mod association;
 pub mod bootstrap;
+pub mod care_of_addresses;
 pub mod claim;
 pub mod config;
 pub mod crypto;
+pub mod flows;
 pub mod hac_client;
 pub mod hardening;
 pub mod netlink;

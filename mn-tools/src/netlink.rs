@@ -20,7 +20,7 @@ mod monitor;
 
 use messages::{
     address_message, family, host_prefix, is_no_route, is_unicast_route, link_of, messages,
-    route_message, rule_message,
+    route_message, rule_message, unreachable_message,
 };
 pub use monitor::{Change, Monitor};
 
@@ -68,10 +68,10 @@ pub enum Verdict {
 pub enum Selector {
     /// Every packet.
     All,
-    /// Packets from this address.
-    From(IpAddr),
-    /// Packets to this address.
-    To(IpAddr),
+    /// Packets from this prefix.
+    From(IpNet),
+    /// Packets to this prefix.
+    To(IpNet),
     /// Packets with this firewall mark.
     Marked(u32),
 }
@@ -176,6 +176,28 @@ impl Netlink {
     ) -> io::Result<bool> {
         let message = RouteNetlinkMessage::NewRoute(route_message(table, prefix, index, source));
         self.add(message)
+    }
+
+    /// Makes what `table` knows nothing longer of within `prefix` unreachable.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn add_unreachable(&mut self, table: u32, prefix: IpNet) -> io::Result<bool> {
+        self.add(RouteNetlinkMessage::NewRoute(unreachable_message(table, prefix)))
+    }
+
+    /// Takes that back; no error if it is not there.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn delete_unreachable(&mut self, table: u32, prefix: IpNet) -> io::Result<()> {
+        let message = RouteNetlinkMessage::DelRoute(unreachable_message(table, prefix));
+        match self.request(message, 0) {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the tables have a route to `destination` over this link for packets with `mark`. (A

@@ -26,6 +26,7 @@ use crate::path::Path;
 
 mod ack;
 mod bootstrap_timer;
+mod sequence;
 mod timer;
 mod types;
 
@@ -34,6 +35,7 @@ mod tests;
 
 pub use ack::Ack;
 use bootstrap_timer::BootstrapTimer;
+pub use sequence::Sequence;
 pub use types::{Action, Association, Binding, Purpose, Registered, Report, Timers, Update};
 
 /// Unanswered Binding Updates, over all paths, after which the SA itself is doubted for the first
@@ -41,6 +43,9 @@ pub use types::{Action, Association, Binding, Purpose, Registered, Report, Timer
 /// doubles the number that it takes for the next: a new SA is no cure for a home agent that is
 /// dead, and all its mobile nodes together would use up its SPIs and flood the HAC.
 pub const SILENT_AFTER: u32 = 6;
+
+/// How long a node whose binding was revoked leaves its home agent alone.
+const REVOKED_PAUSE: Duration = Duration::from_secs(30);
 
 /// SAs that are kept at a time.
 const MAX_ASSOCIATIONS: usize = 4;
@@ -59,13 +64,15 @@ struct Exchange {
     noticed: Instant,
     /// Status 135 in a row.
     adopted: u32,
+    /// What a withdrawal is about.
+    withdraws: Vec<u16>,
 }
 
 /// The state machine.
 #[derive(Debug)]
 pub struct Registration {
     timers: Timers,
-    sequence: u16,
+    sequence: Sequence,
     /// Oldest first; the last one is used for Binding Updates.
     associations: Vec<Association>,
     /// Older SAs that a Binding Update under a newer one has replaced.
@@ -83,6 +90,9 @@ pub struct Registration {
     doubts: u32,
     bootstrap: BootstrapTimer,
     carry: Option<(Path, Spi)>,
+    /// Care-of addresses of this node, by Binding ID, that the home agent is to forget.
+    withdrawals: Vec<u16>,
+    revoked_until: Option<Instant>,
     had_network: bool,
     stopping: Option<Instant>,
     stopped: bool,
@@ -93,6 +103,12 @@ impl Registration {
     /// A node without an SA. `sequence` is random, as it knows of no earlier Binding Update.
     #[must_use]
     pub fn new(timers: Timers, sequence: u16) -> Self {
+        Self::sharing(timers, Sequence::new(sequence))
+    }
+
+    /// The same, its sequence numbers shared with the other care-of addresses of this node.
+    #[must_use]
+    pub fn sharing(timers: Timers, sequence: Sequence) -> Self {
         Self {
             timers,
             sequence,
@@ -108,6 +124,8 @@ impl Registration {
             doubts: 0,
             bootstrap: BootstrapTimer::default(),
             carry: None,
+            withdrawals: Vec::new(),
+            revoked_until: None,
             had_network: true,
             stopping: None,
             stopped: false,
@@ -204,6 +222,57 @@ impl Registration {
         }
     }
 
+    /// Has the home agent told that these other care-of addresses can't be reached any more, as
+    /// soon as this one is registered.
+    pub fn withdraw(&mut self, bids: &[u16], now: Instant) {
+        self.withdrawals.extend(bids);
+        self.withdrawals.sort_unstable();
+        self.withdrawals.dedup();
+        self.reconsider(now);
+    }
+
+    /// This care-of address can be reached again: whatever was to be told of it is not any more.
+    pub fn keep(&mut self, bid: u16) {
+        self.withdrawals.retain(|other| *other != bid);
+        let stale = self.exchange.as_ref().is_some_and(|exchange| {
+            exchange.purpose == Purpose::Withdrawal && exchange.withdraws.contains(&bid)
+        });
+        if stale {
+            self.exchange = None;
+        }
+    }
+
+    /// Another care-of address has told the home agent that this one can't be reached.
+    pub fn withdrawn(&mut self) {
+        self.lose_binding();
+    }
+
+    /// Whether an SA is held, in use or for what is still under way under it.
+    #[must_use]
+    pub fn holds(&self, spi: Spi) -> bool {
+        self.associations.iter().any(|association| association.spi == spi)
+            || self.retiring.iter().any(|(retiring, _)| *retiring == spi)
+    }
+
+    /// The home agent sends this node to the HAC: for another home agent (RFC 5142).
+    pub fn on_switch(&mut self) {
+        self.request_bootstrap();
+    }
+
+    /// The home agent has revoked the binding (RFC 5846 s.7.3). After a pause it is asked again:
+    /// whoever does not want this node at all refuses that.
+    pub fn on_revocation(&mut self, now: Instant) {
+        if self.stopping.is_some() || self.stopped {
+            return;
+        }
+        self.exchange = None;
+        if self.binding.is_some() {
+            self.report(Report::BindingRevoked);
+            self.lose_binding();
+        }
+        self.revoked_until = Some(now + REVOKED_PAUSE);
+    }
+
     /// De-registers and stops.
     pub fn on_stop(&mut self, now: Instant) {
         if self.stopping.is_some() || self.stopped {
@@ -226,7 +295,8 @@ impl Registration {
 
     /// Begins an exchange where the state asks for one.
     fn reconsider(&mut self, now: Instant) {
-        if self.stopping.is_some() || self.stopped {
+        let idle = self.stopping.is_some() || self.stopped;
+        if idle || self.revoked_until.is_some_and(|until| now < until) {
             return;
         }
         let Some(spi) = self.associations.last().map(|association| association.spi) else {
@@ -249,7 +319,13 @@ impl Registration {
             Some(binding) if binding.spi != spi => Purpose::NewSa,
             // The home agent may have taken the update for a path that is no longer wanted.
             Some(_) if under_way.is_some_and(|(path, _)| !path) => Purpose::Refresh,
-            Some(_) => return self.carry_binding(),
+            Some(_) => {
+                self.carry_binding();
+                if self.withdrawals.is_empty() || self.exchange.is_some() {
+                    return;
+                }
+                Purpose::Withdrawal
+            }
         };
         if under_way != Some((true, true)) {
             self.begin(purpose, target, spi, now, now);
@@ -287,6 +363,10 @@ impl Registration {
             deadline: now,
             noticed,
             adopted: 0,
+            withdraws: match purpose {
+                Purpose::Withdrawal => self.withdrawals.clone(),
+                _ => Vec::new(),
+            },
         });
         self.transmit(now);
     }
@@ -297,18 +377,24 @@ impl Registration {
         let Some(exchange) = &mut self.exchange else { return };
         let validity = self.associations.iter().find(|a| a.spi == exchange.spi);
         let lifetime = match (exchange.purpose, validity) {
-            (Purpose::Deregistration, _) | (_, None) => 0,
+            (Purpose::Deregistration | Purpose::Withdrawal, _) | (_, None) => 0,
             (_, Some(association)) => {
                 let left = association.valid_until.saturating_duration_since(now);
                 units(self.timers.lifetime.min(left))
             }
         };
-        let seq = self.sequence;
-        self.sequence = self.sequence.wrapping_add(1);
+        let seq = self.sequence.draw();
         exchange.sent.push((seq, now, lifetime));
         exchange.tries += 1;
         exchange.deadline = now + exchange.timeout;
-        let update = Update { path: exchange.path.clone(), spi: exchange.spi, seq, lifetime };
+        let update = Update {
+            path: exchange.path.clone(),
+            spi: exchange.spi,
+            seq,
+            lifetime,
+            purpose: exchange.purpose,
+            withdraws: exchange.withdraws.clone(),
+        };
         self.actions.push_back(Action::Send(update));
     }
 

@@ -7,23 +7,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use hearth_wire::Spi;
-
 use crate::association::SecurityAssociation;
 use crate::bootstrap::Grant;
+use crate::care_of_addresses::{CareOfAddresses, Way};
 use crate::claim::ClaimError;
 use crate::config::Config;
 use crate::hac_client::{Failure, HacClient, unix_now};
 use crate::netlink::{Change, Netlink};
 use crate::network::{Gaps, HomeAgent, Search, paths};
 use crate::path::Path;
-use crate::registration::{Association, Registration};
-use crate::signalling::{self, Received};
+use crate::registration::Association;
 use crate::status::{AssociationInfo, Status};
 use crate::tun::{CreateError, Layout, Tun};
 use crate::tunnel::{self, IvSource, Tunnel, Worker};
 
 mod actions;
+mod mobility;
 mod report;
 mod watch;
 
@@ -117,14 +116,14 @@ struct Node {
     config: Arc<Config>,
     hac: Arc<HacClient>,
     events: Sender<Event>,
-    registration: Registration,
+    registration: CareOfAddresses,
     tunnel: Arc<Tunnel>,
     netlink: Netlink,
     gaps: Gaps,
     ivs: IvSource,
     held: Vec<Held>,
     open: HashMap<Path, OpenPath>,
-    carry: Option<(Path, Spi)>,
+    ways: Vec<Way>,
     /// Whether the home agent bound the IPv4 home address.
     home4_bound: bool,
     rescan_at: Option<Instant>,
@@ -153,8 +152,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
 
 impl Node {
     fn new(config: Arc<Config>, events: Sender<Event>) -> Result<Self, StartError> {
-        let layout =
-            Layout { name: config.tun.clone(), table: config.table, routes: config.routes.clone() };
+        let networks = config.mobile_router.as_ref().map(|router| router.prefixes.clone());
+        let layout = Layout {
+            name: config.tun.clone(),
+            table: config.table,
+            routes: config.routes.clone(),
+            networks: networks.unwrap_or_default(),
+        };
         let tun = Tun::create(layout).map_err(|error| match error {
             CreateError::Claim(error) => error.into(),
             CreateError::Device(error) => StartError::Tun { name: config.tun.clone(), error },
@@ -169,13 +173,17 @@ impl Node {
         getrandom::fill(&mut sequence).map_err(|error| random(io::Error::other(error)))?;
         Ok(Self {
             hac: Arc::new(HacClient::new(&config)?),
-            registration: Registration::new(config.timers.clone(), u16::from_ne_bytes(sequence)),
+            registration: CareOfAddresses::new(
+                &config.timers,
+                &config.care_of_addresses,
+                u16::from_ne_bytes(sequence),
+            ),
             netlink: Netlink::open().map_err(StartError::system("netlink"))?,
             gaps: Gaps::default(),
             ivs: IvSource::new().map_err(|error| random(io::Error::other(error)))?,
             held: Vec::new(),
             open: HashMap::new(),
-            carry: None,
+            ways: Vec::new(),
             home4_bound: false,
             rescan_at: None,
             stops: 0,
@@ -244,38 +252,6 @@ impl Node {
         }
     }
 
-    fn on_signalling(
-        &mut self,
-        sa: &SecurityAssociation,
-        next_header: u8,
-        payload: &[u8],
-        now: Instant,
-    ) {
-        match signalling::read(sa, next_header, payload) {
-            Some(Received::Ack(ack, home4_bound)) => {
-                let before = self.home4_bound;
-                if ack.status.is_accepted() {
-                    // RFC 5555 s.4.4.2: without the option, or with a failure in it, there is no
-                    // binding for the IPv4 home address.
-                    self.home4_bound = home4_bound == Some(true);
-                }
-                if !self.registration.on_ack(&ack, now) {
-                    self.home4_bound = before;
-                    tracing::debug!(seq = ack.seq, "unexpected Binding Acknowledgement ignored");
-                }
-            }
-            Some(Received::RefreshRequest) => {
-                tracing::info!("the home agent asks for a refresh");
-                self.registration.on_refresh_request(now);
-            }
-            Some(Received::Error(1)) => self.registration.on_binding_error(now),
-            Some(Received::Error(status)) => {
-                tracing::warn!(status, "Binding Error from the home agent");
-            }
-            None => tracing::debug!("unusable Mobility Header ignored"),
-        }
-    }
-
     fn on_grant(&mut self, grant: Grant, hac: IpAddr, duration: Duration) {
         let now = Instant::now();
         let validity = Duration::from_secs(grant.validity_end.saturating_sub(unix_now()));
@@ -318,7 +294,7 @@ impl Node {
     fn rescan(&mut self) {
         let Some(home_agent) = self.held.last().map(|held| held.home_agent) else {
             // Without a home agent there is nothing to look for, but the HAC may be in reach now.
-            self.registration.on_paths(Vec::new(), Instant::now());
+            self.registration.on_paths(&[], Instant::now());
             return;
         };
         let homes = self.homes();
@@ -332,7 +308,7 @@ impl Node {
         match paths(&mut self.netlink, &self.gaps, &search) {
             Ok(paths) => {
                 self.paths_known = !paths.is_empty();
-                self.registration.on_paths(paths, Instant::now());
+                self.registration.on_paths(&paths, Instant::now());
             }
             Err(error) => {
                 tracing::warn!(%error, "the network can't be looked at; again in a second");

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use serde::Serialize;
 
+use crate::config::CareOf;
 use crate::path::Path;
 use crate::registration::{Binding, Registered};
 use crate::tunnel::{Counters, DropReason};
@@ -74,6 +75,16 @@ struct Handover {
 }
 
 #[derive(Debug, Clone, Serialize)]
+struct CareOfAddress {
+    bid: u16,
+    priority: u8,
+    interface: String,
+    care_of_address: IpAddr,
+    nat: Option<bool>,
+    expires_ms: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
 struct LastError {
     at_ms: u64,
     text: String,
@@ -108,6 +119,7 @@ pub struct Status {
     sa_validity_end: Option<u64>,
     binding_lifetime_s: Option<u64>,
     binding_expires_ms: Option<u64>,
+    care_of_addresses: Vec<CareOfAddress>,
     tun: String,
     tun_mtu: Option<usize>,
     bootstraps: VecDeque<Bootstrap>,
@@ -152,6 +164,7 @@ impl Status {
             sa_validity_end: None,
             binding_lifetime_s: None,
             binding_expires_ms: None,
+            care_of_addresses: Vec::new(),
             tun: tun.to_owned(),
             tun_mtu: None,
             bootstraps: VecDeque::new(),
@@ -237,6 +250,23 @@ impl Status {
         self.suite = sa.map(|sa| sa.suite.name());
         self.scope = sa.map(|sa| sa.scope.digit());
         self.sa_validity_end = sa.map(|sa| sa.validity_end);
+    }
+
+    /// All registered care-of addresses with the time until they end, where there can be several.
+    pub fn set_care_of_addresses<'a>(
+        &mut self,
+        all: impl Iterator<Item = (&'a CareOf, &'a Binding, Duration)>,
+    ) {
+        self.care_of_addresses = all
+            .map(|(care_of, binding, left)| CareOfAddress {
+                bid: care_of.bid,
+                priority: care_of.priority,
+                interface: care_of.interface.clone(),
+                care_of_address: binding.path.care_of,
+                nat: binding.nat,
+                expires_ms: unix_ms() + as_ms(left),
+            })
+            .collect();
     }
 
     /// Something went wrong.

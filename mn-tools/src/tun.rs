@@ -4,13 +4,18 @@
 //!   priority   who                        what
 //!   table      with our mark              goes on behind these rules: outer packets and the
 //!                                         connection to the HAC, as if there were no tunnel
-//!   table+1    from a home address        table: all of it goes through the tunnel
-//!   table+2    to home agent and HAC      main; reverse path checks of outer packets look here
-//!   table+3    all                        table, routes longer than the default
-//!   table+4    all                        main, routes longer than the default (visited links)
-//!   table+5    all                        table
-//!   table+6                               where marked packets go on
+//!   table+1    to a mobile network        main, routes longer than the default: its own links
+//!   table+2    from a home address or a   table: all of it goes through the tunnel, the outer
+//!              mobile network             packets of mobile nodes behind a mobile router too
+//!   table+3    to home agent and HAC      main; reverse path checks of outer packets look here
+//!   table+4    all                        table, routes longer than the default
+//!   table+5    all                        main, routes longer than the default (visited links)
+//!   table+6    all                        table
+//!   table+7                               where marked packets go on
 //! ```
+//!
+//! What of a mobile network prefix is on no link of ours is unreachable by a route in the table:
+//! it must not go back into the tunnel that it came from (RFC 3963 s.5.5).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,14 +24,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use hearth_wire::{Suite, frame};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::claim::{Claim, ClaimError};
 use crate::netlink::{Change, MAIN_TABLE, Netlink, Rule, Selector, Verdict};
 
 /// Rules that a node may own, counted from its table's number.
-const RULES: u32 = 7;
+const RULES: u32 = 8;
 /// The least that IPv6 must be able to carry (RFC 8200 s.5).
 const MIN_MTU: usize = 1280;
 /// IPv6 and UDP in front of a frame: the worse of the two outer families.
@@ -48,6 +53,8 @@ pub struct Layout {
     pub table: u32,
     /// Prefixes that go through it.
     pub routes: Vec<IpNet>,
+    /// Mobile network prefixes, if this is a mobile router.
+    pub networks: Vec<Ipv6Net>,
 }
 
 impl Layout {
@@ -121,6 +128,9 @@ impl Tun {
         let device = DeviceBuilder::new().name(&layout.name).enable(false).build_sync()?;
         device.set_nonblocking(true)?;
         netlink.delete_rules(layout.rules())?;
+        for network in &layout.networks {
+            netlink.delete_unreachable(layout.table, IpNet::V6(*network))?;
+        }
         let index = netlink.index_of(&layout.name)?;
         // A router solicitation or a multicast report of the kernel's own has nothing to say here.
         let conf = format!("/proc/sys/net/ipv6/conf/{}", layout.name);
@@ -159,7 +169,10 @@ impl Tun {
         for (route, source) in self.layout.routes_from(addresses) {
             self.netlink.set_route(self.layout.table, route, self.index, source)?;
         }
-        let rules = rules(self.layout.table, addresses);
+        for network in &self.layout.networks {
+            self.netlink.add_unreachable(self.layout.table, IpNet::V6(*network))?;
+        }
+        let rules = rules(&self.layout, addresses);
         for rule in &rules {
             self.netlink.add_rule(rule)?;
         }
@@ -205,6 +218,10 @@ impl Tun {
             let added = self.netlink.add_route(self.layout.table, route, self.index, source)?;
             restored += usize::from(added);
         }
+        for network in &self.layout.networks {
+            let added = self.netlink.add_unreachable(self.layout.table, IpNet::V6(*network))?;
+            restored += usize::from(added);
+        }
         Ok(restored)
     }
 }
@@ -213,11 +230,15 @@ impl Drop for Tun {
     fn drop(&mut self) {
         // Addresses and routes go with the device; it goes when the last thread has let it go.
         let _ = self.netlink.delete_rules(self.layout.rules());
+        for network in &self.layout.networks {
+            let _ = self.netlink.delete_unreachable(self.layout.table, IpNet::V6(*network));
+        }
     }
 }
 
 /// The rules of the table above, for the families that have a home address.
-fn rules(table: u32, addresses: &Addresses) -> Vec<Rule> {
+fn rules(layout: &Layout, addresses: &Addresses) -> Vec<Rule> {
+    let table = layout.table;
     let mut rules = Vec::new();
     for home in addresses.homes() {
         let is_ipv6 = home.is_ipv6();
@@ -228,15 +249,20 @@ fn rules(table: u32, addresses: &Addresses) -> Vec<Rule> {
             verdict,
         };
         // What keeps outer packets out of the tunnel comes first, its target before it.
-        rules.push(rule(6, Selector::All, Verdict::Nop));
-        rules.push(rule(0, Selector::Marked(table), Verdict::Goto(table + 6)));
+        rules.push(rule(7, Selector::All, Verdict::Nop));
+        rules.push(rule(0, Selector::Marked(table), Verdict::Goto(table + 7)));
         for outside in addresses.outside.iter().filter(|address| address.is_ipv6() == is_ipv6) {
-            rules.push(rule(2, Selector::To(*outside), Verdict::Table(MAIN_TABLE)));
+            rules.push(rule(3, Selector::To((*outside).into()), Verdict::Table(MAIN_TABLE)));
         }
-        rules.push(rule(1, Selector::From(home), Verdict::Table(table)));
-        rules.push(rule(3, Selector::All, Verdict::TableButDefault(table)));
-        rules.push(rule(4, Selector::All, Verdict::TableButDefault(MAIN_TABLE)));
-        rules.push(rule(5, Selector::All, Verdict::Table(table)));
+        for network in layout.networks.iter().filter(|_| is_ipv6) {
+            let network = IpNet::V6(*network);
+            rules.push(rule(1, Selector::To(network), Verdict::TableButDefault(MAIN_TABLE)));
+            rules.push(rule(2, Selector::From(network), Verdict::Table(table)));
+        }
+        rules.push(rule(2, Selector::From(home.into()), Verdict::Table(table)));
+        rules.push(rule(4, Selector::All, Verdict::TableButDefault(table)));
+        rules.push(rule(5, Selector::All, Verdict::TableButDefault(MAIN_TABLE)));
+        rules.push(rule(6, Selector::All, Verdict::Table(table)));
     }
     rules
 }
@@ -295,9 +321,15 @@ mod tests {
             outside: vec!["2001:db8:a::1".parse().unwrap(), "192.0.2.1".parse().unwrap()],
             mtu: 1280,
         };
-        let rules = rules(6618, &addresses);
-        assert_eq!(rules.len(), 7);
-        assert!(rules.iter().all(|rule| rule.is_ipv6));
-        assert!(rules.iter().all(|rule| (6618..6618 + RULES).contains(&rule.priority)));
+        let mut layout =
+            Layout { name: "tun".into(), table: 6618, routes: vec![], networks: vec![] };
+        let plain = rules(&layout, &addresses);
+        assert_eq!(plain.len(), 7);
+        assert!(plain.iter().all(|rule| rule.is_ipv6));
+        assert!(plain.iter().all(|rule| (6618..6618 + RULES).contains(&rule.priority)));
+        layout.networks.push("2001:db8:a00::/56".parse().unwrap());
+        let router = rules(&layout, &addresses);
+        assert_eq!(router.len(), 9);
+        assert!(router.iter().all(|rule| (6618..6618 + RULES).contains(&rule.priority)));
     }
 }

@@ -12,16 +12,18 @@
 //! The control thread replaces [`State`] as a whole; the threads look at its version before each
 //! packet and take the new one when it has changed.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hearth_wire::Spi;
 use hearth_wire::ip::{Ipv4Header, Ipv6Header};
+use ipnet::Ipv6Net;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::association::SecurityAssociation;
+use crate::flows::{self, FlowRule};
 
 mod counters;
 mod downlink;
@@ -53,9 +55,11 @@ pub enum Event {
     Worn(Spi),
 }
 
-/// Where uplink data goes.
+/// A way for uplink data.
 #[derive(Debug, Clone)]
 pub struct Carry {
+    /// Its Binding ID; 0 without.
+    pub bid: u16,
     /// The socket of the path.
     pub socket: Arc<UdpSocket>,
     /// The SA.
@@ -67,10 +71,31 @@ pub struct Carry {
 pub struct State {
     /// SAs that are listened to.
     pub associations: Vec<Arc<SecurityAssociation>>,
-    /// Where uplink data goes, if anywhere.
-    pub carry: Option<Carry>,
-    /// Home addresses: the only inner addresses that are ours.
+    /// Where uplink data can go, the most wanted first.
+    pub ways: Vec<Carry>,
+    /// What prefers another one.
+    pub flows: Vec<FlowRule>,
+    /// Home addresses: with the mobile networks the only inner addresses that are ours.
     pub homes: Vec<IpAddr>,
+    /// Mobile network prefixes.
+    pub networks: Vec<Ipv6Net>,
+}
+
+impl State {
+    /// Where a packet from us goes.
+    fn way(&self, packet: &[u8]) -> Option<&Carry> {
+        let first = self.ways.first()?;
+        if self.ways.len() == 1 || self.flows.is_empty() {
+            return Some(first);
+        }
+        let of = |bid| self.ways.iter().find(|way| way.bid == bid);
+        flows::preferred(&self.flows, packet, |bid| of(bid).is_some()).map_or(Some(first), of)
+    }
+
+    fn is_ours(&self, address: IpAddr) -> bool {
+        let in_network = |address: Ipv6Addr| self.networks.iter().any(|net| net.contains(&address));
+        self.homes.contains(&address) || matches!(address, IpAddr::V6(v6) if in_network(v6))
+    }
 }
 
 /// The tunnel, shared by all threads.

@@ -170,3 +170,63 @@ fn the_commented_example_is_accepted() {
     }
     load_text(&all).1.unwrap();
 }
+
+#[test]
+fn a_mobile_router_names_its_networks() {
+    let text = format!("{GOOD}mobile_router:\n  prefixes: [\"2001:db8:a00::/56\"]\n");
+    let router = load_text(&text).1.unwrap().mobile_router.unwrap();
+    assert_eq!(router.mode, PrefixMode::Explicit);
+    assert_eq!(router.prefixes, ["2001:db8:a00::/56".parse().unwrap()]);
+    for (prefixes, words) in [
+        ("[]", "8: mobile_router.prefixes: 0 prefixes; 1 to 16"),
+        ("[\"2001:db8::1/64\"]", "has bits behind the prefix; 2001:db8::/64 would be right"),
+        ("[\"fe80::/64\"]", "no prefix that can be routed"),
+        ("[\"2001:db8::/48\", \"2001:db8::/64\"]", "[1]: overlaps 2001:db8::/48"),
+    ] {
+        let text = format!("{GOOD}mobile_router: {{prefixes: {prefixes}}}\n");
+        let error = error_of(&text);
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn several_care_of_addresses_and_their_flows() {
+    let text = format!(
+        "{GOOD}care_of_addresses:
+  - {{bid: 7, interface: eth0}}
+  - {{bid: 8, interface: wlan0, priority: 9}}
+flows:
+  - {{bid: 8, protocol: tcp, remote_port: 5001-5003}}
+  - {{bid: 7, remote: 192.0.2.0/24, dscp: 46}}
+"
+    );
+    let config = load_text(&text).1.unwrap();
+    let priorities: Vec<_> = config.care_of_addresses.iter().map(|c| (c.bid, c.priority)).collect();
+    assert_eq!(priorities, [(7, 1), (8, 9)]);
+    // The first rule says nothing of the IP version: it takes a selector for each.
+    let rules: Vec<_> = config.flows.iter().map(|rule| (rule.id, rule.bid)).collect();
+    assert_eq!(rules, [(1, 8), (2, 8), (3, 7)]);
+    for (text, words) in [
+        ("care_of_addresses: [{bid: 1, interface: a}]", "2 to 8 of them"),
+        (
+            "care_of_addresses: [{bid: 0, interface: a}, {bid: 1, interface: b}]",
+            "care_of_addresses[0].bid: 0 is reserved",
+        ),
+        (
+            "care_of_addresses: [{bid: 1, interface: a}, {bid: 2, interface: a}]",
+            "care_of_addresses[1].interface: stands twice",
+        ),
+        ("flows: [{bid: 1}]", "flows: needs `care_of_addresses`"),
+        (
+            "care_of_addresses: [{bid: 1, interface: a}, {bid: 2, interface: b}]\nflows: [{bid: 3}]",
+            "flows[0].bid: no care-of address has this Binding ID",
+        ),
+        (
+            "care_of_addresses: [{bid: 1, interface: a}, {bid: 2, interface: b}]\nflows: [{bid: 2, remote_port: 9-1}]",
+            "flows[0].remote_port: no port",
+        ),
+    ] {
+        let error = error_of(&format!("{GOOD}{text}\n"));
+        assert!(error.contains(words), "{error}");
+    }
+}

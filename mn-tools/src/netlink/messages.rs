@@ -91,6 +91,18 @@ pub(super) fn route_message(table: u32, prefix: IpNet, index: u32, source: IpAdd
     message
 }
 
+pub(super) fn unreachable_message(table: u32, prefix: IpNet) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(prefix.addr());
+    message.header.destination_prefix_length = prefix.prefix_len();
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unreachable;
+    message.attributes.push(RouteAttribute::Table(table));
+    message.attributes.push(RouteAttribute::Destination(prefix.network().into()));
+    message
+}
+
 pub(super) fn is_unicast_route(message: &RouteNetlinkMessage) -> bool {
     matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast)
 }
@@ -124,13 +136,13 @@ pub(super) fn rule_message(rule: &Rule) -> RuleMessage {
     };
     match rule.selector {
         Selector::All => {}
-        Selector::From(address) => {
-            message.header.src_len = host_prefix(address);
-            attributes.push(RuleAttribute::Source(address));
+        Selector::From(prefix) => {
+            message.header.src_len = prefix.prefix_len();
+            attributes.push(RuleAttribute::Source(prefix.network()));
         }
-        Selector::To(address) => {
-            message.header.dst_len = host_prefix(address);
-            attributes.push(RuleAttribute::Destination(address));
+        Selector::To(prefix) => {
+            message.header.dst_len = prefix.prefix_len();
+            attributes.push(RuleAttribute::Destination(prefix.network()));
         }
         Selector::Marked(mark) => attributes.push(RuleAttribute::FwMark(mark)),
     }

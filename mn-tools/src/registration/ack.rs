@@ -51,6 +51,8 @@ impl Registration {
         self.answered();
         if purpose == Purpose::Deregistration {
             self.deregistered(ack, sent_at, now);
+        } else if purpose == Purpose::Withdrawal {
+            self.withdrew(ack, now);
         } else if ack.status.is_accepted() {
             self.accepted(ack, sent_at, asked, now);
         } else {
@@ -67,7 +69,7 @@ impl Registration {
 
     fn adopt_sequence(&mut self, last_accepted: u16, now: Instant) {
         self.answered();
-        self.sequence = last_accepted.wrapping_add(1);
+        self.sequence.adopt(last_accepted);
         self.report(Report::SequenceAdopted(last_accepted));
         let Some(exchange) = &mut self.exchange else { return };
         exchange.sent.clear();
@@ -96,6 +98,16 @@ impl Registration {
             }
         }
         self.finish();
+    }
+
+    /// Refused or not, it is not told again: what was withdrawn ends with its lifetime at the latest.
+    fn withdrew(&mut self, ack: &Ack, now: Instant) {
+        let Some(exchange) = self.exchange.take() else { return };
+        self.withdrawals.retain(|bid| !exchange.withdraws.contains(bid));
+        if !ack.status.is_accepted() {
+            self.report(Report::Refused(exchange.purpose, ack.status));
+        }
+        self.reconsider(now);
     }
 
     fn accepted(&mut self, ack: &Ack, sent_at: Instant, asked: u16, now: Instant) {

@@ -135,7 +135,14 @@ fn bootstraps_opens_registers_and_carries() {
     assert_eq!(bench.done(), [Action::Bootstrap]);
     bench.paths(&[net6()]);
     bench.issue(7, 86400);
-    let update = Update { path: net6(), spi: spi(7), seq: 100, lifetime: 150 };
+    let update = Update {
+        path: net6(),
+        spi: spi(7),
+        seq: 100,
+        lifetime: 150,
+        purpose: Purpose::Initial,
+        withdraws: Vec::new(),
+    };
     assert_eq!(
         bench.done(),
         [
@@ -382,14 +389,14 @@ fn status_135_is_adopted_at_once_and_without_a_storm() {
         assert!(bench.node.on_ack(&ack, bench.now));
         let updates: Vec<_> = bench.done().into_iter().filter_map(sent).collect();
         if round < 2 {
-            assert_eq!(updates[0].seq, 5001);
+            assert_eq!(updates[0].seq, 5001 + round);
         } else {
             assert_eq!(updates, [], "the timer paces now");
         }
     }
     bench.next();
     let update = bench.update();
-    assert_eq!(update.seq, 5001);
+    assert_eq!(update.seq, 5003);
     bench.accept(&update, 150);
     assert!(bench.node.binding().is_some());
 }

@@ -28,6 +28,7 @@ impl Registration {
             renew,
             self.binding.as_ref().map(|binding| binding.expires),
             self.bootstrap.deadline(),
+            self.revoked_until,
         ];
         single
             .into_iter()
@@ -52,6 +53,10 @@ impl Registration {
         }
         if self.stopping.is_some() {
             return;
+        }
+        if self.revoked_until.is_some_and(|until| until <= now) {
+            self.revoked_until = None;
+            self.reconsider(now);
         }
         self.expire(now);
         self.close_lingering(now);
@@ -130,7 +135,7 @@ impl Registration {
         }
     }
 
-    fn lose_binding(&mut self) {
+    pub(super) fn lose_binding(&mut self) {
         self.set_carry(None);
         if let Some(binding) = self.binding.take() {
             let used = self.exchange.as_ref().is_some_and(|e| e.path == binding.path);

@@ -82,6 +82,9 @@ pub enum Purpose {
     NewSa,
     /// The binding is to go.
     Deregistration,
+    /// Other care-of addresses of this node are to go: they can't be reached any more (RFC 5648
+    /// s.5.4).
+    Withdrawal,
 }
 
 impl Purpose {
@@ -94,6 +97,7 @@ impl Purpose {
             Self::Refresh => "refresh",
             Self::NewSa => "new_sa",
             Self::Deregistration => "deregistration",
+            Self::Withdrawal => "withdrawal",
         }
     }
 }
@@ -109,6 +113,10 @@ pub struct Update {
     pub seq: u16,
     /// Lifetime in units of 4 seconds.
     pub lifetime: u16,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// The care-of addresses that a [`Purpose::Withdrawal`] is about, by Binding ID.
+    pub withdraws: Vec<u16>,
 }
 
 /// The current binding, as the mobile node knows it (an entry of the Binding Update List).
@@ -149,6 +157,8 @@ pub enum Report {
     PathFailed(Path),
     /// The home agent has no binding any more (Binding Error, status 1).
     BindingLost,
+    /// The home agent has revoked the binding (RFC 5846).
+    BindingRevoked,
     /// The binding ran out.
     BindingExpired,
     /// The SA ran out.

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::{Event, Node, OpenPath, RECEIVE_BUFFER, SETTLE};
 use crate::bootstrap::Proposal;
+use crate::care_of_addresses::{Action, BidUpdate, Way};
+use crate::flows::FlowRule;
 use crate::hac_client::Failure;
 use crate::network::outer_socket;
 use crate::path::Path;
-use crate::registration::{Action, Update};
-use crate::signalling::{self, MAX_UPDATE};
+use crate::signalling::{self, MAX_UPDATE, Wishes};
 use crate::tun::{Addresses, mtu};
 use crate::tunnel::{Carry, State, Worker};
 
@@ -24,8 +25,8 @@ impl Node {
                 Action::Open(path) => self.open_path(path),
                 Action::Close(path) => drop(self.open.remove(&path)),
                 Action::Send(update) => self.send(&update),
-                Action::Carry(way) => {
-                    self.carry = way;
+                Action::Carry(ways) => {
+                    self.ways = ways;
                     self.publish();
                 }
                 Action::Forget(spi) => {
@@ -60,12 +61,20 @@ impl Node {
         }
     }
 
-    fn send(&mut self, update: &Update) {
+    fn send(&mut self, BidUpdate { update, bids, bound }: &BidUpdate) {
         let held = self.held.iter().find(|held| held.sa.spi == update.spi);
         let (Some(held), Some(open)) = (held, self.open.get(&update.path)) else { return };
         let mut buffer = [0; MAX_UPDATE];
         let iv = self.ivs.draw();
-        let Some(len) = signalling::seal_update(update, &held.sa, &iv, &mut buffer) else {
+        // Every update says all of what is to be: a flow that it does not name is forgotten.
+        let rules = self.config.flows.iter().filter(|rule| bound.contains(&rule.bid));
+        let flows: Vec<_> = match update.lifetime {
+            0 => Vec::new(),
+            _ => rules.map(FlowRule::option).collect(),
+        };
+        let mobile_router = self.config.mobile_router.as_ref();
+        let wishes = Wishes { mobile_router, bids, flows: &flows };
+        let Some(len) = signalling::seal_update(update, &wishes, &held.sa, &iv, &mut buffer) else {
             tracing::error!(spi = %update.spi, "the SA has no sequence number left");
             return;
         };
@@ -79,14 +88,18 @@ impl Node {
 
     /// Tells the data path of the current SAs, home addresses and way.
     pub(super) fn publish(&self) {
-        let carry = self.carry.as_ref().and_then(|(path, spi)| {
-            let held = self.held.iter().find(|held| held.sa.spi == *spi)?;
-            let socket = Arc::clone(&self.open.get(path)?.socket);
-            Some(Carry { socket, sa: Arc::clone(&held.sa) })
-        });
+        let carry = |way: &Way| {
+            let held = self.held.iter().find(|held| held.sa.spi == way.spi)?;
+            let socket = Arc::clone(&self.open.get(&way.path)?.socket);
+            Some(Carry { bid: way.bid, socket, sa: Arc::clone(&held.sa) })
+        };
+        let ways = self.ways.iter().filter_map(carry).collect();
         let homes = self.homes();
+        let mobile_router = self.config.mobile_router.as_ref();
+        let networks = mobile_router.map(|router| router.prefixes.clone()).unwrap_or_default();
+        let flows = self.config.flows.clone();
         let associations = self.held.iter().map(|held| Arc::clone(&held.sa)).collect();
-        self.tunnel.publish(State { associations, carry, homes });
+        self.tunnel.publish(State { associations, ways, flows, homes, networks });
     }
 
     /// The home addresses of all SAs that are held.

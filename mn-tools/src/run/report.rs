@@ -38,6 +38,7 @@ impl Node {
             }
             Report::PathFailed(path) => format!("no answer over {path}; trying another way"),
             Report::BindingLost => "the home agent has lost the binding".to_owned(),
+            Report::BindingRevoked => "the home agent has revoked the binding".to_owned(),
             Report::BindingExpired => "the binding has expired".to_owned(),
             Report::AssociationExpired(spi) => format!("the SA with SPI {spi} has expired"),
             Report::Registered(_)
@@ -61,6 +62,8 @@ impl Node {
             "registered"
         );
         if *purpose != Purpose::Deregistration {
+            // The Binding IDs that flows can go to have changed, perhaps.
+            self.publish();
             self.configure_tun();
         }
         self.status.on_registered(registered);
@@ -121,6 +124,10 @@ impl Node {
         let left = binding.map(|b| (b, b.expires.saturating_duration_since(now)));
         self.status.set_state(state);
         self.status.set_binding(left, info);
+        let bindings = self.registration.bindings();
+        self.status.set_care_of_addresses(bindings.map(|(care_of, binding)| {
+            (care_of, binding, binding.expires.saturating_duration_since(now))
+        }));
         self.status.set_counters(&self.tunnel.counters);
         self.status_written = now;
         if let Err(error) = self.status.write(file) {

@@ -90,7 +90,7 @@ impl Downlink {
             }
             _ => {}
         }
-        if !state.homes.contains(&inner.destination) {
+        if !state.is_ours(inner.destination) {
             return Err(DropReason::DestinationNotHome);
         }
         // what stands behind the inner packet's own length is padding against analysis.

@@ -42,7 +42,9 @@ impl Bench {
         let sa = Arc::new(SecurityAssociation::new(grant(suite, scope)));
         tunnel.publish(State {
             associations: vec![Arc::clone(&sa)],
-            carry: Some(Carry { socket, sa: Arc::clone(&sa) }),
+            ways: vec![Carry { bid: 0, socket, sa: Arc::clone(&sa) }],
+            flows: Vec::new(),
+            networks: Vec::new(),
             homes: vec![HOME6.parse().unwrap(), "203.0.113.200".parse().unwrap()],
         });
         Self { tunnel, sa, home_agent, events, seq: 0 }
@@ -221,10 +223,29 @@ fn uplink_takes_packets_from_home_addresses_only() {
     assert!(bench.dropped(DropReason::NotIp));
     let bench = Bench::new(Suite::Aes128CbcSha, Scope::SignallingAndData);
     let mut state = State::clone(&bench.tunnel.state.read().unwrap());
-    state.carry = None;
+    state.ways.clear();
     bench.tunnel.publish(state);
     bench.try_uplink(&ipv6(HOME6, "2001:db8:c::2", 17, b"x"));
     assert!(bench.dropped(DropReason::NoBinding));
+}
+
+/// RFC 3963: what comes from and goes to the networks behind a mobile router.
+#[test]
+fn a_mobile_router_carries_for_its_networks() {
+    let mut bench = Bench::new(Suite::Aes128CbcSha, Scope::SignallingAndData);
+    let behind = "2001:db8:a00::7";
+    bench.try_uplink(&ipv6(behind, "2001:db8:c::2", 17, b"x"));
+    assert!(bench.dropped(DropReason::SourceNotHome));
+    let mut state = State::clone(&bench.tunnel.state.read().unwrap());
+    state.networks = vec!["2001:db8:a00::/56".parse().unwrap()];
+    bench.tunnel.publish(state);
+    assert!(!bench.uplink(&ipv6(behind, "2001:db8:c::2", 17, b"x")).is_empty());
+    let packet = ipv6("2001:db8:c::2", behind, 17, b"y");
+    let frame = bench.sealed(PType::ProtectedData, &packet, 41);
+    assert_eq!(bench.downlink(&frame), Some(packet));
+    let astray = ipv6("2001:db8:c::2", "2001:db8:a01::7", 17, b"y");
+    let frame = bench.sealed(PType::ProtectedData, &astray, 41);
+    assert_eq!(bench.downlink(&frame), None);
 }
 
 #[test]

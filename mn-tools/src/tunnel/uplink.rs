@@ -45,10 +45,10 @@ impl Uplink {
         let state = Arc::clone(self.view.state());
         let packet = self.buffer.get(HEADROOM..HEADROOM + len).ok_or(DropReason::NotIp)?;
         let inner = Inner::read(packet).ok_or(DropReason::NotIp)?;
-        if !state.homes.contains(&inner.source) {
+        if !state.is_ours(inner.source) {
             return Err(DropReason::SourceNotHome);
         }
-        let Carry { socket, sa } = state.carry.as_ref().ok_or(DropReason::NoBinding)?;
+        let Carry { socket, sa, .. } = state.way(packet).ok_or(DropReason::NoBinding)?;
         // HoTI is protected wherever the suite encrypts (RFC 6275 s.10.4.6).
         let plain = sa.scope == Scope::Signalling && !(inner.is_hoti && sa.suite().encrypts());
         let (start, frame_len) = if plain {
