@@ -205,6 +205,11 @@ impl Control {
                 }
             }
             Action::RemoveSa(spi) => self.remove(spi)?,
+            Action::Frame { link, frame } => workers.send_from_host(PortId(link.0), &frame)?,
+            Action::SendPlain { packet } => {
+                let frame = notices::frame_from_host(macs.first().copied(), &packet);
+                workers.send_from_host(PortId(0), &frame)?;
+            }
             Action::Notice(notice) => notices::log(&notice),
             Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
         }

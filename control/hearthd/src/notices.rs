@@ -1,5 +1,7 @@
 //! What the home agent noticed, as log lines; and frames made for its ICMP errors.
 
+use std::fmt;
+
 use hearth_home_agent::{Notice, OperationNotice};
 use tracing::{info, warn};
 
@@ -31,6 +33,14 @@ pub fn log(notice: &Notice) {
             warn!(%mn_id, %home_address, "home address is bound by another mobile node");
         }
         Notice::Operation(operation) => log_operation(operation),
+        Notice::Duplicate { mn_id, address, mac } => {
+            let mac = Mac(*mac);
+            warn!(%mn_id, %address, %mac, "registration refused: the home link has the address");
+        }
+        Notice::AddressContested { address, mac } => {
+            let mac = Mac(*mac);
+            warn!(%address, %mac, "a host claims the address of a mobile node that is away");
+        }
         Notice::SaEnded { spi, why } => tracing::debug!(%spi, ?why, "SA ended"),
     }
 }
@@ -58,6 +68,16 @@ fn log_operation(operation: &OperationNotice) {
         OperationNotice::Walked { matched } => {
             info!(matched, "a command about many was carried out");
         }
+    }
+}
+
+/// A link-layer address as it is usually written.
+struct Mac([u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

@@ -98,6 +98,7 @@ impl HomeAgent {
         let was_bound = binding.is_bound();
         if was_bound {
             out.push(Action::Unbind { home_address: binding.home_address });
+            self.links.released(binding.home_address);
         }
         was_bound
     }

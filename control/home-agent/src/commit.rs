@@ -153,10 +153,12 @@ impl HomeAgent {
     }
 
     /// The lifetime granted, in units of 4 s, and its end: not more than asked for, nor than the
-    /// policy (RFC 6275 s.10.3.1), nor than what is left of the SA, rounded down. In the
-    /// SA's last seconds it is one unit, the least that can be said; the binding ends with the SA.
+    /// policy (RFC 6275 s.10.3.1), nor than what is left of the SA and of the prefix (RFC 6275 s.10.3.1), rounded down.
+    /// In their last seconds it is one unit, the least that can be said; the binding ends with
+    /// whichever ends first.
     fn granted(&self, now: Timestamp, sa: &Sa, request: &Request) -> (u16, Timestamp) {
-        let left = sa.ends.since(now);
+        let prefix = self.links.prefixes.left(request.home_address, now);
+        let left = sa.ends.since(now).min(prefix.unwrap_or(Duration::MAX));
         let units = request.lifetime.min(self.policy.max_lifetime_units());
         let units = units.min(lifetime_units(left)).max(1);
         let lifetime = crate::LIFETIME_UNIT * u32::from(units);
@@ -171,6 +173,7 @@ impl HomeAgent {
             && let Some(binding) = self.cache.at(there).cloned()
         {
             out.push(Action::Unbind { home_address });
+            self.links.released(home_address);
             // "It SHOULD mark the Binding Cache entry as invalid": its sequence number refuses a
             // delayed older Binding Update.
             let held = Binding {
@@ -188,7 +191,10 @@ impl HomeAgent {
     }
 
     fn accept(&mut self, plan: &Plan, lifetime: u16, out: &mut Vec<Action>) {
-        let (status, sequence) = (Status::ACCEPTED, plan.request.sequence);
+        let (home_address, sequence) = (plan.request.home_address, plan.request.sequence);
+        let discover =
+            lifetime > 0 && self.links.prefixes.wants_discovery(home_address, self.now, lifetime);
+        let status = if discover { Status::ACCEPTED_PREFIX_DISCOVERY } else { Status::ACCEPTED };
         let answer = Answer { status, sequence, lifetime, ipv4_ack: plan.ipv4.ack };
         self.answer(&plan.request, answer, out);
     }

@@ -8,9 +8,10 @@ use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
 use crate::operate::{Command, OperationNotice};
+use crate::link::LinkEvent;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
-use crate::tunnels::Tunnels;
+use crate::tunnels::{LinkId, Tunnels};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub enum Event<'a> {
     /// of actions; what follows in the same list of that binding, answer and notice, is not to be
     /// carried out.
     BindRefused(Ipv6Addr),
+    /// A packet out of a tunnel that is for the home agent itself.
+    Inner(InnerPacket<'a>),
+    /// Something on a home link, or about one.
+    Link(LinkEvent<'a>),
     /// Nothing but time: [`HomeAgent::tick`](crate::HomeAgent::tick) with a budget of its own.
     Tick,
 }
@@ -106,6 +111,17 @@ pub struct SignallingPacket<'a> {
     pub payload: &'a [u8],
 }
 
+/// A packet that came out of a mobile node's tunnel and is for the home agent itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InnerPacket<'a> {
+    /// The SA that it came under.
+    pub spi: Spi,
+    /// The home address of the binding that the SA belongs to.
+    pub home_address: Ipv6Addr,
+    /// The whole inner packet.
+    pub packet: &'a [u8],
+}
+
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -141,6 +157,18 @@ pub enum Action {
     InstallSa(Spi),
     /// Forget an SA: nothing is accepted or sent under it any more.
     RemoveSa(Spi),
+    /// Send an Ethernet frame on a home link as it is.
+    Frame {
+        /// The link.
+        link: LinkId,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Send an IPv6 packet as any other that the box sends: to whom there is no binding.
+    SendPlain {
+        /// The whole packet.
+        packet: Vec<u8>,
+    },
     /// Something that an operator may want to read.
     Notice(Notice),
     /// A packet was discarded without an answer; [`HomeAgent::counters`] has counted it already.
@@ -227,6 +255,22 @@ pub enum Notice {
     },
     /// Of a command, or of a message that was sent of the home agent's own accord.
     Operation(OperationNotice),
+    /// A registration was refused because somebody else on the home link has an address of it.
+    Duplicate {
+        /// Who was refused.
+        mn_id: MobileNodeId,
+        /// The address, of either family.
+        address: IpAddr,
+        /// Who has it.
+        mac: [u8; 6],
+    },
+    /// Somebody else on the home link claims the address of a mobile node that is away.
+    AddressContested {
+        /// The address, of either family.
+        address: IpAddr,
+        /// Who claims it.
+        mac: [u8; 6],
+    },
     /// An SA ended.
     SaEnded {
         /// The SA.

@@ -151,7 +151,7 @@ impl HomeAgent {
 
     /// What RFC 6275 s.10.3.1 and R-36 ask of a registration; `there` is what the cache has of the
     /// home address.
-    fn judge_registration(
+    pub(crate) fn judge_registration(
         &self,
         now: Timestamp,
         sa: &Sa,
@@ -159,7 +159,9 @@ impl HomeAgent {
         there: Option<&Binding>,
     ) -> Result<(), Status> {
         let home_address = IpAddr::V6(request.home_address);
-        if !self.policy.serves(home_address) {
+        if !self.policy.serves(home_address)
+            || self.links.prefixes.is_over(request.home_address, now)
+        {
             return Err(Status::NOT_HOME_SUBNET);
         }
         // Another mobile node has it bound, or the home agent uses it: the address is a duplicate.
@@ -224,7 +226,7 @@ impl HomeAgent {
 /// RFC 6275 s.9.5.1: modulo 2^16, a number "is considered less than or equal to the last received
 /// number if its value lies in the range of the last received number and the preceding 32768
 /// values, inclusive".
-const fn is_newer(sequence: u16, last: u16) -> bool {
+pub(crate) const fn is_newer(sequence: u16, last: u16) -> bool {
     let ahead = sequence.wrapping_sub(last);
     ahead != 0 && ahead < 0x8000
 }

@@ -3,8 +3,7 @@
 //!
 //! No clock, no socket, no thread, no log: [`HomeAgent::handle`] takes an [`Event`] and the time
 //! and appends what is to be done, in order, as [`Action`]s. The caller calls it for every event,
-//! and [`HomeAgent::tick`] when [`HomeAgent::next_deadline`] has come. Home addresses live in
-//! routed prefixes: nothing is defended on a home link.
+//! and [`HomeAgent::tick`] when [`HomeAgent::next_deadline`] has come.
 //!
 //! | module | what | clause |
 //! |---|---|---|
@@ -16,6 +15,7 @@
 //! | `binding`, `cache` | bindings, and where they are kept | RFC 6275 s.9.1, 10.1 |
 //! | `sa`, `sa_table` | the life of the SAs, and where they are kept | RFC 6618 s.4.3, R-50 |
 //! | `node` | mobile nodes | R-15 |
+//! | `link` | home links and prefixes, discovery of both | RFC 6275 s.10.3.1, 10.4.1, 10.5, 10.6 |
 //! | `ended` | SAs that must not come back | R-15, R-23 |
 //! | `refresh` | Binding Refresh Requests | RFC 6275 s.9.5.5; R-31 |
 //! | `operate`, `operations` | the operator's commands, and what goes on of its own accord | |
@@ -41,6 +41,7 @@ mod event;
 mod heartbeat;
 mod icmp;
 mod judge;
+mod link;
 mod node;
 mod operate;
 mod operations;
@@ -70,12 +71,17 @@ use hearth_wire::Spi;
 use binding::Binding;
 use cache::BindingCache;
 use commit::Undo;
+use link::Links;
 use operations::Operations;
 use sa_table::{Sa, SaTable};
 use timer::{Packed, Sweep};
 use wheel::Wheel;
 
-pub use event::{Action, Event, Notice, SaEnd, SaInfo, SignallingPacket};
+pub use event::{Action, Event, InnerPacket, Notice, SaEnd, SaInfo, SignallingPacket};
+pub use link::{
+    DiscoveryPolicy, HomeAgentView, HomeLink, HomePrefix, Lifetime, LinkCounters, LinkEvent,
+    LinkPolicy, MobilePrefixPolicy, anycast,
+};
 pub use operate::{
     Begun, Command, CommandError, OperationCounters, OperationNotice, OperationsPolicy, Selector,
 };
@@ -101,6 +107,7 @@ pub struct HomeAgent {
     cache: BindingCache,
     wheel: Wheel<Packed>,
     sweep: Option<Sweep>,
+    links: Links,
     /// Registrations of which the caller has not yet said that the dataplane took them.
     undo: Vec<Undo>,
     operations: Operations,
@@ -118,6 +125,7 @@ impl HomeAgent {
             cache: BindingCache::default(),
             wheel: Wheel::new(),
             sweep: None,
+            links: Links::default(),
             undo: Vec::new(),
             operations: Operations::default(),
             counters: Counters::default(),
@@ -149,6 +157,7 @@ impl HomeAgent {
         }
         let steps = if event == Event::Tick { SLICE } else { BESIDE };
         self.run_timers(now, steps, out);
+        self.run_links(now, steps, out);
         match event {
             Event::WatchBegun => self.watch_begun(),
             Event::WatchSynced => self.watch_synced(now, out),
@@ -165,6 +174,8 @@ impl HomeAgent {
             // Who wants to know why nothing came of it calls `operate`.
             Event::Operator(command) => drop(self.operate(now, &command, out)),
             Event::Silent(spi) => self.probe(now, spi, out),
+            Event::Inner(inner) => drop(self.prefix_solicitation(now, &inner, out)),
+            Event::Link(event) => self.link_event(now, &event, out),
             Event::BindRefused(_) | Event::Tick => {}
         }
         // A grace time of 0 ends with the event that began it.
@@ -185,7 +196,8 @@ impl HomeAgent {
             return Some(self.now);
         }
         let operations = self.operations.wheel.next_deadline();
-        self.wheel.next_deadline().into_iter().chain(operations).min()
+        let links = self.link_deadline();
+        [self.wheel.next_deadline(), operations, links].into_iter().flatten().min()
     }
 
     /// The policy in force.

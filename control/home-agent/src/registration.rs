@@ -89,8 +89,13 @@ impl HomeAgent {
         // RFC 6275 s.9.5.5: "MUST stop retransmitting when it receives a Binding Update."
         self.stop_refresh_request(self.entry_under(id));
         match verdict {
-            Ok(plan) => self.commit(now, &plan, out),
-            Err(status) => self.refuse(&request, status, out),
+            Ok(plan) => self.claim(now, plan, out),
+            Err(status) => {
+                if request.lifetime == 0 {
+                    self.withdraw_claim(request.home_address);
+                }
+                self.refuse(&request, status, out);
+            }
         }
         Ok(())
     }

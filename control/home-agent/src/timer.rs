@@ -68,6 +68,7 @@ impl HomeAgent {
     pub fn tick(&mut self, now: Timestamp, budget: usize, out: &mut Vec<Action>) -> bool {
         let now = self.advance(now);
         self.run_timers(now, budget, out);
+        self.run_links(now, budget, out);
         self.next_deadline().is_some_and(|deadline| deadline <= now)
     }
 

@@ -97,7 +97,7 @@ impl HomeAgent {
         out.push(Action::Bind(Box::new(Tunnels {
             home_address,
             ipv4_home_address: binding.ipv4_home_address,
-            link: None,
+            link: self.defended(binding),
             prefixes: Vec::new(),
             tunnels: vec![tunnel],
             flows: Vec::new(),

@@ -152,6 +152,8 @@ impl Dataplane {
                 Action::SendData { home_address, .. } => {
                     assert!(self.bindings.contains_key(&home_address));
                 }
+                // No home link is configured.
+                Action::Frame { .. } | Action::SendPlain { .. } => panic!("{action:?}"),
                 Action::Notice(_) | Action::Count(_) => {}
             }
         }

@@ -11,10 +11,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod deregistration;
+mod discovery;
 mod dual_stack;
+mod home_link;
 mod lab;
 mod mobility_header;
 mod operations;
+mod prefixes;
 mod registration;
 mod sa;
 mod slices;
