@@ -15,7 +15,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo lab lab-down test bench bench-quick lint
+.PHONY: help deps build demo lab lab-down test conformance bench bench-quick lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,12 +35,16 @@ lab: build ## bring up the lab of network namespaces and leave it there
 lab-down: ## remove every trace of the lab
 	@$(SUDO) scripts/lab-down.sh $(BIN_DIR)/hearth-lab
 
-test: build ## unit, vector and end-to-end tests
+test: build ## unit, vector and end-to-end tests, and the conformance list
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    set -x; $(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace; \
+	    set -x; $(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace && \
+	    $(CARGO) run -q -p hearth-conformance -- report $(TARGET_DIR)/nextest/default/junit.xml; \
 	else \
-	    set -x; $(CARGO) test --workspace; \
+	    set -x; $(CARGO) test --workspace && $(CARGO) run -q -p hearth-conformance -- run; \
 	fi
+
+conformance: deps ## the conformance list, row by row: pass, fail, exception, missing
+	$(CARGO) run -q -p hearth-conformance -- run
 
 bench: deps ## every performance row in about ten minutes: target/perf/report.html
 	$(CARGO) build --profile dist -p hearth-perf

@@ -1,0 +1,58 @@
+//! The cases of `tests/cases`, each a test of its own: what comes in and what is expected, with
+//! the octets of every packet, against the core and a clock of the test's own.
+//!
+//! docs/conformance.md says how a case is written; `octets.py` of `tests/conformance` builds the
+//! octets with Scapy.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod actions;
+mod commands;
+mod given;
+mod player;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use hearth_conformance::case::{self, Case};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+const OCTETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/conformance/octets.py");
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let files = case::files(Path::new(FOLDER)).expect("the folder of the cases");
+    let mut trials: Vec<_> = files
+        .into_iter()
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            Trial::test(name, move || play(&path))
+        })
+        .collect();
+    trials.push(Trial::test("the_octets_are_those_of_scapy", check_octets));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn play(path: &Path) -> Result<(), Failed> {
+    let case = Case::read(path).map_err(|error| error.to_string())?;
+    player::play(&case).map_err(Failed::from)
+}
+
+/// A python3 that has Scapy: the first in PATH, or Debian's own.
+fn check_octets() -> Result<(), Failed> {
+    let has_scapy = |python: &&str| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import scapy.layers.inet6"]);
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    let python = ["python3", "/usr/bin/python3"]
+        .into_iter()
+        .find(has_scapy)
+        .ok_or("this test needs a python3 with Scapy: apt-get install python3-scapy")?;
+    let output = Command::new(python).args([OCTETS, "--check", FOLDER]).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("{said}\noctets.py --write {FOLDER} puts Scapy's in their place").into())
+}
