@@ -210,6 +210,7 @@ impl Control {
                 let frame = notices::frame_from_host(macs.first().copied(), &packet);
                 workers.send_from_host(PortId(0), &frame)?;
             }
+            Action::Group { group, members } => self.set_group(group, &members),
             Action::Notice(notice) => notices::log(&notice),
             Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
         }

@@ -37,6 +37,7 @@ pub mod kernel;
 pub mod load;
 pub mod log_filter;
 pub mod lookups;
+mod membership;
 pub mod neighbours;
 pub mod notices;
 pub mod outlet;

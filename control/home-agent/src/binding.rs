@@ -94,7 +94,7 @@ impl HomeAgent {
     pub(crate) fn remove_binding(&mut self, id: Id<Binding>, out: &mut Vec<Action>) -> bool {
         let Some(binding) = self.cache.remove(id) else { return false };
         self.wheel.cancel(binding.timer);
-        self.forget_operations(id);
+        self.forget_operations(id, out);
         let was_bound = binding.is_bound();
         if was_bound {
             out.push(Action::Unbind { home_address: binding.home_address });

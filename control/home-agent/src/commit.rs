@@ -59,7 +59,7 @@ impl HomeAgent {
             Change::Register => self.register(now, id, plan, out),
             Change::Deregister => self.deregister(now, id, plan, out),
         }
-        self.heed_update(now, id, plan.change == Change::Deregister, out);
+        self.heed_update(now, id, plan.change, out);
     }
 
     /// Moves the end of a binding, and nothing else.

@@ -7,8 +7,8 @@ use hearth_wire::directory::{SaRecord, Services};
 use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
-use crate::operate::{Command, OperationNotice};
 use crate::link::LinkEvent;
+use crate::operate::{Command, OperationNotice};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use crate::tunnels::{LinkId, Tunnels};
@@ -168,6 +168,14 @@ pub enum Action {
     SendPlain {
         /// The whole packet.
         packet: Vec<u8>,
+    },
+    /// These bindings, by home address, get a copy of every packet to a multicast group: all that
+    /// do, growing; none: the group is nobody's any more (RFC 6275 s.10.4.2).
+    Group {
+        /// The group, of either family.
+        group: IpAddr,
+        /// Its members.
+        members: Vec<Ipv6Addr>,
     },
     /// Something that an operator may want to read.
     Notice(Notice),

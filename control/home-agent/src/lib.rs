@@ -23,6 +23,7 @@
 //! | `revocation` | Binding Revocation | RFC 5846 |
 //! | `switch` | Home Agent Switch before a shutdown | RFC 5142 |
 //! | `heartbeat` | Heartbeats | RFC 5847 |
+//! | `inner`, `listener`, `membership` | packets out of tunnels; multicast groups | RFC 6275 s.10.4.3; R-27 |
 //! | `answer` | the messages sent | RFC 6275 s.6.1; R-29, R-30 |
 //! | `icmp` | Parameter Problem | RFC 6275 s.9.2; R-33 |
 //! | `tunnels` | a binding as the dataplane carries it | RFC 6275 s.10.4; R-27, R-32 |
@@ -40,8 +41,11 @@ mod endpoint;
 mod event;
 mod heartbeat;
 mod icmp;
+mod inner;
 mod judge;
 mod link;
+mod listener;
+mod membership;
 mod node;
 mod operate;
 mod operations;
@@ -82,6 +86,8 @@ pub use link::{
     DiscoveryPolicy, HomeAgentView, HomeLink, HomePrefix, Lifetime, LinkCounters, LinkEvent,
     LinkPolicy, MobilePrefixPolicy, anycast,
 };
+pub use listener::ListenerView;
+pub use membership::MulticastPolicy;
 pub use operate::{
     Begun, Command, CommandError, OperationCounters, OperationNotice, OperationsPolicy, Selector,
 };
@@ -174,7 +180,12 @@ impl HomeAgent {
             // Who wants to know why nothing came of it calls `operate`.
             Event::Operator(command) => drop(self.operate(now, &command, out)),
             Event::Silent(spi) => self.probe(now, spi, out),
-            Event::Inner(inner) => drop(self.prefix_solicitation(now, &inner, out)),
+            Event::Inner(inner) => {
+                if let Err(refusal) = self.inner(now, &inner, out) {
+                    self.counters.refuse(refusal);
+                    out.push(Action::Count(refusal));
+                }
+            }
             Event::Link(event) => self.link_event(now, &event, out),
             Event::BindRefused(_) | Event::Tick => {}
         }

@@ -192,6 +192,8 @@ pub struct OperationCounters {
     pub heartbeats: u64,
     /// Heartbeat responses.
     pub heartbeats_answered: u64,
+    /// Questions to multicast listeners.
+    pub group_queries: u64,
 }
 
 impl Selector {

@@ -16,6 +16,9 @@ use hearth_wire::mh::BindingError;
 use crate::HomeAgent;
 use crate::binding::Binding;
 use crate::event::{Action, Notice};
+use crate::judge::Change;
+use crate::listener::Questions;
+use crate::membership::{Member, Membership};
 use crate::operate::{Begun, Command, CommandError, OperationNotice, Selector};
 use crate::outstanding::{Kind, Outstanding, OutstandingTable};
 use crate::rate::Bucket;
@@ -44,6 +47,10 @@ pub(crate) enum Due {
     Walks,
     /// The next mobile nodes are to be sent to other home agents.
     Switches,
+    /// A multicast listener is to be asked, or forgotten.
+    Member(Id<Member>),
+    /// The next mobile nodes are to be asked for their multicast groups.
+    Questions,
 }
 
 /// A command about many, being carried out.
@@ -62,6 +69,8 @@ pub(crate) struct Operations {
     pub(crate) outstanding: OutstandingTable,
     pub(crate) drain: Option<Drain>,
     pub(crate) next_heartbeat: u32,
+    pub(crate) membership: Membership,
+    pub(crate) questions: Questions,
     /// The first one is carried out, the others wait for it.
     walks: VecDeque<Walk>,
     allowances: [Bucket; Kind::ALL.len()],
@@ -74,6 +83,8 @@ impl Default for Operations {
             outstanding: OutstandingTable::default(),
             drain: None,
             next_heartbeat: 0,
+            membership: Membership::default(),
+            questions: Questions::default(),
             walks: VecDeque::new(),
             allowances: [Bucket::default(); Kind::ALL.len()],
         }
@@ -277,11 +288,14 @@ impl HomeAgent {
         left: &mut usize,
         out: &mut Vec<Action>,
     ) {
+        self.begin_questions(now);
         while let Some(due) = self.operations.wheel.pop(now, left) {
             match due {
                 Due::Outstanding(id) => self.outstanding_due(now, id, out),
                 Due::Walks => self.walk(now, left, out),
                 Due::Switches => self.switch_more(now, left, out),
+                Due::Member(id) => self.member_due(now, id, out),
+                Due::Questions => self.ask_more(now, left, out),
             }
         }
     }
@@ -339,30 +353,34 @@ impl HomeAgent {
         self.drain_refuses(there) || there.is_some_and(|there| self.revocation_refuses(there))
     }
 
-    /// A Binding Update was accepted: it answers whatever was asked. `ended`: it de-registered.
+    /// A Binding Update was accepted: it answers whatever was asked.
     pub(crate) fn heed_update(
         &mut self,
         now: Timestamp,
         sa: Id<Sa>,
-        ended: bool,
+        change: Change,
         out: &mut Vec<Action>,
     ) {
-        if self.operations.is_quiet() {
+        let asks = change == Change::Register && self.policy.multicast.is_some();
+        if self.operations.is_quiet() && !asks {
             return;
         }
         let Some(binding) = self.entry_under(sa) else { return };
+        if asks {
+            self.ask_for_groups(now, binding, out);
+        }
         self.finish_kind(binding, Kind::Heartbeat);
-        if !ended {
+        if change != Change::Deregister {
             return self.revocation_raced(binding, out);
         }
         if let Some(id) = self.operations.outstanding.find(binding, Kind::Revocation) {
             self.conclude_revocation(now, id, Answer::Deregistered, out);
         }
-        self.forget_operations(binding);
+        self.forget_operations(binding, out);
     }
 
-    /// A binding is gone: nothing is said to its mobile node any more.
-    pub(crate) fn forget_operations(&mut self, binding: Id<Binding>) {
+    /// A binding is gone: nothing is said to its mobile node any more, and it is in no group.
+    pub(crate) fn forget_operations(&mut self, binding: Id<Binding>, out: &mut Vec<Action>) {
         if self.operations.is_quiet() {
             return;
         }
@@ -370,6 +388,7 @@ impl HomeAgent {
             self.finish_kind(binding, kind);
         }
         self.forget_told(binding);
+        self.leave_groups(binding, out);
     }
 }
 
@@ -384,6 +403,6 @@ enum Visit {
 impl Operations {
     /// Whether nothing is under way that a binding could have a part in.
     fn is_quiet(&self) -> bool {
-        self.outstanding.is_empty() && self.drain.is_none()
+        self.outstanding.is_empty() && self.drain.is_none() && self.membership.is_empty()
     }
 }

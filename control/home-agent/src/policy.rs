@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use hearth_wire::MobileNodeId;
 use ipnet::IpNet;
 
+use crate::membership::MulticastPolicy;
 use crate::operate::OperationsPolicy;
 
 /// The unit of a binding's lifetime on the wire: 4 seconds (RFC 6275 s.6.1.7).
@@ -59,6 +60,9 @@ pub struct Policy {
     pub errors_per_second: u32,
     /// Messages of the home agent's own accord.
     pub operations: OperationsPolicy,
+    /// Multicast through tunnels; `None`: membership messages are ignored (RFC 6275 s.10.4.3).
+    /// Default: `None`.
+    pub multicast: Option<MulticastPolicy>,
 }
 
 impl Default for Policy {
@@ -79,6 +83,7 @@ impl Default for Policy {
             reinit_margin: Duration::from_secs(7),
             errors_per_second: 10,
             operations: OperationsPolicy::default(),
+            multicast: None,
         }
     }
 }

@@ -84,6 +84,24 @@ refusals! {
     NotHomeRegistration => "not_home_registration",
     /// The care-of address is not unicast routable (RFC 6275 s.6.1.7, R-36).
     CareOfAddressNotRoutable => "care_of_address_not_routable",
+    /// A packet out of a tunnel for the home agent itself, without a binding.
+    InnerWithoutBinding => "inner_without_binding",
+    /// A packet out of a tunnel for the home agent itself that is malformed, or was forwarded.
+    InnerMalformed => "inner_malformed",
+    /// A packet out of a tunnel of which the home agent itself makes nothing.
+    InnerUnexpected => "inner_unexpected",
+    /// DHCP out of a tunnel: it is neither relayed nor served (RFC 6275 s.10.4.4).
+    InnerDhcp => "inner_dhcp",
+    /// A multicast membership report, and multicast is off or not the subscriber's.
+    MulticastOff => "multicast_off",
+    /// A mobile node wants to listen to more groups than it may.
+    GroupsOfNode => "groups_of_node",
+    /// There are as many multicast groups as there may be.
+    GroupsTooMany => "groups_too_many",
+    /// A multicast group has as many members as it may have.
+    GroupFull => "group_full",
+    /// A mobile node names more sources for a group than it may.
+    GroupSources => "group_sources",
     /// The answer would be longer than a Mobility Header can be; nothing was sent.
     AnswerTooLong => "answer_too_long",
 }

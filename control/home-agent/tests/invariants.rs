@@ -154,7 +154,7 @@ impl Dataplane {
                 }
                 // No home link is configured.
                 Action::Frame { .. } | Action::SendPlain { .. } => panic!("{action:?}"),
-                Action::Notice(_) | Action::Count(_) => {}
+                Action::Notice(_) | Action::Count(_) | Action::Group { .. } => {}
             }
         }
     }

@@ -49,6 +49,10 @@ impl Line {
             Action::SendPlain { packet } => plain(format!("plain {}", hex(packet))),
             Action::InstallSa(spi) => plain(format!("install {spi}")),
             Action::RemoveSa(spi) => plain(format!("remove {spi}")),
+            Action::Group { group, members } => {
+                let members: Vec<_> = members.iter().map(|it| plan::name_of(*it)).collect();
+                plain(format!("group {group} {}", members.join(",")))
+            }
             Action::Notice(notice) => plain(notice_text(notice)),
             Action::Count(refusal) => plain(format!("refused {}", refusal.name())),
         }

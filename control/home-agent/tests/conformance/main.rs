@@ -16,6 +16,7 @@ mod dual_stack;
 mod home_link;
 mod lab;
 mod mobility_header;
+mod multicast;
 mod operations;
 mod prefixes;
 mod registration;
