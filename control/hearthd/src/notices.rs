@@ -19,6 +19,12 @@ pub fn log(notice: &Notice) {
             info!(%home_address, %from, %to, lifetime_s, "handed over");
         }
         Notice::Deregistered { home_address } => info!(%home_address, "de-registered"),
+        Notice::PrefixesWithdrawn { home_address, gone } => {
+            info!(%home_address, gone, "mobile network prefixes withdrawn");
+        }
+        Notice::MovesTooOften { mn_id, home_address, care_of } => {
+            warn!(%mn_id, %home_address, %care_of, "care-of address moves too often");
+        }
         Notice::Expired { home_address } => info!(%home_address, "binding expired"),
         Notice::EndedWithSa { home_address, spi } => {
             info!(%home_address, %spi, "binding ended with its SA");

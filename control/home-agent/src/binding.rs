@@ -2,8 +2,10 @@
 //!
 //! Read first: RFC 6275 s.9.1, 10.1, 10.3.2; RFC 5555 s.4.5.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::HomeAgent;
 use crate::endpoint::Endpoint;
@@ -49,6 +51,24 @@ pub(crate) struct Binding {
     pub(crate) expires: Timestamp,
     /// Fires at `expires` or before it.
     pub(crate) timer: TimerId,
+    /// What only some mobile nodes have.
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What mobile routers have beside a home address and a care-of address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct More {
+    /// R: it is a mobile router's (RFC 3963 s.6.1.1).
+    pub(crate) mobile_router: bool,
+    /// Mobile network prefixes of both families, growing; none overlaps another one.
+    pub(crate) prefixes: Vec<IpNet>,
+}
+
+impl More {
+    /// In a box, if there is anything to put into it.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// Where a binding is in its life.
@@ -67,6 +87,27 @@ impl Binding {
             && self.ipv4_home_address == other.ipv4_home_address
             && self.care_of == other.care_of
             && self.local == other.local
+            && self.more == other.more
+    }
+
+    /// Whether it is a mobile router's.
+    pub(crate) fn is_mobile_router(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.mobile_router)
+    }
+
+    /// Its mobile network prefixes.
+    pub(crate) fn prefixes(&self) -> &[IpNet] {
+        self.more.as_ref().map_or(&[], |more| &more.prefixes)
+    }
+
+    /// Whether `address` is in one of its mobile networks.
+    pub(crate) fn is_in_own_network(&self, address: IpAddr) -> bool {
+        self.prefixes().iter().any(|prefix| prefix.contains(&address))
+    }
+
+    /// Its care-of addresses.
+    pub(crate) fn care_of_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        core::iter::once(SocketAddr::from(self.care_of).ip())
     }
 
     pub(crate) fn is_bound(&self) -> bool {

@@ -4,8 +4,10 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
+use ipnet::IpNet;
 
-use crate::binding::Binding;
+use crate::binding::{Binding, More};
+use crate::prefix_table::PrefixTable;
 use crate::sa_table::Sa;
 use crate::slab::{Id, Slab};
 use crate::time::Timestamp;
@@ -19,6 +21,8 @@ pub(crate) struct BindingCache {
     homes6: HashTable<Id<Binding>>,
     homes4: HashTable<Id<Binding>>,
     hasher: RandomState,
+    /// Mobile network prefixes of the bindings.
+    pub(crate) prefixes: PrefixTable,
     held: usize,
 }
 
@@ -90,6 +94,9 @@ impl BindingCache {
         let (home, ipv4) = (binding.home_address, binding.ipv4_home_address);
         let held = !binding.is_bound();
         let id = self.bindings.insert(binding)?;
+        if let Some(entry) = self.bindings.get(id) {
+            self.prefixes.enter(id, entry.prefixes());
+        }
         self.held += usize::from(held);
         let Self { bindings, homes6, hasher, .. } = self;
         homes6.insert_unique(hasher.hash_one(home), id, |id| hash6(bindings, hasher, *id));
@@ -102,6 +109,8 @@ impl BindingCache {
         let ipv4 = binding.ipv4_home_address;
         let held = !binding.is_bound();
         let entry = self.bindings.get_mut(id)?;
+        self.prefixes.leave(id, entry.prefixes());
+        self.prefixes.enter(id, binding.prefixes());
         let before = core::mem::replace(entry, binding);
         self.held = self.held + usize::from(held) - usize::from(!before.is_bound());
         if before.ipv4_home_address != ipv4 {
@@ -111,9 +120,19 @@ impl BindingCache {
         Some(before)
     }
 
+    /// Lets an entry have these prefixes, and none but these.
+    pub(crate) fn set_prefixes(&mut self, id: Id<Binding>, prefixes: Vec<IpNet>) {
+        let Some(entry) = self.bindings.get_mut(id) else { return };
+        self.prefixes.leave(id, entry.prefixes());
+        self.prefixes.enter(id, &prefixes);
+        let more = More { prefixes, ..entry.more.take().map_or_else(More::default, |more| *more) };
+        entry.more = more.boxed();
+    }
+
     /// Takes an entry out, held or not.
     pub(crate) fn remove(&mut self, id: Id<Binding>) -> Option<Binding> {
         let binding = self.bindings.remove(id)?;
+        self.prefixes.leave(id, binding.prefixes());
         let hash = self.hasher.hash_one(binding.home_address);
         if let Ok(entry) = self.homes6.find_entry(hash, |other| *other == id) {
             entry.remove();

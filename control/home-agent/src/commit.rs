@@ -13,6 +13,7 @@ use crate::HomeAgent;
 use crate::binding::{Binding, State};
 use crate::event::{Action, Notice};
 use crate::judge::{Change, Plan};
+use crate::nemo::Lost;
 use crate::node::Node;
 use crate::policy::lifetime_units;
 use crate::refresh::first_look;
@@ -30,6 +31,8 @@ pub(crate) struct Undo {
     request: Request,
     before: Option<Binding>,
     sas: Option<SasBefore>,
+    /// Prefixes that other bindings of the mobile node lost to it.
+    lost: Vec<Lost>,
 }
 
 /// The SAs of a mobile node before the first Binding Update under one of them was accepted.
@@ -111,15 +114,21 @@ impl HomeAgent {
             registered: bound.map_or(now, |before| before.registered),
             expires,
             timer: TimerId::NONE,
+            more: plan.more.clone(),
         };
         let changed = bound.is_none_or(|before| !before.carries_as(&binding));
         let moved = bound.is_none_or(|before| before.sa != id || before.care_of != binding.care_of);
         let lifetime = binding.lifetime();
         let notice = self.registration_notice(request, bound, lifetime, sa.node);
         self.notice_taken(id, plan, out);
+        let node = binding.node;
+        let lost = self.take_prefixes(request, node, binding.prefixes(), out);
+        if bound.is_some_and(|before| before.care_of != binding.care_of) {
+            self.count_move(now, node);
+        }
         self.put(there, binding);
         if changed {
-            self.undo.push(Undo { request: *request, before, sas });
+            self.undo.push(Undo { request: *request, before, sas, lost });
             self.rebind(home_address, out);
         }
         self.accept(plan, units, out);
@@ -159,10 +168,19 @@ impl HomeAgent {
     fn granted(&self, now: Timestamp, sa: &Sa, request: &Request) -> (u16, Timestamp) {
         let prefix = self.links.prefixes.left(request.home_address, now);
         let left = sa.ends.since(now).min(prefix.unwrap_or(Duration::MAX));
-        let units = request.lifetime.min(self.policy.max_lifetime_units());
+        let own = self.sas.services(sa.node).and_then(|services| services.max_lifetime);
+        let own = own.map_or(u16::MAX, |own| lifetime_units(Duration::from_secs(own.into())));
+        let units = request.lifetime.min(self.policy.max_lifetime_units()).min(own);
         let units = units.min(lifetime_units(left)).max(1);
         let lifetime = crate::LIFETIME_UNIT * u32::from(units);
         (units, now.after(lifetime.min(left)))
+    }
+
+    /// One move more for the allowance of RFC 5555 s.5.
+    fn count_move(&mut self, now: Timestamp, node: Id<Node>) {
+        if let Some(node) = self.sas.nodes.get_mut(node) {
+            node.moves.take(now, self.policy.care_of_moves_per_minute);
+        }
     }
 
     /// RFC 6275 s.10.3.2, RFC 5555 s.4.4.2: ends the binding of both families.
@@ -182,6 +200,7 @@ impl HomeAgent {
                 sequence: plan.request.sequence,
                 expires: now.after(self.policy.deregistration_hold),
                 state: State::Held,
+                more: None,
                 ..binding
             };
             self.put(Some(there), held);
@@ -195,7 +214,7 @@ impl HomeAgent {
         let discover =
             lifetime > 0 && self.links.prefixes.wants_discovery(home_address, self.now, lifetime);
         let status = if discover { Status::ACCEPTED_PREFIX_DISCOVERY } else { Status::ACCEPTED };
-        let answer = Answer { status, sequence, lifetime, ipv4_ack: plan.ipv4.ack };
+        let answer = Answer { status, sequence, lifetime, ipv4_ack: plan.ipv4.ack() };
         self.answer(&plan.request, answer, out);
     }
 
@@ -263,7 +282,7 @@ impl HomeAgent {
         let Some(undo) = self.undo.iter().rposition(of_it).map(|at| self.undo.remove(at)) else {
             return self.bind_later(now, id);
         };
-        let Undo { request, before, sas } = undo;
+        let Undo { request, before, sas, lost } = undo;
         let Some(binding) = self.cache.at(id).filter(|binding| binding.is_bound()) else { return };
         if binding.sequence != request.sequence {
             // A refresh behind it was answered already.
@@ -278,6 +297,7 @@ impl HomeAgent {
             // The dataplane has none either.
             None => drop(self.remove_binding(id, &mut Vec::new())),
         }
+        self.return_prefixes(lost, out);
         self.counters.withdraw(Status::ACCEPTED);
         self.refuse(&request, Status::INSUFFICIENT_RESOURCES, out);
     }

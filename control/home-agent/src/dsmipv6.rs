@@ -6,6 +6,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hearth_wire::mh::{BuOptions, Ipv4Ack, Ipv4AckStatus, Ipv4HomeAddress, NatDetection};
 
+use ipnet::IpNet;
+
 use crate::policy::Policy;
 
 /// The care-of address of a Binding Update.
@@ -53,50 +55,89 @@ pub(crate) struct Ipv4Claim {
     pub(crate) bound: bool,
     /// Whether the assigned address is bound together with another home address.
     pub(crate) taken: bool,
+    /// The prefix that is bound already.
+    pub(crate) bound_prefix: Option<IpNet>,
+    /// The prefix that the subscriber has, where it asks for one of the option's length.
+    pub(crate) prefix: Option<IpNet>,
 }
 
-/// The answer to an IPv4 home address option; where its status is a success, the address is bound
-/// (RFC 5555 s.4.5).
+/// What of an IPv4 home address option is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ipv4Grant {
+    /// The answer.
+    pub(crate) ack: Ipv4Ack,
+    /// The home address that is bound.
+    pub(crate) home_address: Option<Ipv4Addr>,
+    /// The mobile network prefix that is bound.
+    pub(crate) prefix: Option<IpNet>,
+}
+
+/// The answer to an IPv4 home address option, and what is bound (RFC 5555 s.4.5).
 pub(crate) fn acknowledge_ipv4(
     option: Ipv4HomeAddress,
     claim: Ipv4Claim,
     policy: &Policy,
-) -> Ipv4Ack {
-    match claim_ipv4(option, claim, policy) {
-        Ok(address) => Ipv4Ack { status: Ipv4AckStatus::SUCCESS, prefix_len: 32, address },
+) -> Ipv4Grant {
+    claim_ipv4(option, claim, policy).unwrap_or_else(|status| Ipv4Grant {
         // RFC 5555 s.3.2.1: Pref-len is 0 in case of failure, the address copied from the BU.
-        Err(status) => Ipv4Ack { status, prefix_len: 0, address: option.address },
-    }
+        ack: Ipv4Ack { status, prefix_len: 0, address: option.address },
+        home_address: None,
+        prefix: None,
+    })
 }
 
 fn claim_ipv4(
     option: Ipv4HomeAddress,
     claim: Ipv4Claim,
     policy: &Policy,
-) -> Result<Ipv4Addr, Ipv4AckStatus> {
+) -> Result<Ipv4Grant, Ipv4AckStatus> {
     // RFC 5555 s.3.1.1: "A value of zero is invalid and MUST be considered an error."
     if !(1..=32).contains(&option.prefix_len) {
         return Err(Ipv4AckStatus::INVALID_ADDRESS);
     }
-    // RFC 5555 s.3.1.1: P "is only relevant for new requests, and must be ignored for binding
-    // refreshes". No IPv4 prefixes are given to mobile nodes.
-    if option.prefix_request && !claim.bound {
-        return Err(Ipv4AckStatus::PREFIX_UNAUTHORIZED);
-    }
+    let prefix = claim_prefix(option, claim)?;
+    let in_prefix =
+        |address: Ipv4Addr| prefix.is_some_and(|net| net.contains(&IpAddr::V4(address)));
     let address = match (option.address.is_unspecified(), claim.assigned) {
         // The HAC has assigned the address already: it is returned.
         (true, Some(assigned)) => assigned,
-        (true, None) => return Err(Ipv4AckStatus::DYNAMIC_NOT_AVAILABLE),
+        (true, None) => match prefix.map(|prefix| prefix.network()) {
+            Some(IpAddr::V4(network)) => network,
+            _ => return Err(Ipv4AckStatus::DYNAMIC_NOT_AVAILABLE),
+        },
         (false, _) if !is_routable_v4(option.address) => {
             return Err(Ipv4AckStatus::INVALID_ADDRESS);
         }
         (false, Some(assigned)) if assigned == option.address => assigned,
+        // The mobile node has made itself an address out of its prefix.
+        (false, _) if in_prefix(option.address) => option.address,
         (false, _) => return Err(Ipv4AckStatus::INCORRECT_HOME_ADDRESS),
     };
-    if claim.taken || !policy.serves(address.into()) {
+    let is_free = |assigned: &Ipv4Addr| !claim.taken && policy.serves((*assigned).into());
+    let usable = claim.assigned.filter(is_free);
+    if claim.assigned == Some(address) && usable.is_none() {
         return Err(Ipv4AckStatus::ADMINISTRATIVELY_PROHIBITED);
     }
-    Ok(address)
+    // The option has room for one address: that of a prefix does not stand for the home address.
+    let home_address = usable.filter(|usable| *usable == address || prefix.is_some());
+    let prefix_len = prefix.map_or(32, |prefix| prefix.prefix_len());
+    // Of a prefix, the address says which one: the mobile node has no other field to learn it from.
+    let address = match prefix.map(|prefix| prefix.network()) {
+        Some(IpAddr::V4(network)) if !in_prefix(address) => network,
+        _ => address,
+    };
+    let ack = Ipv4Ack { status: Ipv4AckStatus::SUCCESS, prefix_len, address };
+    Ok(Ipv4Grant { ack, home_address, prefix })
+}
+
+/// RFC 5555 s.3.1.1: P "is only relevant for new requests, and must be ignored for binding
+/// refreshes", in which "this field must contain the length of the prefix allocated".
+fn claim_prefix(option: Ipv4HomeAddress, claim: Ipv4Claim) -> Result<Option<IpNet>, Ipv4AckStatus> {
+    let stays = claim.bound_prefix.filter(|bound| bound.prefix_len() == option.prefix_len);
+    if stays.is_some() || !option.prefix_request || claim.bound {
+        return Ok(stays);
+    }
+    claim.prefix.map(Some).ok_or(Ipv4AckStatus::PREFIX_UNAUTHORIZED)
 }
 
 /// Whether `address` can be a care-of address: unicast and more than link-local (R-36). Private

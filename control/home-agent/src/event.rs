@@ -222,6 +222,24 @@ pub enum Notice {
         /// The home address.
         home_address: Ipv6Addr,
     },
+    /// The subscriber of a binding has fewer mobile network prefixes than before, and so has the
+    /// binding.
+    PrefixesWithdrawn {
+        /// The home address.
+        home_address: Ipv6Addr,
+        /// How many are not forwarded any more.
+        gone: usize,
+    },
+    /// A mobile node moves its care-of address more often than it may: the Binding Update was
+    /// refused (RFC 5555 s.5).
+    MovesTooOften {
+        /// Whose.
+        mn_id: MobileNodeId,
+        /// The home address.
+        home_address: Ipv6Addr,
+        /// The care-of address that was not registered.
+        care_of: SocketAddr,
+    },
     /// A binding's lifetime ended.
     Expired {
         /// The home address.

@@ -8,17 +8,18 @@ use hearth_wire::MobileNodeId;
 use hearth_wire::mh::option::MN_ID_NAI;
 use hearth_wire::mh::{BuOptions, Ipv4Ack, Status};
 
+use ipnet::IpNet;
+
 use crate::HomeAgent;
-use crate::binding::Binding;
-use crate::dsmipv6::{self, Ipv4Claim};
+use crate::binding::{Binding, More};
+use crate::dsmipv6::{self, Ipv4Claim, Ipv4Grant};
 use crate::event::Action;
+use crate::nemo;
+use crate::prefix_table::normal;
 use crate::registration::Request;
 use crate::sa_table::Sa;
 use crate::slab::Id;
 use crate::time::Timestamp;
-
-/// Mobile router operation not permitted (RFC 3963 s.4.2).
-const MOBILE_ROUTER_NOT_PERMITTED: Status = Status(140);
 
 /// To make room for a first registration, slices of so many steps of what is due are taken, and at
 /// most so many of them: most steps only move a timer that has to come down the wheel.
@@ -28,11 +29,42 @@ const ROOM_SLICES: usize = 128;
 /// An accepted Binding Update: everything is decided and nothing is changed. It holds no place of
 /// anything, so that it can wait, and [`HomeAgent::commit`] looks again at what may have changed
 /// meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) request: Request,
     pub(crate) change: Change,
     pub(crate) ipv4: Ipv4Plan,
+    /// What the binding is to have beside.
+    pub(crate) more: Option<Box<More>>,
+}
+
+impl Plan {
+    /// Whether `address` is in a mobile network that the binding is to have.
+    pub(crate) fn is_in_own_network(&self, address: IpAddr) -> bool {
+        let prefixes = self.more.as_ref().map_or(&[][..], |more| &more.prefixes);
+        prefixes.iter().any(|prefix| prefix.contains(&address))
+    }
+}
+
+/// Why a Binding Update changes nothing, to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) status: Status,
+    /// The care-of address has moved too often of late.
+    pub(crate) moves_too_often: bool,
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self { status, moves_too_often: false }
+    }
+}
+
+/// The mobile networks that a registration is to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Prefixes {
+    pub(crate) mobile_router: bool,
+    pub(crate) prefixes: Vec<IpNet>,
 }
 
 /// What an accepted Binding Update is.
@@ -49,15 +81,19 @@ pub(crate) enum Change {
 /// What becomes of the IPv4 home address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ipv4Plan {
-    /// The answer to the option; without the option none is, or stays, bound.
-    pub(crate) ack: Option<Ipv4Ack>,
+    /// What the option gets; without the option nothing is, or stays, bound.
+    pub(crate) grant: Option<Ipv4Grant>,
     /// The assigned address, where another mobile node has it bound.
     pub(crate) taken: Option<Ipv4Addr>,
 }
 
 impl Ipv4Plan {
     pub(crate) fn bound(&self) -> Option<Ipv4Addr> {
-        self.ack.filter(|ack| ack.status.is_success()).map(|ack| ack.address)
+        self.grant.and_then(|grant| grant.home_address)
+    }
+
+    pub(crate) fn ack(&self) -> Option<Ipv4Ack> {
+        self.grant.map(|grant| grant.ack)
     }
 }
 
@@ -97,50 +133,107 @@ impl HomeAgent {
         (id, sa): (Id<Sa>, &Sa),
         request: &Request,
         options: &BuOptions<'_>,
-    ) -> Result<Plan, Status> {
+    ) -> Result<Plan, Refused> {
         // RFC 6275 s.9.5.1. Of a de-registered binding the number is remembered (s.10.3.2).
         let there = self.entry_under(id).and_then(|there| self.cache.at(there));
         let entry = there.filter(|entry| entry.node == sa.node);
         if entry.is_some_and(|entry| !is_newer(request.sequence, entry.sequence)) {
-            return Err(Status::SEQUENCE_OUT_OF_WINDOW);
+            return Err(Status::SEQUENCE_OUT_OF_WINDOW.into());
         }
-        // RFC 6275 s.9.5.1: H differs from that of the binding, which is always 1 here.
+        let own = entry.filter(|entry| entry.is_bound());
         if !request.flags.home_registration {
-            return Err(Status::REGISTRATION_TYPE_CHANGE);
+            // RFC 6275 s.9.5.1: H differs from that of the binding, which is always 1 here; RFC 3963
+            // s.6.2: a mobile router sets H.
+            let first = own.is_none() && request.flags.mobile_router;
+            let change = Status::REGISTRATION_TYPE_CHANGE;
+            return Err(if first { Status::MOBILE_ROUTER_NOT_PERMITTED } else { change }.into());
         }
         if !self.policy.home_registration {
-            return Err(Status::HOME_REGISTRATION_NOT_SUPPORTED);
+            return Err(Status::HOME_REGISTRATION_NOT_SUPPORTED.into());
         }
         // R-38; REG-11.
         if (options.mn_id.is_some() || self.policy.denies_some())
             && self.sas.mn_id(sa.node).is_none_or(|mn_id| self.is_denied(mn_id, options))
         {
-            return Err(Status::ADMINISTRATIVELY_PROHIBITED);
+            return Err(Status::ADMINISTRATIVELY_PROHIBITED.into());
         }
-        let own = entry.filter(|entry| entry.is_bound());
         if request.lifetime == 0 {
-            // RFC 6275 s.10.3.2: no home registration: 133.
+            // RFC 6275 s.10.3.2: no home registration: 133. RFC 3963 s.6.2, 6.7: R and prefixes are
+            // ignored.
             own.ok_or(Status::NOT_HOME_AGENT)?;
             let (change, ipv4) = (Change::Deregister, Ipv4Plan::default());
-            return Ok(Plan { request: *request, change, ipv4 });
+            return Ok(Plan { request: *request, change, ipv4, more: None });
         }
         // A shutdown is prepared, or the binding is being revoked.
         if self.operator_refuses(self.entry_under(id).filter(|_| own.is_some())) {
-            return Err(Status::ADMINISTRATIVELY_PROHIBITED);
+            return Err(Status::ADMINISTRATIVELY_PROHIBITED.into());
         }
-        self.judge_registration(now, sa, request, there)?;
-        if own.is_some_and(|binding| self.wants_reinit(now, (id, sa), binding, request)) {
-            return Err(Status::REINIT_SA_WITH_HAC);
-        }
+        self.judge_mobile_router(sa, request, own)?;
+        let prefixes = self.judge_registration(sa, (request, options), (now, there))?;
         let ipv4 = self.judge_ipv4(sa, request, own);
+        let more = more(prefixes, &ipv4);
+        if ipv4.grant.is_some_and(|grant| grant.prefix.is_some())
+            && let Some(more) = &more
+            && self.leads_back(request, request.care_of.address.ip(), &more.prefixes)
+        {
+            return Err(Status::INVALID_COA.into());
+        }
+        if own.is_none() && self.cache.live() >= self.policy.max_bindings {
+            return Err(Status::INSUFFICIENT_RESOURCES.into());
+        }
+        if own.is_some_and(|binding| self.wants_reinit(now, (id, sa), binding, request)) {
+            return Err(Status::REINIT_SA_WITH_HAC.into());
+        }
+        self.judge_move(now, sa, request, own)?;
         let refreshes = |binding: &Binding| {
             binding.sa == id
                 && binding.care_of == request.care_of.address.into()
                 && binding.local == request.local.into()
                 && binding.ipv4_home_address == ipv4.bound()
+                && binding.more == more
         };
         let change = if own.is_some_and(refreshes) { Change::Refresh } else { Change::Register };
-        Ok(Plan { request: *request, change, ipv4 })
+        Ok(Plan { request: *request, change, ipv4, more })
+    }
+
+    /// RFC 3963 s.6.2: R stays what it is while a binding lasts, and is for those who may.
+    fn judge_mobile_router(
+        &self,
+        sa: &Sa,
+        request: &Request,
+        own: Option<&Binding>,
+    ) -> Result<(), Status> {
+        let router = request.flags.mobile_router;
+        if own.is_some_and(|own| own.is_mobile_router() != router) {
+            return Err(Status::REGISTRATION_TYPE_CHANGE);
+        }
+        if router && !self.may_be_router(sa) {
+            return Err(Status::MOBILE_ROUTER_NOT_PERMITTED);
+        }
+        Ok(())
+    }
+
+    /// Whether the subscriber may register as a mobile router.
+    pub(crate) fn may_be_router(&self, sa: &Sa) -> bool {
+        self.sas.services(sa.node).is_some_and(|services| services.mobile_router)
+    }
+
+    /// RFC 5555 s.5: a care-of address can be told from the mobile node's own only by how often it
+    /// moves, where it is the outer source.
+    fn judge_move(
+        &self,
+        now: Timestamp,
+        sa: &Sa,
+        request: &Request,
+        own: Option<&Binding>,
+    ) -> Result<(), Refused> {
+        let moves = own.is_some_and(|own| own.care_of != request.care_of.address.into());
+        let pace = self.sas.nodes.get(sa.node).map(|node| node.moves).unwrap_or_default();
+        if moves && !pace.grants(now, self.policy.care_of_moves_per_minute) {
+            let status = Status::ADMINISTRATIVELY_PROHIBITED;
+            return Err(Refused { status, moves_too_often: true });
+        }
+        Ok(())
     }
 
     fn is_denied(&self, mn_id: &MobileNodeId, options: &BuOptions<'_>) -> bool {
@@ -149,9 +242,44 @@ impl HomeAgent {
         options.mn_id.is_some_and(other_name) || self.policy.denies(mn_id)
     }
 
-    /// What RFC 6275 s.10.3.1 and R-36 ask of a registration; `there` is what the cache has of the
-    /// home address.
-    pub(crate) fn judge_registration(
+    /// What RFC 6275 s.10.3.1, RFC 3963 s.6.2 and R-36 ask of a registration; `there` is what the
+    /// cache has of the home address.
+    fn judge_registration(
+        &self,
+        sa: &Sa,
+        (request, options): (&Request, &BuOptions<'_>),
+        (now, there): (Timestamp, Option<&Binding>),
+    ) -> Result<Prefixes, Status> {
+        self.judge_home_address(now, sa, request, there)?;
+        let prefixes = self.judge_prefixes(sa, request, options);
+        let own = prefixes.as_ref().map_or(&[][..], |prefixes| &prefixes.prefixes);
+        if self.is_invalid_care_of(now, (sa, request), request.care_of.address.ip(), own) {
+            return Err(Status::INVALID_COA);
+        }
+        prefixes
+    }
+
+    /// What may not hold any more of a plan that has waited.
+    pub(crate) fn judge_late(&self, now: Timestamp, sa: &Sa, plan: &Plan) -> Result<(), Status> {
+        let request = &plan.request;
+        let there = self.cache.entry(request.home_address);
+        self.judge_home_address(now, sa, request, there)?;
+        let prefixes = plan.more.as_ref().map_or(&[][..], |more| &more.prefixes);
+        if self.is_invalid_care_of(now, (sa, request), request.care_of.address.ip(), prefixes) {
+            return Err(Status::INVALID_COA);
+        }
+        if prefixes.iter().any(|prefix| self.is_taken(sa.node, *prefix)) {
+            return Err(Status::FORWARDING_SETUP_FAILED);
+        }
+        let new = there.is_none_or(|there| !there.is_bound());
+        if new && self.cache.live() >= self.policy.max_bindings {
+            return Err(Status::INSUFFICIENT_RESOURCES);
+        }
+        Ok(())
+    }
+
+    /// Whether the home address is one to be bound, and by this mobile node.
+    fn judge_home_address(
         &self,
         now: Timestamp,
         sa: &Sa,
@@ -168,27 +296,28 @@ impl HomeAgent {
         let bound = there.filter(|entry| entry.is_bound());
         if bound.is_some_and(|binding| binding.node != sa.node)
             || self.policy.ha_addresses.contains(&home_address)
+            || self.is_in_mobile_network_of_another(sa.node, home_address)
         {
             return Err(Status::DAD_FAILED);
         }
-        if request.flags.mobile_router {
-            return Err(MOBILE_ROUTER_NOT_PERMITTED);
-        }
-        // R-36: an HA address, or a home address, this mobile node's own included: the tunnel
-        // would lead into itself, or back here through the bindings of others. Nothing is bound
-        // outside the prefixes served.
-        let care_of = request.care_of.address.ip();
-        if self.policy.ha_addresses.contains(&care_of)
+        Ok(())
+    }
+
+    /// R-36: an HA address, or a home address, this mobile node's own included: the tunnel would
+    /// lead into itself, or back here through the bindings of others. Nothing is bound outside the
+    /// prefixes served.
+    fn is_invalid_care_of(
+        &self,
+        now: Timestamp,
+        (sa, request): (&Sa, &Request),
+        care_of: IpAddr,
+        own_prefixes: &[IpNet],
+    ) -> bool {
+        self.policy.ha_addresses.contains(&care_of)
             || care_of == request.local.ip()
             || care_of == IpAddr::V6(self.sas.ha_address(sa))
             || self.policy.serves(care_of) && self.sas.is_home_address(care_of, now)
-        {
-            return Err(Status::INVALID_COA);
-        }
-        if bound.is_none() && self.cache.live() >= self.policy.max_bindings {
-            return Err(Status::INSUFFICIENT_RESOURCES);
-        }
-        Ok(())
+            || self.leads_back(request, care_of, own_prefixes)
     }
 
     /// R-31: status 176 answers only a refresh with unchanged care-of address and port, once per
@@ -211,16 +340,37 @@ impl HomeAgent {
     fn judge_ipv4(&self, sa: &Sa, request: &Request, own: Option<&Binding>) -> Ipv4Plan {
         let Some(option) = request.ipv4_home_address else { return Ipv4Plan::default() };
         let assigned = sa.ipv4_home_address;
-        let bound = own.is_some_and(|own| own.ipv4_home_address.is_some());
+        let of_ipv4 = |prefix: &&IpNet| prefix.addr().is_ipv4();
+        let bound_prefix = own.and_then(|own| own.prefixes().iter().find(of_ipv4)).copied();
+        let bound =
+            own.is_some_and(|own| own.ipv4_home_address.is_some()) || bound_prefix.is_some();
         // At most one binding has it: this one, or else whichever the table names.
-        let holds = own.is_some_and(|own| bound && own.ipv4_home_address == assigned);
+        let holds = own.is_some_and(|own| assigned.is_some() && own.ipv4_home_address == assigned);
         let holder = assigned.filter(|_| !holds).and_then(|ipv4| self.cache.holder_of(ipv4));
         let holder = holder.and_then(|holder| self.cache.at(holder));
-        let taken = holder.is_some_and(|holder| holder.home_address != request.home_address);
-        let claim = Ipv4Claim { assigned, bound, taken };
-        let ack = Some(dsmipv6::acknowledge_ipv4(option, claim, &self.policy));
-        Ipv4Plan { ack, taken: assigned.filter(|_| taken) }
+        let taken = holder.is_some_and(|holder| holder.home_address != request.home_address)
+            || assigned
+                .is_some_and(|ipv4| self.is_in_mobile_network_of_another(sa.node, ipv4.into()));
+        let prefix = self
+            .sas
+            .services(sa.node)
+            .and_then(|services| nemo::ipv4_prefix(services, option.prefix_len, &self.policy));
+        let free = |prefix: &IpNet| !self.is_taken(sa.node, *prefix);
+        let prefix = prefix.filter(free);
+        let claim = Ipv4Claim { assigned, bound, taken, bound_prefix, prefix };
+        let grant = Some(dsmipv6::acknowledge_ipv4(option, claim, &self.policy));
+        Ipv4Plan { grant, taken: assigned.filter(|_| taken) }
     }
+}
+
+/// What a binding is to have beside addresses.
+fn more(prefixes: Prefixes, ipv4: &Ipv4Plan) -> Option<Box<More>> {
+    let Prefixes { mobile_router, mut prefixes } = prefixes;
+    if let Some(prefix) = ipv4.grant.and_then(|grant| grant.prefix) {
+        prefixes.push(prefix);
+        prefixes = normal(prefixes);
+    }
+    More { mobile_router, prefixes }.boxed()
 }
 
 /// RFC 6275 s.9.5.1: modulo 2^16, a number "is considered less than or equal to the last received

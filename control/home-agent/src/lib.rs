@@ -12,6 +12,7 @@
 //! | `judge` | what an update will change, decided before anything is changed | RFC 6275 s.10.3, R-39 |
 //! | `commit` | an accepted update, carried out or taken back | RFC 6275 s.10.3; RFC 5555 s.4.5; R-15 |
 //! | `dsmipv6` | care-of address, NAT detection, IPv4 home address | RFC 5555 s.4.5; R-36, R-37 |
+//! | `nemo`, `prefix_table` | mobile network prefixes, and whose they are | RFC 3963 s.6; R-27, R-36 |
 //! | `binding`, `cache` | bindings, and where they are kept | RFC 6275 s.9.1, 10.1 |
 //! | `sa`, `sa_table` | the life of the SAs, and where they are kept | RFC 6618 s.4.3, R-50 |
 //! | `node` | mobile nodes | R-15 |
@@ -46,11 +47,13 @@ mod judge;
 mod link;
 mod listener;
 mod membership;
+mod nemo;
 mod node;
 mod operate;
 mod operations;
 mod outstanding;
 mod policy;
+mod prefix_table;
 mod rate;
 mod refresh;
 mod refusal;
@@ -289,6 +292,8 @@ impl HomeAgent {
             registered: binding.registered,
             expires: binding.expires,
             nat: binding.nat,
+            mobile_router: binding.is_mobile_router(),
+            prefixes: binding.prefixes(),
         })
     }
 }

@@ -4,8 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::Services;
 
-use crate::rate::Bucket;
+use crate::rate::{Bucket, Pace};
 use crate::sa_table::Sa;
 use crate::slab::{Id, Slab};
 
@@ -21,12 +22,31 @@ pub(crate) struct Node {
     /// The newest generation under which one was.
     generation: u64,
     pub(crate) errors: Bucket,
+    /// Moves of its care-of addresses.
+    pub(crate) moves: Pace,
+    /// What its subscriber may; `None` for what everybody may. As the newest of its SAs says.
+    services: Option<Box<Services>>,
 }
 
 impl Node {
     /// The newest generation under which a Binding Update was accepted.
     pub(crate) fn used_generation(&self) -> Option<u64> {
         self.used.then_some(self.generation)
+    }
+
+    /// What its subscriber may; `None` for what everybody may.
+    pub(crate) fn services(&self) -> Option<&Services> {
+        self.services.as_deref()
+    }
+
+    /// The subscriber may something else than before, perhaps; whether it does.
+    pub(crate) fn set_services(&mut self, services: &Services) -> bool {
+        let unusual = (*services != Services::default()).then_some(services);
+        let changed = self.services() != unusual;
+        if changed {
+            self.services = unusual.cloned().map(Box::new);
+        }
+        changed
     }
 
     pub(crate) fn set_used_generation(&mut self, generation: Option<u64>) {
@@ -81,6 +101,8 @@ impl Nodes {
             used: false,
             generation: 0,
             errors: Bucket::default(),
+            moves: Pace::default(),
+            services: None,
         })?;
         let Self { nodes, by_name, hasher } = self;
         by_name.insert_unique(hash, id, |id| {

@@ -63,6 +63,11 @@ pub struct Policy {
     /// Multicast through tunnels; `None`: membership messages are ignored (RFC 6275 s.10.4.3).
     /// Default: `None`.
     pub multicast: Option<MulticastPolicy>,
+    /// Moves of one mobile node's care-of addresses, in a minute at most and in one burst; beyond,
+    /// Binding Updates are refused with status 129. Whoever sits on the path can rewrite the outer
+    /// source of a Binding Update, and with it the care-of address (RFC 5555 s.5). 0: no limit.
+    /// Default: 30.
+    pub care_of_moves_per_minute: u32,
 }
 
 impl Default for Policy {
@@ -84,6 +89,7 @@ impl Default for Policy {
             errors_per_second: 10,
             operations: OperationsPolicy::default(),
             multicast: None,
+            care_of_moves_per_minute: 30,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::HomeAgent;
 use crate::answer::Whereabouts;
 use crate::dsmipv6::CareOf;
 use crate::event::{Action, Notice, SignallingPacket};
+use crate::judge::Refused;
 use crate::refusal::Refusal;
 use crate::sa_table::Sa;
 use crate::signalling::whereabouts;
@@ -90,11 +91,11 @@ impl HomeAgent {
         self.stop_refresh_request(self.entry_under(id));
         match verdict {
             Ok(plan) => self.claim(now, plan, out),
-            Err(status) => {
+            Err(refused) => {
                 if request.lifetime == 0 {
                     self.withdraw_claim(request.home_address);
                 }
-                self.refuse(&request, status, out);
+                self.refuse(&request, refused, out);
             }
         }
         Ok(())
@@ -124,7 +125,7 @@ impl HomeAgent {
             if update.options.nonce_indices {
                 return Err(Refusal::NonceIndices);
             }
-        } else if self.cache.get(home_address).is_none() {
+        } else if !update.flags.mobile_router && self.cache.get(home_address).is_none() {
             // A correspondent's: it would need nonces and an authenticator.
             return Err(Refusal::NotHomeRegistration);
         }
@@ -163,7 +164,13 @@ impl HomeAgent {
     }
 
     /// Answers a Binding Update that changes nothing.
-    pub(crate) fn refuse(&mut self, request: &Request, status: Status, out: &mut Vec<Action>) {
+    pub(crate) fn refuse(
+        &mut self,
+        request: &Request,
+        refused: impl Into<Refused>,
+        out: &mut Vec<Action>,
+    ) {
+        let Refused { status, moves_too_often } = refused.into();
         let mut sequence = request.sequence;
         match status {
             // RFC 6275 s.9.5.1: "the last accepted sequence number"
@@ -188,6 +195,11 @@ impl HomeAgent {
             out.push(Action::Notice(taken));
         }
         let mn_id = mn_id.clone();
+        if moves_too_often {
+            let (mn_id, care_of) = (mn_id.clone(), request.care_of.address);
+            let notice = Notice::MovesTooOften { mn_id, home_address, care_of };
+            out.push(Action::Notice(notice));
+        }
         out.push(Action::Notice(Notice::Refused { mn_id, home_address, status }));
     }
 
@@ -198,7 +210,9 @@ impl HomeAgent {
         let ack = BindingAck {
             status: answer.status,
             key_management: false,
-            mobile_router: false,
+            // RFC 3963 s.4.2: R says that mobile routers are served, to those that are.
+            mobile_router: request.flags.mobile_router
+                && self.sas.get(request.spi).is_some_and(|sa| self.may_be_router(sa)),
             seq: answer.sequence,
             lifetime: answer.lifetime,
             options: BaOptions { ipv4_ack: answer.ipv4_ack, nat_detection, ..BaOptions::default() },

@@ -59,6 +59,7 @@ impl HomeAgent {
         let Some(sa) = self.sas.at(id) else { return };
         if self.sas.is_of(sa, info) {
             self.update_sa(id, info);
+            self.update_services(id, info, out);
         } else {
             // R-51 says that this does not happen; if it does, the new SA is the one to trust.
             self.end_sa(now, id, SaEnd::Revoked, out);
@@ -119,6 +120,7 @@ impl HomeAgent {
         }
         out.push(Action::InstallSa(spi));
         self.carriers_changed(node, info.home_address, out);
+        self.update_services(id, info, out);
         // at most so many per mn-id.
         if let Some(excess) = self.sas.excess(node, self.policy.max_sas_per_node) {
             self.end_sa(now, excess, SaEnd::TooMany, out);
@@ -137,6 +139,15 @@ impl HomeAgent {
         };
         sa.timer = self.wheel.reset(sa.timer, sa.ends, Timer::SaEnd(id).into());
         self.cache.cap(&mut self.wheel, id, sa.home_address, sa.ends);
+    }
+
+    /// What the subscriber may goes with the record, not with the SA.
+    fn update_services(&mut self, id: Id<Sa>, info: &SaInfo, out: &mut Vec<Action>) {
+        if let Some(node) = self.sas.at(id).map(|sa| sa.node)
+            && self.sas.set_services(node, info)
+        {
+            self.services_changed(node, out);
+        }
     }
 
     /// Ends an SA, and the binding that was made under it: a binding never outlives its SA.

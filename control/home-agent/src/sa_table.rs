@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
+use hearth_wire::directory::Services;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
 use crate::binding::Binding;
@@ -143,6 +144,20 @@ impl SaTable {
     /// Whose SA it is.
     pub(crate) fn mn_id(&self, node: Id<Node>) -> Option<&MobileNodeId> {
         self.nodes.get(node).map(|node| &node.mn_id)
+    }
+
+    /// What the subscriber of a mobile node may; `None` for what everybody may.
+    pub(crate) fn services(&self, node: Id<Node>) -> Option<&Services> {
+        self.nodes.get(node).and_then(Node::services)
+    }
+
+    /// What a record says of its subscriber; whether that is news. An older one than the newest SA's
+    /// says nothing.
+    pub(crate) fn set_services(&mut self, node: Id<Node>, info: &SaInfo) -> bool {
+        let newer = |id| self.at(id).is_some_and(|sa: &Sa| sa.generation > info.generation);
+        let is_old = self.of_node(node).any(newer);
+        let node = self.nodes.get_mut(node).filter(|_| !is_old);
+        node.is_some_and(|node| node.set_services(&info.services))
     }
 
     /// Whether `address` is the home address of some mobile node.

@@ -98,7 +98,7 @@ impl HomeAgent {
             home_address,
             ipv4_home_address: binding.ipv4_home_address,
             link: self.defended(binding),
-            prefixes: Vec::new(),
+            prefixes: binding.prefixes().to_vec(),
             tunnels: vec![tunnel],
             flows: Vec::new(),
             carriers: self.sas.carriers(binding.node, home_address),

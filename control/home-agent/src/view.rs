@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
+use ipnet::IpNet;
 
 use crate::operate::OperationCounters;
 use crate::refusal::Refusal;
@@ -35,6 +36,10 @@ pub struct BindingView<'a> {
     pub expires: Timestamp,
     /// Whether a NAT was found; `None` where none was looked for.
     pub nat: Option<bool>,
+    /// Whether it is a mobile router's (RFC 3963).
+    pub mobile_router: bool,
+    /// Its mobile network prefixes, growing.
+    pub prefixes: &'a [IpNet],
 }
 
 /// An SA, to look at.

@@ -63,7 +63,8 @@ impl HomeAgent {
         let home_address = plan.request.home_address;
         let own = self.cache.get(home_address);
         if let Some(link) = links.prefixes.link_of(home_address.into()) {
-            if own.is_none() {
+            // RFC 3963 s.6.2: an address out of a mobile network is on no home link.
+            if own.is_none() && !plan.is_in_own_network(home_address.into()) {
                 addresses.push((link, home_address.into()));
             }
             let derived = (link, IpAddr::V6(link_local(home_address)));
@@ -134,8 +135,7 @@ impl HomeAgent {
     fn judge_again(&self, now: Timestamp, plan: &Plan) -> Result<(), Status> {
         let request = &plan.request;
         let Some(sa) = self.sas.get(request.spi) else { return Ok(()) };
-        let there = self.cache.entry(request.home_address);
-        self.judge_registration(now, sa, request, there)?;
+        self.judge_late(now, sa, plan)?;
         let holder = plan.ipv4.bound().and_then(|ipv4| self.cache.holder_of(ipv4));
         let holder = holder.and_then(|holder| self.cache.at(holder));
         if holder.is_some_and(|holder| holder.home_address != request.home_address) {
@@ -213,6 +213,7 @@ impl HomeAgent {
             return;
         }
         let mut addresses = vec![IpAddr::V6(home_address)];
+        addresses.retain(|address| !binding.is_in_own_network(*address));
         let defended = self.defended(binding);
         addresses.extend(defended.and_then(|defended| defended.link_local).map(IpAddr::V6));
         addresses.extend(binding.ipv4_home_address.map(IpAddr::V4));

@@ -306,10 +306,15 @@ impl HomeAgent {
     /// Where the home address of a binding is defended.
     pub(crate) fn defended(&self, binding: &Binding) -> Option<Defended> {
         let home_address = binding.home_address;
+        // RFC 3963 s.6.2: an address out of a mobile network is on no home link.
+        if binding.is_in_own_network(home_address.into()) {
+            return None;
+        }
         let link = self.links.prefixes.link_of(home_address.into())?;
         let own = link_local(home_address);
         let compatible = self.links.link_locals.get(&(link, own)) == Some(&home_address);
-        Some(Defended { link, link_local: compatible.then_some(own), router: false })
+        let router = binding.is_mobile_router();
+        Some(Defended { link, link_local: compatible.then_some(own), router })
     }
 
     pub(crate) fn link_event(

@@ -150,9 +150,14 @@ impl<'a> Bu<'a> {
 }
 
 impl Bu<'_> {
-    fn payload(&self) -> (u8, Vec<u8>) {
+    /// The Mobility Header.
+    pub(crate) fn mobility_header(&self) -> Vec<u8> {
         let source = self.home_address.unwrap_or(HOA);
-        let header = mobility_header(&Message::BindingUpdate(self.update), source);
+        mobility_header(&Message::BindingUpdate(self.update), source)
+    }
+
+    fn payload(&self) -> (u8, Vec<u8>) {
+        let header = self.mobility_header();
         match self.home_address {
             Some(home) => (exthdr::DESTINATION_OPTIONS, with_home_address(&header, home)),
             None => (mh::PROTO, header),
@@ -196,6 +201,8 @@ pub(crate) struct Ack {
     pub(crate) status: u8,
     pub(crate) seq: u16,
     pub(crate) lifetime: u16,
+    /// R (RFC 3963 s.4.2).
+    pub(crate) mobile_router: bool,
     pub(crate) options: BaOptions<'static>,
 }
 
@@ -259,7 +266,8 @@ impl Outcome {
                     nat_detection: ack.options.nat_detection,
                     ..BaOptions::default()
                 };
-                Some(Ack { status: ack.status.0, seq: ack.seq, lifetime: ack.lifetime, options })
+                let (status, seq, lifetime) = (ack.status.0, ack.seq, ack.lifetime);
+                Some(Ack { status, seq, lifetime, mobile_router: ack.mobile_router, options })
             }
             _ => None,
         });

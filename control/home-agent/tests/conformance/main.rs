@@ -17,6 +17,7 @@ mod home_link;
 mod lab;
 mod mobility_header;
 mod multicast;
+mod nemo;
 mod operations;
 mod prefixes;
 mod registration;
