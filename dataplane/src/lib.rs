@@ -55,5 +55,6 @@ pub use drop_reason::DropReason;
 pub use filter::Filter;
 pub use sa::observer::{SaNumbers, SaObserver};
 pub use size_counters::SizeTotals;
+pub use table::route_builder::{BuiltRoutes, RouteBuilder};
 pub use table::writer::TableWriter;
 pub use worker::Worker;

@@ -1,7 +1,7 @@
 //! Routes: built aside from the kernel's list, swapped in by pointer, never changed in place.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hearth_dpdk::{Eal, Fib4, Fib6, FibParameters, NextHopWidth};
 
@@ -39,16 +39,21 @@ impl Routes {
     ) -> Result<Self, TableError> {
         let count = routes.len() + local.len() + home_prefixes.len();
         let count = u32::try_from(count).map_err(|_| TableError::Full)?;
-        // An IPv6 host route takes 13 groups at most; two octets per next hop leave 15 bits.
-        let parameters = |groups_per_route: u32| FibParameters {
+        let prefixes = routes.iter().map(|route| route.prefix).chain(home_prefixes.iter().copied());
+        let (groups4, groups6) = groups(prefixes.chain(local.iter().map(|a| (*a, host_len(*a)))));
+        // Two octets per next hop leave 15 bits for the number of a group.
+        let parameters = |groups: u32| FibParameters {
             max_routes: count + 1,
-            tbl8_groups: (count.saturating_mul(groups_per_route) + 16).min(32_000),
-            next_hop: NextHopWidth::Two,
+            tbl8_groups: groups + SPARE_GROUPS,
+            next_hop: match groups + SPARE_GROUPS {
+                0..0x7f00 => NextHopWidth::Two,
+                _ => NextHopWidth::Four,
+            },
             default_next_hop: 0,
         };
         let mut built = Self {
-            fib4: Fib4::new(eal, name, &parameters(1)).map_err(|_| TableError::Dpdk)?,
-            fib6: Fib6::new(eal, &format!("{name}v6"), &parameters(13))
+            fib4: Fib4::new(eal, name, &parameters(groups4)).map_err(|_| TableError::Dpdk)?,
+            fib6: Fib6::new(eal, &format!("{name}v6"), &parameters(groups6))
                 .map_err(|_| TableError::Dpdk)?,
             targets: vec![Target::None],
         };
@@ -64,8 +69,7 @@ impl Routes {
             built.insert(&mut numbers, address, len, target)?;
         }
         for &address in local {
-            let len = if address.is_ipv4() { 32 } else { 128 };
-            built.insert(&mut numbers, address, len, Target::Local)?;
+            built.insert(&mut numbers, address, host_len(address), Target::Local)?;
         }
         Ok(built)
     }
@@ -114,6 +118,32 @@ impl Routes {
     }
 }
 
+/// Groups that DPDK may want beyond those that the prefixes take.
+const SPARE_GROUPS: u32 = 64;
+
+const fn host_len(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Groups of 256 next hops that the prefixes take, IPv4 and IPv6: one for each different way down to
+/// a prefix, an octet at a time beyond the third.
+fn groups(prefixes: impl Iterator<Item = (IpAddr, u8)>) -> (u32, u32) {
+    let (mut ways4, mut ways6) = (HashSet::new(), HashSet::new());
+    for (address, len) in prefixes {
+        match address {
+            IpAddr::V4(v4) if len > 24 => {
+                ways4.insert(v4.to_bits() >> 8);
+            }
+            IpAddr::V6(v6) => ways6.extend(
+                (24..len.min(128)).step_by(8).map(|depth| (depth, v6.to_bits() >> (128 - depth))),
+            ),
+            IpAddr::V4(_) => {}
+        }
+    }
+    let count = |ways: usize| u32::try_from(ways).unwrap_or(u32::MAX - SPARE_GROUPS);
+    (count(ways4.len()), count(ways6.len()))
+}
+
 /// The port of the longest route that covers a prefix.
 fn covering(routes: &[Route], address: IpAddr, len: u8) -> Option<PortId> {
     let covers = |route: &&Route| {
@@ -127,4 +157,23 @@ fn covering(routes: &[Route], address: IpAddr, len: u8) -> Option<PortId> {
             && differs.checked_shr(width - u32::from(network_len).min(width)).unwrap_or(0) == 0
     };
     routes.iter().filter(covers).max_by_key(|route| route.prefix.1).map(|route| route.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups_of(prefixes: &[(&str, u8)]) -> (u32, u32) {
+        groups(prefixes.iter().map(|(address, len)| (address.parse().unwrap(), *len)))
+    }
+
+    #[test]
+    fn groups_are_counted_by_the_ways_to_prefixes() {
+        assert_eq!(groups_of(&[("0.0.0.0", 0), ("192.0.2.0", 24), ("2001:db8::", 24)]), (0, 0));
+        assert_eq!(groups_of(&[("192.0.2.1", 32), ("192.0.2.128", 25), ("192.0.3.0", 30)]), (2, 0));
+        assert_eq!(groups_of(&[("2001:db8::", 32)]), (0, 1));
+        assert_eq!(groups_of(&[("2001:db8:1::", 48), ("2001:db8:2::", 48)]), (0, 3));
+        assert_eq!(groups_of(&[("2001:db8:100::", 48), ("2001:db8:200::", 48)]), (0, 4));
+        assert_eq!(groups_of(&[("2001:db8::1", 128)]), (0, 13));
+    }
 }

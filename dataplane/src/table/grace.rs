@@ -1,6 +1,7 @@
 //! What was taken away and waits for a grace period, and the numbers that are free again after it.
 
 use crate::sa::slot::BindingIndex;
+use crate::table::route_builder::Bin;
 use crate::table::shared::{RetiredRoutes, Tables};
 
 /// Something that workers may still be using.
@@ -16,11 +17,11 @@ pub(crate) enum Retired {
 }
 
 impl Retired {
-    /// Frees what it stands for.
+    /// Frees what it stands for; routes go to the `bin`.
     ///
     /// # Safety
     /// Every worker has been quiescent since it was taken away. Once for each.
-    pub(crate) unsafe fn release(&self, tables: &Tables) {
+    pub(crate) unsafe fn release(&self, tables: &Tables, bin: &Bin) {
         match self {
             Self::Sa(index) => {
                 if let Some(slot) = tables.sas.slot(*index) {
@@ -32,7 +33,7 @@ impl Retired {
             Self::Binding(index) => unsafe { tables.bindings.free(*index) },
             Self::Mac(_) => {}
             // SAFETY: promised by the caller.
-            Self::Routes(routes) => unsafe { routes.free() },
+            Self::Routes(routes) => bin.take(unsafe { routes.reclaim() }),
         }
     }
 }

@@ -8,5 +8,6 @@ pub(crate) mod neighbour;
 pub(crate) mod next_hop;
 pub(crate) mod path_mtu;
 pub(crate) mod reserve;
+pub(crate) mod route_builder;
 pub(crate) mod shared;
 pub(crate) mod writer;

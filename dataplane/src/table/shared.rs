@@ -130,12 +130,12 @@ pub(crate) struct RetiredRoutes(*mut Routes);
 unsafe impl Send for RetiredRoutes {}
 
 impl RetiredRoutes {
-    /// Frees them.
+    /// The routes themselves, to be freed.
     ///
     /// # Safety
     /// Every worker has been quiescent since they were swapped out, and this is the only call.
-    pub(crate) unsafe fn free(&self) {
+    pub(crate) unsafe fn reclaim(&self) -> Box<Routes> {
         // SAFETY: made by `swap_routes`; nobody uses it any more.
-        drop(unsafe { Box::from_raw(self.0) });
+        unsafe { Box::from_raw(self.0) }
     }
 }

@@ -9,7 +9,7 @@ mod sas;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token};
 use hearth_wire::Spi;
@@ -23,6 +23,7 @@ use crate::table::fib::Routes;
 use crate::table::grace::{FreeList, Retired};
 use crate::table::homes::Full;
 use crate::table::neighbour::{self, KEY_LEN};
+use crate::table::route_builder::{Bin, BuiltRoutes, RouteBuilder};
 use crate::table::shared::{SPARE_BINDINGS, Tables};
 
 /// A binding as control remembers it.
@@ -52,6 +53,8 @@ pub struct TableWriter {
     routes: Vec<Route>,
     local: Vec<IpAddr>,
     home_prefixes: Vec<(IpAddr, u8)>,
+    /// For replaced routes.
+    bin: Bin,
     /// SA slots whose keys a worker may still use.
     draining: HashSet<u32>,
     /// Retired since the last reclaim.
@@ -103,6 +106,7 @@ impl TableWriter {
             routes: Vec::new(),
             local: Vec::new(),
             home_prefixes: config.home_prefixes.clone(),
+            bin: Bin::default(),
             draining: HashSet::new(),
             fresh: Vec::new(),
             waiting: VecDeque::new(),
@@ -270,6 +274,27 @@ impl TableWriter {
         Routes::build(&self.eal, &name, routes, (local, &self.home_prefixes))
     }
 
+    /// A builder for another thread; what it has built is then published with
+    /// [`Self::publish_routes`], which goes past [`Self::set_routes`] and
+    /// [`Self::set_local_addresses`]: use the one or the others. Once.
+    pub fn route_builder(&mut self) -> RouteBuilder {
+        let (sender, retired) = mpsc::channel();
+        self.bin = Bin::to(sender);
+        RouteBuilder {
+            eal: self.eal.clone(),
+            name: self.name.clone(),
+            generation: 0,
+            ports: self.ports,
+            max_routes: self.max_routes,
+            retired,
+        }
+    }
+
+    /// Lets workers look up destinations in what was built, from now on.
+    pub fn publish_routes(&mut self, built: BuiltRoutes) {
+        self.publish(built.0);
+    }
+
     fn publish(&mut self, routes: Routes) {
         if let Some(old) = self.tables.swap_routes(routes) {
             self.fresh.push(Retired::Routes(old));
@@ -335,7 +360,7 @@ impl TableWriter {
 
     fn free(&mut self, retired: Retired) {
         // SAFETY: `reclaim` has seen the grace period pass that began after it was taken away.
-        unsafe { retired.release(&self.tables) };
+        unsafe { retired.release(&self.tables, &self.bin) };
         match retired {
             Retired::Sa(index) => drop(self.draining.remove(&index)),
             Retired::Binding(index) => self.free_bindings.give(index.0),
