@@ -2,7 +2,6 @@
 //! daemon can make.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use crate::crypto_config::{self, Crypto};
 use crate::daemon;
 use crate::directory_config::{self, SaDirectory};
+use crate::home_agent_config::{self, HomeAgent};
 use crate::paths_config;
 use crate::tunnel_config::{self, Icmp, Tunnel};
 
@@ -120,40 +120,6 @@ pub struct Port {
     pub addresses: Vec<Spanned<IpNet>>,
 }
 
-/// The home agent.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HomeAgent {
-    /// The name under which the HAC's YAML knows this home agent.
-    pub name: Spanned<String>,
-    /// The IPv6 home agent address: the one that the HAC hands out.
-    pub address_ip6: Spanned<Ipv6Addr>,
-    /// The IPv4 home agent address, for mobile nodes in IPv4 networks.
-    #[serde(default)]
-    pub address_ip4: Option<Spanned<Ipv4Addr>>,
-    /// The Mobile IPv6 service port (UDP). Default: 7872, `mipv6tls`.
-    #[serde(default = "default_service_port")]
-    pub port: Spanned<u16>,
-    /// Prefixes that home addresses come from.
-    pub home_prefixes: Vec<Spanned<IpNet>>,
-    /// First and last SPI that the HAC deals out for this home agent.
-    pub spi_range: Spanned<(u32, u32)>,
-    /// Longest binding lifetime in seconds. Default: 3600.
-    #[serde(default = "default_max_lifetime")]
-    pub max_lifetime: Spanned<u32>,
-    /// Refresh time in seconds that mobile nodes behind a NAT are told. Default: 110.
-    #[serde(default = "default_nat_refresh")]
-    pub nat_refresh: Spanned<u32>,
-    /// How long an older SA carries data after the first BU under a newer one, in seconds.
-    /// Default: 10.
-    #[serde(default = "default_sa_grace")]
-    pub sa_grace: Spanned<u32>,
-    /// Follow the outer source of IPv6 Binding Updates too (NAT66), instead of the authenticated
-    /// Alternate Care-of Address option. Default: off.
-    #[serde(default)]
-    pub nat66_follow_source: bool,
-}
-
 /// Sizes of the tables; memory is touched as they fill.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -203,23 +169,6 @@ fn default_mtu() -> Spanned<u16> {
     Spanned::new(1500, Location::UNKNOWN, Location::UNKNOWN)
 }
 
-fn default_service_port() -> Spanned<u16> {
-    let port = hearth_wire::MIPV6TLS_PORT;
-    Spanned::new(port, Location::UNKNOWN, Location::UNKNOWN)
-}
-
-fn default_max_lifetime() -> Spanned<u32> {
-    Spanned::new(3600, Location::UNKNOWN, Location::UNKNOWN)
-}
-
-fn default_nat_refresh() -> Spanned<u32> {
-    Spanned::new(110, Location::UNKNOWN, Location::UNKNOWN)
-}
-
-fn default_sa_grace() -> Spanned<u32> {
-    Spanned::new(10, Location::UNKNOWN, Location::UNKNOWN)
-}
-
 /// Reads and checks the file at `path`.
 ///
 /// # Errors
@@ -233,7 +182,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     let config = &document.value;
     check_ports(&document, config)?;
     check_workers(&document, config)?;
-    check_home_agent(&document, config)?;
+    home_agent_config::check(&document, config)?;
     check_tables(&document, config)?;
     directory_config::check(&document, config)?;
     paths_config::check(&document, config)?;
@@ -321,76 +270,6 @@ fn check_workers(document: &Document<Config>, config: &Config) -> Result<(), Con
     if config.workers.is_empty() {
         let message = "empty; at least one worker is needed";
         return Err(document.error(Location::UNKNOWN, "workers", message));
-    }
-    Ok(())
-}
-
-fn check_home_agent(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
-    let home_agent = &config.home_agent;
-    let own: Vec<IpAddr> =
-        config.ports.iter().flat_map(|port| &port.addresses).map(|a| a.value.addr()).collect();
-    let on_a_port = |address: IpAddr, at: Location, key: &str| {
-        if own.contains(&address) {
-            return Ok(());
-        }
-        let message = format!("{address} is on no port; give it to one under ports[].addresses");
-        Err(document.error(at, format!("home_agent.{key}"), message))
-    };
-    let ip6 = &home_agent.address_ip6;
-    on_a_port(ip6.value.into(), ip6.referenced, "address_ip6")?;
-    if let Some(ip4) = &home_agent.address_ip4 {
-        on_a_port(ip4.value.into(), ip4.referenced, "address_ip4")?;
-    }
-    if home_agent.port.value == 0 {
-        let message = "0 is no port; 1 to 65535";
-        return Err(document.error(home_agent.port.referenced, "home_agent.port", message));
-    }
-    let (first, last) = home_agent.spi_range.value;
-    if first == 0 || last > hearth_wire::Spi::MAX.get() || first > last {
-        let message = "not a range of SPIs; [first, last] within 1 and 268435455";
-        let at = home_agent.spi_range.referenced;
-        return Err(document.error(at, "home_agent.spi_range", message));
-    }
-    if !(1..=255).contains(&home_agent.name.value.len()) {
-        let message = "1 to 255 octets, as under home_agents in the HAC's YAML";
-        return Err(document.error(home_agent.name.referenced, "home_agent.name", message));
-    }
-    let seconds = [
-        (&home_agent.max_lifetime, "home_agent.max_lifetime", 4, 262_140),
-        (&home_agent.nat_refresh, "home_agent.nat_refresh", 1, 86_400),
-        (&home_agent.sa_grace, "home_agent.sa_grace", 0, 3600),
-    ];
-    for (value, key, least, most) in seconds {
-        if !(least..=most).contains(&value.value) {
-            let message = format!("{} is out of range; {least} to {most} seconds", value.value);
-            return Err(document.error(value.referenced, key, message));
-        }
-    }
-    check_home_prefixes(document, home_agent)
-}
-
-fn check_home_prefixes(
-    document: &Document<Config>,
-    home_agent: &HomeAgent,
-) -> Result<(), ConfigError> {
-    for (index, prefix) in home_agent.home_prefixes.iter().enumerate() {
-        let key = format!("home_agent.home_prefixes[{index}]");
-        if prefix.value.trunc() != prefix.value {
-            let right = prefix.value.trunc();
-            let message = format!("{} has host bits set; {right} would be right", prefix.value);
-            return Err(document.error(prefix.referenced, key, message));
-        }
-        if let Some(other) = home_agent.home_prefixes[..index].iter().find(|other| {
-            other.value.contains(&prefix.value) || prefix.value.contains(&other.value)
-        }) {
-            let line = other.referenced.line();
-            let message = format!("{} overlaps {} of line {line}", prefix.value, other.value);
-            return Err(document.error(prefix.referenced, key, message));
-        }
-    }
-    if home_agent.home_prefixes.is_empty() {
-        let message = "empty; at least one prefix for home addresses is needed";
-        return Err(document.error(Location::UNKNOWN, "home_agent.home_prefixes", message));
     }
     Ok(())
 }

@@ -115,6 +115,60 @@ fn every_mistake_names_line_key_and_remedy() {
     all_are_named(&rows);
 }
 
+/// REG-09, REG-11: whom the home agent serves, and what it grants.
+#[test]
+fn policy_is_what_yaml_says() {
+    use std::time::Duration;
+    // The example spells out the defaults.
+    let untold = home_agent_config::policy(&check_text(GOOD).unwrap());
+    let default = hearth_home_agent::Policy::default();
+    assert!(untold.home_registration && untold.denied.is_empty());
+    assert_eq!(untold.max_sas_per_node, default.max_sas_per_node);
+    assert_eq!(untold.deregistration_hold, default.deregistration_hold);
+    assert_eq!(untold.reinit_margin, default.reinit_margin);
+    assert_eq!(untold.errors_per_second, default.errors_per_second);
+    let text = GOOD
+        .replace("home_registration: true", "home_registration: false")
+        .replace("denied: []", "denied: [mn7@example.net]")
+        .replace("denied_realms: []", "denied_realms: [Old.example]")
+        .replace("max_sas_per_node: 64", "max_sas_per_node: 4")
+        .replace("deregistration_hold: 10", "deregistration_hold: 20")
+        .replace("reinit_margin: 7", "reinit_margin: 9")
+        .replace("errors_per_node: 10", "errors_per_node: 3");
+    let told = home_agent_config::policy(&check_text(&text).unwrap());
+    assert!(!told.home_registration);
+    let denied: Vec<_> = told.denied.iter().map(ToString::to_string).collect();
+    assert_eq!(denied, ["mn7@example.net"]);
+    assert_eq!(told.denied_realms, ["Old.example".into()]);
+    assert_eq!((told.max_sas_per_node, told.errors_per_second), (4, 3));
+    assert_eq!(told.deregistration_hold, Duration::from_secs(20));
+    assert_eq!(told.reinit_margin, Duration::from_secs(9));
+    all_are_named(&[
+        ("denied: []", "denied: [mn7@]", "denied: []", "home_agent.denied[0]", "user@realm"),
+        (
+            "denied_realms: []",
+            "denied_realms: [example.net, '@x']",
+            "denied_realms: []",
+            "home_agent.denied_realms[1]",
+            "behind the @",
+        ),
+        (
+            "max_sas_per_node: 64",
+            "max_sas_per_node: 65",
+            "max_sas_per_node",
+            "home_agent.max_sas_per_node",
+            "2 to 64",
+        ),
+        (
+            "deregistration_hold: 10",
+            "deregistration_hold: 3601",
+            "deregistration_hold",
+            "home_agent.deregistration_hold",
+            "0 to 3600 seconds",
+        ),
+    ]);
+}
+
 #[test]
 fn paths_that_nothing_can_be_at_and_buffers_without_room() {
     let (api, directory) = ("/run/hearth/hearthd.sock", "/run/hearth/directory.sock");

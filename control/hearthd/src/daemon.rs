@@ -1,7 +1,6 @@
 //! Putting the daemon together, and taking it apart.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -12,7 +11,7 @@ use hearth_dpdk::{
     Eal, EalError, EalOptions, Errno, LogLevel, Mempool, Offloads, Port, PortConfig, PortError,
     Queues,
 };
-use hearth_home_agent::{HomeAgent, Policy};
+use hearth_home_agent::HomeAgent;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use thiserror::Error;
@@ -22,6 +21,7 @@ use crate::config::{Config, Device, Port as PortSection};
 use crate::control::{Control, Parts};
 use crate::crypto_config::{self, Crypto};
 use crate::directory::{Directory, DirectoryConfig};
+use crate::home_agent_config;
 use crate::host_path::Tap;
 use crate::kernel::Kernel;
 use crate::server::{self, SocketFile};
@@ -128,7 +128,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let (taps, kernel) = connect_kernel(&config, &macs)?;
 
     let parts = Parts {
-        home_agent: HomeAgent::new(policy(&config)),
+        home_agent: HomeAgent::new(home_agent_config::policy(&config)),
         tables,
         workers: control,
         counters,
@@ -364,23 +364,6 @@ fn connect_kernel(config: &Config, macs: &[[u8; 6]]) -> Result<(Vec<Tap>, Kernel
         }
     }
     Ok((taps, kernel))
-}
-
-fn policy(config: &Config) -> Policy {
-    let home_agent = &config.home_agent;
-    let ip4 = home_agent.address_ip4.as_ref().map(|address| IpAddr::V4(address.value));
-    let own = config.ports.iter().flat_map(|port| &port.addresses).map(|net| net.value.addr());
-    let seconds = |value: u32| std::time::Duration::from_secs(value.into());
-    Policy {
-        home_prefixes: home_agent.home_prefixes.iter().map(|prefix| prefix.value).collect(),
-        ha_addresses: own.chain([home_agent.address_ip6.value.into()]).chain(ip4).collect(),
-        max_lifetime: seconds(home_agent.max_lifetime.value),
-        max_bindings: usize::try_from(config.tables.max_bindings.value).unwrap_or(usize::MAX),
-        nat_refresh_time: home_agent.nat_refresh.value,
-        nat66_follow_source: home_agent.nat66_follow_source,
-        sa_grace: seconds(home_agent.sa_grace.value),
-        ..Policy::default()
-    }
 }
 
 fn start_workers(

@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | reads and checks `hearthd.yaml`; [`tunnel_config`] its packet sizes and ICMP errors |
-//! | [`crypto_config`], [`directory_config`], `paths_config` | its crypto device; its SA directory; the files it names |
+//! | [`home_agent_config`], [`crypto_config`], [`directory_config`], `paths_config` | its home agent and policy; its crypto device; its SA directory; the files it names |
 //! | [`log_filter`] | what is logged |
 //! | [`daemon`] | puts the daemon together and takes it apart |
 //! | [`control`] | the control thread; `decisions` carries out what the home agent decided, `tunnels` hands bindings to the dataplane |
@@ -32,6 +32,7 @@ mod decisions;
 pub mod directory;
 pub mod directory_config;
 mod follow;
+pub mod home_agent_config;
 pub mod host_path;
 pub mod kernel;
 pub mod load;
