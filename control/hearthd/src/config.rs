@@ -12,6 +12,8 @@ use crate::crypto_config::{self, Crypto};
 use crate::daemon;
 use crate::directory_config::{self, SaDirectory};
 use crate::home_agent_config::{self, HomeAgent};
+use crate::host_path::MOBILE_NODES;
+use crate::kernel_routes;
 use crate::paths_config;
 use crate::tunnel_config::{self, Icmp, Tunnel};
 
@@ -35,6 +37,10 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// The home agent's own addresses and policy.
     pub home_agent: HomeAgent,
+    /// Routes that the kernel is given, so that the box reaches its mobile nodes and FRR can announce
+    /// them. Default: both kinds.
+    #[serde(default = "kernel_routes::all")]
+    pub kernel_routes: Vec<Spanned<kernel_routes::Given>>,
     /// The HAC's directory of security associations.
     #[serde(default)]
     pub sa_directory: SaDirectory,
@@ -204,6 +210,10 @@ fn check_ports(document: &Document<Config>, config: &Config) -> Result<(), Confi
         if !is_interface_name(&name.value) {
             let message = "not an interface name; 1 to 15 letters, digits, '-', '_' or '.'";
             return Err(error(name.referenced, "name", message.into()));
+        }
+        if name.value == MOBILE_NODES {
+            let message = format!("{MOBILE_NODES} is the interface to mobile nodes; another name");
+            return Err(error(name.referenced, "name", message));
         }
         if let Some(line) = names.insert(name.value.clone(), name.referenced.line()) {
             let message = format!("'{}' is the port of line {line} already", name.value);

@@ -170,6 +170,22 @@ fn policy_is_what_yaml_says() {
 }
 
 #[test]
+fn the_kernel_gets_routes_unless_told_otherwise() {
+    let all = "kernel_routes: [home_prefixes, mobile_network_prefixes]";
+    let given = |to: &str| {
+        let config = check_text(&GOOD.replace(all, to)).unwrap();
+        config.kernel_routes.iter().map(|given| given.value).collect::<Vec<_>>()
+    };
+    assert_eq!(given(""), given(all));
+    assert_eq!(given("kernel_routes: []"), []);
+    assert_eq!(given("kernel_routes: [home_prefixes]"), [kernel_routes::Given::HomePrefixes]);
+    all_are_named(&[
+        (all, "kernel_routes: [homes]", all, "kernel_routes[0]", "home_prefixes"),
+        ("name: home ", "name: hearth0 ", "name: home ", "ports[1].name", "another name"),
+    ]);
+}
+
+#[test]
 fn paths_that_nothing_can_be_at_and_buffers_without_room() {
     let (api, directory) = ("/run/hearth/hearthd.sock", "/run/hearth/directory.sock");
     let long = format!("/run/{}", "x".repeat(103));

@@ -16,14 +16,17 @@ use hearth_dataplane::{ControlPort, Counters, FromWorker, HeldPacket, PortId, Ta
 use hearth_dpdk::Offloads;
 use hearth_home_agent::{Action, Event, HomeAgent, SignallingPacket, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::CpuSet;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
+use crate::daemon::dataplane_config;
 use crate::decisions::Draining;
 use crate::directory::Directory;
 use crate::follow::Follow;
-use crate::host_path::Tap;
+use crate::host_path::{Tap, Tun, frame_of};
 use crate::kernel::{Change, Kernel};
+use crate::kernel_routes::KernelRoutes;
 use crate::load::Loads;
 use crate::lookups::Lookups;
 use crate::neighbours::Neighbours;
@@ -65,6 +68,10 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// One TAP per port, in the order of YAML.
     pub taps: Vec<Tap>,
+    /// The interface by which the kernel reaches mobile nodes, if it has routes that lead there.
+    pub tun: Option<Tun>,
+    /// Cores that are nobody's, for work that can wait.
+    pub spare_cores: CpuSet,
     /// MAC addresses of the ports, in the same order.
     pub macs: Vec<[u8; 6]>,
     /// What the devices do for us, in the same order.
@@ -93,6 +100,7 @@ pub struct Control {
     pub(crate) sa_records_refused: u64,
     pub(crate) clock: Option<(Instant, SystemTime)>,
     routes: Routes,
+    pub(crate) kernel_routes: KernelRoutes,
     pub(crate) actions: Vec<Action>,
     pub(crate) watchdog: Watchdog,
     pub(crate) loads: Loads,
@@ -107,8 +115,15 @@ impl Control {
     ///
     /// # Errors
     /// Netlink failed.
-    pub fn new(parts: Parts) -> io::Result<Self> {
+    pub fn new(mut parts: Parts) -> io::Result<Self> {
         let now = Instant::now();
+        let routes = Routes::start(
+            &mut parts.tables,
+            parts.taps.iter().map(Tap::index),
+            dataplane_config(&parts.config).home_prefixes,
+            parts.spare_cores,
+        )?;
+        let kernel_routes = KernelRoutes::new(&parts.config);
         let mut control = Self {
             parts,
             start: now,
@@ -119,7 +134,8 @@ impl Control {
             draining: Draining::new(),
             sa_records_refused: 0,
             clock: None,
-            routes: Routes::default(),
+            routes,
+            kernel_routes,
             actions: Vec::new(),
             watchdog: Watchdog::default(),
             loads: Loads::default(),
@@ -131,7 +147,9 @@ impl Control {
         for change in control.parts.kernel.snapshot()? {
             control.kernel_changed(change);
         }
-        control.routes.apply(&mut control.parts.tables, now);
+        if let Some(tun) = &control.parts.tun {
+            control.parts.kernel.sweep_routes(tun.index())?;
+        }
         let max_bindings = control.parts.home_agent.policy().max_bindings;
         control.parts.home_agent.reserve(max_bindings);
         Ok(control)
@@ -162,6 +180,7 @@ impl Control {
         for change in self.parts.kernel.changes()? {
             self.kernel_changed(change);
         }
+        more |= self.exchange_routes()?;
         while let Ok(question) = self.parts.questions.try_recv() {
             self.answer(question);
         }
@@ -228,7 +247,17 @@ impl Control {
 
     fn take_from_taps(&mut self) -> io::Result<usize> {
         let mut count = 0;
-        let Parts { taps, workers, .. } = &mut self.parts;
+        let Parts { taps, tun, macs, workers, .. } = &mut self.parts;
+        if let (Some(tun), Some(mac)) = (tun, macs.first()) {
+            for _ in 0..BATCH {
+                let Some(packet) = tun.receive()? else { break };
+                count += 1;
+                let Some(frame) = frame_of(*mac, packet) else { continue };
+                if workers.send_from_host(PortId(0), &frame).is_err() {
+                    self.host_queue_full += 1;
+                }
+            }
+        }
         for (tap, port) in taps.iter_mut().zip(0..) {
             for _ in 0..BATCH {
                 let Some(frame) = tap.receive()? else { break };
@@ -241,10 +270,18 @@ impl Control {
         Ok(count)
     }
 
+    /// Takes the kernel's routes, and gives it ours; whether there is more to give.
+    fn exchange_routes(&mut self) -> io::Result<bool> {
+        let Parts { tables, kernel, tun, .. } = &mut self.parts;
+        self.routes.apply(tables, Instant::now())?;
+        match tun {
+            Some(tun) => self.kernel_routes.apply(kernel, tun.index()),
+            None => Ok(false),
+        }
+    }
+
     fn kernel_changed(&mut self, change: Change) {
         match change {
-            Change::Routes(routes) => self.routes.set_routes(routes),
-            Change::Addresses(addresses) => self.routes.set_addresses(addresses),
             Change::Neighbour { port, address, mac, failed } => {
                 if let Err(error) = self.parts.tables.set_neighbour(PortId(port), address, mac) {
                     warn!(%address, %error, "neighbour not learnt");
@@ -301,7 +338,6 @@ impl Control {
         self.parts.tables.reclaim();
         self.retry_draining();
         self.follow_wall_clock();
-        self.routes.apply(&mut self.parts.tables, instant);
         for ((port, _), packet) in self.neighbours.expired(instant) {
             self.give_up(port, packet);
         }
@@ -342,6 +378,7 @@ impl Control {
             .taps
             .iter()
             .map(AsFd::as_fd)
+            .chain(self.parts.tun.as_ref().map(AsFd::as_fd))
             .chain([self.parts.kernel.as_fd(), self.parts.waker.as_fd()])
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();

@@ -13,7 +13,7 @@ use hearth_dpdk::{
 };
 use hearth_home_agent::HomeAgent;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use thiserror::Error;
 use tracing::{error, info};
 
@@ -22,7 +22,7 @@ use crate::control::{Control, Parts};
 use crate::crypto_config::{self, Crypto};
 use crate::directory::{Directory, DirectoryConfig};
 use crate::home_agent_config;
-use crate::host_path::Tap;
+use crate::host_path::{Tap, Tun};
 use crate::kernel::Kernel;
 use crate::server::{self, SocketFile};
 use crate::spi_horizon::SpiHorizon;
@@ -118,6 +118,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let _socket = SocketFile(config.api.socket.value.clone());
     let directory = watch_directory(&config, &waker).map_err(system("SA directory"))?;
 
+    let spare_cores = spare_cores(&config).map_err(system("cores"))?;
     let eal = Eal::init(&eal_options(&config)).map_err(|error| not_started(&config, error))?;
     pin(config.eal.control_core.value).map_err(system("pinning the control thread"))?;
     let pool = Mempool::new(&eal, "hearth", config.tables.mbufs.value, 256, data_room(&config))
@@ -125,7 +126,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let Ports { ports, setups, macs, offloads } = open_ports(&eal, &config, &pool)?;
     let Dataplane { workers, tables, control, counters } =
         build_dataplane(&eal, &config, setups, &pool)?;
-    let (taps, kernel) = connect_kernel(&config, &macs)?;
+    let (taps, tun, kernel) = connect_kernel(&config, &macs)?;
 
     let parts = Parts {
         home_agent: HomeAgent::new(home_agent_config::policy(&config)),
@@ -133,6 +134,8 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         workers: control,
         counters,
         taps,
+        tun,
+        spare_cores,
         macs,
         offloads,
         kernel,
@@ -349,7 +352,9 @@ pub(crate) fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
     }
 }
 
-fn connect_kernel(config: &Config, macs: &[[u8; 6]]) -> Result<(Vec<Tap>, Kernel), DaemonError> {
+type KernelSide = (Vec<Tap>, Option<Tun>, Kernel);
+
+fn connect_kernel(config: &Config, macs: &[[u8; 6]]) -> Result<KernelSide, DaemonError> {
     let taps = config
         .ports
         .iter()
@@ -363,7 +368,27 @@ fn connect_kernel(config: &Config, macs: &[[u8; 6]]) -> Result<(Vec<Tap>, Kernel
             kernel.add_address(number, address.value).map_err(system("setting an address"))?;
         }
     }
-    Ok((taps, kernel))
+    let mtu = config.ports.iter().map(|port| port.mtu.value).min();
+    let tun = match (config.kernel_routes.is_empty(), mtu) {
+        (false, Some(mtu)) => Some(Tun::create(mtu).map_err(system("host path"))?),
+        _ => None,
+    };
+    Ok((taps, tun, kernel))
+}
+
+/// The cores of this process that are neither a worker's nor the control thread's; the control
+/// thread's where there are no others.
+fn spare_cores(config: &Config) -> io::Result<CpuSet> {
+    let mut cores = sched_getaffinity(None)?;
+    let control = usize::try_from(config.eal.control_core.value).unwrap_or(usize::MAX);
+    for worker in &config.workers {
+        cores.unset(usize::try_from(worker.core.value).unwrap_or(usize::MAX));
+    }
+    cores.unset(control);
+    if cores.count() == 0 {
+        cores.set(control);
+    }
+    Ok(cores)
 }
 
 fn start_workers(

@@ -195,9 +195,13 @@ impl Control {
                 let frame = notices::frame_from_host(macs.first().copied(), &packet);
                 workers.send_from_host(PortId(0), &frame)?;
             }
-            Action::Bind(bound) => tunnels::bind(tables, &bound)?,
+            Action::Bind(bound) => {
+                tunnels::bind(tables, &bound)?;
+                self.kernel_routes.bound(bound.home_address, &bound.prefixes);
+            }
             Action::Unbind { home_address } => {
                 tables.unbind(home_address);
+                self.kernel_routes.unbound(home_address);
             }
             Action::InstallSa(spi) => {
                 if let Some(record) = record.take_if(|record| record.spi == spi) {

@@ -1,54 +1,29 @@
-//! The kernel's routes, neighbours and addresses, by netlink.
+//! The kernel's neighbours, and what it is asked to do, by netlink.
 //!
-//! The kernel is the box's slow path and its routing table the operator's: whatever `ip route`,
-//! FRR or an RA put on a port's TAP ends up in the dataplane's FIB. A next hop whose link-layer
-//! address is unknown is resolved by the kernel on request (`NTF_USE`).
+//! The kernel is the box's slow path: a next hop whose link-layer address is unknown is resolved by
+//! it on request (`NTF_USE`). Its routes come another way ([`crate::route_watch`]).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, ErrorKind};
+use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnet::IpNet;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType, RouteVia,
-};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Multicast groups of rtnetlink that concern the FIB: neighbours, IPv4 and IPv6 addresses and
-/// routes (`RTNLGRP_*`).
-const GROUPS: [u32; 5] = [3, 5, 7, 9, 11];
+use crate::netlink::{Netlink, Notifications};
 
-/// Octets of one read: larger than any datagram the kernel sends for a dump.
-const READ_ROOM: usize = 64 * 1024;
-
-/// A route of the main table that leaves by a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KernelRoute {
-    /// Destination prefix.
-    pub prefix: (IpAddr, u8),
-    /// The port, by its place in YAML.
-    pub port: u16,
-    /// The next hop; none where the destination itself is on the link.
-    pub gateway: Option<IpAddr>,
-}
+/// The multicast group of neighbours (`RTNLGRP_NEIGH`).
+const GROUPS: [u32; 1] = [3];
 
 /// What changed in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// All routes that leave by a port, as they are now.
-    Routes(Vec<KernelRoute>),
-    /// All addresses of the box on its ports, as they are now.
-    Addresses(Vec<IpAddr>),
     /// A neighbour's link-layer address is known, or no longer.
     Neighbour {
         /// The port.
@@ -64,10 +39,9 @@ pub enum Change {
 
 /// The connection to the kernel.
 pub struct Kernel {
-    monitor: Socket,
-    command: Socket,
+    monitor: Netlink,
+    pub(crate) command: Netlink,
     ports: HashMap<u32, u16>,
-    buffer: Vec<u8>,
 }
 
 impl Kernel {
@@ -76,22 +50,10 @@ impl Kernel {
     /// # Errors
     /// Netlink is not to be had.
     pub fn connect(interfaces: impl IntoIterator<Item = u32>) -> io::Result<Self> {
-        let mut monitor = Socket::new(NETLINK_ROUTE)?;
-        monitor.bind_auto()?;
-        for group in GROUPS {
-            monitor.add_membership(group)?;
-        }
-        monitor.set_non_blocking(true)?;
-        // A burst of routes (a BGP table) must not overrun the socket at once.
-        monitor.set_rx_buf_sz(4 << 20)?;
-        let mut command = Socket::new(NETLINK_ROUTE)?;
-        command.bind_auto()?;
-        command.connect(&SocketAddr::new(0, 0))?;
         Ok(Self {
-            monitor,
-            command,
+            monitor: Netlink::for_notifications(&GROUPS)?,
+            command: Netlink::for_requests()?,
             ports: interfaces.into_iter().zip(0..).collect(),
-            buffer: Vec::with_capacity(READ_ROOM),
         })
     }
 
@@ -100,57 +62,41 @@ impl Kernel {
     /// # Errors
     /// The kernel did not answer.
     pub fn snapshot(&mut self) -> io::Result<Vec<Change>> {
-        let mut changes =
-            vec![Change::Routes(self.routes()?), Change::Addresses(self.addresses()?)];
+        let mut changes = Vec::new();
         let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
-        for message in self.dump(request)? {
-            if let RouteNetlinkMessage::NewNeighbour(neighbour) = message {
-                changes.extend(self.neighbour(&neighbour, false));
+        let ports = &self.ports;
+        self.command.dump(request, |message| {
+            if let RouteNetlinkMessage::NewNeighbour(message) = message {
+                changes.extend(neighbour(ports, &message, false));
             }
-        }
+        })?;
         Ok(changes)
     }
 
-    /// What changed since the last call. Routes and addresses come whole, however many changed.
+    /// What changed since the last call.
     ///
     /// # Errors
     /// The kernel did not answer.
     pub fn changes(&mut self) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();
-        let (mut routes, mut addresses) = (false, false);
         loop {
-            match self.monitor_messages() {
-                Ok(messages) => {
-                    for message in messages {
-                        match message {
-                            RouteNetlinkMessage::NewRoute(_) | RouteNetlinkMessage::DelRoute(_) => {
-                                routes = true;
-                            }
-                            RouteNetlinkMessage::NewAddress(_)
-                            | RouteNetlinkMessage::DelAddress(_) => addresses = true,
-                            RouteNetlinkMessage::NewNeighbour(neighbour) => {
-                                changes.extend(self.neighbour(&neighbour, false));
-                            }
-                            RouteNetlinkMessage::DelNeighbour(neighbour) => {
-                                changes.extend(self.neighbour(&neighbour, true));
-                            }
-                            _ => {}
-                        }
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            match self.monitor.notifications()? {
+                Notifications::None => return Ok(changes),
                 // The kernel had more to say than the socket could hold: look at everything.
-                Err(error) if error.raw_os_error() == Some(ENOBUFS) => return self.snapshot(),
-                Err(error) => return Err(error),
+                Notifications::Overrun => return self.snapshot(),
+                Notifications::Some(messages) => {
+                    changes.extend(messages.iter().filter_map(|message| match message {
+                        RouteNetlinkMessage::NewNeighbour(message) => {
+                            neighbour(&self.ports, message, false)
+                        }
+                        RouteNetlinkMessage::DelNeighbour(message) => {
+                            neighbour(&self.ports, message, true)
+                        }
+                        _ => None,
+                    }));
+                }
             }
         }
-        if routes {
-            changes.push(Change::Routes(self.routes()?));
-        }
-        if addresses {
-            changes.push(Change::Addresses(self.addresses()?));
-        }
-        Ok(changes)
     }
 
     /// Asks the kernel to find the link-layer address of `address` on `port`; the answer comes as
@@ -172,8 +118,7 @@ impl Kernel {
         neighbour.header.flags = NeighbourFlags::Use;
         neighbour.attributes.push(NeighbourAttribute::Destination(address.into()));
         let message = RouteNetlinkMessage::NewNeighbour(neighbour);
-        self.request(message, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK)?;
-        self.answers(|_| {})
+        self.command.change(message, NLM_F_CREATE)
     }
 
     /// Sets `address` on the TAP of `port`.
@@ -194,153 +139,7 @@ impl Kernel {
         message.attributes.push(AddressAttribute::Local(address.addr()));
         message.attributes.push(AddressAttribute::Address(address.addr()));
         let message = RouteNetlinkMessage::NewAddress(message);
-        self.request(message, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK)?;
-        self.answers(|_| {})
-    }
-
-    fn routes(&mut self) -> io::Result<Vec<KernelRoute>> {
-        let mut request = RouteMessage::default();
-        let mut best = BTreeMap::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            request.header.address_family = family;
-            for message in self.dump(RouteNetlinkMessage::GetRoute(request.clone()))? {
-                if let RouteNetlinkMessage::NewRoute(route) = message
-                    && let Some((metric, route)) = self.route(&route)
-                {
-                    let kept = best.entry(route.prefix).or_insert((metric, route));
-                    if metric < kept.0 {
-                        *kept = (metric, route);
-                    }
-                }
-            }
-        }
-        Ok(best.into_values().map(|(_, route)| route).collect())
-    }
-
-    /// The route and its metric, where it is one of the main table that leaves by a port.
-    fn route(&self, message: &RouteMessage) -> Option<(u32, KernelRoute)> {
-        let header = &message.header;
-        if header.kind != RouteType::Unicast || header.table != RouteHeader::RT_TABLE_MAIN {
-            return None;
-        }
-        let mut destination = None;
-        let mut metric = 0;
-        let mut hop = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Destination(address) => destination = ip_of(address),
-                RouteAttribute::Priority(priority) => metric = *priority,
-                RouteAttribute::Oif(index) => hop.0 = Some(*index),
-                RouteAttribute::Gateway(gateway) => hop.1 = ip_of(gateway),
-                RouteAttribute::Via(via) => hop.1 = ip_of_via(via),
-                RouteAttribute::MultiPath(hops) => hop = hops.first().map_or(hop, first_hop),
-                _ => {}
-            }
-        }
-        let any: IpAddr = match header.address_family {
-            AddressFamily::Inet => std::net::Ipv4Addr::UNSPECIFIED.into(),
-            _ => std::net::Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let prefix = (destination.unwrap_or(any), header.destination_prefix_length);
-        let link_local = matches!(prefix.0, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let port = *self.ports.get(&hop.0?)?;
-        (!link_local && !prefix.0.is_multicast())
-            .then_some((metric, KernelRoute { prefix, port, gateway: hop.1 }))
-    }
-
-    fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
-        let mut found = HashSet::new();
-        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        for message in self.dump(request)? {
-            let RouteNetlinkMessage::NewAddress(address) = message else { continue };
-            if !self.ports.contains_key(&address.header.index) {
-                continue;
-            }
-            for attribute in &address.attributes {
-                if let AddressAttribute::Address(ip) | AddressAttribute::Local(ip) = attribute {
-                    found.insert(*ip);
-                }
-            }
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    fn neighbour(&self, message: &NeighbourMessage, deleted: bool) -> Option<Change> {
-        let port = *self.ports.get(&message.header.ifindex)?;
-        let mut address = None;
-        let mut mac = None;
-        for attribute in &message.attributes {
-            match attribute {
-                NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => {
-                    address = Some(IpAddr::V4(*ip));
-                }
-                NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => {
-                    address = Some(IpAddr::V6(*ip));
-                }
-                NeighbourAttribute::LinkLayerAddress(octets) => {
-                    mac = <[u8; 6]>::try_from(octets.as_slice()).ok();
-                }
-                _ => {}
-            }
-        }
-        let failed = matches!(message.header.state, NeighbourState::Failed);
-        let unusable = failed
-            || matches!(message.header.state, NeighbourState::Incomplete | NeighbourState::None);
-        let mac = mac.filter(|_| !deleted && !unusable);
-        Some(Change::Neighbour { port, address: address?, mac, failed })
-    }
-
-    fn monitor_messages(&mut self) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.buffer.clear();
-        self.monitor.recv(&mut self.buffer, 0)?;
-        let mut messages = Vec::new();
-        for_each_message(&self.buffer, |message| {
-            if let NetlinkPayload::InnerMessage(message) = message {
-                messages.push(message);
-            }
-            Ok(true)
-        })?;
-        Ok(messages)
-    }
-
-    fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.request(request, NLM_F_REQUEST | NLM_F_DUMP)?;
-        let mut messages = Vec::new();
-        self.answers(|message| messages.push(message))?;
-        Ok(messages)
-    }
-
-    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-        let mut message = NetlinkMessage::from(message);
-        message.header.flags = flags;
-        message.finalize();
-        let mut octets = vec![0; message.buffer_len()];
-        message.serialize(&mut octets);
-        self.command.send(&octets, 0).map(drop)
-    }
-
-    /// Reads until the request is done, or acknowledged.
-    fn answers(&mut self, mut each: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
-        let mut done = false;
-        while !done {
-            self.buffer.clear();
-            self.command.recv(&mut self.buffer, 0)?;
-            for_each_message(&self.buffer, |payload| {
-                match payload {
-                    NetlinkPayload::Done(_) => done = true,
-                    NetlinkPayload::Error(error) => {
-                        done = true;
-                        if error.code.is_some() {
-                            return Err(error.to_io());
-                        }
-                    }
-                    NetlinkPayload::InnerMessage(message) => each(message),
-                    _ => {}
-                }
-                Ok(!done)
-            })?;
-        }
-        Ok(())
+        self.command.change(message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 }
 
@@ -351,49 +150,31 @@ impl AsFd for Kernel {
     }
 }
 
-/// "No buffer space available": the monitor's socket overran.
-const ENOBUFS: i32 = 105;
-
-/// Calls `each` with every message in `octets`, until it says `false`.
-fn for_each_message(
-    octets: &[u8],
-    mut each: impl FnMut(NetlinkPayload<RouteNetlinkMessage>) -> io::Result<bool>,
-) -> io::Result<()> {
-    let mut rest = octets;
-    while !rest.is_empty() {
-        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
-        // Messages start at multiples of 4 octets.
-        let length = (message.header.length as usize).next_multiple_of(4);
-        if !each(message.payload)? || length == 0 {
-            break;
+fn neighbour(
+    ports: &HashMap<u32, u16>,
+    message: &NeighbourMessage,
+    deleted: bool,
+) -> Option<Change> {
+    let port = *ports.get(&message.header.ifindex)?;
+    let mut address = None;
+    let mut mac = None;
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => {
+                address = Some(IpAddr::V4(*ip));
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => {
+                address = Some(IpAddr::V6(*ip));
+            }
+            NeighbourAttribute::LinkLayerAddress(octets) => {
+                mac = <[u8; 6]>::try_from(octets.as_slice()).ok();
+            }
+            _ => {}
         }
-        rest = rest.get(length..).unwrap_or_default();
     }
-    Ok(())
-}
-
-fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
-        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
-        _ => None,
-    }
-}
-
-fn ip_of_via(via: &RouteVia) -> Option<IpAddr> {
-    match via {
-        RouteVia::Inet(v4) => Some(IpAddr::V4(*v4)),
-        RouteVia::Inet6(v6) => Some(IpAddr::V6(*v6)),
-        _ => None,
-    }
-}
-
-fn first_hop(hop: &RouteNextHop) -> (Option<u32>, Option<IpAddr>) {
-    let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(gateway) => ip_of(gateway),
-        RouteAttribute::Via(via) => ip_of_via(via),
-        _ => None,
-    });
-    (Some(hop.interface_index), gateway)
+    let failed = matches!(message.header.state, NeighbourState::Failed);
+    let unusable =
+        failed || matches!(message.header.state, NeighbourState::Incomplete | NeighbourState::None);
+    let mac = mac.filter(|_| !deleted && !unusable);
+    Some(Change::Neighbour { port, address: address?, mac, failed })
 }

@@ -11,9 +11,9 @@
 //! | [`sa_limits`] | SAs that have carried too much |
 //! | [`directory`] | watches the HAC's SA directory |
 //! | [`lookups`] | asks the directory for SAs that are missing |
-//! | [`host_path`] | the TAP of each port |
-//! | [`kernel`] | routes, neighbours and addresses by netlink |
-//! | [`routes`] | the kernel's routes on their way into the FIB |
+//! | [`host_path`] | the TAP of each port, and the TUN to mobile nodes |
+//! | [`kernel`] | neighbours by `netlink`; [`kernel_routes`] what the kernel is given |
+//! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB |
 //! | [`server`] | the API on a Unix socket; `answers` makes its rows, [`outlet`] answers that go on |
 //! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
 //! | [`watchdog`] | workers that are stuck; [`load`] how busy they are |
@@ -35,14 +35,17 @@ mod follow;
 pub mod home_agent_config;
 pub mod host_path;
 pub mod kernel;
+pub mod kernel_routes;
 pub mod load;
 pub mod log_filter;
 pub mod lookups;
 mod membership;
 pub mod neighbours;
+mod netlink;
 pub mod notices;
 pub mod outlet;
 mod paths_config;
+mod route_watch;
 pub mod routes;
 pub mod sa_limits;
 pub mod server;

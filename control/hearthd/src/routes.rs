@@ -1,83 +1,120 @@
-//! The kernel's routes and addresses on their way into the dataplane's FIB.
-//!
-//! The FIB is built aside and swapped, which costs memory and milliseconds: changes are gathered
-//! for a moment, and what the dataplane had no room for (an old FIB is freed only after the
-//! workers have left it) is tried again until it fits.
+//! The control thread's end of the thread that builds the FIB: it publishes what is built, and says
+//! when that does not fit.
 
+use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use hearth_dataplane::{PortId, Route, TableError, TableWriter};
-use tracing::{error, info};
+use hearth_dataplane::{TableError, TableWriter};
+use rustix::process::nice;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use tracing::{error, info, warn};
 
-use crate::kernel::KernelRoute;
-
-/// Least time between two builds.
-const GATHER: Duration = Duration::from_millis(50);
+use crate::route_watch::{Found, RouteWatch};
 
 /// How long the dataplane may refuse before that is an error to be told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the dataplane does not have yet.
-#[derive(Debug, Default)]
+/// How long the first FIB may take: a full BGP table, on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
+/// How much less than others the thread wants of a core that it shares.
+const NICE: i32 = 5;
+
+/// The thread that builds the FIB, and what it has built.
 pub struct Routes {
-    routes: Option<Vec<Route>>,
-    addresses: Option<Vec<IpAddr>>,
-    built: Option<Instant>,
+    found: Receiver<Found>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
     refused: Option<Instant>,
     told: bool,
 }
 
 impl Routes {
-    /// All routes, as they are now.
-    pub fn set_routes(&mut self, routes: Vec<KernelRoute>) {
-        let route = |route: KernelRoute| Route {
-            prefix: route.prefix,
-            port: PortId(route.port),
-            gateway: route.gateway,
-        };
-        self.routes = Some(routes.into_iter().map(route).collect());
-    }
-
-    /// All addresses of the box, as they are now.
-    pub fn set_addresses(&mut self, addresses: Vec<IpAddr>) {
-        self.addresses = Some(addresses);
-    }
-
-    /// Hands over what is due at `now`.
-    pub fn apply(&mut self, tables: &mut TableWriter, now: Instant) {
-        if self.routes.is_none() && self.addresses.is_none()
-            || self.built.is_some_and(|built| now.duration_since(built) < GATHER)
-        {
-            return;
+    /// Starts the thread, on `cores` where they can be had, and publishes the kernel's routes and
+    /// addresses as they are now. `interfaces` are the kernel's numbers of the TAPs, in the order of
+    /// the ports.
+    ///
+    /// # Errors
+    /// Netlink failed, or there is no thread to be had.
+    pub fn start(
+        tables: &mut TableWriter,
+        interfaces: impl IntoIterator<Item = u32>,
+        home_prefixes: Vec<(IpAddr, u8)>,
+        cores: CpuSet,
+    ) -> io::Result<Self> {
+        let (sender, found) = sync_channel(1);
+        let builder = tables.route_builder();
+        let watch = RouteWatch::connect(interfaces, home_prefixes, builder, sender)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("routes".into()).spawn(move || {
+            let placed = sched_setaffinity(None, &cores).and_then(|()| nice(NICE).map(drop));
+            if let Err(error) = placed {
+                warn!(%error, "the thread that builds the FIB shares its core with others");
+            }
+            watch.run(&stopped);
+        })?;
+        let mut routes = Self { found, stop, thread: Some(thread), refused: None, told: false };
+        match routes.found.recv_timeout(START) {
+            Ok(first) => routes.take(tables, first, Instant::now())?,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
-        self.built = Some(now);
-        match self.build(tables) {
-            Ok(()) => {
+        Ok(routes)
+    }
+
+    /// Publishes what has been built by `now`.
+    ///
+    /// # Errors
+    /// Netlink failed.
+    pub fn apply(&mut self, tables: &mut TableWriter, now: Instant) -> io::Result<()> {
+        match self.found.try_recv() {
+            Ok(found) => self.take(tables, found, now),
+            Err(TryRecvError::Empty) => Ok(()),
+            Err(TryRecvError::Disconnected) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn take(&mut self, tables: &mut TableWriter, found: Found, now: Instant) -> io::Result<()> {
+        match found {
+            Found::Built(built) => {
+                tables.publish_routes(built);
                 if self.told {
                     info!("the routes are in the FIB again");
                 }
                 (self.refused, self.told) = (None, false);
             }
-            Err(error) => {
+            Found::Refused(why) => {
                 let since = *self.refused.get_or_insert(now);
                 if !self.told && now.duration_since(since) > PATIENCE {
-                    error!(%error, "the FIB keeps its old routes; raise eal.memory_mb");
+                    let remedy = match why {
+                        TableError::Full => "raise tables.max_routes, or eal.memory_mb",
+                        _ => "raise eal.memory_mb",
+                    };
+                    error!(error = %why, "the FIB keeps its old routes; {remedy}");
                     self.told = true;
                 }
             }
-        }
-    }
-
-    fn build(&mut self, tables: &mut TableWriter) -> Result<(), TableError> {
-        if let Some(routes) = &self.routes {
-            tables.set_routes(routes)?;
-            self.routes = None;
-        }
-        if let Some(addresses) = &self.addresses {
-            tables.set_local_addresses(addresses)?;
-            self.addresses = None;
+            Found::Broken(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+impl Drop for Routes {
+    /// The thread holds memory of DPDK's, which ends with the process' last handle on it.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // It may be about to say something.
+        while self.found.try_recv().is_ok() {}
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the thread that builds the FIB panicked");
+        }
     }
 }

@@ -1,0 +1,273 @@
+//! The kernel's routes and addresses on their way into the dataplane's FIB, on a thread of its own.
+//!
+//! The kernel's routing table is the operator's: whatever `ip route`, FRR or an RA put on a port's
+//! TAP ends up in the FIB. Of several tables (VRFs, policy routing) the main one counts and no
+//! other.
+//!
+//! With a hundred thousand routes reading them and building the FIB take hundreds of milliseconds.
+//! So the control thread only publishes what this thread has built. Routes are read whole: the
+//! kernel does not tell of every route that goes with an interface, and of one that replaces
+//! another it does not say which; changes are gathered meanwhile, and the thread rests longer than
+//! it works.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use hearth_dataplane::{BuiltRoutes, PortId, Route, RouteBuilder, TableError};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType, RouteVia,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::netlink::{Netlink, Notifications};
+
+/// Multicast groups of rtnetlink that concern the FIB: interfaces, IPv4 and IPv6 addresses and
+/// routes (`RTNLGRP_*`).
+const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+
+/// Least time between two builds.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// How many times as long as it works the thread rests, so that a flapping table does not cost a
+/// core.
+const REST: u32 = 3;
+
+/// The longest wait for a notification: then there may be something to free, or the end has come.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What the thread has to say.
+pub(crate) enum Found {
+    /// Routes and addresses as they are now.
+    Built(BuiltRoutes),
+    /// They did not fit; it is tried again.
+    Refused(TableError),
+    /// The kernel does not answer: the thread has ended.
+    Broken(io::Error),
+}
+
+/// The thread.
+pub(crate) struct RouteWatch {
+    monitor: Netlink,
+    command: Netlink,
+    ports: HashMap<u32, u16>,
+    home_prefixes: Vec<(IpAddr, u8)>,
+    builder: RouteBuilder,
+    /// What the last build was made of.
+    built: Option<(Vec<Route>, Vec<IpAddr>)>,
+    found: SyncSender<Found>,
+}
+
+impl RouteWatch {
+    /// Connects; `interfaces` are the kernel's numbers of the TAPs, in the order of the ports.
+    pub(crate) fn connect(
+        interfaces: impl IntoIterator<Item = u32>,
+        home_prefixes: Vec<(IpAddr, u8)>,
+        builder: RouteBuilder,
+        found: SyncSender<Found>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            monitor: Netlink::for_notifications(&GROUPS)?,
+            command: Netlink::for_requests()?,
+            ports: interfaces.into_iter().zip(0..).collect(),
+            home_prefixes,
+            builder,
+            built: None,
+            found,
+        })
+    }
+
+    /// Runs until `stop`, or until nobody listens.
+    pub(crate) fn run(mut self, stop: &AtomicBool) {
+        let (mut due, mut earliest) = (true, Instant::now());
+        while !stop.load(Ordering::Relaxed) {
+            let step = self.changed().and_then(|changed| {
+                due |= changed;
+                let began = Instant::now();
+                if !due || began < earliest {
+                    return Ok(None);
+                }
+                let found = self.build()?;
+                due = matches!(found, Some(Found::Refused(_)));
+                earliest = Instant::now() + GATHER.max(began.elapsed() * REST);
+                Ok(found)
+            });
+            let (found, broken) = match step {
+                Ok(found) => (found, false),
+                Err(error) => (Some(Found::Broken(error)), true),
+            };
+            let heard = found.is_none_or(|found| self.found.send(found).is_ok());
+            if broken || !heard {
+                return;
+            }
+            self.builder.free_retired();
+            let rest = earliest.saturating_duration_since(Instant::now());
+            self.sleep(if due { rest.min(LOOK) } else { LOOK }, due);
+        }
+    }
+
+    /// Waits so long; until a notification, unless one is known of.
+    fn sleep(&self, most: Duration, known: bool) {
+        if known {
+            return std::thread::sleep(most);
+        }
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(most.subsec_nanos()) };
+        // Whatever the poll says: the next turn looks.
+        let _ = poll(
+            &mut [PollFd::from_borrowed_fd(self.monitor.as_fd(), PollFlags::IN)],
+            Some(&timeout),
+        );
+    }
+
+    /// Whether something was told since the last call that concerns a port.
+    fn changed(&mut self) -> io::Result<bool> {
+        let mut changed = false;
+        loop {
+            match self.monitor.notifications()? {
+                Notifications::None => return Ok(changed),
+                Notifications::Overrun => changed = true,
+                Notifications::Some(messages) => {
+                    changed |= messages.iter().any(|message| self.concerns_a_port(message));
+                }
+            }
+        }
+    }
+
+    fn concerns_a_port(&self, message: &RouteNetlinkMessage) -> bool {
+        match message {
+            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+                main_route(&self.ports, route).is_some()
+            }
+            RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
+                self.ports.contains_key(&address.header.index)
+            }
+            RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link) => {
+                self.ports.contains_key(&link.header.index)
+            }
+            _ => false,
+        }
+    }
+
+    fn build(&mut self) -> io::Result<Option<Found>> {
+        let (routes, addresses) = (self.routes()?, self.addresses()?);
+        if self.built.as_ref().is_some_and(|built| built.0 == routes && built.1 == addresses) {
+            return Ok(None);
+        }
+        Ok(Some(match self.builder.build(&routes, &addresses, &self.home_prefixes) {
+            Ok(built) => {
+                self.built = Some((routes, addresses));
+                Found::Built(built)
+            }
+            Err(error) => Found::Refused(error),
+        }))
+    }
+
+    /// The routes of the main table that leave by a port, the best of each prefix.
+    fn routes(&mut self) -> io::Result<Vec<Route>> {
+        let Self { command, ports, .. } = self;
+        let mut request = RouteMessage::default();
+        let mut best = BTreeMap::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            request.header.address_family = family;
+            command.dump(RouteNetlinkMessage::GetRoute(request.clone()), |message| {
+                if let RouteNetlinkMessage::NewRoute(message) = message
+                    && let Some((metric, route)) = main_route(ports, &message)
+                {
+                    let kept = best.entry(route.prefix).or_insert((metric, route));
+                    if metric < kept.0 {
+                        *kept = (metric, route);
+                    }
+                }
+            })?;
+        }
+        Ok(best.into_values().map(|(_, route)| route).collect())
+    }
+
+    /// The box's addresses on its ports.
+    fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
+        let Self { command, ports, .. } = self;
+        let mut found = BTreeSet::new();
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        command.dump(request, |message| {
+            let RouteNetlinkMessage::NewAddress(address) = message else { return };
+            if !ports.contains_key(&address.header.index) {
+                return;
+            }
+            for attribute in &address.attributes {
+                if let AddressAttribute::Address(ip) | AddressAttribute::Local(ip) = attribute {
+                    found.insert(*ip);
+                }
+            }
+        })?;
+        Ok(found.into_iter().collect())
+    }
+}
+
+/// The route and its metric, where it is one of the main table that leaves by a port.
+fn main_route(ports: &HashMap<u32, u16>, message: &RouteMessage) -> Option<(u32, Route)> {
+    let header = &message.header;
+    if header.kind != RouteType::Unicast || header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let mut destination = None;
+    let mut metric = 0;
+    let mut hop = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = ip_of(address),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Oif(index) => hop.0 = Some(*index),
+            RouteAttribute::Gateway(gateway) => hop.1 = ip_of(gateway),
+            RouteAttribute::Via(via) => hop.1 = ip_of_via(via),
+            // The first that leaves by a port: the FIB has one next hop for each prefix.
+            RouteAttribute::MultiPath(hops) => {
+                let hops = hops.iter().map(next_hop);
+                hop = hops
+                    .into_iter()
+                    .find(|(index, _)| index.is_some_and(|index| ports.contains_key(&index)))
+                    .unwrap_or(hop);
+            }
+            _ => {}
+        }
+    }
+    let any: IpAddr = match header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        _ => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let prefix = (destination.unwrap_or(any), header.destination_prefix_length);
+    let link_local = matches!(prefix.0, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let port = PortId(*ports.get(&hop.0?)?);
+    (!link_local && !prefix.0.is_multicast())
+        .then_some((metric, Route { prefix, port, gateway: hop.1 }))
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    }
+}
+
+fn ip_of_via(via: &RouteVia) -> Option<IpAddr> {
+    match via {
+        RouteVia::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteVia::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    }
+}
+
+fn next_hop(hop: &RouteNextHop) -> (Option<u32>, Option<IpAddr>) {
+    let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(gateway) => ip_of(gateway),
+        RouteAttribute::Via(via) => ip_of_via(via),
+        _ => None,
+    });
+    (Some(hop.interface_index), gateway)
+}
