@@ -151,7 +151,7 @@ impl HomeAgent {
         }
         // It was refreshed since the timer was set, or it is to be.
         let Some(next) = self.near_end(now, id, out) else { return };
-        if let Some(binding) = self.cache.at_mut(id) {
+        if let Some(binding) = self.cache.fleeting_mut(id) {
             binding.timer = self.wheel.set(next, Timer::BindingEnd(id).into());
         }
     }

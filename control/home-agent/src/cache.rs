@@ -12,6 +12,7 @@ use crate::sa_table::Sa;
 use crate::slab::{Id, Slab};
 use crate::time::Timestamp;
 use crate::timer::{Packed, Timer};
+use crate::touched::Touched;
 use crate::wheel::Wheel;
 
 /// Bindings by home address of either family.
@@ -24,6 +25,8 @@ pub(crate) struct BindingCache {
     /// Mobile network prefixes of the bindings.
     pub(crate) prefixes: PrefixTable,
     held: usize,
+    /// What is to be kept has changed of these; those that have gone by home address.
+    pub(crate) touched: Touched<Binding, Ipv6Addr>,
 }
 
 impl BindingCache {
@@ -52,7 +55,18 @@ impl BindingCache {
 
     /// An entry, for changes to what is no key of the cache.
     pub(crate) fn at_mut(&mut self, id: Id<Binding>) -> Option<&mut Binding> {
+        self.touched.touch(id);
         self.bindings.get_mut(id)
+    }
+
+    /// An entry, for changes to what does not outlive a restart: its timers.
+    pub(crate) fn fleeting_mut(&mut self, id: Id<Binding>) -> Option<&mut Binding> {
+        self.bindings.get_mut(id)
+    }
+
+    /// Places of entries, for a walk over all of them in parts.
+    pub(crate) fn places(&self) -> usize {
+        self.bindings.places()
     }
 
     /// The entry of `home_address`, held ones included.
@@ -97,6 +111,7 @@ impl BindingCache {
         if let Some(entry) = self.bindings.get(id) {
             self.prefixes.enter(id, entry.prefixes());
         }
+        self.touched.touch(id);
         self.held += usize::from(held);
         let Self { bindings, homes6, hasher, .. } = self;
         homes6.insert_unique(hasher.hash_one(home), id, |id| hash6(bindings, hasher, *id));
@@ -108,6 +123,7 @@ impl BindingCache {
     pub(crate) fn replace(&mut self, id: Id<Binding>, binding: Binding) -> Option<Binding> {
         let ipv4 = binding.ipv4_home_address;
         let held = !binding.is_bound();
+        self.touched.touch(id);
         let entry = self.bindings.get_mut(id)?;
         self.prefixes.leave(id, entry.prefixes());
         self.prefixes.enter(id, binding.prefixes());
@@ -133,6 +149,7 @@ impl BindingCache {
     pub(crate) fn remove(&mut self, id: Id<Binding>) -> Option<Binding> {
         let binding = self.bindings.remove(id)?;
         self.prefixes.leave(id, binding.prefixes());
+        self.touched.gone(binding.home_address);
         let hash = self.hasher.hash_one(binding.home_address);
         if let Ok(entry) = self.homes6.find_entry(hash, |other| *other == id) {
             entry.remove();
@@ -151,8 +168,11 @@ impl BindingCache {
         end: Timestamp,
     ) {
         let Some(id) = self.find(home_address) else { return };
-        let Some(binding) = self.at_mut(id).filter(|binding| binding.is_bound()) else { return };
-        if binding.sa == sa && binding.expires > end {
+        let outlives = |entry: &Binding| entry.is_bound() && entry.sa == sa && entry.expires > end;
+        if !self.at(id).is_some_and(outlives) {
+            return;
+        }
+        if let Some(binding) = self.at_mut(id) {
             binding.expires = end;
             binding.timer = wheel.no_later(binding.timer, end, Timer::BindingEnd(id).into());
         }

@@ -153,10 +153,10 @@ impl HomeAgent {
         };
         let Some(id) = id else { return };
         let timer = self.wheel.no_later(timer, look, Timer::BindingEnd(id).into());
-        if let Some(binding) = self.cache.at_mut(id) {
+        if let Some(binding) = self.cache.fleeting_mut(id) {
             binding.timer = timer;
         }
-        if let Some(sa) = self.sas.at_mut(sa) {
+        if let Some(sa) = self.sas.fleeting_mut(sa) {
             sa.binding = Some(id);
         }
     }

@@ -10,6 +10,21 @@ pub(crate) struct Endpoint {
     port: u16,
 }
 
+impl Endpoint {
+    /// As it is kept across a restart.
+    pub(crate) fn to_octets(self) -> [u8; 18] {
+        let mut octets = [0; 18];
+        octets[..16].copy_from_slice(&self.ip);
+        octets[16..].copy_from_slice(&self.port.to_be_bytes());
+        octets
+    }
+
+    pub(crate) fn from_octets(octets: [u8; 18]) -> Self {
+        let [ip @ .., high, low] = octets;
+        Self { ip, port: u16::from_be_bytes([high, low]) }
+    }
+}
+
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         let ip = match address.ip() {

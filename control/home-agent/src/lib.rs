@@ -29,6 +29,7 @@
 //! | `icmp` | Parameter Problem | RFC 6275 s.9.2; R-33 |
 //! | `tunnels` | a binding as the dataplane carries it | RFC 6275 s.10.4; R-27, R-32 |
 //! | `timer`, `wheel` | what is due, in slices | |
+//! | `persist`, `touched` | what outlives a restart | R-23, R-31, R-43 |
 //! | `slab`, `spi_index`, `endpoint` | a million of everything in little memory | R-51 |
 #![forbid(unsafe_code)]
 
@@ -52,6 +53,7 @@ mod node;
 mod operate;
 mod operations;
 mod outstanding;
+mod persist;
 mod policy;
 mod prefix_table;
 mod rate;
@@ -67,6 +69,7 @@ mod spi_index;
 mod switch;
 mod time;
 mod timer;
+mod touched;
 mod tunnels;
 mod view;
 mod wheel;
@@ -94,6 +97,7 @@ pub use membership::MulticastPolicy;
 pub use operate::{
     Begun, Command, CommandError, OperationCounters, OperationNotice, OperationsPolicy, Selector,
 };
+pub use persist::{Change, Cursor, NotRestored, SA_LIFE_LEN, SaLife};
 pub use policy::{LIFETIME_UNIT, Policy};
 pub use refusal::Refusal;
 pub use revocation::{Answer, Revoke};

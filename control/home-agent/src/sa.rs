@@ -10,6 +10,7 @@
 //! ```
 
 use core::net::Ipv6Addr;
+use core::time::Duration;
 
 use hearth_wire::Spi;
 
@@ -22,6 +23,9 @@ use crate::time::Timestamp;
 use crate::timer::{Sweep, Timer};
 use crate::view::{Reinit, SaState};
 use crate::wheel::TimerId;
+
+/// How far two readings of one wall clock may be apart without it having been stepped.
+const JITTER: Duration = Duration::from_millis(5);
 
 impl HomeAgent {
     pub(crate) fn watch_begun(&mut self) {
@@ -115,7 +119,7 @@ impl HomeAgent {
         });
         let Some(id) = inserted else { return };
         let timer = self.wheel.set(info.validity_end, Timer::SaEnd(id).into());
-        if let Some(sa) = self.sas.at_mut(id) {
+        if let Some(sa) = self.sas.fleeting_mut(id) {
             sa.timer = timer;
         }
         out.push(Action::InstallSa(spi));
@@ -130,8 +134,13 @@ impl HomeAgent {
     /// A record of an SA that is known: its end may have moved, its keys have not.
     fn update_sa(&mut self, id: Id<Sa>, info: &SaInfo) {
         let watch = self.sas.watch;
-        let Some(sa) = self.sas.at_mut(id) else { return };
+        let Some(sa) = self.sas.fleeting_mut(id) else { return };
         sa.watch = watch;
+        let (known, told) = (sa.validity_end, info.validity_end);
+        if known.since(told).max(told.since(known)) < JITTER {
+            return;
+        }
+        let Some(sa) = self.sas.at_mut(id) else { return };
         sa.validity_end = info.validity_end;
         sa.ends = match sa.state {
             SaState::Superseded => sa.ends.min(info.validity_end),
@@ -200,10 +209,10 @@ impl HomeAgent {
     /// R-15: the first accepted Binding Update under an SA supersedes the older ones of that
     /// mobile node: they carry data only, for the grace time.
     pub(crate) fn use_sa(&mut self, now: Timestamp, id: Id<Sa>) {
-        let Some(sa) = self.sas.at_mut(id) else { return };
-        if sa.state == SaState::Used {
+        if self.sas.at(id).is_none_or(|sa| sa.state == SaState::Used) {
             return;
         }
+        let Some(sa) = self.sas.at_mut(id) else { return };
         sa.state = SaState::Used;
         let (node, generation) = (sa.node, sa.generation);
         let Some(node) = self.sas.nodes.get_mut(node) else { return };
@@ -211,9 +220,12 @@ impl HomeAgent {
         let grace_end = now.after(self.policy.sa_grace);
         let mut next = node.first;
         while let Some(other) = next {
-            let Some(older) = self.sas.at_mut(other) else { return };
+            let Some(older) = self.sas.at(other) else { return };
             next = older.next;
-            if older.generation < generation && older.state != SaState::Superseded {
+            if older.generation < generation
+                && older.state != SaState::Superseded
+                && let Some(older) = self.sas.at_mut(other)
+            {
                 older.state = SaState::Superseded;
                 older.ends = older.validity_end.min(grace_end);
                 older.timer = self.wheel.reset(older.timer, older.ends, Timer::SaEnd(other).into());

@@ -14,6 +14,7 @@ use crate::node::{Node, Nodes};
 use crate::slab::{Id, Slab};
 use crate::spi_index::SpiIndex;
 use crate::time::Timestamp;
+use crate::touched::Touched;
 use crate::view::{Reinit, SaState};
 use crate::wheel::TimerId;
 
@@ -74,6 +75,8 @@ pub(crate) struct SaTable {
     ha_addresses: Vec<Ipv6Addr>,
     pub(crate) ended: EndedSas,
     pub(crate) watch: u32,
+    /// What is to be kept has changed of these; those that have gone by SPI and generation.
+    pub(crate) touched: Touched<Sa, (Spi, u64)>,
 }
 
 impl SaTable {
@@ -121,6 +124,12 @@ impl SaTable {
     }
 
     pub(crate) fn at_mut(&mut self, id: Id<Sa>) -> Option<&mut Sa> {
+        self.touched.touch(id);
+        self.sas.get_mut(id)
+    }
+
+    /// An SA, for changes to what does not outlive a restart: timers, places, the watch.
+    pub(crate) fn fleeting_mut(&mut self, id: Id<Sa>) -> Option<&mut Sa> {
         self.sas.get_mut(id)
     }
 
@@ -212,6 +221,7 @@ impl SaTable {
         let (spi, node) = (sa.spi, sa.node);
         let (ipv6, ipv4) = (sa.home_address, sa.ipv4_home_address);
         let id = self.sas.insert(sa)?;
+        self.touched.touch(id);
         self.by_spi.insert(spi, id);
         let Self { sas, homes6, homes4, hasher, nodes, .. } = self;
         homes6.insert_unique(hasher.hash_one(ipv6), id, |id| hash6(sas, hasher, *id));
@@ -231,6 +241,7 @@ impl SaTable {
     /// Takes an SA out, and its mobile node if it was the last one.
     pub(crate) fn remove(&mut self, id: Id<Sa>) -> Option<Sa> {
         let sa = self.sas.remove(id)?;
+        self.touched.gone((sa.spi, sa.generation));
         self.by_spi.remove(sa.spi);
         let hash = self.hasher.hash_one(sa.home_address);
         if let Ok(entry) = self.homes6.find_entry(hash, |other| *other == id) {

@@ -21,5 +21,6 @@ mod nemo;
 mod operations;
 mod prefixes;
 mod registration;
+mod restart;
 mod sa;
 mod slices;
