@@ -7,6 +7,7 @@ use hearth_home_agent::Refusal;
 
 use crate::control::{Control, Parts};
 use crate::load;
+use crate::persist::Persist;
 use crate::server::Question;
 
 impl Control {
@@ -181,6 +182,16 @@ impl Control {
             description: "SA records of the HAC that were refused; the log says which and why."
                 .into(),
         });
+        let Persist { withheld, failed, .. } = self.parts.persist;
+        let state = [
+            ("state_write_failed", failed, "Turns whose changes the disk did not take at once."),
+            ("state_withheld", withheld, "Answers not sent, as the disk did not take their cause."),
+        ];
+        rows.extend(state.map(|(counter, count, description)| CounterRow {
+            counter: counter.into(),
+            count,
+            description: description.into(),
+        }));
         rows
     }
 }

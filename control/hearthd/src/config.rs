@@ -15,6 +15,7 @@ use crate::home_agent_config::{self, HomeAgent};
 use crate::host_path::MOBILE_NODES;
 use crate::kernel_routes;
 use crate::paths_config;
+use crate::state_config::{self, State};
 use crate::tunnel_config::{self, Icmp, Tunnel};
 
 /// `hearthd.yaml`.
@@ -59,9 +60,9 @@ pub struct Config {
     /// The socket that `hearth` talks to.
     #[serde(default)]
     pub api: Api,
-    /// Folder for what has to survive a restart.
-    #[serde(default = "default_state_dir")]
-    pub state_dir: Spanned<PathBuf>,
+    /// What survives a restart.
+    #[serde(default)]
+    pub state: State,
     /// The file that this was read from.
     #[serde(skip)]
     pub file: PathBuf,
@@ -167,10 +168,6 @@ impl Default for Api {
     }
 }
 
-fn default_state_dir() -> Spanned<PathBuf> {
-    Spanned::new("/var/lib/hearth".into(), Location::UNKNOWN, Location::UNKNOWN)
-}
-
 fn default_mtu() -> Spanned<u16> {
     Spanned::new(1500, Location::UNKNOWN, Location::UNKNOWN)
 }
@@ -192,6 +189,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     check_tables(&document, config)?;
     directory_config::check(&document, config)?;
     paths_config::check(&document, config)?;
+    state_config::check(&document, config)?;
     tunnel_config::check(&document, config)?;
     crypto_config::check(&document, config)?;
     let file = document.path().to_owned();

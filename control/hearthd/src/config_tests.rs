@@ -195,7 +195,7 @@ fn paths_that_nothing_can_be_at_and_buffers_without_room() {
         (api, "/run/hearth/", api, "api.socket", "a folder"),
         (api, directory, api, "api.socket", "another path"),
         (directory, "\"\"", directory, "sa_directory.socket", "give the path"),
-        ("/var/lib/hearth", "\"\"", "state_dir", "state_dir", "give the folder"),
+        ("/var/lib/hearth", "\"\"", "folder", "state.folder", "give the folder"),
         ("mbufs: 16384", "mbufs: 500000", "mbufs", "tables.mbufs", "raise eal.memory_mb"),
     ]);
     let longest = format!("/run/{}", "x".repeat(102));

@@ -30,6 +30,7 @@ use crate::kernel_routes::KernelRoutes;
 use crate::load::Loads;
 use crate::lookups::Lookups;
 use crate::neighbours::Neighbours;
+use crate::persist::{Outgoing, Persist};
 use crate::routes::Routes;
 use crate::sa_limits::SaLimits;
 use crate::server::Question;
@@ -82,6 +83,8 @@ pub struct Parts {
     pub directory: Directory,
     /// Questions of the API.
     pub questions: Receiver<Question>,
+    /// What survives a restart.
+    pub persist: Persist,
     /// Which SPIs may be installed.
     pub horizon: SpiHorizon,
     /// Woken by directory and API.
@@ -91,7 +94,6 @@ pub struct Parts {
 /// The control thread.
 pub struct Control {
     pub(crate) parts: Parts,
-    start: Instant,
     pub(crate) host_queue_full: u64,
     pub(crate) neighbours: Neighbours<HeldPacket>,
     pub(crate) limits: SaLimits,
@@ -102,6 +104,8 @@ pub struct Control {
     routes: Routes,
     pub(crate) kernel_routes: KernelRoutes,
     pub(crate) actions: Vec<Action>,
+    /// Messages to mobile nodes, until the turn's changes are written down.
+    pub(crate) outbox: Vec<Outgoing>,
     pub(crate) watchdog: Watchdog,
     pub(crate) loads: Loads,
     pub(crate) follow: Follow,
@@ -126,7 +130,6 @@ impl Control {
         let kernel_routes = KernelRoutes::new(&parts.config);
         let mut control = Self {
             parts,
-            start: now,
             host_queue_full: 0,
             neighbours: Neighbours::default(),
             limits: SaLimits::default(),
@@ -137,6 +140,7 @@ impl Control {
             routes,
             kernel_routes,
             actions: Vec::new(),
+            outbox: Vec::new(),
             watchdog: Watchdog::default(),
             loads: Loads::default(),
             follow: Follow::default(),
@@ -171,6 +175,12 @@ impl Control {
         Ok(())
     }
 
+    /// Writes down what only the end knows: to be called when the workers have stopped.
+    pub fn end(&mut self) {
+        self.end_turn();
+        self.parts.persist.end(&mut self.parts.home_agent);
+    }
+
     /// One look at everybody; whether packets came, or more is to be done.
     fn turn(&mut self) -> io::Result<bool> {
         let mut packets = self.take_from_workers();
@@ -187,6 +197,7 @@ impl Control {
         self.follow();
         more |= self.run_timers();
         self.keep_house();
+        self.end_turn();
         Ok(packets > 0 || more)
     }
 
@@ -214,7 +225,7 @@ impl Control {
     fn take_from_workers(&mut self) -> usize {
         let now = self.now();
         let Self { parts, host_queue_full, actions, unresolved, lookups, .. } = self;
-        let Parts { workers, home_agent, taps, directory, tables, .. } = parts;
+        let Parts { workers, home_agent, taps, directory, tables, persist, .. } = parts;
         let count = workers.poll(BATCH, |message| match message {
             FromWorker::Signalling(packet) => {
                 let packet = SignallingPacket {
@@ -238,7 +249,11 @@ impl Control {
                     directory.lookup(spi);
                 }
             }
-            FromWorker::NearGrant(spi) => tables.grant(spi, u16::MAX),
+            FromWorker::NearGrant(spi) => {
+                if let Some(usage) = tables.sa_usage(spi) {
+                    persist.near_grant(spi, usage.next_outbound);
+                }
+            }
         });
         self.act(None);
         self.resolve();
@@ -344,6 +359,7 @@ impl Control {
         if let Err(error) = self.parts.horizon.keep_ahead() {
             error!(%error, "the SPI horizon can't be written");
         }
+        self.parts.persist.sweep();
         let tables = &self.parts.tables;
         for spi in self.limits.sweep(|spi| tables.sa_usage(spi)) {
             self.tell(Event::SequenceNearEnd(spi));
@@ -364,8 +380,7 @@ impl Control {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        let elapsed = self.start.elapsed().as_millis();
-        Timestamp::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+        self.parts.persist.now()
     }
 
     /// Waits until a descriptor has something, but not past the next look at the rings.

@@ -12,6 +12,7 @@ use hearth_dpdk::{
     Queues,
 };
 use hearth_home_agent::HomeAgent;
+use hearth_store::{OpenError, StoreError};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use thiserror::Error;
@@ -24,6 +25,7 @@ use crate::directory::{Directory, DirectoryConfig};
 use crate::home_agent_config;
 use crate::host_path::{Tap, Tun};
 use crate::kernel::Kernel;
+use crate::persist::Persist;
 use crate::server::{self, SocketFile};
 use crate::spi_horizon::SpiHorizon;
 use crate::wake::Waker;
@@ -80,6 +82,12 @@ pub enum DaemonError {
     /// The configuration names something that can't be used.
     #[error("{0}")]
     Config(ConfigError),
+    /// What has to survive a restart can't be read.
+    #[error("state: {0}")]
+    State(#[from] OpenError),
+    /// What has to survive a restart can't be written.
+    #[error("state: {0}")]
+    StateNotKept(#[from] StoreError),
     /// The dataplane could not be built.
     #[error("dataplane: {0}")]
     Dataplane(#[from] BuildError),
@@ -108,8 +116,13 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(system("signals"))?;
     }
     harden().map_err(system("hardening"))?;
-    let horizon = SpiHorizon::open(&config.state_dir.value, config.home_agent.spi_range.value.0)
-        .map_err(system("state"))?;
+    let (persist, remembered) = Persist::open(&config.state, &config.home_agent.name.value)?;
+    let mut horizon =
+        SpiHorizon::open(&config.state.folder.value, config.home_agent.spi_range.value.0)
+            .map_err(system("state"))?;
+    if let Some(highest) = remembered.highest_spi {
+        horizon.whole_up_to(highest);
+    }
     let waker = Waker::new().map_err(system("eventfd"))?;
     // Threads inherit the affinity of the one that starts them, and the EAL pins its caller: these
     // come first, so that they keep off nothing and are kept off nothing.
@@ -141,13 +154,15 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         kernel,
         directory,
         questions,
+        persist,
         horizon,
         waker,
         config: config.clone(),
     };
     let mut control = Control::new(parts).map_err(system("netlink"))?;
     // Only now: a start that failed has used no SA, and must not cost the next one any.
-    control.parts.horizon.keep_ahead().map_err(system("state"))?;
+    control.begin(&remembered)?;
+    drop(remembered);
     let threads = start_workers(&config, workers, &stop)?;
     info!(
         dpdk = eal.version(),
@@ -163,6 +178,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
             error!("a worker panicked");
         }
     }
+    control.end();
     info!("hearthd ends");
     drop(control);
     drop(ports);

@@ -4,14 +4,15 @@ use std::error::Error;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant, SystemTime};
 
-use hearth_dataplane::{PortId, SaParameters, TableError};
+use hearth_dataplane::{PortId, TableError};
 use hearth_home_agent::{Action, Event, Notice, SaInfo, WallClock};
+use hearth_wire::Spi;
 use hearth_wire::directory::{SaRecord, Update};
-use hearth_wire::{SeqNo, Spi};
 use tracing::{debug, error, warn};
 
 use crate::control::{Control, Parts};
 use crate::directory::FromDirectory;
+use crate::persist::{Leaving, Outgoing, SaLifted};
 use crate::{notices, tunnels};
 
 /// A difference between the wall clock and the monotonic one that is a step, not drift.
@@ -86,7 +87,9 @@ impl Control {
             return self.record_refused(record.spi);
         }
         let (spi, mn_id) = (record.spi, &record.mn_id);
-        match self.parts.horizon.admit(spi, record.validity_end) {
+        let known = self.parts.home_agent.sa(spi);
+        let known = known.is_some_and(|sa| sa.generation == record.generation);
+        match self.parts.horizon.admit(spi, record.validity_end, known) {
             Ok(true) => self.lookups.issued(spi),
             Ok(false) => {
                 debug!(%spi, %mn_id, "an SA of before the restart is not used again (R-23)");
@@ -102,6 +105,9 @@ impl Control {
         let end = self.wall_clock().timestamp(record.validity_end);
         let info = SaInfo::from_record(&record, end);
         self.parts.home_agent.handle(now, Event::SaIssued(info), &mut self.actions);
+        if let Some(kept) = self.parts.persist.awaited(&record) {
+            self.install_again(&record, &kept);
+        }
         self.act(Some(record));
     }
 
@@ -113,7 +119,7 @@ impl Control {
 
     /// Whether the record is this home agent's, and its SPI within the range that the tables were
     /// made for.
-    fn is_for_us(&self, record: &SaRecord) -> bool {
+    pub(crate) fn is_for_us(&self, record: &SaRecord) -> bool {
         let home_agent = &self.parts.config.home_agent;
         if *record.home_agent != *home_agent.name.value {
             warn!(
@@ -186,10 +192,10 @@ impl Control {
             action,
             Action::Bind(_) | Action::Unbind { .. } | Action::InstallSa(_) | Action::RemoveSa(_)
         );
-        let Parts { tables, workers, macs, .. } = &mut self.parts;
+        let Parts { tables, workers, macs, persist, .. } = &mut self.parts;
         match action {
             Action::SendSignalling { spi, local, remote, next_header, payload } => {
-                workers.send_signalling(spi, local, remote, next_header, &payload)?;
+                self.outbox.push(Outgoing { spi, local, remote, next_header, payload });
             }
             Action::SendData { packet, .. } => {
                 let frame = notices::frame_from_host(macs.first().copied(), &packet);
@@ -205,6 +211,7 @@ impl Control {
             }
             Action::InstallSa(spi) => {
                 if let Some(record) = record.take_if(|record| record.spi == spi) {
+                    persist.installed(&record, None);
                     self.install(record)?;
                 }
             }
@@ -234,21 +241,34 @@ impl Control {
     }
 
     fn insert(&mut self, record: &SaRecord) -> Result<(), TableError> {
-        self.parts.tables.insert_sa(&SaParameters {
-            spi: record.spi,
-            suite: record.suite,
-            scope: record.scope,
-            mn_to_ha: &record.mn_to_ha,
-            ha_to_mn: &record.ha_to_mn,
-            // What was sent under SAs of before a restart nobody has written down, and none of
-            // them is used again.
-            next_outbound: SeqNo(0),
-            grant: u16::MAX,
-            inbound_floor: 0,
-            epoch: epoch(),
-        })?;
+        let Parts { tables, persist, .. } = &mut self.parts;
+        tables.insert_sa(&persist.parameters(record, None))?;
         self.limits.watch(record.spi, record.suite);
         Ok(())
+    }
+
+    /// Installs the keys of an SA that was taken in without them; its binding follows by itself.
+    fn install_again(&mut self, record: &SaRecord, kept: &SaLifted) {
+        let Parts { tables, persist, .. } = &mut self.parts;
+        persist.installed(record, Some(kept));
+        match tables.insert_sa(&persist.parameters(record, Some(kept))) {
+            Ok(()) => self.limits.watch(record.spi, record.suite),
+            Err(error) => error!(spi = %record.spi, %error, "SA not installed"),
+        }
+    }
+
+    /// Writes down what the turn has changed, and lets its answers go.
+    pub(crate) fn end_turn(&mut self) {
+        let Parts { persist, home_agent, tables, workers, .. } = &mut self.parts;
+        persist.end_turn(home_agent, &mut self.outbox, |leaving| match leaving {
+            Leaving::Message(Outgoing { spi, local, remote, next_header, payload }) => {
+                let sent = workers.send_signalling(*spi, *local, *remote, *next_header, payload);
+                if let Err(error) = sent {
+                    error!(%spi, %error, "a message to a mobile node could not be sent");
+                }
+            }
+            Leaving::Grant(spi, units) => tables.grant(spi, units),
+        });
     }
 
     fn remove(&mut self, spi: Spi) -> Result<(), TableError> {
@@ -289,13 +309,6 @@ impl Control {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         WallClock::new(self.now(), since_epoch.unwrap_or_default())
     }
-}
-
-/// AES-GCM's part of the IV that changes with each insertion of an SA: the time in seconds.
-fn epoch() -> u32 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half differs just as well")]
-    now.map_or(0, |now| now.as_secs() as u32)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //! | [`server`] | the API on a Unix socket; `answers` makes its rows, [`outlet`] answers that go on |
 //! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
 //! | [`watchdog`] | workers that are stuck; [`load`] how busy they are |
+//! | [`persist`] | what survives a restart; [`state_config`] how |
 //! | [`spi_horizon`] | which SPIs must not be used again after a restart |
 //! | [`notices`] | what the home agent noticed, as log lines |
 //! | [`wake`] | wakes the control thread |
@@ -45,11 +46,14 @@ mod netlink;
 pub mod notices;
 pub mod outlet;
 mod paths_config;
+pub mod persist;
+mod restore;
 mod route_watch;
 pub mod routes;
 pub mod sa_limits;
 pub mod server;
 pub mod spi_horizon;
+pub mod state_config;
 pub mod target;
 mod trace;
 pub mod tunnel_config;

@@ -1,4 +1,4 @@
-//! The files that YAML names: sockets and the folder of what survives a restart.
+//! The sockets that YAML names.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -22,12 +22,6 @@ pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), 
         let message = "sa_directory.socket is the same, and that is the HAC's; give hearthd's own \
                        clients another path";
         return Err(document.error(api.referenced, "api.socket", message));
-    }
-    let folder = &config.state_dir;
-    if folder.value.as_os_str().is_empty() {
-        let message =
-            "empty; give the folder for what has to survive a restart, as /var/lib/hearth";
-        return Err(document.error(folder.referenced, "state_dir", message));
     }
     Ok(())
 }

@@ -2,10 +2,9 @@
 //!
 //! Read first: readings.
 //!
-//! Sequence numbers live in memory. After a restart an SA that was in use must not be used again:
-//! its outbound numbers would repeat and its replay window would be empty. Under AES-GCM a repeated
-//! number in the same epoch would give away the authentication key; since no SA is used by two
-//! runs, one epoch is enough.
+//! An SA that was in use goes on after a restart where the state says behind which numbers
+//! (`persist`). One that the state does not know, since it was damaged, lost or never had it, must not
+//! be used again: its outbound numbers would repeat and its replay window would be empty.
 //!
 //! SPIs are dealt out densely, so that one number on disk, the horizon, tells: an SPI beyond it was
 //! never used here. Of those up to it, the SAs that the directory replays when the daemon first
@@ -72,12 +71,29 @@ impl SpiHorizon {
         })
     }
 
+    /// The state that was kept is whole, and SPIs up to `highest` were ever installed: none beyond
+    /// was used before this start.
+    pub fn whole_up_to(&mut self, highest: u32) {
+        self.used_before = self.used_before.min(highest);
+        self.highest = self.highest.min(highest);
+    }
+
+    /// The highest SPI that may have been used.
+    #[must_use]
+    pub const fn highest(&self) -> u32 {
+        self.highest
+    }
+
     /// Whether the SA of `spi` that is valid until `validity_end` may be installed: it was never
-    /// used before this start. The horizon on disk covers it when this returns.
+    /// used before this start, or it is `known`: in use here, its numbers go on. The horizon on disk
+    /// covers it when this returns.
     ///
     /// # Errors
     /// The horizon can't be written; the SA must not be used then.
-    pub fn admit(&mut self, spi: Spi, validity_end: u64) -> io::Result<bool> {
+    pub fn admit(&mut self, spi: Spi, validity_end: u64, known: bool) -> io::Result<bool> {
+        if known {
+            return Ok(true);
+        }
         if !self.synced && spi.get() <= self.used_before {
             self.refused.insert(spi, validity_end);
         }
@@ -154,19 +170,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut horizon = SpiHorizon::open(folder.path(), 1).unwrap();
         horizon.keep_ahead().unwrap();
-        assert!(horizon.admit(spi(1), END).unwrap());
-        assert!(horizon.admit(spi(70), END).unwrap());
+        assert!(horizon.admit(spi(1), END, false).unwrap());
+        assert!(horizon.admit(spi(70), END, false).unwrap());
         horizon.synced();
-        assert!(horizon.admit(spi(3), END).unwrap(), "order does not matter");
+        assert!(horizon.admit(spi(3), END, false).unwrap(), "order does not matter");
 
         let mut restarted = SpiHorizon::open(folder.path(), 1).unwrap();
-        assert!(!restarted.admit(spi(70), END).unwrap());
-        assert!(restarted.admit(spi(STRIDE + 1), END).unwrap(), "beyond the horizon: never used");
+        assert!(!restarted.admit(spi(70), END, false).unwrap());
+        assert!(
+            restarted.admit(spi(STRIDE + 1), END, false).unwrap(),
+            "beyond the horizon: never used"
+        );
         restarted.synced();
-        assert!(restarted.admit(spi(71), END).unwrap(), "issued after the restart");
-        assert!(!restarted.admit(spi(70), END).unwrap(), "replayed again by a later watch");
-        assert!(restarted.admit(spi(70), END + 900).unwrap(), "its SPI has rested and comes back");
-        assert!(restarted.admit(spi(70), END + 900).unwrap(), "and is replayed");
+        assert!(restarted.admit(spi(71), END, false).unwrap(), "issued after the restart");
+        assert!(!restarted.admit(spi(70), END, false).unwrap(), "replayed again by a later watch");
+        assert!(
+            restarted.admit(spi(70), END + 900, false).unwrap(),
+            "its SPI has rested and comes back"
+        );
+        assert!(restarted.admit(spi(70), END + 900, false).unwrap(), "and is replayed");
     }
 
     #[test]
@@ -175,11 +197,11 @@ mod tests {
         let mut horizon = SpiHorizon::open(folder.path(), 5000).unwrap();
         horizon.keep_ahead().unwrap();
         assert_eq!(on_disk(folder.path()), 4999 + STRIDE);
-        assert!(horizon.admit(spi(5000 + STRIDE / 2), END).unwrap());
+        assert!(horizon.admit(spi(5000 + STRIDE / 2), END, false).unwrap());
         assert_eq!(on_disk(folder.path()), 4999 + STRIDE, "no write while an SA is installed");
         horizon.keep_ahead().unwrap();
         assert_eq!(on_disk(folder.path()), 5000 + STRIDE / 2 + STRIDE);
-        assert!(horizon.admit(spi(100_000), END).unwrap());
+        assert!(horizon.admit(spi(100_000), END, false).unwrap());
         assert_eq!(on_disk(folder.path()), 100_000 + STRIDE, "but one beyond it is written first");
     }
 
@@ -194,7 +216,7 @@ mod tests {
         assert_eq!(on_disk(folder.path()), before);
         // What is admitted before the horizon has been moved is on disk all the same.
         let mut early = SpiHorizon::open(folder.path(), 1).unwrap();
-        assert!(early.admit(spi(before + 1), END).unwrap());
+        assert!(early.admit(spi(before + 1), END, false).unwrap());
         assert_eq!(on_disk(folder.path()), before + 1 + STRIDE);
     }
 

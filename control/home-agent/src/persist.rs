@@ -11,6 +11,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use hearth_wire::Spi;
+use hearth_wire::directory::Services;
 
 use crate::HomeAgent;
 use crate::binding::{Binding, State};
@@ -235,6 +236,7 @@ impl HomeAgent {
             ha_address: self.sas.ha_address(sa),
             validity_end: sa.validity_end,
             generation: sa.generation,
+            services: Services::default(),
         })
     }
 
@@ -249,7 +251,9 @@ impl HomeAgent {
         info: &SaInfo,
         life: SaLife,
     ) -> Result<(), NotRestored> {
-        self.advance(now);
+        let now = self.advance(now);
+        // The wheel's time comes along, so that no timer has to come down all of it.
+        let _none = self.wheel.pop(now, &mut 0);
         let ends = life.ends.min(info.validity_end);
         if ends <= now {
             return Err(NotRestored::Ended);
@@ -308,7 +312,7 @@ impl HomeAgent {
         octets: &[u8],
         out: &mut Vec<Action>,
     ) -> Result<(), NotRestored> {
-        self.advance(now);
+        let now = self.advance(now);
         let (spi, generation, kept) = Kept::read(octets).ok_or(NotRestored::Malformed)?;
         let id = self.sas.find(spi).ok_or(NotRestored::NoSa)?;
         let sa = self.sas.at(id).ok_or(NotRestored::NoSa)?;

@@ -257,7 +257,8 @@ tables:
   mbufs: 8192
 api:
   socket: {api}
-state_dir: {state}
+state:
+  folder: {state}
 "#,
         port = tuning.port,
         lifetime = tuning.max_lifetime,

@@ -132,8 +132,9 @@ fn sa_14_a_restart_changes_nothing_that_can_be_seen() {
     let binds: Vec<_> = told
         .iter()
         .map(|action| match action {
-            Action::Bind { home_address, ipv4_home_address, remote, carriers, .. } => {
-                (*home_address, *ipv4_home_address, *remote, carriers.len())
+            Action::Bind(bound) => {
+                let remote = bound.tunnels[0].remote;
+                (bound.home_address, bound.ipv4_home_address, remote, bound.carriers.len())
             }
             other => panic!("{other:?}"),
         })

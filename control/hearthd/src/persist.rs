@@ -1,0 +1,775 @@
+//! What hearthd writes down, so that a restart finds it: SAs with their keys, bindings, sequence
+//! numbers.
+//!
+//! Read first: readings R-16, R-23, R-31, R-43, R-51; `hearth-store`.
+//!
+//! Everything that the home agent changed in a turn of the control thread is written at its end, in
+//! one write, and only then do the turn's answers leave: a crash loses nothing that was answered.
+//! What ended a binding is answered when it is on the disk; under `state.sync: strict` everything
+//! is.
+//!
+//! | record | key | value |
+//! |---|---|---|
+//! | SA | SPI, generation | version, flags, numbers, life, the directory's record with or without keys |
+//! | binding | home address | the home agent's octets |
+//! | grant | SPI, generation | outbound numbers that may be used, and the start that granted them |
+//! | inbound | SPI, generation | numbers below which all count as seen, octets carried |
+//! | home agent | a name | the number of starts, the boot, the highest SPI, the epoch |
+//!
+//! **Outbound numbers** are granted in units of 2^16, and no worker draws one beyond what the disk
+//! has as granted. A restart goes on behind the grant; each start adds [`FIRST_GRANT`] to what it
+//! finds, so that it need not write down a million grants before the first packet.
+//!
+//! **Inbound numbers** can't be granted, since the mobile node draws them. Every [`ROUND`] those of
+//! SAs that have moved are written down with twice the distance that they came since the time before:
+//! after a crash what lies below counts as seen. Mobile nodes send on meanwhile, so that it costs
+//! them next to nothing; a packet of the last moments passes again only where an SA had more than
+//! doubled its rate in them. A stop writes the numbers themselves.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use hearth_dataplane::{SaNumbers, SaObserver, SaParameters, SaUsage};
+use hearth_home_agent::{Change, Cursor, HomeAgent, SA_LIFE_LEN, SaInfo, SaLife, Timestamp};
+use hearth_store::{Kind, Mark, OpenError, Options, Recovered, Store, StoreError};
+use hearth_wire::directory::{DirectionKeys, SaRecord, Update, decode_update, encode_update};
+use hearth_wire::{SeqNo, Spi};
+use tracing::{error, info, warn};
+use zeroize::Zeroizing;
+
+use crate::state_config::{Keys, State as Section, Sync};
+
+/// The version of the values; see [`Options`].
+const SCHEMA: u16 = 1;
+
+/// Outbound numbers that an SA may use without asking, in units of 2^16: a million. A restart skips
+/// as many, so that an SA outlives a thousand of them.
+const FIRST_GRANT: u16 = 16;
+
+/// The most that is granted at a time: 11 s at 1.5 million packets a second.
+const LARGEST_GRANT: u16 = 256;
+
+/// An SA that needs more so soon gets twice as much the next time.
+const SOON: u32 = 4;
+
+/// The shortest time between two looks at the inbound numbers of one SA, and how many SAs are
+/// looked at in one sweep, 10 ms before the next: with a million of them a round takes some seconds.
+const ROUND: Duration = Duration::from_millis(250);
+const SWEEP: u32 = 2048;
+
+/// Records handed in again in a turn, while the log is rewritten.
+const REWRITE: usize = 256;
+
+/// Answers that may wait for the disk, and how long one is worth it: the mobile node has asked
+/// again by then.
+const HELD: usize = 1 << 16;
+const HELD_FOR: Duration = Duration::from_secs(5);
+
+/// Flag of an SA's record: its keys are zeros, the directory has them.
+const WITHOUT_KEYS: u8 = 1;
+
+/// A message to a mobile node.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) spi: Spi,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) next_header: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A message that waits for the disk.
+#[derive(Debug)]
+struct Held {
+    /// `None` until it is written.
+    mark: Option<Mark>,
+    since: Instant,
+    message: Outgoing,
+}
+
+/// What is known here of an SA besides the home agent's knowledge.
+struct KeptSa {
+    generation: u64,
+    /// Seconds since 1970, as the directory says it.
+    validity_end: u64,
+    numbers: Numbers,
+    /// What the next grant adds, and when the last one was made, in seconds from the start.
+    step: u16,
+    granted: u32,
+    /// The inbound numbers when they were looked at last.
+    top: u32,
+    /// Both integrity keys and both encryption keys, one behind the other. Empty without keys.
+    keys: Zeroizing<Box<[u8]>>,
+}
+
+/// Where the numbers of an SA go on after a restart, and what it has carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Numbers {
+    /// Outbound numbers below `grant << 16` may have been used.
+    grant: u16,
+    /// Inbound numbers below it count as seen.
+    floor: u32,
+    in_octets: u64,
+    out_octets: u64,
+}
+
+/// A grant that is not on the disk yet.
+struct Granted {
+    mark: Option<Mark>,
+    spi: Spi,
+    generation: u64,
+    units: u16,
+}
+
+/// The state on disk.
+pub struct Persist {
+    store: Store,
+    sync: Sync,
+    keys: Keys,
+    home_agent: Box<str>,
+    /// [`Timestamp`] at `start`: Unix ms, or beyond, where the wall clock went back.
+    origin: u64,
+    start: Instant,
+    sas: HashMap<Spi, KeptSa>,
+    /// SAs whose keys the directory has to say.
+    awaited: HashMap<Spi, SaLifted>,
+    grants: VecDeque<Granted>,
+    /// The number of this start.
+    starts: u32,
+    /// AES-GCM's part of the IV in this run (R-16).
+    epoch: u32,
+    highest_spi: u32,
+    observer: Option<SaObserver>,
+    /// Where the sweep over the inbound numbers is, and when the round began.
+    sweep: u32,
+    round: Instant,
+    /// Answers under these SAs tell of an end.
+    lasting: HashSet<Spi>,
+    held: VecDeque<Held>,
+    rewriting: Option<Cursor>,
+    /// Something could not even be put: the log misses it.
+    missed: bool,
+    /// What the operator was told.
+    trouble: Option<StoreError>,
+    /// Answers that were given up because the disk did not take what they tell.
+    pub(crate) withheld: u64,
+    /// Turns whose changes could not be written at once.
+    pub(crate) failed: u64,
+}
+
+/// What was found at the start.
+pub struct Remembered {
+    recovered: Recovered,
+    grants: HashMap<(Spi, u64), (u16, u32)>,
+    inbound: HashMap<(Spi, u64), Numbers>,
+    starts: u32,
+    /// The highest SPI that was ever installed, where nothing was lost since: what the HAC issued
+    /// beyond it while nobody was there is new.
+    pub highest_spi: Option<u32>,
+}
+
+/// An SA as it was kept.
+pub(crate) struct SaLifted {
+    pub(crate) record: Box<SaRecord>,
+    pub(crate) life: SaLife,
+    /// Whether its keys are the directory's to say.
+    pub(crate) without_keys: bool,
+    numbers: Numbers,
+}
+
+impl Persist {
+    /// Opens the state of `home_agent`, and says what is in it.
+    ///
+    /// # Errors
+    /// Another process has it, others than this user may look into it, or it can't be read.
+    pub fn open(section: &Section, home_agent: &str) -> Result<(Self, Remembered), OpenError> {
+        let folder = section.folder.value.join("log");
+        let (store, recovered) = Store::open(&folder, Options::new(SCHEMA))?;
+        let (start, now) = (Instant::now(), unix_millis());
+        let origin = recovered.now(now);
+        report_loss(&recovered);
+        let (remembered, last_epoch) = remember(recovered)?;
+        // The lower half differs just as well.
+        let seconds = u32::try_from(now / 1000 & u64::from(u32::MAX)).unwrap_or(0);
+        let this = Self {
+            store,
+            sync: section.sync,
+            keys: section.keys,
+            home_agent: home_agent.into(),
+            origin,
+            start,
+            sas: HashMap::new(),
+            awaited: HashMap::new(),
+            grants: VecDeque::new(),
+            starts: remembered.starts,
+            epoch: last_epoch.map_or(seconds, |last| seconds.max(last.wrapping_add(1))),
+            highest_spi: 0,
+            observer: None,
+            sweep: 0,
+            round: start,
+            lasting: HashSet::new(),
+            held: VecDeque::new(),
+            rewriting: None,
+            missed: false,
+            trouble: None,
+            withheld: 0,
+            failed: 0,
+        };
+        Ok((this, remembered))
+    }
+
+    /// How often this home agent was started, this time included: the restart counter of
+    /// RFC 5847 s.3.3.
+    #[must_use]
+    pub const fn starts(&self) -> u32 {
+        self.starts
+    }
+
+    /// Notes that this start has succeeded, and waits until the disk has it: from now on numbers
+    /// are used.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub(crate) fn begin(
+        &mut self,
+        observer: SaObserver,
+        highest_spi: u32,
+    ) -> Result<(), StoreError> {
+        self.observer = Some(observer);
+        self.highest_spi = highest_spi;
+        self.put_own(false)?;
+        self.store.delete(Kind::HomeAgent, CLEAN)?;
+        let mark = self.store.flush_turn(self.now_millis())?;
+        if self.store.wait_durable(mark, Duration::from_secs(10)) {
+            return Ok(());
+        }
+        Err(self.store.trouble().unwrap_or(StoreError::Behind))
+    }
+
+    /// What the home agent knows of itself.
+    fn put_own(&mut self, again: bool) -> Result<(), StoreError> {
+        let (starts, epoch, highest) = (self.starts, self.epoch, self.highest_spi);
+        for (name, number) in [(STARTS, starts), (EPOCH, epoch), (HIGHEST, highest)] {
+            self.put(Kind::HomeAgent, name, &number.to_be_bytes(), again)?;
+        }
+        self.put(Kind::HomeAgent, BOOT, &boot().unwrap_or_default(), again)
+    }
+
+    /// Ends: numbers that were only estimated are written as they are. To be called when workers
+    /// have stopped.
+    pub(crate) fn end(&mut self, home_agent: &mut HomeAgent) {
+        home_agent.changes(|change| self.take(change, false));
+        self.sweep = 0;
+        while self.sweep_in_part(u32::MAX, true) {}
+        let put = self.store.put(Kind::HomeAgent, CLEAN, &[1]);
+        let written = put.and_then(|()| self.store.flush_turn(self.now_millis()));
+        match written {
+            Ok(mark) if self.store.wait_durable(mark, Duration::from_secs(10)) => {}
+            Ok(_) => error!("the disk does not take the state; the next start may miss its end"),
+            Err(error) => error!(%error, "the end of the state can't be written"),
+        }
+    }
+
+    /// The time on the line that goes on across restarts.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now_millis())
+    }
+
+    fn now_millis(&self) -> u64 {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.origin.saturating_add(elapsed)
+    }
+
+    /// Where the numbers of an SA begin that is new here, or that was kept.
+    pub(crate) fn parameters<'a>(
+        &self,
+        record: &'a SaRecord,
+        kept: Option<&SaLifted>,
+    ) -> SaParameters<'a> {
+        let before = kept.map(|kept| kept.numbers).unwrap_or_default();
+        SaParameters {
+            spi: record.spi,
+            suite: record.suite,
+            scope: record.scope,
+            mn_to_ha: &record.mn_to_ha,
+            ha_to_mn: &record.ha_to_mn,
+            next_outbound: SeqNo(u32::from(before.grant) << 16),
+            grant: before.grant.saturating_add(FIRST_GRANT),
+            inbound_floor: before.floor,
+            epoch: self.epoch,
+        }
+    }
+
+    /// What a kept SA has carried, inbound and outbound.
+    pub(crate) const fn octets_of(kept: &SaLifted) -> [u64; 2] {
+        [kept.numbers.in_octets, kept.numbers.out_octets]
+    }
+
+    /// An SA is in the tables: its keys are kept from now on, and so are its numbers.
+    pub(crate) fn installed(&mut self, record: &SaRecord, kept: Option<&SaLifted>) {
+        let before = kept.map(|kept| kept.numbers).unwrap_or_default();
+        let without = self.keys == Keys::Directory;
+        let sa = KeptSa {
+            generation: record.generation,
+            validity_end: record.validity_end,
+            numbers: Numbers { grant: before.grant.saturating_add(FIRST_GRANT), ..before },
+            step: FIRST_GRANT,
+            granted: 0,
+            top: before.floor,
+            keys: if without { Zeroizing::default() } else { pack_keys(record) },
+        };
+        self.sas.insert(record.spi, sa);
+        if record.spi.get() > self.highest_spi {
+            self.highest_spi = record.spi.get();
+            let highest = self.highest_spi.to_be_bytes();
+            self.missed |= self.store.put(Kind::HomeAgent, HIGHEST, &highest).is_err();
+        }
+    }
+
+    /// An SA was taken in again whose keys are not here.
+    pub(crate) fn await_keys(&mut self, kept: SaLifted) {
+        self.installed(&kept.record, Some(&kept));
+        if let Some(sa) = self.sas.get_mut(&kept.record.spi) {
+            sa.keys = Zeroizing::default();
+        }
+        self.awaited.insert(kept.record.spi, kept);
+    }
+
+    /// The SA of `record`, where its keys were awaited.
+    pub(crate) fn awaited(&mut self, record: &SaRecord) -> Option<SaLifted> {
+        let kept = self.awaited.get(&record.spi)?;
+        (kept.record.generation == record.generation).then_some(())?;
+        self.awaited.remove(&record.spi)
+    }
+
+    /// An SA comes to the end of its numbers: more are granted as soon as the disk has it.
+    pub(crate) fn near_grant(&mut self, spi: Spi, next_outbound: u64) {
+        let seconds = u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX);
+        let starts = self.starts;
+        let Some(kept) = self.sas.get_mut(&spi) else { return };
+        let used = u16::try_from(next_outbound >> 16).unwrap_or(u16::MAX);
+        if kept.numbers.grant.saturating_sub(used) > kept.step / 2 {
+            return;
+        }
+        if seconds.saturating_sub(kept.granted) < SOON {
+            kept.step = kept.step.saturating_mul(2).min(LARGEST_GRANT);
+        }
+        kept.granted = seconds;
+        let units = used.saturating_add(kept.step).max(kept.numbers.grant);
+        if units == kept.numbers.grant {
+            return;
+        }
+        kept.numbers.grant = units;
+        let generation = kept.generation;
+        let key = sa_key(spi, generation);
+        let done = self.store.put(Kind::Grant, &key, &grant_value(units, starts));
+        self.missed |= done.is_err();
+        self.grants.push_back(Granted { mark: None, spi, generation, units });
+    }
+
+    /// Looks at the inbound numbers of some SAs, and writes down those that have moved.
+    pub(crate) fn sweep(&mut self) {
+        if self.sweep == 0 {
+            if self.round.elapsed() < ROUND {
+                return;
+            }
+            self.round = Instant::now();
+        }
+        self.sweep_in_part(SWEEP, false);
+    }
+
+    /// Whether there is more. With `exact`, the numbers are no longer moving.
+    fn sweep_in_part(&mut self, most: u32, exact: bool) -> bool {
+        let Some(observer) = self.observer.take() else { return false };
+        let next = observer.sweep(self.sweep, most, |spi, numbers| {
+            self.note_inbound(spi, numbers, exact, &|| observer.usage(spi));
+        });
+        self.observer = Some(observer);
+        self.sweep = next.unwrap_or(0);
+        next.is_some()
+    }
+
+    fn note_inbound(
+        &mut self,
+        spi: Spi,
+        numbers: SaNumbers,
+        exact: bool,
+        usage: &dyn Fn() -> Option<SaUsage>,
+    ) {
+        let Some(kept) = self.sas.get_mut(&spi) else { return };
+        let top = u32::try_from(numbers.inbound_top).unwrap_or(u32::MAX);
+        let moved = if exact { 0 } else { top.saturating_sub(kept.top) };
+        let floor = top.saturating_add(moved.saturating_mul(2));
+        kept.top = top;
+        if floor == kept.numbers.floor {
+            return;
+        }
+        kept.numbers.floor = floor;
+        if let Some(usage) = usage() {
+            kept.numbers.in_octets = usage.in_octets;
+            kept.numbers.out_octets = usage.out_octets;
+        }
+        let key = sa_key(spi, kept.generation);
+        let done = self.store.put(Kind::Inbound, &key, &inbound_value(kept.numbers));
+        self.missed |= done.is_err();
+    }
+
+    fn take(&mut self, change: Change<'_>, again: bool) {
+        let done = match change {
+            Change::Sa { info, life } => self.put_sa(info, life, again),
+            Change::SaGone { spi, generation } => self.delete_sa(spi, generation),
+            Change::Binding { home_address, spi, ended, octets } => {
+                if ended && !again {
+                    self.lasting.insert(spi);
+                }
+                self.put(Kind::Binding, &home_address.octets(), octets, again)
+            }
+            Change::BindingGone { home_address } => {
+                self.store.delete(Kind::Binding, &home_address.octets())
+            }
+        };
+        self.missed |= done.is_err();
+    }
+
+    fn put(&mut self, kind: Kind, key: &[u8], value: &[u8], again: bool) -> Result<(), StoreError> {
+        if again { self.store.rewrite(kind, key, value) } else { self.store.put(kind, key, value) }
+    }
+
+    fn put_sa(&mut self, info: &SaInfo, life: SaLife, again: bool) -> Result<(), StoreError> {
+        // One that could not be installed is nothing to come back to.
+        let of_it = |kept: &&KeptSa| kept.generation == info.generation;
+        let Some(kept) = self.sas.get(&info.spi).filter(of_it) else { return Ok(()) };
+        let Some(record) = record_of(info, kept, &self.home_agent) else { return Ok(()) };
+        let frame = encode_update(&Update::Issued(Box::new(record)));
+        let Some(frame) = frame.as_deref().and_then(|frame| frame.get(FRAME_LENGTH..)) else {
+            return Ok(());
+        };
+        let flags = if kept.keys.is_empty() { WITHOUT_KEYS } else { 0 };
+        let mut value = Zeroizing::new(Vec::with_capacity(SA_HEAD + frame.len()));
+        value.extend_from_slice(&[SA_VERSION, flags]);
+        value.extend_from_slice(&grant_value(kept.numbers.grant, self.starts));
+        value.extend_from_slice(&inbound_value(kept.numbers));
+        value.extend_from_slice(&life.to_octets());
+        value.extend_from_slice(frame);
+        self.put(Kind::Sa, &sa_key(info.spi, info.generation), &value, again)
+    }
+
+    fn delete_sa(&mut self, spi: Spi, generation: u64) -> Result<(), StoreError> {
+        if self.sas.get(&spi).is_some_and(|kept| kept.generation == generation) {
+            self.sas.remove(&spi);
+        }
+        let key = sa_key(spi, generation);
+        [Kind::Sa, Kind::Grant, Kind::Inbound]
+            .into_iter()
+            .try_for_each(|kind| self.store.delete(kind, &key))
+    }
+
+    /// Writes what the home agent has changed since the last time. Then those of the messages in
+    /// `outbox` leave that need not wait for the disk, those that have waited, and grants.
+    pub(crate) fn end_turn(
+        &mut self,
+        home_agent: &mut HomeAgent,
+        outbox: &mut Vec<Outgoing>,
+        mut leave: impl FnMut(Leaving<'_>),
+    ) {
+        home_agent.changes(|change| self.take(change, false));
+        self.rewrite_in_part(home_agent);
+        let written = self.store.flush_turn(self.now_millis());
+        self.failed += u64::from(written.is_err());
+        self.tell_trouble(written.err().or_else(|| self.store.trouble()));
+        let durable = self.store.durable();
+        if let Ok(mark) = written {
+            self.held.iter_mut().for_each(|held| held.mark = held.mark.or(Some(mark)));
+            self.grants.iter_mut().for_each(|one| one.mark = one.mark.or(Some(mark)));
+        }
+        let on_disk = |mark: Option<Mark>| mark.is_some_and(|mark| mark <= durable);
+        while let Some(one) = self.grants.pop_front_if(|one| on_disk(one.mark)) {
+            let Granted { spi, generation, units, .. } = one;
+            if self.sas.get(&spi).is_some_and(|kept| kept.generation == generation) {
+                leave(Leaving::Grant(spi, units));
+            }
+        }
+        let now = Instant::now();
+        while let Some(held) = self
+            .held
+            .pop_front_if(|held| on_disk(held.mark) || now.duration_since(held.since) > HELD_FOR)
+        {
+            if on_disk(held.mark) {
+                leave(Leaving::Message(&held.message));
+            } else {
+                self.withheld += 1;
+            }
+        }
+        for message in outbox.drain(..) {
+            let waits = self.sync == Sync::Strict || self.lasting.contains(&message.spi);
+            if !waits || on_disk(written.ok()) {
+                leave(Leaving::Message(&message));
+            } else if self.held.len() < HELD {
+                self.held.push_back(Held { mark: written.ok(), since: now, message });
+            } else {
+                self.withheld += 1;
+            }
+        }
+        self.lasting.clear();
+    }
+
+    fn rewrite_in_part(&mut self, home_agent: &HomeAgent) {
+        if self.rewriting.is_none() {
+            let records = home_agent.sa_count() + home_agent.binding_count();
+            let due = self.missed || self.store.rewrite_due(records as u64);
+            if !due || !self.store.begin_rewrite() {
+                return;
+            }
+            self.missed = self.put_own(true).is_err();
+            self.rewriting = Some(Cursor::default());
+        }
+        let Some(from) = self.rewriting else { return };
+        self.rewriting = home_agent.rewrite(from, REWRITE, |change| {
+            self.take(change, true);
+        });
+        if self.rewriting.is_none() {
+            self.store.end_rewrite();
+        }
+    }
+
+    /// Says once that the disk fails, and once that it works again.
+    fn tell_trouble(&mut self, trouble: Option<StoreError>) {
+        if self.trouble == trouble {
+            return;
+        }
+        match trouble {
+            Some(error) => error!(
+                %error,
+                "the state of the home agent is not kept; forwarding goes on, and no end of a \
+                 binding is acknowledged (state.sync: strict: nothing is)"
+            ),
+            None => info!("the state of the home agent is kept again"),
+        }
+        self.trouble = trouble;
+    }
+}
+
+/// What may leave at the end of a turn.
+pub(crate) enum Leaving<'a> {
+    /// A message to a mobile node.
+    Message(&'a Outgoing),
+    /// Outbound numbers of an SA, in units of 2^16.
+    Grant(Spi, u16),
+}
+
+const STARTS: &[u8] = b"starts";
+const BOOT: &[u8] = b"boot";
+const HIGHEST: &[u8] = b"spi";
+const EPOCH: &[u8] = b"epoch";
+const CLEAN: &[u8] = b"clean";
+
+/// What an SA's value begins with: version, flags, grant, inbound numbers, life.
+const SA_VERSION: u8 = 1;
+const GRANT: usize = 6;
+const INBOUND: usize = 20;
+const SA_HEAD: usize = 2 + GRANT + INBOUND + SA_LIFE_LEN;
+/// Octets of the length in front of a frame of the directory.
+const FRAME_LENGTH: usize = 4;
+
+fn grant_value(units: u16, starts: u32) -> [u8; GRANT] {
+    let ([a, b], [c, d, e, f]) = (units.to_be_bytes(), starts.to_be_bytes());
+    [a, b, c, d, e, f]
+}
+
+fn read_grant(value: &[u8]) -> Option<(u16, u32)> {
+    let [a, b, c, d, e, f] = *value.first_chunk::<GRANT>()?;
+    Some((u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])))
+}
+
+fn inbound_value(numbers: Numbers) -> [u8; INBOUND] {
+    let mut value = [0; INBOUND];
+    value[..4].copy_from_slice(&numbers.floor.to_be_bytes());
+    value[4..12].copy_from_slice(&numbers.in_octets.to_be_bytes());
+    value[12..].copy_from_slice(&numbers.out_octets.to_be_bytes());
+    value
+}
+
+fn read_inbound(value: &[u8]) -> Option<Numbers> {
+    let (floor, rest) = value.split_first_chunk::<4>()?;
+    let (in_octets, rest) = rest.split_first_chunk::<8>()?;
+    Some(Numbers {
+        grant: 0,
+        floor: u32::from_be_bytes(*floor),
+        in_octets: u64::from_be_bytes(*in_octets),
+        out_octets: u64::from_be_bytes(*rest.first_chunk::<8>()?),
+    })
+}
+
+/// What the log says besides SAs and bindings; and the epoch of the last start.
+fn remember(recovered: Recovered) -> Result<(Remembered, Option<u32>), OpenError> {
+    let (mut grants, mut inbound) = (HashMap::new(), HashMap::new());
+    let mut names: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    for batch in recovered.live.batches() {
+        batch.read(|record| match record.kind {
+            Kind::Grant => grants.extend(sa_name(record.key).zip(read_grant(record.value))),
+            Kind::Inbound => inbound.extend(sa_name(record.key).zip(read_inbound(record.value))),
+            Kind::HomeAgent => _ = names.insert(record.key.into(), record.value.into()),
+            Kind::Sa | Kind::Binding | Kind::Prefix => {}
+        })?;
+    }
+    let number = |name: &[u8]| {
+        let octets = names.get(name)?.as_slice().try_into().ok()?;
+        Some(u32::from_be_bytes(octets))
+    };
+    let starts = number(STARTS).unwrap_or(0).saturating_add(1);
+    // Within one boot, what was written is there, whether or not the disk had it.
+    let same_boot = boot().is_some_and(|boot| names.get(BOOT) == Some(&boot));
+    let whole = recovered.lost.is_none() && (same_boot || names.contains_key(CLEAN));
+    let (highest_spi, epoch) = (number(HIGHEST).filter(|_| whole), number(EPOCH));
+    Ok((Remembered { recovered, grants, inbound, starts, highest_spi }, epoch))
+}
+
+impl Remembered {
+    /// Hands out the SAs. Where the disk has lost what it had taken, none: they may have used
+    /// numbers beyond what the log says (R-16, R-23).
+    pub(crate) fn sas(&self, mut each: impl FnMut(SaLifted)) {
+        if self.is_damaged() {
+            return;
+        }
+        self.read(Kind::Sa, |key, value| {
+            match sa_name(key).and_then(|name| self.lifted(name, value)) {
+                Some(sa) => each(sa),
+                None => error!("a record of an SA can't be read; its mobile node has to come anew"),
+            }
+        });
+    }
+
+    /// Hands out the bindings: home address, octets.
+    pub(crate) fn bindings(&self, mut each: impl FnMut(Ipv6Addr, &[u8])) {
+        if self.is_damaged() {
+            return;
+        }
+        self.read(Kind::Binding, |key, value| {
+            if let Ok(home_address) = <[u8; 16]>::try_from(key) {
+                each(home_address.into(), value);
+            }
+        });
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.recovered.lost.as_ref().is_some_and(|lost| lost.durable)
+    }
+
+    fn read(&self, kind: Kind, mut each: impl FnMut(&[u8], &[u8])) {
+        for batch in self.recovered.live.batches() {
+            let read = batch.read(|record| {
+                if record.kind == kind {
+                    each(record.key, record.value);
+                }
+            });
+            if let Err(error) = read {
+                error!(%error, "a part of the state can't be read any more");
+            }
+        }
+    }
+
+    fn lifted(&self, name: (Spi, u64), value: &[u8]) -> Option<SaLifted> {
+        let (head, frame) = value.split_first_chunk::<SA_HEAD>()?;
+        let ([version, flags], rest) = head.split_first_chunk::<2>()?;
+        let (grant, rest) = rest.split_first_chunk::<GRANT>()?;
+        let (inbound, life) = rest.split_first_chunk::<INBOUND>()?;
+        let Ok(Update::Issued(record)) = decode_update(frame) else { return None };
+        if *version != SA_VERSION || (record.spi, record.generation) != name {
+            return None;
+        }
+        let mut numbers = read_inbound(inbound)?;
+        if let Some(later) = self.inbound.get(&name).filter(|later| later.floor >= numbers.floor) {
+            numbers = *later;
+        }
+        let grants = [read_grant(grant), self.grants.get(&name).copied()];
+        numbers.grant = grants.into_iter().flatten().map(|grant| self.used(grant)).max()?;
+        let life = SaLife::from_octets(life.first_chunk()?)?;
+        Some(SaLifted { record, life, without_keys: flags & WITHOUT_KEYS != 0, numbers })
+    }
+
+    /// What may have been used of a grant that was made at the start `of`: each start since has
+    /// added to it.
+    fn used(&self, (units, of): (u16, u32)) -> u16 {
+        let since = self.starts.saturating_sub(of).saturating_sub(1);
+        let added = since.saturating_mul(FIRST_GRANT.into());
+        u16::try_from(u32::from(units).saturating_add(added)).unwrap_or(u16::MAX)
+    }
+}
+
+fn report_loss(recovered: &Recovered) {
+    match &recovered.lost {
+        Some(lost) if lost.durable => error!(
+            %lost,
+            "the state is damaged: SAs of before are not used again (R-23), and mobile nodes have \
+             to fetch new ones"
+        ),
+        Some(lost) => warn!(%lost, "the end of the state is missing"),
+        None => {}
+    }
+}
+
+/// The record that the directory gave out.
+fn record_of(info: &SaInfo, kept: &KeptSa, home_agent: &str) -> Option<SaRecord> {
+    let suite = info.suite;
+    let mut keys: &[u8] = &kept.keys;
+    let mut take = |length: usize| -> Option<Box<[u8]>> {
+        if kept.keys.is_empty() {
+            return Some(vec![0; length].into());
+        }
+        let (key, rest) = keys.split_at_checked(length)?;
+        keys = rest;
+        Some(key.into())
+    };
+    let mut direction =
+        || DirectionKeys::new(suite, take(suite.ikey_len())?, take(suite.ekey_len())?);
+    Some(SaRecord {
+        spi: info.spi,
+        mn_id: info.mn_id.clone(),
+        home_agent: home_agent.into(),
+        suite,
+        scope: info.scope,
+        mn_to_ha: direction()?,
+        ha_to_mn: direction()?,
+        validity_end: kept.validity_end,
+        home_address: info.home_address,
+        ipv4_home_address: info.ipv4_home_address,
+        ha_address: info.ha_address,
+        generation: info.generation,
+        services: info.services.clone(),
+    })
+}
+
+fn pack_keys(record: &SaRecord) -> Zeroizing<Box<[u8]>> {
+    let of = |keys: &DirectionKeys| keys.integrity().len() + keys.encryption().len();
+    let mut packed = Vec::with_capacity(of(&record.mn_to_ha) + of(&record.ha_to_mn));
+    for keys in [&record.mn_to_ha, &record.ha_to_mn] {
+        packed.extend_from_slice(keys.integrity());
+        packed.extend_from_slice(keys.encryption());
+    }
+    Zeroizing::new(packed.into())
+}
+
+fn sa_key(spi: Spi, generation: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&spi.get().to_be_bytes());
+    key[4..].copy_from_slice(&generation.to_be_bytes());
+    key
+}
+
+fn sa_name(key: &[u8]) -> Option<(Spi, u64)> {
+    let (spi, generation) = key.split_first_chunk::<4>()?;
+    let spi = Spi::new(u32::from_be_bytes(*spi)).ok()?;
+    Some((spi, u64::from_be_bytes(generation.try_into().ok()?)))
+}
+
+/// What tells one boot of the machine from another.
+fn boot() -> Option<Vec<u8>> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().into())
+}
+
+fn unix_millis() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
