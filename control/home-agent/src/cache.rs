@@ -64,11 +64,6 @@ impl BindingCache {
         self.bindings.get_mut(id)
     }
 
-    /// Places of entries, for a walk over all of them in parts.
-    pub(crate) fn places(&self) -> usize {
-        self.bindings.places()
-    }
-
     /// The entry of `home_address`, held ones included.
     pub(crate) fn entry(&self, home_address: Ipv6Addr) -> Option<&Binding> {
         self.at(self.find(home_address)?)

@@ -18,6 +18,7 @@ use crate::binding::{Binding, State};
 use crate::endpoint::Endpoint;
 use crate::event::{Action, SaInfo};
 use crate::policy::LIFETIME_UNIT;
+use crate::refresh::first_look;
 use crate::sa_table::Sa;
 use crate::slab::Id;
 use crate::time::Timestamp;
@@ -219,7 +220,8 @@ impl HomeAgent {
         let Some(binding) = self.cache.at(id) else { return };
         let Some(sa) = self.sas.at(binding.sa) else { return };
         octets.clear();
-        write(binding, sa, octets);
+        let link_local = self.defended(binding).is_some_and(|on| on.link_local.is_some());
+        write((binding, link_local), sa, octets);
         let (home_address, ended) = (binding.home_address, !binding.is_bound());
         each(Change::Binding { home_address, spi: sa.spi, ended, octets });
     }
@@ -335,14 +337,19 @@ impl HomeAgent {
         if full || taken || self.cache.find(home_address).is_some() {
             return Err(NotRestored::NoPlace);
         }
-        let entry = self.cache.insert(kept.binding(home_address, sa, id, expires));
-        let entry = entry.ok_or(NotRestored::NoPlace)?;
-        let timer = self.wheel.set(expires, Timer::BindingEnd(entry).into());
+        let link_local = kept.link_local;
+        let binding = kept.binding(home_address, sa, id, expires);
+        let look = first_look(&self.policy, &binding);
+        let entry = self.cache.insert(binding).ok_or(NotRestored::NoPlace)?;
+        let timer = self.wheel.set(look, Timer::BindingEnd(entry).into());
         if let Some(binding) = self.cache.fleeting_mut(entry) {
             binding.timer = timer;
         }
         if let Some(sa) = self.sas.fleeting_mut(id) {
             sa.binding = Some(entry);
+        }
+        if link_local {
+            self.links.hold_link_local(home_address);
         }
         self.rebind(home_address, out);
         Ok(())
@@ -357,6 +364,8 @@ struct Kept {
     state: State,
     nat: Option<bool>,
     reinit_sent: bool,
+    /// The link-local address of the same interface identifier is defended as well.
+    link_local: bool,
     sequence: u16,
     units: u16,
     care_of: Endpoint,
@@ -372,7 +381,7 @@ mod tag {
     pub(super) const IPV4_HOME_ADDRESS: u8 = 1;
 }
 
-fn write(binding: &Binding, sa: &Sa, out: &mut Vec<u8>) {
+fn write((binding, link_local): (&Binding, bool), sa: &Sa, out: &mut Vec<u8>) {
     out.push(VERSION);
     out.extend_from_slice(&sa.spi.get().to_be_bytes());
     out.extend_from_slice(&sa.generation.to_be_bytes());
@@ -382,7 +391,8 @@ fn write(binding: &Binding, sa: &Sa, out: &mut Vec<u8>) {
         Some(true) => 2,
     };
     let held = u8::from(binding.state == State::Held);
-    out.push(held | nat << 1 | u8::from(binding.reinit_sent) << 3);
+    let (reinit, link_local) = (u8::from(binding.reinit_sent), u8::from(link_local));
+    out.push(held | nat << 1 | reinit << 3 | link_local << 4);
     out.extend_from_slice(&binding.sequence.to_be_bytes());
     out.extend_from_slice(&binding.units.to_be_bytes());
     for endpoint in [binding.care_of, binding.signalling, binding.local] {
@@ -415,6 +425,7 @@ impl Kept {
                 _ => return None,
             },
             reinit_sent: flags & 8 != 0,
+            link_local: flags & 16 != 0,
             sequence: u16::from_be_bytes(fields.array()?),
             units: u16::from_be_bytes(fields.array()?),
             care_of: Endpoint::from_octets(fields.array()?),

@@ -111,9 +111,8 @@ impl HomeAgent {
         if let Err(status) = self.judge_again(now, plan) {
             return self.refuse(request, status, out);
         }
-        let link = self.links.prefixes.link_of(home_address.into());
-        if let Some(link) = link.filter(|_| request.flags.link_local_compat) {
-            self.links.link_locals.insert((link, link_local(home_address)), home_address);
+        if request.flags.link_local_compat {
+            self.links.hold_link_local(home_address);
         }
         self.commit(now, plan, out);
         let bound = self.cache.get(home_address);

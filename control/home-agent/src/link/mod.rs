@@ -239,6 +239,13 @@ impl Links {
         }
     }
 
+    /// `home_address` has its link-local address as well (L).
+    pub(crate) fn hold_link_local(&mut self, home_address: Ipv6Addr) {
+        if let Some(link) = self.prefixes.link_of(home_address.into()) {
+            self.link_locals.insert((link, link_local(home_address)), home_address);
+        }
+    }
+
     fn release_link_local(&mut self, link: LinkId, home_address: Ipv6Addr) {
         let key = (link, link_local(home_address));
         if self.link_locals.get(&key) == Some(&home_address) {
