@@ -133,6 +133,7 @@ impl BindingCache {
 
     /// Lets an entry have these prefixes, and none but these.
     pub(crate) fn set_prefixes(&mut self, id: Id<Binding>, prefixes: Vec<IpNet>) {
+        self.touched.touch(id);
         let Some(entry) = self.bindings.get_mut(id) else { return };
         self.prefixes.leave(id, entry.prefixes());
         self.prefixes.enter(id, &prefixes);

@@ -8,13 +8,13 @@
 //!
 //! Not kept: what the directory replays, allowances, and Binding Refresh Requests under way.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hearth_wire::Spi;
-use hearth_wire::directory::Services;
+use ipnet::IpNet;
 
 use crate::HomeAgent;
-use crate::binding::{Binding, State};
+use crate::binding::{Binding, More, State};
 use crate::endpoint::Endpoint;
 use crate::event::{Action, SaInfo};
 use crate::policy::LIFETIME_UNIT;
@@ -238,7 +238,7 @@ impl HomeAgent {
             ha_address: self.sas.ha_address(sa),
             validity_end: sa.validity_end,
             generation: sa.generation,
-            services: Services::default(),
+            services: self.sas.services(sa.node).cloned().unwrap_or_default(),
         })
     }
 
@@ -290,6 +290,7 @@ impl HomeAgent {
         if let Some(sa) = self.sas.fleeting_mut(id) {
             sa.timer = timer;
         }
+        self.sas.set_services(node, info);
         // what was superseded stays so, whether or not the newer one is still there.
         let used = match life.state {
             SaState::Unused => None,
@@ -334,6 +335,10 @@ impl HomeAgent {
         }
         let full = kept.state == State::Bound && self.cache.live() >= self.policy.max_bindings;
         let taken = kept.ipv4_home_address.is_some_and(|v4| self.cache.holder_of(v4).is_some());
+        let prefixes = kept.more.prefixes.iter();
+        let overlapping =
+            |prefix: &IpNet| self.cache.prefixes.overlapping(*prefix).next().is_some();
+        let taken = taken || prefixes.copied().any(|prefix| overlapping(&prefix));
         if full || taken || self.cache.find(home_address).is_some() {
             return Err(NotRestored::NoPlace);
         }
@@ -374,11 +379,16 @@ struct Kept {
     registered: Timestamp,
     expires: Timestamp,
     ipv4_home_address: Option<Ipv4Addr>,
+    more: More,
 }
 
 /// Fields that not every binding has: a tag, an octet of length, the value.
 mod tag {
     pub(super) const IPV4_HOME_ADDRESS: u8 = 1;
+    /// Without a value.
+    pub(super) const MOBILE_ROUTER: u8 = 2;
+    /// Prefix length, then the 4 or 16 octets of an address.
+    pub(super) const PREFIX: u8 = 3;
 }
 
 fn write((binding, link_local): (&Binding, bool), sa: &Sa, out: &mut Vec<u8>) {
@@ -404,6 +414,21 @@ fn write((binding, link_local): (&Binding, bool), sa: &Sa, out: &mut Vec<u8>) {
     if let Some(ipv4) = binding.ipv4_home_address {
         out.extend_from_slice(&[tag::IPV4_HOME_ADDRESS, 4]);
         out.extend_from_slice(&ipv4.octets());
+    }
+    if binding.is_mobile_router() {
+        out.extend_from_slice(&[tag::MOBILE_ROUTER, 0]);
+    }
+    for prefix in binding.prefixes() {
+        match prefix {
+            IpNet::V4(v4) => {
+                out.extend_from_slice(&[tag::PREFIX, 5, v4.prefix_len()]);
+                out.extend_from_slice(&v4.addr().octets());
+            }
+            IpNet::V6(v6) => {
+                out.extend_from_slice(&[tag::PREFIX, 17, v6.prefix_len()]);
+                out.extend_from_slice(&v6.addr().octets());
+            }
+        }
     }
 }
 
@@ -434,10 +459,13 @@ impl Kept {
             registered: fields.timestamp()?,
             expires: fields.timestamp()?,
             ipv4_home_address: None,
+            more: More::default(),
         };
         while let Some((tag, mut value)) = fields.tagged()? {
             match tag {
                 tag::IPV4_HOME_ADDRESS => kept.ipv4_home_address = Some(value.array::<4>()?.into()),
+                tag::MOBILE_ROUTER => kept.more.mobile_router = true,
+                tag::PREFIX => kept.more.prefixes.push(value.prefix()?),
                 _ => return None,
             }
             value.end()?;
@@ -462,6 +490,7 @@ impl Kept {
             registered: self.registered,
             expires,
             timer: TimerId::NONE,
+            more: self.more.boxed(),
         }
     }
 }
@@ -478,6 +507,15 @@ impl<'a> Fields<'a> {
 
     fn timestamp(&mut self) -> Option<Timestamp> {
         self.array().map(u64::from_be_bytes).map(Timestamp::from_millis)
+    }
+
+    fn prefix(&mut self) -> Option<IpNet> {
+        let [length] = self.array()?;
+        let address: IpAddr = match self.0.len() {
+            4 => self.array::<4>()?.into(),
+            _ => self.array::<16>()?.into(),
+        };
+        IpNet::new(address, length).ok().filter(|prefix| prefix.trunc() == *prefix)
     }
 
     /// The next field with a tag, `Some(None)` at the end.

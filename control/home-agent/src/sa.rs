@@ -155,6 +155,8 @@ impl HomeAgent {
         if let Some(node) = self.sas.at(id).map(|sa| sa.node)
             && self.sas.set_services(node, info)
         {
+            // The record that is kept of the SA says it too.
+            let _touched = self.sas.at_mut(id);
             self.services_changed(node, out);
         }
     }

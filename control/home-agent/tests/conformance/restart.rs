@@ -9,6 +9,7 @@ use hearth_home_agent::{
     Timestamp,
 };
 use hearth_wire::Spi;
+use hearth_wire::directory::Services;
 
 use crate::lab::{
     Bu, COA, COA2, COA4, HOA, HOA4, Lab, OTHER_HOA, addr, hoa, other_sa, policy, sa, seconds, spi,
@@ -228,13 +229,42 @@ fn no_binding_outlives_the_lifetime_that_was_granted() {
     let mut kept = populated();
     // The record says an hour from now: written under a clock that was ahead.
     kept.log.bindings.values_mut().for_each(|octets| {
-        let times = octets.len() - if octets.len() > 90 { 14 } else { 8 };
-        octets[times..times + 8].copy_from_slice(&3_605_000_u64.to_be_bytes());
+        octets[80..88].copy_from_slice(&3_605_000_u64.to_be_bytes());
     });
     let (lab, _) = kept.restart();
     for binding in lab.ha.bindings() {
         assert_eq!(binding.expires.since(lab.now), seconds(400));
     }
+}
+
+#[test]
+fn mobile_networks_and_what_a_subscriber_may_come_back() {
+    let mut kept = Kept::new();
+    let prefixes: Box<[_]> =
+        ["203.0.113.0/28", "2001:db8:f1::/48"].map(|text| text.parse().unwrap()).into();
+    let services = Services { mobile_router: true, prefixes, ..Services::default() };
+    let router = SaInfo { services: services.clone(), ..other_sa(7) };
+    kept.act(|lab| lab.issue(router));
+    let bu = |seq| {
+        let bu = Bu::new(seq).spi(7).home_address(Some(OTHER_HOA));
+        bu.flags(|flags| flags.mobile_router = true)
+    };
+    assert_eq!(kept.act(|lab| lab.bu(bu(1))).status(), 0);
+    let (mut lab, told) = kept.restart();
+    assert_eq!(digest(&lab.ha), digest(&kept.lab.ha));
+    let Action::Bind(bound) = &told[0] else { panic!("{told:?}") };
+    assert_eq!(bound.prefixes, *services.prefixes);
+    // What was restored is nobody else's, and a refresh in implicit mode is a refresh.
+    assert!(lab.bu(bu(2)).binds().is_empty());
+    // A record with other services is written down again.
+    let before = kept.log.written;
+    kept.act(|lab| lab.event(Event::WatchBegun));
+    kept.act(|lab| lab.issue(other_sa(7)));
+    assert!(kept.log.written > before);
+    let (lab, told) = kept.restart();
+    assert_eq!(digest(&lab.ha), digest(&kept.lab.ha));
+    let Action::Bind(bound) = &told[0] else { panic!("{told:?}") };
+    assert!(bound.prefixes.is_empty());
 }
 
 #[test]
