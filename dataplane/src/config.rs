@@ -53,8 +53,11 @@ pub struct Config {
     pub spi_base: u32,
     /// SPIs from `spi_base` on. Address space is reserved for all, memory is used per live SA.
     pub max_sas: u32,
-    /// Bindings at one time.
+    /// Bindings at one time. One with several tunnels takes a place for each and one more, out of
+    /// three times as many.
     pub max_bindings: u32,
+    /// Mobile network prefixes at one time, of all bindings. Memory is used per prefix that there is.
+    pub max_prefixes: u32,
     /// Routes at one time, of IPv4 and of IPv6 each, local addresses included.
     pub max_routes: u32,
     /// Neighbours at one time.
@@ -128,6 +131,7 @@ impl Default for Config {
             spi_base: 1,
             max_sas: 65_536,
             max_bindings: 65_536,
+            max_prefixes: 65_536,
             max_routes: 4096,
             max_neighbours: 4096,
             replay_window: 1024,
@@ -217,6 +221,13 @@ pub enum TableError {
     Address,
     /// The IPv4 home address is bound under another IPv6 home address.
     Ipv4HomeAddressInUse,
+    /// A prefix that can be nobody's mobile network: without a length, or not beyond its link.
+    Prefix,
+    /// A prefix is bound under another home address.
+    PrefixInUse,
+    /// No tunnel, more than 16 tunnels or flow rules, or several tunnels with no Binding ID, or with
+    /// one.
+    Tunnels,
     /// A prefix length is beyond its family's, or the port does not exist.
     Route,
     /// DPDK refused the change.
@@ -235,6 +246,9 @@ impl fmt::Display for TableError {
             Self::Full => "the table is full",
             Self::Address => "local and remote address do not make a tunnel",
             Self::Ipv4HomeAddressInUse => "the IPv4 home address is bound elsewhere",
+            Self::Prefix => "the prefix can't be a mobile network's",
+            Self::PrefixInUse => "the prefix is bound elsewhere",
+            Self::Tunnels => "these tunnels and flow rules do not make a binding",
             Self::Route => "the prefix or the port of a route does not exist",
             Self::Dpdk => "DPDK refused the change",
         })
@@ -331,7 +345,8 @@ pub struct Tunnel {
 pub struct FlowRule<'a> {
     /// The packets.
     pub selector: TrafficSelector,
-    /// Binding IDs of [`Binding::tunnels`]; each of several gets a copy.
+    /// Binding IDs of [`Binding::tunnels`]: each of several gets a copy, the first four at most.
+    /// Those that no tunnel has do not count, and a rule without any that counts is skipped.
     pub tunnels: &'a [u16],
 }
 

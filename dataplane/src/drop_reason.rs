@@ -120,7 +120,7 @@ drop_reasons! {
     InnerHeader = "inner_header",
     /// No binding exists under which this SA's data may be carried.
     NoBinding = "no_binding",
-    /// PType 0 whose inner source is no bound home address, so that its sender is unknown.
+    /// PType 0 whose inner source is nobody's home address or network: its sender is unknown.
     PlainSenderUnknown = "plain_sender_unknown",
     /// PType 0 from another outer address or port than the binding's.
     PlainOuterSource = "plain_outer_source",
@@ -158,6 +158,10 @@ drop_reasons! {
     SequenceExhausted = "sequence_exhausted",
     /// The SA's next outbound sequence numbers are not reserved against a restart yet.
     OutboundGrant = "outbound_grant",
+    /// A copy for another care-of address that could not be made: no buffer, or 64 in one turn.
+    FlowCopies = "flow_copies",
+    /// A tunnel inside a fourth one: mobile routers behind each other, or in a circle (NEM-11).
+    NestedTooDeep = "nested_too_deep",
     /// No room in front of or behind the packet for the headers it needs.
     BufferRoom = "buffer_room",
     /// No buffers for the fragments of a packet that is too large.

@@ -23,6 +23,10 @@ pub(crate) enum Note {
     Downlink {
         /// From the box itself, so that no hop is counted.
         from_host: bool,
+        /// The Binding ID of the tunnel that was chosen; 0 where none was.
+        bid: u16,
+        /// The tunnels that it is in already.
+        depth: u8,
     },
     /// Between control and workers: a PType 8 envelope whose SA was not there; back from control it
     /// has waited.
@@ -63,7 +67,8 @@ struct Area {
     /// Next header, PType, or whether the packet comes from the host.
     detail: u8,
     ecn: u8,
-    pad: [u8; 3],
+    depth: u8,
+    pad: [u8; 2],
 }
 
 /// Octets of the private area that a note takes.
@@ -91,7 +96,8 @@ impl Area {
         kind: 0,
         detail: 0,
         ecn: 0,
-        pad: [0; 3],
+        depth: 0,
+        pad: [0; 2],
     };
 
     fn envelope(kind: u8, envelope: &Envelope) -> Self {
@@ -107,6 +113,7 @@ impl Area {
             offset: envelope.udp_offset(),
             len: envelope.frame_len(),
             ecn: envelope.ecn(),
+            depth: envelope.depth(),
             ..Self::EMPTY
         }
     }
@@ -119,7 +126,7 @@ impl Area {
                 Content::Protected { ptype, spi, seq }
             }
         };
-        Some(Envelope::new(self.offset, self.len, self.ecn, content))
+        Some(Envelope::new(self.offset, self.len, self.ecn, content).at_depth(self.depth))
     }
 }
 
@@ -138,8 +145,9 @@ impl Note {
         match self {
             Self::Envelope(envelope) => Area::envelope(ENVELOPE, &envelope),
             Self::Waiting(envelope) => Area::envelope(WAITING, &envelope),
-            Self::Downlink { from_host } => {
-                Area { kind: DOWNLINK, detail: u8::from(from_host), ..Area::EMPTY }
+            Self::Downlink { from_host, bid, depth } => {
+                let detail = u8::from(from_host);
+                Area { kind: DOWNLINK, detail, offset: bid, depth, ..Area::EMPTY }
             }
             Self::Signalling { spi, local, remote, next_header, payload: (offset, len) } => Area {
                 kind: SIGNALLING,
@@ -168,7 +176,9 @@ impl Note {
         Some(match area.kind {
             ENVELOPE => Self::Envelope(area.as_envelope()?),
             WAITING => Self::Waiting(area.as_envelope()?),
-            DOWNLINK => Self::Downlink { from_host: area.detail != 0 },
+            DOWNLINK => {
+                Self::Downlink { from_host: area.detail != 0, bid: area.offset, depth: area.depth }
+            }
             SIGNALLING => Self::Signalling {
                 spi: Spi::new(area.spi).ok()?,
                 local: SocketAddr::new(address(area.local), area.local_port),
@@ -206,8 +216,9 @@ mod tests {
             Note::Envelope(envelope(protected(PType::ProtectedData))),
             Note::Envelope(envelope(protected(PType::MobilityHeader))),
             Note::Waiting(envelope(protected(PType::MobilityHeader))),
-            Note::Downlink { from_host: true },
-            Note::Downlink { from_host: false },
+            Note::Envelope(envelope(protected(PType::ProtectedData)).at_depth(2)),
+            Note::Downlink { from_host: true, bid: 0, depth: 0 },
+            Note::Downlink { from_host: false, bid: u16::MAX, depth: 3 },
             Note::Signalling { spi, local: v6, remote: v4, next_header: 60, payload: (72, 56) },
             Note::Signalling { spi, local: v4, remote: v6, next_header: 43, payload: (0, 40) },
             Note::Host { port: PortId(7) },

@@ -49,4 +49,6 @@ size_counters! {
     reassembled_fragments,
     /// TCP connections whose MSS was lowered.
     mss_clamped,
+    /// Copies that flow rules wanted, for a second care-of address and more (RFC 6089 s.5.3.6).
+    copies,
 }

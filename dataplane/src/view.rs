@@ -15,9 +15,11 @@ use crate::note::Note;
 use crate::sa::slot::BindingIndex;
 use crate::stage::envelope::Envelope;
 use crate::table::binding::BindingEntry;
+use crate::table::fan::Fan;
 use crate::table::fib::Target;
 use crate::table::neighbour::{self, KEY_LEN};
 use crate::table::next_hop::NeighbourIndex;
+use crate::table::prefix::NOBODY;
 use crate::table::shared::Tables;
 use crate::trace::{TraceId, Verdict};
 use crate::watch::Watch;
@@ -174,6 +176,41 @@ impl View {
     pub(crate) fn bound(&self, home: IpAddr) -> Option<(BindingIndex, &BindingEntry)> {
         let index = self.tables.homes.get(Address6::of_home(home)?)?;
         self.tables.bindings.entry(index).map(|entry| (index, entry))
+    }
+
+    /// The binding of an address that is a bound home address or in the network of a mobile router.
+    pub(crate) fn carried_to(&self, address: IpAddr) -> Option<(BindingIndex, &BindingEntry)> {
+        let index = self.tables.binding_of(Address6::of_home(address)?)?;
+        self.tables.bindings.entry(index).map(|entry| (index, entry))
+    }
+
+    /// Whether a mobile node may send from this address: a home address of its own, or one in its
+    /// network that is nobody's home address.
+    pub(crate) fn may_send_from(&self, binding: &BindingEntry, source: IpAddr) -> bool {
+        if binding.is_home(source) {
+            return true;
+        }
+        let Some(source) = Address6::of_home(source).filter(|_| binding.router != NOBODY) else {
+            return false;
+        };
+        let Tables { prefixes, homes, .. } = &*self.tables;
+        prefixes.router(source) == Some(binding.router) && homes.get(source).is_none()
+    }
+
+    /// The ways to a mobile node that has several.
+    pub(crate) fn fan(&self, index: BindingIndex) -> Option<&Fan> {
+        self.tables.fans.get(self.tables.bindings.entry(index)?.fan?)
+    }
+
+    /// The tunnels of a binding, the preferred one first.
+    pub(crate) fn tunnels<'v>(
+        &'v self,
+        binding: &'v BindingEntry,
+    ) -> impl Iterator<Item = &'v BindingEntry> {
+        let fan = binding.fan.and_then(|number| self.tables.fans.get(number));
+        let ways = fan.map_or(&[][..], |fan| &fan.ways);
+        let several = ways.iter().filter_map(|way| self.tables.bindings.entry(way.tunnel));
+        ways.is_empty().then_some(binding).into_iter().chain(several)
     }
 
     /// Where a destination is.

@@ -14,6 +14,7 @@ use crate::sa::slot::BindingIndex;
 use crate::sharing::Sharing;
 use crate::side::{Pools, Side};
 use crate::stage::envelope::Envelope;
+use crate::stage::select::{self, Selection};
 use crate::table::next_hop::{NextHop, RecentHops};
 use crate::view::View;
 
@@ -45,11 +46,22 @@ pub(crate) struct Unknown {
     pub(crate) repeats: bool,
 }
 
-/// A packet to a bound home address; whole as in [`Routed`].
+/// A packet to a bound home address, or to a network behind one; whole as in [`Routed`].
 pub(crate) struct Downlink {
     pub(crate) mbuf: Mbuf,
     pub(crate) binding: BindingIndex,
     pub(crate) from_host: bool,
+    /// The tunnels that it is in already, where a mobile node is behind a mobile router.
+    pub(crate) depth: u8,
+}
+
+/// A packet as in [`Downlink`], while no reference to a table is kept.
+pub(crate) struct Chosen {
+    pub(crate) mbuf: Mbuf,
+    pub(crate) from_host: bool,
+    /// The Binding ID of its tunnel, where that is one of several; else 0.
+    pub(crate) bid: u16,
+    pub(crate) depth: u8,
 }
 
 /// A finished packet; it starts with its IP header.
@@ -63,6 +75,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct Lanes {
     pub(crate) plain: Vec<(Mbuf, Envelope)>,
     pub(crate) protected: Vec<(Mbuf, Envelope)>,
+    /// To the home agent, from behind mobile routers: in so many tunnels.
+    pub(crate) behind: Vec<(Mbuf, u8)>,
     pub(crate) routed: Vec<Routed>,
     /// Of those, packets to destinations that are not remembered.
     pub(crate) unknown: Vec<Unknown>,
@@ -81,6 +95,7 @@ impl Default for Lanes {
         Self {
             plain: Vec::with_capacity(LANE),
             protected: Vec::with_capacity(LANE),
+            behind: Vec::with_capacity(LANE),
             routed: Vec::with_capacity(LANE),
             unknown: Vec::with_capacity(LANE),
             downlink: Vec::with_capacity(LANE),
@@ -102,7 +117,7 @@ pub(crate) struct TripleDesQueue {
     /// Those that waited are in the lanes now; all others come behind those that still wait.
     releasing: bool,
     uplink: VecDeque<(Mbuf, Envelope)>,
-    downlink: VecDeque<Routed>,
+    downlink: VecDeque<Chosen>,
 }
 
 impl TripleDesQueue {
@@ -146,7 +161,7 @@ impl TripleDesQueue {
     }
 
     /// Lets a packet to a mobile node wait.
-    pub(crate) fn hold_downlink(&mut self, view: &View, packet: Routed) {
+    pub(crate) fn hold_downlink(&mut self, view: &View, packet: Chosen) {
         if self.downlink.len() >= WAITING {
             return view.drop(packet.mbuf, DropReason::TripleDesQueueFull);
         }
@@ -160,11 +175,11 @@ impl TripleDesQueue {
     }
 
     /// Puts those that this turn can take back into the lanes, half and half; returns how many.
-    fn release(&mut self, lanes: &mut Lanes) -> usize {
+    fn release(&mut self, view: &View, lanes: &mut Lanes) -> usize {
         let half = usize::from(self.budget.div_ceil(2)).min(BURST / 2);
         let (up, down) = (self.uplink.len().min(half), self.downlink.len().min(half));
         lanes.protected.extend(self.uplink.drain(..up));
-        lanes.routed.extend(self.downlink.drain(..down));
+        self.downlink.drain(..down).for_each(|chosen| select::take_up(view, lanes, chosen));
         self.releasing = true;
         up + down
     }
@@ -202,6 +217,7 @@ pub(crate) struct Work {
     identification: u16,
     pub(crate) triple_des: TripleDesQueue,
     pub(crate) recent: RecentHops,
+    pub(crate) selection: Selection,
     pub(crate) sharing: Sharing,
     pub(crate) side: Side,
 }
@@ -245,6 +261,7 @@ impl Work {
             settled: 0,
             triple_des: TripleDesQueue::new(config.triple_des_budget),
             recent: RecentHops::default(),
+            selection: Selection::default(),
             sharing,
         })
     }
@@ -255,7 +272,8 @@ impl Work {
         self.now = now;
         self.settled = 0;
         self.triple_des.left = self.triple_des.budget;
-        self.triple_des.release(&mut self.lanes)
+        self.selection.begin();
+        self.triple_des.release(view, &mut self.lanes)
     }
 
     /// The next IPv4 identification.

@@ -311,14 +311,37 @@ impl Worker {
 
     /// The stages behind the tunnel's end.
     fn onward(view: &View, work: &mut Work) {
+        if !work.lanes.behind.is_empty() {
+            Self::from_behind(view, work);
+        }
+        Self::outward(view, work);
+        if !work.lanes.errors.is_empty() {
+            Self::errors(view, work);
+        }
+    }
+
+    fn outward(view: &View, work: &mut Work) {
         forward::route(view, work);
         if let Some(packet) = work.lanes.downlink.last() {
             work.sharing.note_frame(packet.mbuf.len());
         }
         tunnel_out::encapsulate(view, work);
         egress::send(view, work);
-        if !work.lanes.errors.is_empty() {
-            Self::errors(view, work);
+        // What goes through one tunnel into another; each adds to its depth.
+        while !work.lanes.downlink.is_empty() {
+            tunnel_out::encapsulate(view, work);
+            egress::send(view, work);
+        }
+    }
+
+    /// Takes in the envelopes of mobile nodes behind mobile routers; each was in a tunnel more than
+    /// the one before.
+    #[cold]
+    fn from_behind(view: &View, work: &mut Work) {
+        while !work.lanes.behind.is_empty() {
+            receive::from_behind(view, work);
+            tunnel_in::plain(view, work);
+            tunnel_in::protected(view, work);
         }
     }
 
@@ -327,9 +350,7 @@ impl Worker {
     fn errors(view: &View, work: &mut Work) {
         let Lanes { routed, errors, .. } = &mut work.lanes;
         core::mem::swap(routed, errors);
-        forward::route(view, work);
-        tunnel_out::encapsulate(view, work);
-        egress::send(view, work);
+        Self::outward(view, work);
         let Lanes { routed, errors, .. } = &mut work.lanes;
         core::mem::swap(routed, errors);
     }

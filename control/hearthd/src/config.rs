@@ -133,6 +133,8 @@ pub struct Port {
 pub struct Tables {
     /// Most bindings.
     pub max_bindings: Spanned<u32>,
+    /// Most mobile network prefixes, of all mobile routers.
+    pub max_prefixes: Spanned<u32>,
     /// Most routes, IPv4 and IPv6 each.
     pub max_routes: Spanned<u32>,
     /// Packets per SA that the replay window spans: a power of two, 64 to 4096.
@@ -146,6 +148,7 @@ impl Default for Tables {
         let at = Location::UNKNOWN;
         Self {
             max_bindings: Spanned::new(16_384, at, at),
+            max_prefixes: Spanned::new(16_384, at, at),
             max_routes: Spanned::new(4096, at, at),
             replay_window: Spanned::new(1024, at, at),
             mbufs: Spanned::new(16_384, at, at),
@@ -295,6 +298,7 @@ fn check_tables(document: &Document<Config>, config: &Config) -> Result<(), Conf
     }
     let ranges = [
         (&tables.max_bindings, "tables.max_bindings", 1, 4_000_000),
+        (&tables.max_prefixes, "tables.max_prefixes", 1, 16_000_000),
         (&tables.max_routes, "tables.max_routes", 16, 4_000_000),
         (&tables.mbufs, "tables.mbufs", 2048, 4_000_000),
         (&config.eal.memory_mb, "eal.memory_mb", 384, 1_048_576),

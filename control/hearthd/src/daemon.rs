@@ -337,6 +337,7 @@ pub(crate) fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
         spi_base: first,
         max_sas: last - first + 1,
         max_bindings: config.tables.max_bindings.value,
+        max_prefixes: config.tables.max_prefixes.value,
         max_routes: config.tables.max_routes.value,
         replay_window: config.tables.replay_window.value,
         service: Service {

@@ -93,6 +93,16 @@ pub(crate) fn classify(frame: &[u8], receiver: Receiver<'_>) -> Class {
     Class::Routed(ip)
 }
 
+/// Classifies a packet to the service address that came out of a mobile router's tunnel.
+pub(crate) fn classify_inside(packet: &[u8], service: &Service) -> Class {
+    // Its NIC saw the outermost checksum.
+    let receiver = Receiver { mac: [0; 6], service, udp_checksum_verified: false };
+    match Ip::parse(packet) {
+        Ok(ip) => to_service(&ip, packet, receiver),
+        Err(error) => Class::Drop(outer_error(error)),
+    }
+}
+
 const fn outer_error(error: IpError) -> DropReason {
     match error {
         IpError::Version | IpError::Truncated | IpError::Malformed => DropReason::IpHeader,

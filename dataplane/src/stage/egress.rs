@@ -1,16 +1,22 @@
 //! Finished packets: next hop, Ethernet header, port.
 
 use hearth_dpdk::Mbuf;
+use hearth_wire::frame::FrameHeader;
 
 use crate::config::PortId;
 use crate::drop_reason::DropReason;
 use crate::layout::{ETHERNET_LEN, Ip, ethertype};
-use crate::outer::leave_checksums_to_port;
+use crate::outer::{OVER_IPV6, leave_checksums_to_port};
+use crate::sa::slot::BindingIndex;
+use crate::side::Pools;
 use crate::stage::sizes;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, Way};
 use crate::trace::Stage;
 use crate::view::View;
-use crate::work::{Outgoing, PortTx, Work};
+use crate::work::{Downlink, Outgoing, PortTx, Work};
+
+/// Tunnels that an envelope may be in, besides its own: mobile routers behind mobile routers.
+pub(crate) const MOST_DEPTH: u8 = 3;
 
 /// Sends the packets of the lane.
 pub(crate) fn send(view: &View, work: &mut Work) {
@@ -30,27 +36,76 @@ pub(crate) fn send_to(view: &View, work: &mut Work, mbuf: Mbuf, hop: NextHop) {
     match hop {
         NextHop::Neighbour(neighbour) => to_neighbour(view, work, mbuf, neighbour),
         NextHop::Unresolved(port, next_hop) => view.to_resolve(port, next_hop, mbuf),
-        NextHop::Routed => by_route(view, work, mbuf, None),
-        NextHop::Split(mtu) => by_route(view, work, mbuf, Some(mtu)),
+        NextHop::Routed(depth) => by_route(view, work, mbuf, (None, depth)),
+        NextHop::Split(mtu, depth) => by_route(view, work, mbuf, (Some(mtu), depth)),
     }
 }
 
-/// Sends a packet wherever the routes lead, whole or in fragments of at most so many octets.
+/// Sends an outer packet in so many tunnels wherever the routes lead, or into another tunnel; whole,
+/// or in fragments of at most so many octets.
 #[cold]
-fn by_route(view: &View, work: &mut Work, mbuf: Mbuf, split: Option<u16>) {
+fn by_route(view: &View, work: &mut Work, mbuf: Mbuf, (split, depth): (Option<u16>, u8)) {
     let Some((_, destination)) = Ip::addresses(mbuf.data()) else {
         return view.drop(mbuf, DropReason::IpHeader);
     };
+    if let Some((binding, _)) = view.carried_to(destination) {
+        return match split {
+            Some(mtu) => sizes::split(view, work, mbuf, mtu, NextHop::Routed(depth)),
+            None => into_tunnel(view, work, mbuf, (binding, depth)),
+        };
+    }
     match next_hop::find(view, destination) {
         Way::Out(hop @ (NextHop::Neighbour(_) | NextHop::Unresolved(..))) => match (split, hop) {
             (Some(mtu), _) => sizes::split(view, work, mbuf, mtu, hop),
             (None, NextHop::Unresolved(port, next_hop)) => view.to_resolve(port, next_hop, mbuf),
             (None, NextHop::Neighbour(neighbour)) => to_neighbour(view, work, mbuf, neighbour),
-            (None, NextHop::Routed | NextHop::Split(_)) => view.drop(mbuf, DropReason::NoRoute),
+            (None, NextHop::Routed(_) | NextHop::Split(..)) => view.drop(mbuf, DropReason::NoRoute),
         },
         // The box's own address is no care-of address.
-        Way::Out(NextHop::Routed | NextHop::Split(_)) | Way::Local | Way::Unbound | Way::None => {
-            view.drop(mbuf, DropReason::NoRoute);
+        Way::Out(NextHop::Routed(_) | NextHop::Split(..))
+        | Way::Local
+        | Way::Unbound
+        | Way::None => view.drop(mbuf, DropReason::NoRoute),
+    }
+}
+
+/// Lets an outer packet to a mobile node that is behind a mobile router go into the tunnel of that
+/// one (RFC 3963 s.6.5).
+#[cold]
+fn into_tunnel(view: &View, work: &mut Work, mbuf: Mbuf, (binding, depth): (BindingIndex, u8)) {
+    if depth >= MOST_DEPTH {
+        return view.drop(mbuf, DropReason::NestedTooDeep);
+    }
+    let Some(mbuf) = with_room(view, work, mbuf) else { return };
+    let lane = &mut work.lanes.downlink;
+    if lane.len() == lane.capacity() {
+        // The lane does not grow in a turn.
+        return view.drop(mbuf, DropReason::BufferRoom);
+    }
+    // This box has sent it, and counts no hop.
+    lane.push(Downlink { mbuf, binding, from_host: true, depth: depth + 1 });
+}
+
+/// The packet with room for the headers and the trailer of one more tunnel; dropped where no buffer
+/// has it.
+fn with_room(view: &View, work: &Work, mbuf: Mbuf) -> Option<Mbuf> {
+    const FRONT: usize = ETHERNET_LEN + OVER_IPV6 + FrameHeader::LEN + 16;
+    const BACK: usize = 48;
+    if mbuf.headroom() >= FRONT && mbuf.tailroom() >= BACK {
+        return Some(mbuf);
+    }
+    let has_room = |copy: &Mbuf| copy.headroom() >= FRONT && copy.tailroom() >= BACK;
+    let Pools { packets, large, .. } = &work.side.pools;
+    let copy = mbuf.copy(packets, usize::MAX).filter(has_room);
+    let copy = copy.or_else(|| mbuf.copy(large, usize::MAX).filter(has_room));
+    match copy {
+        Some(copy) => {
+            view.forget(mbuf);
+            Some(copy)
+        }
+        None => {
+            view.drop(mbuf, DropReason::BufferRoom);
+            None
         }
     }
 }

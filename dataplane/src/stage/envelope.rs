@@ -16,7 +16,7 @@ pub(crate) struct Envelope {
     /// PType and SPI as in the first word of the frame, sequence number.
     header: u64,
     /// First octet of the UDP header (16 bits), octets of the frame (16), first octet of the payload
-    /// (8), octets of the ICV (8), ECN (8).
+    /// (8), octets of the ICV (8), ECN (8), the tunnels around it (8).
     place: u64,
 }
 
@@ -57,6 +57,18 @@ impl Envelope {
     pub(crate) fn with_payload(self, payload: PayloadLayout) -> Self {
         let layout = u64::from(payload.offset) << 32 | u64::from(payload.icv_len) << 40;
         Self { place: self.place & !(0xffff << 32) | layout, ..self }
+    }
+
+    /// The same, inside so many tunnels of mobile routers.
+    #[inline]
+    pub(crate) fn at_depth(self, depth: u8) -> Self {
+        Self { place: self.place & !(0xff << 56) | u64::from(depth) << 56, ..self }
+    }
+
+    /// The tunnels of mobile routers that it came in.
+    #[inline]
+    pub(crate) const fn depth(self) -> u8 {
+        (self.place >> 56) as u8
     }
 
     /// PType and SPI as in the first word of the frame.
@@ -173,7 +185,8 @@ mod tests {
             assert_eq!(envelope.is_signalling(), format!("{content:?}").contains("Mobility"));
             assert_eq!(envelope.spi().is_none(), content == Content::Plain);
             let payload = PayloadLayout { offset: 24, icv_len: 12 };
-            let envelope = envelope.with_payload(payload);
+            let envelope = envelope.at_depth(3).with_payload(payload);
+            assert_eq!(envelope.depth(), 3);
             assert_eq!((envelope.content(), envelope.payload()), (content, payload));
             let place = (envelope.udp_offset(), envelope.frame_len(), envelope.ecn());
             assert_eq!(place, (40, 1400, 3));

@@ -1,6 +1,7 @@
-//! Looking packets up by their destination: a bound home address, the box itself, or a route.
+//! Looking packets up by their destination: a bound home address, the network behind one, the box
+//! itself, or a route.
 //!
-//! Read first: RFC 6275 s.10.4.2, 10.4.5; RFC 8200 s.3; RFC 4291 s.2.5.6.
+//! Read first: RFC 6275 s.10.4.2, 10.4.5; RFC 3963 s.6.5; RFC 8200 s.3; RFC 4291 s.2.5.6.
 
 use hearth_dpdk::BURST;
 
@@ -11,6 +12,7 @@ use crate::stage::icmp::Problem;
 use crate::stage::refuse::{refuse, refuse_on_link};
 use crate::stage::{egress, host};
 use crate::table::next_hop::{self, NextHop, Way};
+use crate::table::shared::Tables;
 use crate::view::View;
 use crate::work::{Downlink, Routed, Unknown, Via, Work};
 
@@ -80,28 +82,30 @@ fn route_unknown(view: &View, work: &mut Work) {
                 continue;
             }
             let from_host = packet.via == Via::Host;
-            work.lanes.downlink.push(Downlink { mbuf: packet.mbuf, binding, from_host });
+            let mbuf = packet.mbuf;
+            work.lanes.downlink.push(Downlink { mbuf, binding, from_host, depth: 0 });
         }
     }
     work.lanes.unknown = lane;
 }
 
-/// The bindings of a chunk's destinations, where they are bound home addresses. Each step has a
+/// The bindings of a chunk's destinations, where they are bound home addresses or in the networks of
+/// mobile routers. Each step has a
 /// short loop of its own, so that what all packets need comes from memory at the same time.
 fn look_up(view: &View, packets: &[Unknown]) -> [Option<BindingIndex>; BURST] {
-    let homes = &view.tables.homes;
+    let Tables { homes, bindings, .. } = &*view.tables;
     // Packets to one destination come in trains: those that repeat the one before are left out.
     for unknown in packets.iter().filter(|unknown| !unknown.repeats) {
         homes.prefetch(unknown.to);
     }
     let mut found = [None; BURST];
     // The first may repeat one of another chunk.
-    let mut binding = packets.first().and_then(|first| homes.get(first.to));
+    let mut binding = packets.first().and_then(|first| view.tables.binding_of(first.to));
     for (unknown, found) in packets.iter().zip(&mut found) {
         if !unknown.repeats {
-            binding = homes.get(unknown.to);
+            binding = view.tables.binding_of(unknown.to);
             if let Some(binding) = binding {
-                view.tables.bindings.prefetch(binding);
+                bindings.prefetch(binding);
             }
         }
         *found = binding;
@@ -143,7 +147,7 @@ fn is_from_link(packet: &[u8]) -> bool {
     Ip::addresses(packet).is_some_and(|(source, _)| is_link_scope(source))
 }
 
-/// A packet to no bound home address.
+/// A packet to no mobile node.
 #[inline(never)]
 fn by_route(view: &View, work: &mut Work, packet: Routed) {
     let Some((source, destination)) = Ip::addresses(packet.mbuf.data()) else {

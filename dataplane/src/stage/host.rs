@@ -91,7 +91,7 @@ pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
     if let Some((header, packet)) = mbuf.data().split_first_chunk::<ETHERNET_LEN>()
         && matches!([header[12], header[13]], ethertype::IPV4 | ethertype::IPV6)
         && let Ok(ip) = Ip::parse(packet)
-        && view.bound(ip.destination).is_some()
+        && view.carried_to(ip.destination).is_some()
     {
         if mbuf.keep(ETHERNET_LEN, ip.total_len.into()).is_none() {
             return view.drop(mbuf, DropReason::IpLengthBeyondData);

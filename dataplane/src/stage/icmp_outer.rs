@@ -87,11 +87,11 @@ pub(crate) fn read(ip: &Ip, packet: &[u8], service: &Service) -> Reading {
 }
 
 /// An outer packet from the service address that could not even leave: as if somebody had answered
-/// it by an error. `None` where it is no envelope, or not the first fragment of one.
-pub(crate) fn of_own(packet: &[u8], service: &Service) -> Option<OuterError> {
+/// it by this error. `None` where it is no envelope, or not the first fragment of one.
+pub(crate) fn of_own(packet: &[u8], service: &Service, complaint: Complaint) -> Option<OuterError> {
     let (from, _) = Ip::addresses(packet)?;
     let own = Quoted::read(packet, from).filter(|own| own.from_port == service.port)?;
-    own.error(Complaint::Unreachable, 0, packet.len())
+    own.error(complaint, 0, packet.len())
 }
 
 /// The types that RFC 2473 s.8.1 relays and that this home agent's packets can provoke. Others

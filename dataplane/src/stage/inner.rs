@@ -12,6 +12,7 @@ use crate::layout::{
 use crate::outer::combine_ecn;
 use crate::sa::slot::Sender;
 use crate::table::binding::BindingEntry;
+use crate::view::View;
 
 /// An inner packet of the common shape.
 #[derive(Debug, Clone, Copy)]
@@ -102,40 +103,58 @@ pub(crate) fn read(packet: &[u8], next_header: Option<u8>) -> Result<Ip, DropRea
     })
 }
 
+/// Where a packet goes that its mobile node may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Onward {
+    /// Wherever its destination is.
+    Forward,
+    /// To the home agent, from behind a mobile router: it may be an envelope of a mobile node that
+    /// is there (RFC 3963 s.6.4).
+    FromBehind,
+}
+
 /// Whether a mobile node with this binding may send the packet, and whether it may be forwarded.
 pub(crate) fn admit(
+    view: &View,
     ip: &Ip,
     packet: &[u8],
     binding: &BindingEntry,
-    service: &Service,
-) -> Result<(), DropReason> {
+) -> Result<Onward, DropReason> {
     // such packets are never forwarded, whoever sent them.
     if is_link_scope(ip.source) || is_link_scope(ip.destination) {
         return Err(DropReason::InnerLinkScope);
     }
-    if !binding.may_send_from(ip.source) {
+    if !view.may_send_from(binding, ip.source) {
         return Err(DropReason::InnerSource);
     }
+    let service = &view.tables.service;
     if service.is_at(ip.destination) {
-        return admit_to_home_agent(ip, packet, service);
+        return admit_to_home_agent(ip, packet, service, binding.is_home(ip.source));
     }
-    Ok(())
+    Ok(Onward::Forward)
 }
 
-/// RFC 6618 s.6.3: signalling for the home agent comes as PType 8, and an envelope in no other
-/// packet: the kernel, which has nobody at the service port, would answer it.
-fn admit_to_home_agent(ip: &Ip, packet: &[u8], service: &Service) -> Result<(), DropReason> {
+/// RFC 6618 s.6.3: signalling for the home agent comes as PType 8, and a mobile node's own envelope
+/// in no other of its packets: the kernel, which has nobody at the service port, would answer it.
+fn admit_to_home_agent(
+    ip: &Ip,
+    packet: &[u8],
+    service: &Service,
+    from_home: bool,
+) -> Result<Onward, DropReason> {
     match upper_layer(ip, packet) {
         Some(upper) if upper.proto == proto::MOBILITY && ip.destination.is_ipv6() => {
             Err(DropReason::EmbeddedMobilityHeader)
         }
         Some(upper)
-            if upper.proto == proto::UDP
+            if from_home
+                && upper.proto == proto::UDP
                 && destination_port(packet, upper) == Some(service.port) =>
         {
             Err(DropReason::EmbeddedEnvelope)
         }
-        _ => Ok(()),
+        _ if from_home => Ok(Onward::Forward),
+        _ => Ok(Onward::FromBehind),
     }
 }
 

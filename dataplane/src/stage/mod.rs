@@ -14,6 +14,7 @@
 //!
 //! | module | takes | gives |
 //! |---|---|---|
+//! | [`select`] | packets to mobile nodes with several care-of addresses | the same, with a tunnel |
 //! | [`pieces`] | frames in several buffers, fragments of outer packets | whole frames, to [`receive`] |
 //! | [`sizes`] | packets that are too large | fragments, or ICMP errors |
 //! | [`refuse`] | packets that can't be carried | ICMP errors ([`icmp`]) to their senders |
@@ -37,6 +38,7 @@ pub(crate) mod pieces;
 pub(crate) mod receive;
 pub(crate) mod refuse;
 pub(crate) mod relay;
+pub(crate) mod select;
 pub(crate) mod settle;
 pub(crate) mod sizes;
 pub(crate) mod train;

@@ -23,7 +23,8 @@ const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 #[cold]
 pub(crate) fn clamp_under(view: &View, packet: &mut [u8], binding: Option<BindingIndex>) {
     if let Some(binding) = binding.and_then(|index| view.tables.bindings.entry(index)) {
-        clamp_packet(view, packet, binding);
+        let preferred = view.tunnels(binding).next().unwrap_or(binding);
+        clamp_packet(view, packet, preferred);
     }
 }
 

@@ -4,15 +4,15 @@ use hearth_dpdk::{Burst, Mbuf, RxChecksum};
 
 use crate::config::PortId;
 use crate::drop_reason::DropReason;
-use crate::layout::{ETHERNET_LEN, Ip};
+use crate::layout::{ETHERNET_LEN, Ip, ethertype, write_ethernet};
 use crate::note::Note;
-use crate::stage::classify::{Class, Receiver, classify};
+use crate::stage::classify::{Class, Receiver, classify, classify_inside};
 use crate::stage::envelope::Envelope;
 use crate::stage::express::{Express, Matcher};
-use crate::stage::{forward, host, pieces, relay, tunnel_out, unresolved};
+use crate::stage::{egress, forward, host, pieces, relay, select, tunnel_out, unresolved};
 use crate::table::next_hop;
 use crate::view::View;
-use crate::work::{Outgoing, Routed, Via, Work};
+use crate::work::{Chosen, Outgoing, Routed, Via, Work};
 
 /// Cache lines of a received frame that are asked for at once: all headers, and the first blocks.
 const LINES_AHEAD: usize = 3;
@@ -75,12 +75,7 @@ pub(crate) fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut
     };
     match classify(mbuf.data(), receiver) {
         Class::Drop(reason) => view.drop(mbuf, reason),
-        Class::UnregisteredPType(ptype) => {
-            if let Some(counter) = view.counters.unregistered_ptypes.get(usize::from(ptype)) {
-                counter.add(1);
-            }
-            view.drop(mbuf, DropReason::PtypeUnregistered);
-        }
+        Class::UnregisteredPType(ptype) => unregistered(view, mbuf, ptype),
         Class::Host => view.to_host(port, mbuf),
         Class::LinkLocal(to) => host::to_link_local(view, work, port, to, mbuf),
         Class::Fragment { v6 } => pieces::outer_fragment(view, work, port, v6, mbuf),
@@ -121,16 +116,61 @@ pub(crate) fn from_peers(view: &View, work: &mut Work, burst: &mut Burst) {
     for mbuf in burst.drain() {
         match Note::load(&mbuf) {
             Some(Note::Envelope(envelope)) => enveloped(view, work, mbuf, envelope),
-            Some(Note::Downlink { from_host }) => match Ip::parse(mbuf.data()) {
+            Some(Note::Downlink { from_host, bid, depth }) => match Ip::parse(mbuf.data()) {
                 Ok(_) => {
-                    let via = if from_host { Via::Host } else { Via::Inside };
-                    work.lanes.routed.push(Routed { mbuf, via });
+                    let chosen = Chosen { mbuf, from_host, bid, depth };
+                    select::take_up(view, &mut work.lanes, chosen);
                 }
                 Err(_) => view.drop(mbuf, DropReason::IpHeader),
             },
             _ => view.drop(mbuf, DropReason::IpHeader),
         }
     }
+}
+
+/// Sorts packets to the home agent that came out of mobile routers' tunnels (RFC 3963 s.6.4).
+#[cold]
+#[inline(never)]
+pub(crate) fn from_behind(view: &View, work: &mut Work) {
+    let mut lane = core::mem::take(&mut work.lanes.behind);
+    for (mut mbuf, depth) in lane.drain(..) {
+        match classify_inside(mbuf.data(), &view.tables.service) {
+            Class::Envelope(_) if depth > egress::MOST_DEPTH => {
+                view.drop(mbuf, DropReason::NestedTooDeep);
+            }
+            Class::Envelope(envelope) => enveloped(view, work, mbuf, envelope.at_depth(depth)),
+            Class::Fragment { v6 } => fragment_from_behind(view, work, v6, mbuf),
+            Class::OuterError(error) => relay::heed(view, work, mbuf, &error),
+            Class::Drop(reason) => view.drop(mbuf, reason),
+            Class::UnregisteredPType(ptype) => unregistered(view, mbuf, ptype),
+            Class::Host | Class::Routed(_) | Class::NeighbourQuery | Class::LinkLocal(_) => {
+                mbuf.clear_offloads();
+                work.lanes.routed.push(Routed { mbuf, via: Via::Inside });
+            }
+        }
+    }
+    work.lanes.behind = lane;
+}
+
+/// A fragment of an envelope: as if it had come by the first port. How deep the whole was is
+/// forgotten, but not that it is smaller than what it came in.
+fn fragment_from_behind(view: &View, work: &mut Work, v6: bool, mut mbuf: Mbuf) {
+    let port = PortId(0);
+    let mac = view.own_mac(port).unwrap_or_default();
+    let ethertype = if v6 { ethertype::IPV6 } else { ethertype::IPV4 };
+    let Some(header) = mbuf.prepend(ETHERNET_LEN) else {
+        return view.drop(mbuf, DropReason::BufferRoom);
+    };
+    write_ethernet(header, mac, mac, ethertype);
+    mbuf.clear_offloads();
+    pieces::outer_fragment(view, work, port, v6, mbuf);
+}
+
+fn unregistered(view: &View, mbuf: Mbuf, ptype: u8) {
+    if let Some(counter) = view.counters.unregistered_ptypes.get(usize::from(ptype)) {
+        counter.add(1);
+    }
+    view.drop(mbuf, DropReason::PtypeUnregistered);
 }
 
 /// An envelope that has waited for its SA long enough, whether it is there or not.

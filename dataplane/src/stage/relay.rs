@@ -15,7 +15,7 @@ use crate::layout::{ETHERNET_LEN, IPV6_LEN, Ip};
 use crate::sa::keys::Direction;
 use crate::sa::table::SaRef;
 use crate::stage::icmp::{IPV6_MIN_MTU, Problem};
-use crate::stage::icmp_outer::{Complaint, OuterError};
+use crate::stage::icmp_outer::{self, Complaint, OuterError};
 use crate::stage::refuse::{error, route_error};
 use crate::table::binding::BindingEntry;
 use crate::view::View;
@@ -34,6 +34,12 @@ pub(crate) fn relay(view: &View, work: &mut Work, mut mbuf: Mbuf, told: &OuterEr
     if mbuf.adj(ETHERNET_LEN).is_none() {
         return view.drop(mbuf, DropReason::EthernetShort);
     }
+    heed(view, work, mbuf, told);
+}
+
+/// Takes an ICMP error that starts with its IP header.
+#[cold]
+pub(crate) fn heed(view: &View, work: &mut Work, mbuf: Mbuf, told: &OuterError) {
     let admits = |work: &mut Work| work.side.outer_errors.admits(told.remote.ip(), work.now);
     match open(view, work, mbuf, told, admits) {
         Ok((mbuf, binding, protected)) => carry_out(view, work, mbuf, told, (binding, protected)),
@@ -87,9 +93,11 @@ pub(super) fn open<'v>(
         return Err((Some(mbuf), DropReason::OuterErrorTooShort));
     };
     // The proof: nobody else knows what decrypts to this address.
-    match view.bound(to).filter(|(_, binding)| sent_by(binding, told, sa, protected)) {
+    let sent_by = |tunnel: &&BindingEntry| sent_by(tunnel, told, sa, protected);
+    let tunnel = view.carried_to(to).and_then(|(_, binding)| view.tunnels(binding).find(sent_by));
+    match tunnel {
         Some(_) if !protected && !admits(work) => Err((Some(mbuf), DropReason::OuterErrorLimited)),
-        Some((_, binding)) => Ok((mbuf, binding, protected)),
+        Some(tunnel) => Ok((mbuf, tunnel, protected)),
         None => Err((Some(mbuf), DropReason::OuterErrorUnrelated)),
     }
 }
@@ -103,10 +111,11 @@ fn sent_lately(sa: SaRef<'_>, seq: SeqNo) -> bool {
 /// Whether the packets of this SA go to where the error says.
 fn leads_to(view: &View, sa: SaRef<'_>, told: &OuterError) -> bool {
     let binding = sa.slot.binding().and_then(|index| view.tables.bindings.entry(index));
-    binding.is_some_and(|binding| binding.remote() == told.remote)
+    binding
+        .is_some_and(|binding| view.tunnels(binding).any(|tunnel| tunnel.remote() == told.remote))
 }
 
-/// Whether a packet of this kind goes to where the error says, under this binding.
+/// Whether a packet of this kind goes to where the error says, by this tunnel.
 fn sent_by(
     binding: &BindingEntry,
     told: &OuterError,
@@ -163,10 +172,54 @@ fn carry_out(
         }
     };
     view.heeded(&mut mbuf);
-    if let Some(mbuf) = error(view, work, mbuf, problem) {
+    if tell(view, work, mbuf, problem) {
         view.counters.sizes.outer_errors_relayed.add(1);
+    }
+}
+
+/// Tells the sender of a packet that was in a tunnel. Where it is an outer packet itself, of a mobile
+/// node behind the one of that tunnel, the sender of what it carries; returns whether somebody was.
+fn tell(view: &View, work: &mut Work, mbuf: Mbuf, problem: Problem) -> bool {
+    let complaint = match problem {
+        Problem::TooBig(mtu) => Complaint::TooBig(mtu),
+        _ => Complaint::Unreachable,
+    };
+    if icmp_outer::of_own(mbuf.data(), &view.tables.service, complaint).is_some() {
+        return own(view, work, mbuf, complaint);
+    }
+    let error = error(view, work, mbuf, problem);
+    let is_told = error.is_some();
+    if let Some(mbuf) = error {
         route_error(view, work, mbuf);
     }
+    is_told
+}
+
+/// Tells the sender of what an outer packet of this box carries why it can't go on, which has been
+/// counted; returns whether somebody was told. Each call takes one tunnel off, so that it ends.
+#[cold]
+pub(crate) fn own(view: &View, work: &mut Work, mbuf: Mbuf, complaint: Complaint) -> bool {
+    let Some(outer) = icmp_outer::of_own(mbuf.data(), &view.tables.service, complaint) else {
+        return false;
+    };
+    // Signalling has nobody to be told: it goes no further than this.
+    let Ok((inner, tunnel, protected)) = open(view, work, mbuf, &outer, |_| true) else {
+        return false;
+    };
+    let problem = match complaint {
+        Complaint::Unreachable => Problem::AddressUnreachable,
+        Complaint::TooBig(mtu) => {
+            if tunnel.path.learn(mtu, work.now, work.side.path_mtu_lifetime) {
+                view.counters.sizes.path_mtu_lowered.add(1);
+            }
+            match too_big(inner.data(), tunnel.path.tunnel_mtu(protected)) {
+                Some(problem) => problem,
+                // It will fit, or go in fragments.
+                None => return false,
+            }
+        }
+    };
+    tell(view, work, inner, problem)
 }
 
 /// What the inner sender is told, if its packet is not carried any more.

@@ -18,7 +18,7 @@ use crate::sa::replay::Replay;
 use crate::sa::slot::SaSlot;
 use crate::sharing::Sharing;
 use crate::stage::envelope::Envelope;
-use crate::stage::inner::Common;
+use crate::stage::inner::{Common, Onward};
 use crate::stage::{assist, egress, inner, mss};
 use crate::table::next_hop::{OuterHop, RecentHops};
 use crate::trace::Stage;
@@ -150,7 +150,11 @@ impl Desk<'_> {
             }
         } else {
             match uncommon_data(view, &mut mbuf, slot, envelope.ecn(), content) {
-                Ok(len) => accepted(view, slot, len),
+                Ok((len, Onward::Forward)) => accepted(view, slot, len),
+                Ok((len, Onward::FromBehind)) => {
+                    accepted(view, slot, len);
+                    return self.from_behind(mbuf, envelope);
+                }
                 Err(reason) => return view.drop(mbuf, reason),
             }
         }
@@ -167,6 +171,16 @@ impl Desk<'_> {
             self.view.watch.decrypted(capture::Way::In, &mbuf, envelope.spi());
         }
         self.lanes.routed.push(Routed { mbuf, via: Via::Inside });
+    }
+
+    /// A packet to the home agent that may be an envelope itself.
+    #[cold]
+    #[inline(never)]
+    fn from_behind(&mut self, mbuf: Mbuf, envelope: Envelope) {
+        if self.watched {
+            self.view.watch.decrypted(capture::Way::In, &mbuf, envelope.spi());
+        }
+        self.lanes.behind.push((mbuf, envelope.depth() + 1));
     }
 
     /// Sends an inner packet to a destination that is remembered straight to its port, as the
@@ -296,7 +310,7 @@ fn signalling(view: &View, mbuf: Mbuf, envelope: Envelope, content: Payload) {
 }
 
 /// PType 1: an IP packet of a mobile node with a binding. Leaves it alone in the mbuf and returns
-/// its length.
+/// its length, and where it goes.
 #[inline(never)]
 fn uncommon_data(
     view: &View,
@@ -304,7 +318,7 @@ fn uncommon_data(
     slot: &SaSlot,
     outer_ecn: u8,
     Payload { offset, len, next_header }: Payload,
-) -> Result<u16, DropReason> {
+) -> Result<(u16, Onward), DropReason> {
     match next_header {
         proto::IPV4 | proto::IPV6 => {}
         proto::NONE => return Err(DropReason::DummyPacket),
@@ -314,9 +328,9 @@ fn uncommon_data(
     let ip = inner::read(mbuf.data(), Some(next_header))?;
     let binding = slot.binding().and_then(|index| view.tables.bindings.entry(index));
     let binding = binding.ok_or(DropReason::NoBinding)?;
-    inner::admit(&ip, mbuf.data(), binding, &view.tables.service)?;
+    let onward = inner::admit(view, &ip, mbuf.data(), binding)?;
     // what lies behind the inner packet's own length is traffic-flow padding.
     mbuf.keep(0, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
     inner::carry_ecn(&ip, mbuf.data_mut(), outer_ecn)?;
-    Ok(ip.total_len)
+    Ok((ip.total_len, onward))
 }

@@ -16,6 +16,7 @@ use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
 use crate::stage::assist::stage;
 use crate::stage::envelope::{Envelope, PayloadLayout};
+use crate::stage::inner::Onward;
 use crate::stage::{inner, mss};
 use crate::trace::Stage;
 use crate::view::View;
@@ -29,41 +30,49 @@ pub(crate) fn plain(view: &View, work: &mut Work) {
     }
     for (mut mbuf, envelope) in lanes.plain.drain(..) {
         match admit_plain(view, &mut mbuf, &envelope) {
-            Ok(ip) => {
+            Ok((ip, onward)) => {
                 view.counters.uplink.add(ip.total_len.into());
                 view.counters.uplink_plain.add(ip.total_len.into());
                 if view.watch.is_on() {
                     view.watch.decrypted(Way::In, &mbuf, None);
                 }
-                lanes.routed.push(Routed { mbuf, via: Via::Inside });
+                match onward {
+                    Onward::Forward => lanes.routed.push(Routed { mbuf, via: Via::Inside }),
+                    Onward::FromBehind => lanes.behind.push((mbuf, envelope.depth() + 1)),
+                }
             }
             Err(reason) => view.drop(mbuf, reason),
         }
     }
 }
 
-fn admit_plain(view: &View, mbuf: &mut Mbuf, envelope: &Envelope) -> Result<Ip, DropReason> {
+fn admit_plain(
+    view: &View,
+    mbuf: &mut Mbuf,
+    envelope: &Envelope,
+) -> Result<(Ip, Onward), DropReason> {
     let start = envelope.frame_offset() + FrameHeader::LEN;
     let end = envelope.frame_offset() + usize::from(envelope.frame_len());
     let packet = mbuf.data().get(start..end).ok_or(DropReason::FrameShort)?;
     let ip = inner::read(packet, None)?;
-    let (_, binding) = view.bound(ip.source).ok_or(DropReason::PlainSenderUnknown)?;
+    let (_, binding) = view.carried_to(ip.source).ok_or(DropReason::PlainSenderUnknown)?;
     // R-25, RFC 6618 s.6.4: "the receiver MUST silently discard any packet with the PType set to
     // 0" where mip6-sas is 1.
     if binding.facts.scope == Scope::SignallingAndData {
         return Err(DropReason::PlainDataForbidden);
     }
-    let outer = envelope.endpoints(mbuf.data());
-    if outer.is_none_or(|(remote, _)| remote != binding.remote()) {
+    // From any of its care-of addresses (RFC 5648 s.6.5).
+    let remote = envelope.endpoints(mbuf.data()).map(|(remote, _)| remote);
+    if !view.tunnels(binding).any(|tunnel| Some(tunnel.remote()) == remote) {
         return Err(DropReason::PlainOuterSource);
     }
-    inner::admit(&ip, packet, binding, &view.tables.service)?;
+    let onward = inner::admit(view, &ip, packet, binding)?;
     mbuf.keep(start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
     inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn())?;
     if view.tables.mss_clamp {
         mss::clamp_packet(view, mbuf.data_mut(), binding);
     }
-    Ok(ip)
+    Ok((ip, onward))
 }
 
 /// Asks for the SAs of the packets that [`protected`] will look at.

@@ -21,29 +21,33 @@ use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
 use crate::stage::assist::stage;
-use crate::stage::egress;
 use crate::stage::icmp::Problem;
-use crate::stage::mss;
+use crate::stage::icmp_outer::Complaint;
 use crate::stage::refuse::refuse;
 use crate::stage::sizes::{self, Fit};
 use crate::stage::train::Train;
+use crate::stage::{egress, mss, relay, select};
 use crate::table::binding::BindingEntry;
 use crate::table::next_hop::{self, NeighbourIndex, NextHop, OuterHop, Way};
 use crate::trace::Stage;
 use crate::view::View;
-use crate::work::{Downlink, Outgoing, Routed, Via, Work};
+use crate::work::{Chosen, Downlink, Outgoing, Work};
 
 /// Encapsulates the packets of the lane.
 pub(crate) fn encapsulate(view: &View, work: &mut Work) {
-    let mut before = None;
+    let (mut before, mut several) = (None, false);
     for packet in &work.lanes.downlink {
         // Packets to one mobile node come in trains.
         if before != Some(packet.binding)
             && let Some(binding) = view.tables.bindings.entry(packet.binding)
         {
             view.tables.sas.prefetch_outbound(binding.spi.get());
+            several |= binding.fan.is_some();
         }
         before = Some(packet.binding);
+    }
+    if several {
+        select::spread(view, work);
     }
     let mut lane = core::mem::take(&mut work.lanes.downlink);
     if view.watch.is_on() {
@@ -74,7 +78,8 @@ pub(crate) fn encapsulate(view: &View, work: &mut Work) {
 /// One packet, whatever it needs.
 #[inline(never)]
 pub(super) fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: &BindingEntry) {
-    let Downlink { mut mbuf, from_host, binding: index } = packet;
+    let Downlink { mut mbuf, from_host, binding: index, depth } = packet;
+    let bid = binding.bid;
     let protected = match binding.facts.scope {
         Scope::SignallingAndData => true,
         // a Home Test is secret from anybody on the path.
@@ -82,7 +87,7 @@ pub(super) fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: 
     };
     let owner = view.tables.owner(binding.spi.get());
     if protected && owner != view.index {
-        return view.hand_over(owner, Note::Downlink { from_host }, mbuf);
+        return view.hand_over(owner, Note::Downlink { from_host, bid, depth }, mbuf);
     }
     let triple_des = binding.facts.suite.cipher() == Cipher::TripleDesCbc;
     if protected
@@ -90,8 +95,7 @@ pub(super) fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: 
         && !goes_by_device(view, binding)
         && !work.triple_des.admits_downlink()
     {
-        let via = if from_host { Via::Host } else { Via::Inside };
-        return work.triple_des.hold_downlink(view, Routed { mbuf, via });
+        return work.triple_des.hold_downlink(view, Chosen { mbuf, from_host, bid, depth });
     }
     let len = mbuf.len();
     // RFC 2473 s.3.1: it is forwarded first, then enters the tunnel.
@@ -102,7 +106,12 @@ pub(super) fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: 
     if len > usize::from(binding.path.tunnel_mtu(protected)) {
         match sizes::fit(mbuf.data(), binding, protected, work.now) {
             Fit::Whole => {}
-            Fit::Split(mtu) => split = Some(OuterHop::Split(mtu)),
+            Fit::Split(mtu) => split = Some(OuterHop::Split(mtu, depth)),
+            Fit::Refused(most) if depth > 0 => {
+                view.stopped(&mut mbuf, DropReason::TunnelMtu);
+                relay::own(view, work, mbuf, Complaint::TooBig(most));
+                return;
+            }
             Fit::Refused(most) => {
                 let problem = Problem::TooBig(most);
                 return refuse(view, work, mbuf, DropReason::TunnelMtu, problem);
@@ -116,7 +125,10 @@ pub(super) fn downlink(view: &View, work: &mut Work, packet: Downlink, binding: 
         view.watch.decrypted(capture::Way::Out, &mbuf, Some(binding.spi));
     }
     let hop = match split {
-        None => outer_hop(view, work, index, binding).into(),
+        None => {
+            let hop = outer_hop(view, work, index, binding);
+            hop.map_or(OuterHop::Routed(depth), OuterHop::Neighbour)
+        }
         Some(hop) => hop,
     };
     let Some((next_header, traffic_class)) = version_and_class(mbuf.data()) else {
@@ -163,7 +175,12 @@ fn find_outer_hop(
     index: BindingIndex,
     binding: &BindingEntry,
 ) -> Option<NeighbourIndex> {
-    match next_hop::find(view, binding.remote().ip()) {
+    let remote = binding.remote().ip();
+    // Behind a mobile router: into its tunnel, which is not always there.
+    if view.carried_to(remote).is_some() {
+        return None;
+    }
+    match next_hop::find(view, remote) {
         Way::Out(NextHop::Neighbour(neighbour)) => {
             view.tables.bindings.set_hop(index, generation, neighbour);
             Some(neighbour)
@@ -242,7 +259,7 @@ pub(crate) fn signalling(
         ptype: PType::MobilityHeader,
         next_header,
         traffic_class: 0xc0,
-        hop: OuterHop::Routed,
+        hop: OuterHop::Routed(0),
     };
     if protect(view, work, mbuf, sa, &outer, content) {
         view.counters.signalling_out.add(1);

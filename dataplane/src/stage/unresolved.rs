@@ -7,8 +7,9 @@ use hearth_dpdk::Mbuf;
 use crate::drop_reason::DropReason;
 use crate::layout::Ip;
 use crate::stage::icmp::Problem;
-use crate::stage::refuse::{error, refuse, route_error};
-use crate::stage::{icmp_outer, relay};
+use crate::stage::icmp_outer::Complaint;
+use crate::stage::refuse::refuse;
+use crate::stage::relay;
 use crate::view::View;
 use crate::work::Work;
 
@@ -25,11 +26,5 @@ pub(crate) fn unreachable(view: &View, work: &mut Work, mut mbuf: Mbuf) {
         return refuse(view, work, mbuf, reason, problem);
     }
     view.stopped(&mut mbuf, reason);
-    let Some(outer) = icmp_outer::of_own(mbuf.data(), &view.tables.service) else { return };
-    // Signalling has nobody to be told: it goes no further than this.
-    if let Ok((inner, ..)) = relay::open(view, work, mbuf, &outer, |_| true)
-        && let Some(mbuf) = error(view, work, inner, problem)
-    {
-        route_error(view, work, mbuf);
-    }
+    relay::own(view, work, mbuf, Complaint::Unreachable);
 }

@@ -16,8 +16,10 @@ use crate::config::{Binding, Tunnel};
 use crate::layout::Address6;
 use crate::outer::OuterHeaders;
 use crate::sa::slot::{BindingIndex, SaFacts, Sender};
+use crate::table::fan::FanNumber;
 use crate::table::next_hop::NeighbourIndex;
 use crate::table::path_mtu::PathMtu;
+use crate::table::prefix::{NOBODY, RouterIndex};
 use crate::table::reserve::{Reserve, Zeroed};
 
 /// One binding as workers see it.
@@ -32,8 +34,14 @@ pub(crate) struct BindingEntry {
     /// The SA that data is sent under, and what it is.
     pub(crate) spi: Spi,
     pub(crate) facts: SaFacts,
+    /// The tunnel's Binding ID, where this is one of several.
+    pub(crate) bid: u16,
+    /// The tunnels that packets go by instead, where the mobile node has several.
+    pub(crate) fan: Option<FanNumber>,
     /// Care-of address and port among them.
     pub(crate) outer: OuterHeaders,
+    /// Whose mobile network prefixes the mobile node may send from as well.
+    pub(crate) router: RouterIndex,
 }
 
 impl BindingEntry {
@@ -54,7 +62,10 @@ impl BindingEntry {
             home4: binding.ipv4_home_address.map_or(0, Ipv4Addr::to_bits),
             spi: tunnel.spi,
             facts,
+            bid: 0,
+            fan: None,
             outer,
+            router: NOBODY,
         })
     }
 
@@ -68,15 +79,15 @@ impl BindingEntry {
         self.outer.remote()
     }
 
-    /// Whether the mobile node may send from this address.
-    pub(crate) fn may_send_from(&self, source: IpAddr) -> bool {
-        match source {
-            IpAddr::V6(source) => self.home6 == source.into(),
-            IpAddr::V4(source) => self.home4 == source.to_bits() && self.home4 != 0,
+    /// Whether this is one of the home addresses.
+    pub(crate) fn is_home(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V6(address) => self.home6 == address.into(),
+            IpAddr::V4(address) => self.home4 == address.to_bits() && self.home4 != 0,
         }
     }
 
-    /// Takes over what an ICMP error told of the path to the same care-of address.
+    /// Takes over what an ICMP error told of the path, where both have the same care-of address.
     pub(crate) fn remember(&self, before: &Self) {
         if self.remote().ip() == before.remote().ip() {
             self.path.inherit(&before.path);
@@ -211,16 +222,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_home_addresses_may_send() {
+    fn only_home_addresses_are_home() {
         let entry = entry("203.0.113.2:4000");
-        for (source, may) in [
+        for (address, is) in [
             ("2001:db8:f::1", true),
             ("203.0.113.7", true),
             ("2001:db8:f::2", false),
             ("203.0.113.8", false),
             ("203.0.113.2", false),
         ] {
-            assert_eq!(entry.may_send_from(source.parse().unwrap()), may, "{source}");
+            assert_eq!(entry.is_home(address.parse().unwrap()), is, "{address}");
         }
     }
 

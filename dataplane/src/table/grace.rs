@@ -1,6 +1,8 @@
 //! What was taken away and waits for a grace period, and the numbers that are free again after it.
 
 use crate::sa::slot::BindingIndex;
+use crate::table::fan::FanNumber;
+use crate::table::prefix::{Prefix, RouterIndex};
 use crate::table::route_builder::Bin;
 use crate::table::shared::{RetiredRoutes, Tables};
 
@@ -14,6 +16,12 @@ pub(crate) enum Retired {
     Mac(u32),
     /// A generation of routes.
     Routes(RetiredRoutes),
+    /// The ways of a binding.
+    Fan(FanNumber),
+    /// A prefix that its mobile router has no more.
+    Prefix(Prefix),
+    /// A mobile router's number.
+    Router(RouterIndex),
 }
 
 impl Retired {
@@ -31,7 +39,9 @@ impl Retired {
             }
             // SAFETY: promised by the caller.
             Self::Binding(index) => unsafe { tables.bindings.free(*index) },
-            Self::Mac(_) => {}
+            Self::Mac(_) | Self::Prefix(_) | Self::Router(_) => {}
+            // SAFETY: promised by the caller.
+            Self::Fan(number) => unsafe { tables.fans.free(*number) },
             // SAFETY: promised by the caller.
             Self::Routes(routes) => bin.take(unsafe { routes.reclaim() }),
         }

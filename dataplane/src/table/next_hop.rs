@@ -25,10 +25,10 @@ pub(crate) enum NextHop {
     Neighbour(NeighbourIndex),
     /// To this neighbour, whose MAC address has to be found.
     Unresolved(PortId, IpAddr),
-    /// Wherever the routes lead; not known yet.
-    Routed,
-    /// Wherever the routes lead, in fragments of at most so many octets.
-    Split(u16),
+    /// Wherever the routes lead, or into another tunnel; not known yet. It is in so many tunnels.
+    Routed(u8),
+    /// The same, in fragments of at most so many octets.
+    Split(u16, u8),
 }
 
 /// Where an outer packet goes: a [`NextHop`] that takes no more room than it must.
@@ -36,17 +36,10 @@ pub(crate) enum NextHop {
 pub(crate) enum OuterHop {
     /// To this neighbour.
     Neighbour(NeighbourIndex),
-    /// Wherever the routes lead.
-    Routed,
-    /// Wherever the routes lead, in fragments of at most so many octets.
-    Split(u16),
-}
-
-impl From<Option<NeighbourIndex>> for OuterHop {
-    #[inline]
-    fn from(neighbour: Option<NeighbourIndex>) -> Self {
-        neighbour.map_or(Self::Routed, Self::Neighbour)
-    }
+    /// Wherever the routes lead, or into another tunnel. It is in so many tunnels more.
+    Routed(u8),
+    /// The same, in fragments of at most so many octets.
+    Split(u16, u8),
 }
 
 impl From<OuterHop> for NextHop {
@@ -54,8 +47,8 @@ impl From<OuterHop> for NextHop {
     fn from(hop: OuterHop) -> Self {
         match hop {
             OuterHop::Neighbour(neighbour) => Self::Neighbour(neighbour),
-            OuterHop::Routed => Self::Routed,
-            OuterHop::Split(mtu) => Self::Split(mtu),
+            OuterHop::Routed(depth) => Self::Routed(depth),
+            OuterHop::Split(mtu, depth) => Self::Split(mtu, depth),
         }
     }
 }

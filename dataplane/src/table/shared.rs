@@ -5,15 +5,25 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::config::{BuildError, Config, Service};
+use crate::layout::Address6;
+use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaTable;
 use crate::table::binding::BindingTable;
+use crate::table::fan::FanTable;
 use crate::table::fib::Routes;
 use crate::table::homes::HomeTable;
 use crate::table::neighbour::MacTable;
 use crate::table::next_hop::Generation;
+use crate::table::prefix::PrefixTable;
 
-/// Cells beyond `max_bindings`: entries that wait for a grace period while others replace them.
-pub(crate) const SPARE_BINDINGS: u32 = 4096;
+/// Entries beyond `max_bindings`: those that wait for a grace period while others replace them.
+const SPARE_BINDINGS: u32 = 4096;
+
+/// Cells of the binding table. What is not used of it costs no memory.
+pub(crate) const fn binding_cells(config: &Config) -> u32 {
+    // One for each binding, as many that wait or are tunnels of others, and as many again.
+    config.max_bindings.saturating_mul(3).saturating_add(SPARE_BINDINGS)
+}
 
 /// Everything that control writes and workers read, besides the neighbours' hash table, which has
 /// readers of its own.
@@ -21,6 +31,8 @@ pub(crate) struct Tables {
     pub(crate) sas: SaTable,
     pub(crate) bindings: BindingTable,
     pub(crate) homes: HomeTable,
+    pub(crate) prefixes: PrefixTable,
+    pub(crate) fans: FanTable,
     pub(crate) macs: MacTable,
     pub(crate) service: Service,
     pub(crate) path_mtu: u16,
@@ -33,20 +45,24 @@ pub(crate) struct Tables {
     routes: AtomicPtr<Routes>,
     /// Counts what changes next hops; never 0. control: rw, workers: ro
     hop_generation: AtomicU32,
-    /// Counts home addresses that were not bound before. control: rw, workers: ro
+    /// Counts home addresses and prefixes that were not bound before. control: rw, workers: ro
     home_generation: AtomicU32,
 }
 
 impl Tables {
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
-        let cells = config.max_bindings.saturating_add(SPARE_BINDINGS) as usize;
+        let cells = binding_cells(config) as usize;
+        let addresses = config.max_bindings.saturating_add(SPARE_BINDINGS);
+        let prefixes = config.max_prefixes as usize;
         Ok(Self {
             sas: SaTable::new(config.spi_base, config.max_sas, config.replay_window)
                 .ok_or(BuildError::Memory("SAs"))?,
             bindings: BindingTable::new(cells).ok_or(BuildError::Memory("bindings"))?,
             // Each binding has two at most.
-            homes: HomeTable::new(cells.saturating_mul(2))
+            homes: HomeTable::new(addresses.saturating_mul(2) as usize)
                 .ok_or(BuildError::Memory("addresses"))?,
+            prefixes: PrefixTable::new(prefixes, cells).ok_or(BuildError::Memory("prefixes"))?,
+            fans: FanTable::new(cells).ok_or(BuildError::Memory("tunnels"))?,
             macs: MacTable::new(config.max_neighbours as usize)
                 .ok_or(BuildError::Memory("neighbours"))?,
             service: config.service,
@@ -70,6 +86,17 @@ impl Tables {
         owner as usize
     }
 
+    /// The binding of an address: a bound home address, or one of a mobile network.
+    #[inline]
+    pub(crate) fn binding_of(&self, address: Address6) -> Option<BindingIndex> {
+        let bound = self.homes.get(address);
+        // Nearly all are found, and most deployments have no prefixes at all.
+        if bound.is_none() && !self.prefixes.is_empty() {
+            return self.prefixes.get(address);
+        }
+        bound
+    }
+
     /// The generation of routes, neighbours and home addresses; another one says that a next hop found
     /// before may no longer be right.
     pub(crate) fn generation(&self) -> Generation {
@@ -79,7 +106,7 @@ impl Tables {
         }
     }
 
-    /// Says that a home address is bound that was not. Called behind the change.
+    /// Says that a home address or a prefix is bound that was not. Called behind the change.
     pub(crate) fn home_added(&self) {
         let next = self.home_generation.load(Ordering::Relaxed).wrapping_add(1);
         self.home_generation.store(next, Ordering::Release);

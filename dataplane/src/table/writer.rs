@@ -2,9 +2,10 @@
 //!
 //! What a pointer leads to is written before the pointer is published, so that workers never see an
 //! entry by halves. A change may take several publications, each of which is sound alone: binding a
-//! mobile node points its two home addresses and its SAs to the new entry one after another. What
-//! was replaced is kept until a grace period has passed ([`TableWriter::reclaim`]).
+//! mobile node points its two home addresses, its prefixes and its SAs to the new entry one after
+//! another. What was replaced is kept until a grace period has passed ([`TableWriter::reclaim`]).
 
+mod bindings;
 mod sas;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,26 +13,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, mpsc};
 
 use hearth_dpdk::{Eal, HashWriter, MultiBuffer, Qsbr, Token};
-use hearth_wire::Spi;
 
-use crate::config::{Binding, BuildError, Config, PortId, Route, TableError};
-use crate::layout::Address6;
+use crate::config::{BuildError, Config, PortId, Route, TableError};
 use crate::sa::session::Sessions;
-use crate::sa::slot::{BindingIndex, Sender};
-use crate::table::binding::BindingEntry;
 use crate::table::fib::Routes;
 use crate::table::grace::{FreeList, Retired};
-use crate::table::homes::Full;
 use crate::table::neighbour::{self, KEY_LEN};
+use crate::table::prefix::PrefixBook;
 use crate::table::route_builder::{Bin, BuiltRoutes, RouteBuilder};
-use crate::table::shared::{SPARE_BINDINGS, Tables};
-
-/// A binding as control remembers it.
-struct Bound {
-    index: BindingIndex,
-    ipv4_home_address: Option<Ipv4Addr>,
-    carriers: Vec<Spi>,
-}
+use crate::table::shared::{Tables, binding_cells};
+use bindings::{Bound, NewPrefixes};
 
 /// Writes the tables that workers read.
 pub struct TableWriter {
@@ -46,6 +37,10 @@ pub struct TableWriter {
     ipv4_owner: HashMap<Ipv4Addr, Ipv6Addr>,
     macs: HashMap<[u8; KEY_LEN], u32>,
     free_bindings: FreeList,
+    prefixes: PrefixBook,
+    free_fans: FreeList,
+    /// Prefixes that are new since the next hops of care-of addresses were last called into question.
+    new_prefixes: NewPrefixes,
     free_macs: FreeList,
     max_bindings: usize,
     max_routes: usize,
@@ -98,7 +93,10 @@ impl TableWriter {
             bound: HashMap::new(),
             ipv4_owner: HashMap::new(),
             macs: HashMap::new(),
-            free_bindings: FreeList::new(config.max_bindings.saturating_add(SPARE_BINDINGS)),
+            free_bindings: FreeList::new(binding_cells(config)),
+            prefixes: PrefixBook::new(config.max_prefixes as usize, binding_cells(config)),
+            free_fans: FreeList::new(binding_cells(config)),
+            new_prefixes: NewPrefixes::None,
             free_macs: FreeList::new(config.max_neighbours),
             max_bindings: config.max_bindings as usize,
             max_routes: config.max_routes as usize,
@@ -117,121 +115,6 @@ impl TableWriter {
 
     pub(crate) const fn neighbours(&self) -> &HashWriter<KEY_LEN> {
         &self.neighbours
-    }
-
-    /// Binds a home address, or moves it if it is bound. `carriers` are the SAs whose data is
-    /// accepted under the binding, besides its own; all others no longer are.
-    ///
-    /// # Errors
-    /// [`TableError::SpiUnknown`] for the SPI of a tunnel, [`TableError::Address`],
-    /// [`TableError::Ipv4HomeAddressInUse`], [`TableError::Full`], which is also said of more than
-    /// one tunnel, and of prefixes.
-    pub fn bind(&mut self, binding: &Binding<'_>, carriers: &[Spi]) -> Result<(), TableError> {
-        let home = binding.home_address;
-        let [tunnel] = binding.tunnels else { return Err(TableError::Full) };
-        if !binding.prefixes.is_empty() {
-            return Err(TableError::Full);
-        }
-        let sa = self.tables.sas.find(tunnel.spi.get());
-        let facts = sa.and_then(|sa| sa.facts()).ok_or(TableError::SpiUnknown)?;
-        let (path_mtu, dscp) = (self.tables.path_mtu, self.tables.dscp);
-        let entry = BindingEntry::new(binding, tunnel, facts, path_mtu, dscp);
-        let entry = entry.ok_or(TableError::Address)?;
-        let ipv4 = binding.ipv4_home_address;
-        if ipv4.and_then(|v4| self.ipv4_owner.get(&v4)).is_some_and(|owner| *owner != home) {
-            return Err(TableError::Ipv4HomeAddressInUse);
-        }
-        if !self.bound.contains_key(&home) && self.bound.len() >= self.max_bindings {
-            return Err(TableError::Full);
-        }
-        let index = BindingIndex(self.free_bindings.take().ok_or(TableError::Full)?);
-        if let Some(before) = self.bound.get(&home) {
-            self.tables.bindings.entry(before.index).inspect(|before| entry.remember(before));
-        }
-        let sender = entry.sender();
-        // SAFETY: the cell comes from the free list, and this is the only writer.
-        unsafe { self.tables.bindings.fill(index, entry) };
-        self.point_home_addresses(home, ipv4, index).inspect_err(|_| {
-            // SAFETY: no pointer to the cell was published, or it was taken back; workers may
-            // have seen it, so it waits for a grace period.
-            self.fresh.push(Retired::Binding(index));
-        })?;
-        let mut carriers = carriers.to_vec();
-        if !carriers.contains(&tunnel.spi) {
-            carriers.push(tunnel.spi);
-        }
-        self.point_carriers(&carriers, (index, sender));
-        let bound = Bound { index, ipv4_home_address: ipv4, carriers };
-        let old = self.bound.insert(home, bound);
-        if old.as_ref().is_none_or(|old| ipv4.is_some() && old.ipv4_home_address != ipv4) {
-            self.tables.home_added();
-        }
-        if let Some(old) = old {
-            self.let_go(&old, ipv4);
-        }
-        Ok(())
-    }
-
-    /// Lets both home addresses point to the entry, or leaves them as they were.
-    fn point_home_addresses(
-        &mut self,
-        home: Ipv6Addr,
-        ipv4: Option<Ipv4Addr>,
-        index: BindingIndex,
-    ) -> Result<(), TableError> {
-        let homes = &self.tables.homes;
-        let home6 = Address6::of_home(home.into()).ok_or(TableError::Address)?;
-        let before = homes.get(home6);
-        homes.insert(home6, index).map_err(|Full| TableError::Full)?;
-        let Some(v4) = ipv4 else { return Ok(()) };
-        if homes.insert(Address6::mapped(v4.to_bits()), index).is_err() {
-            match before {
-                // It is there, so that this replaces the value and cannot be refused.
-                Some(before) => _ = homes.insert(home6, before),
-                None => homes.remove(home6),
-            }
-            return Err(TableError::Full);
-        }
-        self.ipv4_owner.insert(v4, home);
-        Ok(())
-    }
-
-    fn point_carriers(&self, carriers: &[Spi], binding: (BindingIndex, Sender)) {
-        for spi in carriers {
-            if let Some(sa) = self.tables.sas.find(spi.get()) {
-                sa.slot.set_binding(Some(binding));
-            }
-        }
-    }
-
-    /// Takes away what a replaced or ended binding had and its successor has not.
-    fn let_go(&mut self, old: &Bound, ipv4: Option<Ipv4Addr>) {
-        for spi in &old.carriers {
-            if let Some(sa) = self.tables.sas.find(spi.get())
-                && sa.slot.binding() == Some(old.index)
-            {
-                sa.slot.set_binding(None);
-            }
-        }
-        if let Some(v4) = old.ipv4_home_address.filter(|_| old.ipv4_home_address != ipv4) {
-            self.tables.homes.remove(Address6::mapped(v4.to_bits()));
-            self.ipv4_owner.remove(&v4);
-        }
-        self.fresh.push(Retired::Binding(old.index));
-    }
-
-    /// Ends a binding; false when there was none.
-    pub fn unbind(&mut self, home_address: Ipv6Addr) -> bool {
-        let Some(old) = self.bound.remove(&home_address) else { return false };
-        self.tables.homes.remove(home_address.into());
-        self.let_go(&old, None);
-        true
-    }
-
-    /// Home addresses that are bound.
-    #[must_use]
-    pub fn bindings(&self) -> usize {
-        self.bound.len()
     }
 
     /// Replaces all routes. Both tables are built anew: collect changes for some milliseconds
@@ -344,6 +227,7 @@ impl TableWriter {
     /// Frees what no worker can be using any more, and starts the next grace period. To be called
     /// about every 10 ms, and at least before an SPI is used again.
     pub fn reclaim(&mut self) {
+        self.question_next_hops();
         while let Some((token, _)) = self.waiting.front()
             && self.qsbr.check(*token)
             && let Some((_, retired)) = self.waiting.pop_front()
@@ -365,6 +249,9 @@ impl TableWriter {
             Retired::Sa(index) => drop(self.draining.remove(&index)),
             Retired::Binding(index) => self.free_bindings.give(index.0),
             Retired::Mac(index) => self.free_macs.give(index),
+            Retired::Fan(number) => self.free_fans.give(number.get() - 1),
+            Retired::Prefix(prefix) => self.prefixes.forget(&self.tables.prefixes, prefix),
+            Retired::Router(router) => self.prefixes.give_router(router),
             Retired::Routes(_) => {}
         }
     }

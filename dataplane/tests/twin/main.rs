@@ -82,7 +82,7 @@ fn both_twins_do_the_same_with_a_crypto_device() {
 /// What this traffic never meets: full queues, lost buffers, a worker that stalls or ends, fragments that
 /// wait for others, next hops that stay silent, and ICMP errors about outer packets. Tests of their
 /// own are in `packets` and `sizes`.
-const NOT_HERE: [D; 22] = [
+const NOT_HERE: [D; 24] = [
     D::MultiSegment,
     D::FragmentOverlap,
     D::FragmentTableFull,
@@ -105,6 +105,8 @@ const NOT_HERE: [D; 22] = [
     D::SignallingRingFull,
     D::TxFull,
     D::Stopped,
+    D::FlowCopies,
+    D::NestedTooDeep,
 ];
 
 /// A generator that has lost the way to a verdict would let both twins agree about nothing.

@@ -69,9 +69,9 @@ fn race(stage: &mut Stage, packets: u64) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let counters = stage.twins.rig.counters();
     let ended = ledger.received + ledger.for_control + counters.dropped_total();
-    // What was split and what was put together.
+    // What was split or copied, and what was put together.
     let sizes = counters.sizes;
-    let more = sizes.fragments - sizes.fragmented;
+    let more = sizes.fragments - sizes.fragmented + sizes.copies;
     let less = sizes.reassembled_fragments - sizes.reassembled;
     assert_eq!(ledger.sent + more, ended + less, "{ledger:?}, {:?}", stage.twins.rig.drops());
 }
