@@ -349,3 +349,90 @@ fn devices_become_arguments_of_the_eal() {
         assert_eq!(Device::parse(wrong), None, "{wrong}");
     }
 }
+
+/// The example with one home prefix in full.
+fn with_home_prefix(lines: &[&str]) -> String {
+    let section = format!("home_prefixes:\n    - {}\n", lines.join("\n      "));
+    let from = "home_prefixes: [\"2001:db8:100::/64\", \"203.0.113.128/25\"]\n";
+    assert!(GOOD.contains(from));
+    GOOD.replace(from, &section)
+}
+
+#[test]
+fn a_home_prefix_in_full() {
+    let lines = [
+        "prefix: \"2001:db8:b::/64\"",
+        "mode: link",
+        "port: home",
+        "valid_until: \"2027-03-01T00:00:00Z\"",
+        "preferred_lifetime: 600",
+    ];
+    let config = check_text(&with_home_prefix(&lines)).unwrap();
+    let home = &config.home_agent.home_prefixes[0].value;
+    assert_eq!(home.port(&config.ports), Some(1));
+    let now = hearth_home_agent::Timestamp::from_secs(5);
+    let clock =
+        hearth_home_agent::WallClock::new(now, std::time::Duration::from_secs(1_803_816_000));
+    let (valid, preferred) = home.lifetimes(clock);
+    let day = std::time::Duration::from_secs(86_400 / 2);
+    assert_eq!(valid.unwrap().left(now), Some(day));
+    assert_eq!(preferred.unwrap().left(now), Some(std::time::Duration::from_secs(600)));
+}
+
+#[test]
+fn what_is_wrong_with_a_home_prefix() {
+    let link = ["mode: link", "port: home"];
+    let (home, elsewhere) = ("prefix: \"2001:db8:b::/64\"", "prefix: \"2001:db8:77::/64\"");
+    let v4 = "prefix: \"203.0.113.0/26\"";
+    // Lines of the section, the key that is wrong, and words of the remedy.
+    let rows: [(&[&str], &str, &str); 12] = [
+        (&[home], "", "say mode: link and port: home"),
+        (&[home, "mode: link"], "", "name of a port"),
+        (&[home, "mode: link", "port: lan"], ".port", "access, home"),
+        (&[elsewhere, link[0], link[1]], ".port", "whose network holds"),
+        (&[elsewhere, "port: home"], ".port", "mode: link"),
+        (&[home, link[0], link[1], "valid: 1"], "", "valid"),
+        (&[home, "mode: bridged"], ".mode", "link"),
+        (&[elsewhere, "valid_lifetime: 3"], ".valid_lifetime", "at least 4"),
+        (
+            &[elsewhere, "valid_lifetime: 90", "preferred_lifetime: 91"],
+            ".preferred_lifetime",
+            "at most",
+        ),
+        (
+            &[elsewhere, "valid_lifetime: 90", "valid_until: \"2027-03-01T00:00:00Z\""],
+            ".valid_until",
+            "one of them",
+        ),
+        (&[elsewhere, "valid_until: tomorrow"], ".valid_until", "2027-03-01T00:00:00Z"),
+        (&[v4, link[0], link[1], "valid_lifetime: 90"], ".valid_lifetime", "only IPv6"),
+    ];
+    for (lines, key, remedy) in rows {
+        let complaint = check_text(&with_home_prefix(lines)).unwrap_err().to_string();
+        let key = format!("home_agent.home_prefixes[0]{key}");
+        assert!(
+            complaint.starts_with("hearthd.yaml:") && complaint.contains(&key),
+            "{lines:?}: {complaint}, not at {key}"
+        );
+        assert!(complaint.contains(remedy), "{lines:?}: {complaint} lacks {remedy:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_home_links() {
+    for (section, key, remedy) in [
+        ("home_link: {dad_transmits: 11}", "home_agent.home_link.dad_transmits", "0 to 10"),
+        ("home_link: {max_probing: 0}", "home_agent.home_link.max_probing", "1 to 65536"),
+        (
+            "mobile_prefixes: {min_interval: 60, max_interval: 59}",
+            "home_agent.mobile_prefixes.max_interval",
+            "60 to",
+        ),
+        ("discovery: {enable: true}", "home_agent.discovery.enable", "enabled"),
+    ] {
+        let text = GOOD.replace("  port: 7872 ", &format!("  {section}\n  port: 7872 "));
+        let complaint = check_text(&text).unwrap_err().to_string();
+        assert!(complaint.contains(&format!(": {key}: ")), "{complaint}");
+        assert!(complaint.contains(remedy), "{complaint} lacks {remedy:?}");
+    }
+}

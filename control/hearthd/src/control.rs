@@ -24,6 +24,7 @@ use crate::daemon::dataplane_config;
 use crate::decisions::Draining;
 use crate::directory::Directory;
 use crate::follow::Follow;
+use crate::home_link;
 use crate::host_path::{Tap, Tun, frame_of};
 use crate::kernel::{Change, Kernel};
 use crate::kernel_routes::KernelRoutes;
@@ -125,6 +126,7 @@ impl Control {
             &mut parts.tables,
             parts.taps.iter().map(Tap::index),
             dataplane_config(&parts.config).home_prefixes,
+            home_link::anycast_addresses(&parts.config),
             parts.spare_cores,
         )?;
         let kernel_routes = KernelRoutes::new(&parts.config);
@@ -148,6 +150,7 @@ impl Control {
             last_packet: now,
             housekept: now,
         };
+        control.configure_links();
         for change in control.parts.kernel.snapshot()? {
             control.kernel_changed(change);
         }
@@ -238,6 +241,9 @@ impl Control {
                 home_agent.handle(now, Event::Signalling(packet), actions);
             }
             FromWorker::Host { port, frame } => {
+                if home_link::told(home_agent, now, (port.0, frame), actions) {
+                    return;
+                }
                 let taken = taps.get(usize::from(port.0)).is_some_and(|tap| tap.send(frame));
                 *host_queue_full += u64::from(!taken);
             }
@@ -262,7 +268,8 @@ impl Control {
 
     fn take_from_taps(&mut self) -> io::Result<usize> {
         let mut count = 0;
-        let Parts { taps, tun, macs, workers, .. } = &mut self.parts;
+        let now = self.now();
+        let Parts { taps, tun, macs, workers, home_agent, .. } = &mut self.parts;
         if let (Some(tun), Some(mac)) = (tun, macs.first()) {
             for _ in 0..BATCH {
                 let Some(packet) = tun.receive()? else { break };
@@ -277,6 +284,7 @@ impl Control {
             for _ in 0..BATCH {
                 let Some(frame) = tap.receive()? else { break };
                 count += 1;
+                home_link::sent(home_agent, now, (port, frame), &mut self.actions);
                 if workers.send_from_host(PortId(port), frame).is_err() {
                     self.host_queue_full += 1;
                 }

@@ -348,7 +348,7 @@ pub(crate) fn dataplane_config(config: &Config) -> hearth_dataplane::Config {
         home_prefixes: home_agent
             .home_prefixes
             .iter()
-            .map(|prefix| (prefix.value.addr(), prefix.value.prefix_len()))
+            .map(|home| (home.value.prefix.addr(), home.value.prefix.prefix_len()))
             .collect(),
         path_mtu: config.tunnel.path_mtu.as_ref().map_or(smallest_mtu, |mtu| mtu.value),
         path_mtu_lifetime_s: config.tunnel.path_mtu_lifetime.value,

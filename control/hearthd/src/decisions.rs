@@ -301,6 +301,7 @@ impl Control {
         if stepped {
             warn!("the wall clock was stepped; reading the SA directory anew");
             self.parts.directory.resynchronise();
+            self.configure_links();
         }
         self.clock = Some(now);
     }

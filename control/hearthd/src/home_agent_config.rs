@@ -6,10 +6,10 @@ use std::time::Duration;
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_home_agent::Policy;
 use hearth_wire::MobileNodeId;
-use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::config::Config;
+use crate::home_link_config::{self, Discovery, HomeLink, HomePrefix, MobilePrefixes};
 
 /// The home agent.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,7 +26,16 @@ pub struct HomeAgent {
     #[serde(default = "default_service_port")]
     pub port: Spanned<u16>,
     /// Prefixes that home addresses come from.
-    pub home_prefixes: Vec<Spanned<IpNet>>,
+    pub home_prefixes: Vec<Spanned<HomePrefix>>,
+    /// What is done on home links.
+    #[serde(default)]
+    pub home_link: HomeLink,
+    /// How mobile nodes are told of home prefixes.
+    #[serde(default)]
+    pub mobile_prefixes: MobilePrefixes,
+    /// Dynamic home agent address discovery.
+    #[serde(default)]
+    pub discovery: Discovery,
     /// First and last SPI that the HAC deals out for this home agent.
     pub spi_range: Spanned<(u32, u32)>,
     /// Whether Binding Updates are served; switched off, they are refused with status 131, and
@@ -141,7 +150,7 @@ pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), 
         }
     }
     check_denied(document, home_agent)?;
-    check_home_prefixes(document, home_agent)
+    home_link_config::check(document, config)
 }
 
 fn check_addresses(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
@@ -185,32 +194,6 @@ fn check_denied(document: &Document<Config>, home_agent: &HomeAgent) -> Result<(
     Ok(())
 }
 
-fn check_home_prefixes(
-    document: &Document<Config>,
-    home_agent: &HomeAgent,
-) -> Result<(), ConfigError> {
-    for (index, prefix) in home_agent.home_prefixes.iter().enumerate() {
-        let key = format!("home_agent.home_prefixes[{index}]");
-        if prefix.value.trunc() != prefix.value {
-            let right = prefix.value.trunc();
-            let message = format!("{} has host bits set; {right} would be right", prefix.value);
-            return Err(document.error(prefix.referenced, key, message));
-        }
-        if let Some(other) = home_agent.home_prefixes[..index].iter().find(|other| {
-            other.value.contains(&prefix.value) || prefix.value.contains(&other.value)
-        }) {
-            let line = other.referenced.line();
-            let message = format!("{} overlaps {} of line {line}", prefix.value, other.value);
-            return Err(document.error(prefix.referenced, key, message));
-        }
-    }
-    if home_agent.home_prefixes.is_empty() {
-        let message = "empty; at least one prefix for home addresses is needed";
-        return Err(document.error(Location::UNKNOWN, "home_agent.home_prefixes", message));
-    }
-    Ok(())
-}
-
 /// What the home agent goes by.
 pub(crate) fn policy(config: &Config) -> Policy {
     let home_agent = &config.home_agent;
@@ -219,7 +202,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
     let seconds = |value: &Spanned<u32>| Duration::from_secs(value.value.into());
     let count = |value: &Spanned<u32>| usize::try_from(value.value).unwrap_or(usize::MAX);
     Policy {
-        home_prefixes: home_agent.home_prefixes.iter().map(|prefix| prefix.value).collect(),
+        home_prefixes: home_agent.home_prefixes.iter().map(|home| home.value.prefix).collect(),
         ha_addresses: own.chain([home_agent.address_ip6.value.into()]).chain(ip4).collect(),
         home_registration: home_agent.home_registration,
         // Checked; none is lost.

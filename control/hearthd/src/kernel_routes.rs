@@ -54,7 +54,7 @@ fn routed_home_prefixes(config: &Config) -> impl Iterator<Item = IpNet> + '_ {
         let mut links = config.ports.iter().flat_map(|port| &port.addresses);
         links.any(|link| link.value.contains(prefix) || prefix.contains(&link.value.trunc()))
     };
-    let prefixes = config.home_agent.home_prefixes.iter().map(|prefix| prefix.value);
+    let prefixes = config.home_agent.home_prefixes.iter().map(|home| home.value.prefix);
     prefixes.filter(move |prefix| !on_a_link(prefix))
 }
 

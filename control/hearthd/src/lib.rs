@@ -11,6 +11,7 @@
 //! | [`sa_limits`] | SAs that have carried too much |
 //! | [`directory`] | watches the HAC's SA directory |
 //! | [`lookups`] | asks the directory for SAs that are missing |
+//! | [`home_link_config`], `home_link` | home prefixes and links: their YAML, and what is seen there |
 //! | [`host_path`] | the TAP of each port, and the TUN to mobile nodes |
 //! | [`kernel`] | neighbours by `netlink`; [`kernel_routes`] what the kernel is given |
 //! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB |
@@ -34,6 +35,8 @@ pub mod directory;
 pub mod directory_config;
 mod follow;
 pub mod home_agent_config;
+mod home_link;
+pub mod home_link_config;
 pub mod host_path;
 pub mod kernel;
 pub mod kernel_routes;

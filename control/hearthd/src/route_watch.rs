@@ -58,6 +58,8 @@ pub(crate) struct RouteWatch {
     command: Netlink,
     ports: HashMap<u32, u16>,
     home_prefixes: Vec<(IpAddr, u8)>,
+    /// Addresses of the box that the kernel does not know.
+    anycast: Vec<IpAddr>,
     builder: RouteBuilder,
     /// What the last build was made of.
     built: Option<(Vec<Route>, Vec<IpAddr>)>,
@@ -68,7 +70,7 @@ impl RouteWatch {
     /// Connects; `interfaces` are the kernel's numbers of the TAPs, in the order of the ports.
     pub(crate) fn connect(
         interfaces: impl IntoIterator<Item = u32>,
-        home_prefixes: Vec<(IpAddr, u8)>,
+        (home_prefixes, anycast): (Vec<(IpAddr, u8)>, Vec<IpAddr>),
         builder: RouteBuilder,
         found: SyncSender<Found>,
     ) -> io::Result<Self> {
@@ -77,6 +79,7 @@ impl RouteWatch {
             command: Netlink::for_requests()?,
             ports: interfaces.into_iter().zip(0..).collect(),
             home_prefixes,
+            anycast,
             builder,
             built: None,
             found,
@@ -155,7 +158,8 @@ impl RouteWatch {
     }
 
     fn build(&mut self) -> io::Result<Option<Found>> {
-        let (routes, addresses) = (self.routes()?, self.addresses()?);
+        let (routes, mut addresses) = (self.routes()?, self.addresses()?);
+        addresses.extend_from_slice(&self.anycast);
         if self.built.as_ref().is_some_and(|built| built.0 == routes && built.1 == addresses) {
             return Ok(None);
         }

@@ -37,7 +37,7 @@ pub struct Routes {
 impl Routes {
     /// Starts the thread, on `cores` where they can be had, and publishes the kernel's routes and
     /// addresses as they are now. `interfaces` are the kernel's numbers of the TAPs, in the order of
-    /// the ports.
+    /// the ports; at `anycast` the box takes packets too, although the kernel does not know of it.
     ///
     /// # Errors
     /// Netlink failed, or there is no thread to be had.
@@ -45,11 +45,12 @@ impl Routes {
         tables: &mut TableWriter,
         interfaces: impl IntoIterator<Item = u32>,
         home_prefixes: Vec<(IpAddr, u8)>,
+        anycast: Vec<IpAddr>,
         cores: CpuSet,
     ) -> io::Result<Self> {
         let (sender, found) = sync_channel(1);
         let builder = tables.route_builder();
-        let watch = RouteWatch::connect(interfaces, home_prefixes, builder, sender)?;
+        let watch = RouteWatch::connect(interfaces, (home_prefixes, anycast), builder, sender)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("routes".into()).spawn(move || {

@@ -207,6 +207,16 @@ impl Random {
     }
 }
 
+/// Bindings to be looked at because of prefixes that have changed.
+#[derive(Debug)]
+struct Review {
+    prefixes: Vec<IpNet>,
+    /// Whether mobile nodes are to be told; what a home agent starts with is no change.
+    tell: bool,
+    /// The first place of the cache that was not looked at since.
+    next: usize,
+}
+
 /// Everything about home links.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
@@ -220,8 +230,7 @@ pub(crate) struct Links {
     schedule: Schedule,
     home_agents: HomeAgents,
     random: Random,
-    /// Prefixes that have changed, and the first place of the cache that was not looked at since.
-    review: Option<(Vec<IpNet>, usize)>,
+    review: Option<Review>,
     answers: [Bucket; 2],
     counters: LinkCounters,
 }
@@ -352,9 +361,13 @@ impl HomeAgent {
             let prefixes = policy.prefixes.iter().map(|home| home.prefix);
             self.policy.home_prefixes = prefixes.collect();
         }
+        let tell = !self.links.prefixes.is_empty();
         let changed = self.links.prefixes.replace(&policy.prefixes);
-        self.links.policy = policy.clone();
-        self.review(changed);
+        let links = &mut self.links;
+        links.policy = policy.clone();
+        let Links { prefixes, link_locals, .. } = links;
+        link_locals.retain(|(link, _), home| prefixes.link_of((*home).into()) == Some(*link));
+        self.review(changed, tell);
     }
 
     fn router_advertisement(
@@ -369,23 +382,27 @@ impl HomeAgent {
         };
         if own {
             let changed = self.links.prefixes.on_advertisement(now, link, &message);
-            self.review(changed);
+            self.review(changed, true);
         } else if self.links.policy.discovery.is_some() {
             self.links.home_agents.on_advertisement(now, (link, envelope.source), &message);
         }
     }
 
     /// Has every binding looked at that these prefixes matter to.
-    fn review(&mut self, changed: Vec<IpNet>) {
+    fn review(&mut self, changed: Vec<IpNet>, tell: bool) {
         if changed.is_empty() {
             return;
         }
         // Those of a review that is not over yet are looked at from the start.
-        let mut all = self.links.review.take().map(|(prefixes, _)| prefixes).unwrap_or_default();
-        all.extend(changed);
-        all.sort_unstable();
-        all.dedup();
-        self.links.review = Some((all, 0));
+        let mut review = self.links.review.take().unwrap_or(Review {
+            prefixes: Vec::new(),
+            tell: false,
+            next: 0,
+        });
+        review.prefixes.extend(changed);
+        review.prefixes.sort_unstable();
+        review.prefixes.dedup();
+        self.links.review = Some(Review { tell: tell || review.tell, next: 0, ..review });
     }
 
     /// Does what is due on home links, but not more than `budget` steps of it.
@@ -417,16 +434,17 @@ impl HomeAgent {
 
     fn run_review(&mut self, now: Timestamp, left: &mut usize, out: &mut Vec<Action>) {
         while *left > 0
-            && let Some((prefixes, next)) = self.links.review.take()
+            && let Some(mut review) = self.links.review.take()
         {
-            if next >= self.cache.places() {
+            if review.next >= self.cache.places() {
                 return;
             }
             *left -= 1;
-            if let Some(id) = Id::from_index(next) {
-                self.review_binding(now, id, &prefixes, out);
+            if let Some(id) = Id::from_index(review.next) {
+                self.review_binding(now, id, &review, out);
             }
-            self.links.review = Some((prefixes, next + 1));
+            review.next += 1;
+            self.links.review = Some(review);
         }
     }
 
@@ -436,7 +454,7 @@ impl HomeAgent {
         &mut self,
         now: Timestamp,
         id: Id<Binding>,
-        changed: &[IpNet],
+        review: &Review,
         out: &mut Vec<Action>,
     ) {
         let Some(binding) = self.cache.at_mut(id).filter(|binding| binding.is_bound()) else {
@@ -450,15 +468,16 @@ impl HomeAgent {
             binding.expires = end;
             binding.timer = self.wheel.no_later(binding.timer, end, Timer::BindingEnd(id).into());
         }
-        if self.settle_binding(now, id, out) || !self.links.policy.mobile_prefixes.enabled {
+        let told = review.tell && self.links.policy.mobile_prefixes.enabled;
+        if self.settle_binding(now, id, out) || !told {
             return;
         }
-        let told = |prefix: &IpNet| {
+        let concerns = |prefix: &IpNet| {
             matches!(prefix, IpNet::V6(_))
                 && (prefix.contains(&IpAddr::V6(home_address))
                     || self.links.prefixes.is_neighbour(home_address, *prefix))
         };
-        if changed.iter().any(told) {
+        if review.prefixes.iter().any(concerns) {
             let random = self.links.random.next();
             let preferred = self.links.prefixes.preferred_left(home_address, now);
             let delay = self.links.policy.mobile_prefixes.delay(preferred, random);

@@ -60,15 +60,21 @@ impl Lifetime {
         left < units || at_the_end && left == units
     }
 
+    /// Whether both are the same but for the clock's grain.
+    fn is_near(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Until(a), Self::Until(b)) => a.since(b).max(b.since(a)) <= JITTER,
+            (a, b) => a == b,
+        }
+    }
+
     /// Whether it is what it was, but for time that has gone by: the same end, or the same length
     /// advertised again.
     fn continues(self, before: Self, heard: (Timestamp, Timestamp)) -> bool {
         match (self, before) {
             (Self::Until(end), Self::Until(old)) => {
                 let (then, now) = heard;
-                let apart = |a: Duration, b: Duration| a.abs_diff(b) <= JITTER;
-                apart(end.since(Timestamp::ZERO), old.since(Timestamp::ZERO))
-                    || apart(end.since(now), old.since(then))
+                self.is_near(before) || end.since(now).abs_diff(old.since(then)) <= JITTER
             }
             (this, before) => this == before,
         }
@@ -136,7 +142,7 @@ impl Advertised {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     home: HomePrefix,
     advertised: Option<Advertised>,
@@ -151,6 +157,15 @@ impl Entry {
     fn preferred(&self) -> Lifetime {
         let advertised = self.advertised.map(|advertised| advertised.preferred);
         self.home.preferred.or(advertised).unwrap_or_default()
+    }
+
+    /// Whether both say the same to a mobile node.
+    fn says_as(&self, other: &Self) -> bool {
+        let (this, that) = (&self.home, &other.home);
+        self.valid().is_near(other.valid())
+            && self.preferred().is_near(other.preferred())
+            && self.autonomous() == other.autonomous()
+            && (this.link, this.router) == (that.link, that.router)
     }
 
     fn autonomous(&self) -> bool {
@@ -179,12 +194,17 @@ impl Prefixes {
             advertised: old(home.prefix).and_then(|old| old.advertised),
         };
         self.entries = homes.iter().map(entry).collect();
-        let is_same = |entry: &&Entry| old(entry.home.prefix).is_some_and(|old| old == *entry);
+        let is_same = |entry: &&Entry| old(entry.home.prefix).is_some_and(|old| old.says_as(entry));
         let changed = self.entries.iter().filter(|entry| !is_same(entry));
         let mut changed: Vec<IpNet> = changed.map(|entry| entry.home.prefix).collect();
         let gone = |old: &&Entry| homes.iter().all(|home| home.prefix != old.home.prefix);
         changed.extend(before.iter().filter(gone).map(|old| old.home.prefix));
         changed
+    }
+
+    /// Whether nothing is known of any prefix.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     fn of(&self, address: IpAddr) -> Option<&Entry> {
