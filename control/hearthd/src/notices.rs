@@ -19,6 +19,9 @@ pub fn log(notice: &Notice) {
             info!(%home_address, %from, %to, lifetime_s, "handed over");
         }
         Notice::Deregistered { home_address } => info!(%home_address, "de-registered"),
+        Notice::CareOfEnded { home_address, bid } => {
+            info!(%home_address, bid, "care-of address is gone, others stay");
+        }
         Notice::PrefixesWithdrawn { home_address, gone } => {
             info!(%home_address, gone, "mobile network prefixes withdrawn");
         }

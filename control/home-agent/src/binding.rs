@@ -10,12 +10,14 @@ use ipnet::IpNet;
 use crate::HomeAgent;
 use crate::endpoint::Endpoint;
 use crate::event::{Action, Notice};
+use crate::mcoa::CareOfAddress;
 use crate::node::Node;
 use crate::policy::LIFETIME_UNIT;
 use crate::sa_table::Sa;
 use crate::slab::Id;
 use crate::time::Timestamp;
 use crate::timer::Timer;
+use crate::tunnels::Tunnel;
 use crate::wheel::TimerId;
 
 /// How long after the dataplane had no room for a binding's new form it is told again.
@@ -55,13 +57,17 @@ pub(crate) struct Binding {
     pub(crate) more: Option<Box<More>>,
 }
 
-/// What mobile routers have beside a home address and a care-of address.
+/// What mobile routers, and mobile nodes with several care-of addresses, have beside a home address
+/// and a care-of address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct More {
     /// R: it is a mobile router's (RFC 3963 s.6.1.1).
     pub(crate) mobile_router: bool,
     /// Mobile network prefixes of both families, growing; none overlaps another one.
     pub(crate) prefixes: Vec<IpNet>,
+    /// Care-of addresses with Binding IDs, the one to be preferred first, which is the binding's
+    /// own; none where there is one without a Binding ID.
+    pub(crate) care_of: Vec<CareOfAddress>,
 }
 
 impl More {
@@ -85,9 +91,9 @@ impl Binding {
     pub(crate) fn carries_as(&self, other: &Self) -> bool {
         self.sa == other.sa
             && self.ipv4_home_address == other.ipv4_home_address
-            && self.care_of == other.care_of
-            && self.local == other.local
-            && self.more == other.more
+            && self.prefixes() == other.prefixes()
+            && self.is_mobile_router() == other.is_mobile_router()
+            && self.ways().eq(other.ways())
     }
 
     /// Whether it is a mobile router's.
@@ -105,9 +111,27 @@ impl Binding {
         self.prefixes().iter().any(|prefix| prefix.contains(&address))
     }
 
+    /// Its care-of addresses with Binding IDs, the one to be preferred first.
+    pub(crate) fn care_of_addresses(&self) -> &[CareOfAddress] {
+        self.more.as_ref().map_or(&[], |more| &more.care_of)
+    }
+
+    /// When the first of them ends.
+    pub(crate) fn next_care_of_end(&self) -> Option<Timestamp> {
+        self.care_of_addresses().iter().map(|care_of| care_of.expires).min()
+    }
+
+    /// Where packets may go: Binding ID, BID-PRI, from, to.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = (u16, u8, Endpoint, Endpoint)> + '_ {
+        let only = (0, Tunnel::NO_PRIORITY, self.local, self.care_of);
+        let many = self.care_of_addresses();
+        let many = many.iter().map(|it| (it.bid, it.priority, it.local, it.address));
+        self.care_of_addresses().is_empty().then_some(only).into_iter().chain(many)
+    }
+
     /// Its care-of addresses.
     pub(crate) fn care_of_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        core::iter::once(SocketAddr::from(self.care_of).ip())
+        self.ways().map(|(.., care_of)| SocketAddr::from(care_of).ip())
     }
 
     pub(crate) fn is_bound(&self) -> bool {
@@ -152,6 +176,7 @@ impl HomeAgent {
         // It was refreshed since the timer was set, or it is to be.
         let Some(next) = self.near_end(now, id, out) else { return };
         if let Some(binding) = self.cache.fleeting_mut(id) {
+            let next = binding.next_care_of_end().map_or(next, |end| end.min(next));
             binding.timer = self.wheel.set(next, Timer::BindingEnd(id).into());
         }
     }
@@ -164,6 +189,7 @@ impl HomeAgent {
         out: &mut Vec<Action>,
     ) -> bool {
         let Some(binding) = self.cache.at(id).filter(|binding| binding.expires <= now) else {
+            self.settle_care_of(now, id, out);
             return false;
         };
         let home_address = binding.home_address;

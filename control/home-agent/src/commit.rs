@@ -3,10 +3,9 @@
 //!
 //! Read first: RFC 6275 s.10.3.1, 10.3.2; RFC 5555 s.4.4.2, 4.5; readings.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use hearth_wire::MobileNodeId;
 use hearth_wire::mh::Status;
 
 use crate::HomeAgent;
@@ -29,6 +28,8 @@ use crate::wheel::TimerId;
 #[derive(Debug)]
 pub(crate) struct Undo {
     request: Request,
+    /// The status that the answer would have had.
+    status: Status,
     before: Option<Binding>,
     sas: Option<SasBefore>,
     /// Prefixes that other bindings of the mobile node lost to it.
@@ -52,6 +53,20 @@ struct SaBefore {
     binding: Option<(Id<Binding>, Timestamp)>,
 }
 
+impl Binding {
+    /// Lets the care-of addresses that `plan` renews end at `expires`; when the last one ends.
+    fn renew(&mut self, plan: &Plan, units: u16, expires: Timestamp) -> Timestamp {
+        let Some(more) = &mut self.more else { return expires };
+        let renewed = plan.answers.as_ref().map_or(&[][..], |answers| &answers.renewed);
+        for care_of in &mut more.care_of {
+            if renewed.contains(&care_of.bid) {
+                (care_of.units, care_of.expires) = (units, expires);
+            }
+        }
+        more.care_of.iter().map(|care_of| care_of.expires).max().unwrap_or(expires)
+    }
+}
+
 impl HomeAgent {
     /// Carries a plan out. A plan that has waited is void where its SA has ended meanwhile, and
     /// with it whatever could be answered.
@@ -59,7 +74,7 @@ impl HomeAgent {
         let Some(id) = self.sas.find(plan.request.spi) else { return };
         match plan.change {
             Change::Refresh => self.refresh(now, id, plan, out),
-            Change::Register => self.register(now, id, plan, out),
+            Change::Register | Change::Withdraw => self.register(now, id, plan, out),
             Change::Deregister => self.deregister(now, id, plan, out),
         }
         self.heed_update(now, id, plan.change, out);
@@ -70,12 +85,13 @@ impl HomeAgent {
         let request = &plan.request;
         let home_address = request.home_address;
         let Some(sa) = self.sas.at(id) else { return };
+        let ends = sa.ends;
         let (units, expires) = self.granted(now, sa, request);
         let Some(entry) = self.entry_under(id) else { return };
         let Some(binding) = self.cache.at_mut(entry) else { return };
         binding.sequence = request.sequence;
         binding.units = units;
-        binding.expires = expires;
+        binding.expires = binding.renew(plan, units, expires).min(ends);
         binding.signalling = request.remote.into();
         binding.nat = request.care_of.nat;
         binding.reinit_sent = false;
@@ -98,7 +114,7 @@ impl HomeAgent {
         let Some(sa) = self.sas.at(id) else { return };
         let (units, expires) = self.granted(now, sa, request);
         let bound = before.as_ref().filter(|before| before.is_bound());
-        let binding = Binding {
+        let mut binding = Binding {
             home_address,
             node: sa.node,
             sa: id,
@@ -108,7 +124,7 @@ impl HomeAgent {
             reinit_sent: false,
             sequence: request.sequence,
             units,
-            care_of: request.care_of.address.into(),
+            care_of: plan.care_of(),
             signalling: request.remote.into(),
             local: request.local.into(),
             registered: bound.map_or(now, |before| before.registered),
@@ -116,23 +132,34 @@ impl HomeAgent {
             timer: TimerId::NONE,
             more: plan.more.clone(),
         };
+        binding.expires = binding.renew(plan, units, expires).min(sa.ends);
+        let granted = if plan.change == Change::Withdraw { 0 } else { units };
+        if plan.change == Change::Withdraw {
+            // What stays has the lifetime that it had.
+            binding.units = bound.map_or(units, |before| before.units);
+            binding.reinit_sent = bound.is_some_and(|before| before.reinit_sent);
+            binding.ipv4_home_address = bound.and_then(|before| before.ipv4_home_address);
+        }
         let changed = bound.is_none_or(|before| !before.carries_as(&binding));
         let moved = bound.is_none_or(|before| before.sa != id || before.care_of != binding.care_of);
         let lifetime = binding.lifetime();
-        let notice = self.registration_notice(request, bound, lifetime, sa.node);
+        let notices = self.registration_notices(plan, bound, lifetime, sa.node);
         self.notice_taken(id, plan, out);
         let node = binding.node;
         let lost = self.take_prefixes(request, node, binding.prefixes(), out);
-        if bound.is_some_and(|before| before.care_of != binding.care_of) {
+        let goes_on =
+            |care_of| bound.is_none_or(|it| it.ways().any(|(.., there)| there == care_of));
+        if !binding.ways().all(|(.., care_of)| goes_on(care_of)) {
             self.count_move(now, node);
         }
         self.put(there, binding);
         if changed {
-            self.undo.push(Undo { request: *request, before, sas, lost });
+            let status = self.accepted(plan, granted);
+            self.undo.push(Undo { request: request.clone(), status, before, sas, lost });
             self.rebind(home_address, out);
         }
-        self.accept(plan, units, out);
-        out.extend(notice.map(Action::Notice));
+        self.accept(plan, granted, out);
+        out.extend(notices.into_iter().map(Action::Notice));
         // What was processed normally may have come in the place of the refresh that was
         // asked for, and the next one may be an hour away.
         let wanted = self.sas.at(id).and_then(|sa| sa.reinit(now));
@@ -210,12 +237,23 @@ impl HomeAgent {
     }
 
     fn accept(&mut self, plan: &Plan, lifetime: u16, out: &mut Vec<Action>) {
-        let (home_address, sequence) = (plan.request.home_address, plan.request.sequence);
+        let answer = Answer {
+            status: self.accepted(plan, lifetime),
+            sequence: plan.request.sequence,
+            lifetime,
+            ipv4_ack: plan.ipv4.ack(),
+            bids: plan.answers.as_ref().map(|answers| &answers.bids[..]),
+        };
+        self.answer(&plan.request, answer, out);
+    }
+
+    /// The status of an answer that accepts; 4 says more than 1, which the next one can say.
+    fn accepted(&self, plan: &Plan, lifetime: u16) -> Status {
+        let home_address = plan.request.home_address;
         let discover =
             lifetime > 0 && self.links.prefixes.wants_discovery(home_address, self.now, lifetime);
-        let status = if discover { Status::ACCEPTED_PREFIX_DISCOVERY } else { Status::ACCEPTED };
-        let answer = Answer { status, sequence, lifetime, ipv4_ack: plan.ipv4.ack() };
-        self.answer(&plan.request, answer, out);
+        let plain = if discover { Status::ACCEPTED_PREFIX_DISCOVERY } else { Status::ACCEPTED };
+        plan.answers.as_ref().and_then(|answers| answers.status).unwrap_or(plain)
     }
 
     fn notice_taken(&self, id: Id<Sa>, plan: &Plan, out: &mut Vec<Action>) {
@@ -229,27 +267,31 @@ impl HomeAgent {
         );
     }
 
-    fn registration_notice(
+    fn registration_notices(
         &self,
-        request: &Request,
+        plan: &Plan,
         before: Option<&Binding>,
         lifetime: Duration,
         node: Id<Node>,
-    ) -> Option<Notice> {
-        let home_address = request.home_address;
-        let care_of = request.care_of.address;
-        match before {
-            None => {
-                let mn_id: MobileNodeId = self.sas.mn_id(node)?.clone();
-                Some(Notice::Registered { mn_id, home_address, care_of, lifetime })
-            }
-            Some(before) if before.care_of == care_of.into() => {
-                Some(Notice::Refreshed { home_address, lifetime })
-            }
-            Some(before) => {
-                let from = before.care_of.into();
-                Some(Notice::HandedOver { home_address, from, to: care_of, lifetime })
-            }
+    ) -> Vec<Notice> {
+        let home_address = plan.request.home_address;
+        let care_of = plan.care_of().into();
+        let Some(before) = before else {
+            let mn_id = self.sas.mn_id(node).cloned();
+            let made = |mn_id| Notice::Registered { mn_id, home_address, care_of, lifetime };
+            return mn_id.into_iter().map(made).collect();
+        };
+        if plan.change == Change::Withdraw {
+            let stays = plan.more.as_ref().map_or(&[][..], |more| &more.care_of);
+            let gone = |bid: &u16| !stays.iter().any(|stays| stays.bid == *bid);
+            let gone = before.care_of_addresses().iter().map(|before| before.bid).filter(gone);
+            return gone.map(|bid| Notice::CareOfEnded { home_address, bid }).collect();
+        }
+        let from = SocketAddr::from(before.care_of);
+        if from == care_of {
+            vec![Notice::Refreshed { home_address, lifetime }]
+        } else {
+            vec![Notice::HandedOver { home_address, from, to: care_of, lifetime }]
         }
     }
 
@@ -282,7 +324,7 @@ impl HomeAgent {
         let Some(undo) = self.undo.iter().rposition(of_it).map(|at| self.undo.remove(at)) else {
             return self.bind_later(now, id);
         };
-        let Undo { request, before, sas, lost } = undo;
+        let Undo { request, status, before, sas, lost } = undo;
         let Some(binding) = self.cache.at(id).filter(|binding| binding.is_bound()) else { return };
         if binding.sequence != request.sequence {
             // A refresh behind it was answered already.
@@ -298,7 +340,7 @@ impl HomeAgent {
             None => drop(self.remove_binding(id, &mut Vec::new())),
         }
         self.return_prefixes(lost, out);
-        self.counters.withdraw(Status::ACCEPTED);
+        self.counters.withdraw(status);
         self.refuse(&request, Status::INSUFFICIENT_RESOURCES, out);
     }
 

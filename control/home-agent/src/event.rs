@@ -222,6 +222,14 @@ pub enum Notice {
         /// The home address.
         home_address: Ipv6Addr,
     },
+    /// One of several care-of addresses is gone, at the end of its lifetime or de-registered; the
+    /// binding has others.
+    CareOfEnded {
+        /// The home address.
+        home_address: Ipv6Addr,
+        /// Its Binding ID.
+        bid: u16,
+    },
     /// The subscriber of a binding has fewer mobile network prefixes than before, and so has the
     /// binding.
     PrefixesWithdrawn {

@@ -2,18 +2,20 @@
 //!
 //! Read first: RFC 6275 s.9.5.1, 10.3.1, 10.3.2; RFC 5555 s.4.5; readings R-31, R-36, R-38, R-39.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hearth_wire::MobileNodeId;
 use hearth_wire::mh::option::MN_ID_NAI;
-use hearth_wire::mh::{BuOptions, Ipv4Ack, Status};
+use hearth_wire::mh::{Bid, BuOptions, Ipv4Ack, Status};
 
 use ipnet::IpNet;
 
 use crate::HomeAgent;
 use crate::binding::{Binding, More};
 use crate::dsmipv6::{self, Ipv4Claim, Ipv4Grant};
+use crate::endpoint::Endpoint;
 use crate::event::Action;
+use crate::mcoa::{self, Asked, CareOfPlan, RefusedBids};
 use crate::nemo;
 use crate::prefix_table::normal;
 use crate::registration::Request;
@@ -36,9 +38,69 @@ pub(crate) struct Plan {
     pub(crate) ipv4: Ipv4Plan,
     /// What the binding is to have beside.
     pub(crate) more: Option<Box<More>>,
+    /// What the answer says beside.
+    pub(crate) answers: Option<Box<Answers>>,
+}
+
+/// What an answer says beside its status, and of whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Answers {
+    /// The Binding IDs whose lifetime begins anew.
+    pub(crate) renewed: Vec<u16>,
+    /// Status 4, where some Binding Identifiers were refused.
+    pub(crate) status: Option<Status>,
+    pub(crate) bids: Vec<Bid>,
+}
+
+impl From<CareOfPlan> for Answers {
+    fn from(plan: CareOfPlan) -> Self {
+        Self { renewed: plan.renewed, status: plan.status, bids: plan.bids }
+    }
 }
 
 impl Plan {
+    fn new(request: &Request, prefixes: Prefixes, ipv4: Ipv4Plan, mut care_of: CareOfPlan) -> Self {
+        let Prefixes { mobile_router, prefixes } = prefixes;
+        let after = core::mem::take(&mut care_of.after);
+        let more = More { mobile_router, prefixes, care_of: after }.boxed();
+        let answers = (!care_of.bids.is_empty()).then(|| Box::new(care_of.into()));
+        Self { request: request.clone(), change: Change::Register, ipv4, more, answers }
+    }
+
+    /// Whether data is to go to an address or port that it does not go to yet.
+    fn moves(&self, own: &Binding) -> bool {
+        let is_new = |care_of: Endpoint| own.ways().all(|(.., known)| known != care_of);
+        match &self.more {
+            Some(more) if !more.care_of.is_empty() => {
+                more.care_of.iter().any(|care_of| is_new(care_of.address))
+            }
+            _ => is_new(self.request.care_of.address.into()),
+        }
+    }
+
+    /// Whether it changes nothing of `own` for the dataplane or any table here.
+    fn changes_only_time_of(&self, own: &Binding) -> bool {
+        own.care_of == self.care_of()
+            && own.local == self.request.local.into()
+            && own.ipv4_home_address == self.ipv4.bound()
+            && own.more == self.more
+    }
+
+    /// The care-of addresses.
+    fn care_of_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let many = self.more.as_ref().map_or(&[][..], |more| &more.care_of);
+        let only = many.is_empty().then(|| self.request.care_of.address.ip());
+        let many = many.iter().map(|care_of| SocketAddr::from(care_of.address).ip());
+        only.into_iter().chain(many)
+    }
+
+    /// The care-of address that is preferred.
+    pub(crate) fn care_of(&self) -> Endpoint {
+        let many = self.more.as_ref().map_or(&[][..], |more| &more.care_of);
+        let only = || self.request.care_of.address.into();
+        many.first().map_or_else(only, |first| first.address)
+    }
+
     /// Whether `address` is in a mobile network that the binding is to have.
     pub(crate) fn is_in_own_network(&self, address: IpAddr) -> bool {
         let prefixes = self.more.as_ref().map_or(&[][..], |more| &more.prefixes);
@@ -50,13 +112,21 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) status: Status,
+    /// Binding Identifiers, where not all have the same status.
+    pub(crate) bids: Option<Vec<Bid>>,
     /// The care-of address has moved too often of late.
     pub(crate) moves_too_often: bool,
 }
 
 impl From<Status> for Refused {
     fn from(status: Status) -> Self {
-        Self { status, moves_too_often: false }
+        Self { status, bids: None, moves_too_often: false }
+    }
+}
+
+impl From<RefusedBids> for Refused {
+    fn from((status, bids): RefusedBids) -> Self {
+        Self { status, bids, moves_too_often: false }
     }
 }
 
@@ -76,6 +146,8 @@ pub(crate) enum Change {
     Register,
     /// Lifetime 0 (R-39).
     Deregister,
+    /// Lifetime 0 of some of several care-of addresses.
+    Withdraw,
 }
 
 /// What becomes of the IPv4 home address.
@@ -158,11 +230,7 @@ impl HomeAgent {
             return Err(Status::ADMINISTRATIVELY_PROHIBITED.into());
         }
         if request.lifetime == 0 {
-            // RFC 6275 s.10.3.2: no home registration: 133. RFC 3963 s.6.2, 6.7: R and prefixes are
-            // ignored.
-            own.ok_or(Status::NOT_HOME_AGENT)?;
-            let (change, ipv4) = (Change::Deregister, Ipv4Plan::default());
-            return Ok(Plan { request: *request, change, ipv4, more: None });
+            return self.judge_deregistration(sa, request, options, own);
         }
         // A shutdown is prepared, or the binding is being revoked.
         if self.operator_refuses(self.entry_under(id).filter(|_| own.is_some())) {
@@ -171,29 +239,101 @@ impl HomeAgent {
         self.judge_mobile_router(sa, request, own)?;
         let prefixes = self.judge_registration(sa, (request, options), (now, there))?;
         let ipv4 = self.judge_ipv4(sa, request, own);
-        let more = more(prefixes, &ipv4);
+        let prefixes = with_ipv4(prefixes, &ipv4);
         if ipv4.grant.is_some_and(|grant| grant.prefix.is_some())
-            && let Some(more) = &more
-            && self.leads_back(request, request.care_of.address.ip(), &more.prefixes)
+            && self.leads_back(request, request.care_of.address.ip(), &prefixes.prefixes)
         {
             return Err(Status::INVALID_COA.into());
         }
+        let care_of = self.judge_care_of((now, sa), (request, options), own, &prefixes)?;
         if own.is_none() && self.cache.live() >= self.policy.max_bindings {
             return Err(Status::INSUFFICIENT_RESOURCES.into());
         }
-        if own.is_some_and(|binding| self.wants_reinit(now, (id, sa), binding, request)) {
+        let plan = Plan::new(request, prefixes, ipv4, care_of);
+        let moves = own.is_some_and(|own| plan.moves(own));
+        if own.is_some_and(|own| !moves && self.wants_reinit(now, (id, sa), own)) {
             return Err(Status::REINIT_SA_WITH_HAC.into());
         }
-        self.judge_move(now, sa, request, own)?;
-        let refreshes = |binding: &Binding| {
-            binding.sa == id
-                && binding.care_of == request.care_of.address.into()
-                && binding.local == request.local.into()
-                && binding.ipv4_home_address == ipv4.bound()
-                && binding.more == more
-        };
-        let change = if own.is_some_and(refreshes) { Change::Refresh } else { Change::Register };
-        Ok(Plan { request: *request, change, ipv4, more })
+        if moves {
+            self.judge_move(now, sa)?;
+        }
+        let refreshes = own.is_some_and(|own| own.sa == id && plan.changes_only_time_of(own));
+        let change = if refreshes { Change::Refresh } else { Change::Register };
+        Ok(Plan { change, ..plan })
+    }
+
+    /// RFC 6275 s.10.3.2: no home registration: 133. RFC 3963 s.6.2, 6.7: R and prefixes are
+    /// ignored. RFC 5648 s.6.2: of some of several care-of addresses, or of all.
+    fn judge_deregistration(
+        &self,
+        sa: &Sa,
+        request: &Request,
+        options: &BuOptions<'_>,
+        own: Option<&Binding>,
+    ) -> Result<Plan, Refused> {
+        let own = own.ok_or(Status::NOT_HOME_AGENT)?;
+        let (mut change, ipv4, mut more, mut answers) =
+            (Change::Deregister, Ipv4Plan::default(), None, None);
+        if !request.bids.is_empty() {
+            if options.bids.iter().any(|bid| bid.is_err()) {
+                return Err(Status::MCOA_MALFORMED.into());
+            }
+            let plan = self.asked(sa, request).deregister(own.care_of_addresses())?;
+            if !plan.after.is_empty() {
+                change = Change::Withdraw;
+                let before = own.more.as_deref().cloned().unwrap_or_default();
+                more = More { care_of: plan.after.clone(), ..before }.boxed();
+            }
+            answers = Some(Box::new(plan.into()));
+        }
+        Ok(Plan { request: request.clone(), change, ipv4, more, answers })
+    }
+
+    fn asked<'a>(&self, sa: &Sa, request: &'a Request) -> Asked<'a> {
+        Asked {
+            bids: &request.bids,
+            overwrite: request.flags.overwrite,
+            remote: request.remote,
+            local: request.local,
+            ha_address: self.sas.ha_address(sa),
+            follow_source6: self.policy.nat66_follow_source,
+        }
+    }
+
+    /// What RFC 5648 s.6.2 asks of a registration with Binding Identifiers; without one there is
+    /// nothing to plan.
+    fn judge_care_of(
+        &self,
+        (now, sa): (Timestamp, &Sa),
+        (request, options): (&Request, &BuOptions<'_>),
+        own: Option<&Binding>,
+        prefixes: &Prefixes,
+    ) -> Result<CareOfPlan, Refused> {
+        if request.bids.is_empty() {
+            return Ok(CareOfPlan::default());
+        }
+        let asked = self.asked(sa, request);
+        let services = self.sas.services(sa.node);
+        let existing = own.map_or(&[][..], Binding::care_of_addresses);
+        let plain = own.is_some() && existing.is_empty();
+        mcoa::may_register(&asked, options, services, plain)?;
+        let most = services.map_or(1, |services| services.care_of_addresses);
+        let is_invalid =
+            |care_of| self.is_invalid_care_of(now, (sa, request), care_of, &prefixes.prefixes);
+        let plan = asked.register(existing, most, is_invalid)?;
+        // What stays may have become wrong by new prefixes.
+        let stays = plan.after.iter().filter(|it| !plan.renewed.contains(&it.bid));
+        let mut stays = stays.map(|it| SocketAddr::from(it.address).ip());
+        if stays.any(|care_of| self.leads_back(request, care_of, &prefixes.prefixes)) {
+            return Err(Status::INVALID_COA.into());
+        }
+        Ok(plan)
+    }
+
+    fn is_denied(&self, mn_id: &MobileNodeId, options: &BuOptions<'_>) -> bool {
+        let other_name =
+            |(subtype, id): (u8, &[u8])| subtype == MN_ID_NAI && id != mn_id.as_str().as_bytes();
+        options.mn_id.is_some_and(other_name) || self.policy.denies(mn_id)
     }
 
     /// RFC 3963 s.6.2: R stays what it is while a binding lasts, and is for those who may.
@@ -220,26 +360,13 @@ impl HomeAgent {
 
     /// RFC 5555 s.5: a care-of address can be told from the mobile node's own only by how often it
     /// moves, where it is the outer source.
-    fn judge_move(
-        &self,
-        now: Timestamp,
-        sa: &Sa,
-        request: &Request,
-        own: Option<&Binding>,
-    ) -> Result<(), Refused> {
-        let moves = own.is_some_and(|own| own.care_of != request.care_of.address.into());
+    fn judge_move(&self, now: Timestamp, sa: &Sa) -> Result<(), Refused> {
         let pace = self.sas.nodes.get(sa.node).map(|node| node.moves).unwrap_or_default();
-        if moves && !pace.grants(now, self.policy.care_of_moves_per_minute) {
-            let status = Status::ADMINISTRATIVELY_PROHIBITED;
-            return Err(Refused { status, moves_too_often: true });
+        if pace.grants(now, self.policy.care_of_moves_per_minute) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn is_denied(&self, mn_id: &MobileNodeId, options: &BuOptions<'_>) -> bool {
-        let other_name =
-            |(subtype, id): (u8, &[u8])| subtype == MN_ID_NAI && id != mn_id.as_str().as_bytes();
-        options.mn_id.is_some_and(other_name) || self.policy.denies(mn_id)
+        let status = Status::ADMINISTRATIVELY_PROHIBITED;
+        Err(Refused { status, bids: None, moves_too_often: true })
     }
 
     /// What RFC 6275 s.10.3.1, RFC 3963 s.6.2 and R-36 ask of a registration; `there` is what the
@@ -253,7 +380,10 @@ impl HomeAgent {
         self.judge_home_address(now, sa, request, there)?;
         let prefixes = self.judge_prefixes(sa, request, options);
         let own = prefixes.as_ref().map_or(&[][..], |prefixes| &prefixes.prefixes);
-        if self.is_invalid_care_of(now, (sa, request), request.care_of.address.ip(), own) {
+        // Those of Binding Identifiers are judged one by one.
+        if request.bids.is_empty()
+            && self.is_invalid_care_of(now, (sa, request), request.care_of.address.ip(), own)
+        {
             return Err(Status::INVALID_COA);
         }
         prefixes
@@ -265,7 +395,8 @@ impl HomeAgent {
         let there = self.cache.entry(request.home_address);
         self.judge_home_address(now, sa, request, there)?;
         let prefixes = plan.more.as_ref().map_or(&[][..], |more| &more.prefixes);
-        if self.is_invalid_care_of(now, (sa, request), request.care_of.address.ip(), prefixes) {
+        let mut care_of = plan.care_of_ips();
+        if care_of.any(|care_of| self.is_invalid_care_of(now, (sa, request), care_of, prefixes)) {
             return Err(Status::INVALID_COA);
         }
         if prefixes.iter().any(|prefix| self.is_taken(sa.node, *prefix)) {
@@ -322,16 +453,9 @@ impl HomeAgent {
 
     /// R-31: status 176 answers only a refresh with unchanged care-of address and port, once per
     /// binding lifetime, and only while that outlasts the mobile node's retry.
-    fn wants_reinit(
-        &self,
-        now: Timestamp,
-        (id, sa): (Id<Sa>, &Sa),
-        binding: &Binding,
-        request: &Request,
-    ) -> bool {
+    fn wants_reinit(&self, now: Timestamp, (id, sa): (Id<Sa>, &Sa), binding: &Binding) -> bool {
         sa.reinit(now).is_some()
             && binding.sa == id
-            && binding.care_of == request.care_of.address.into()
             && !binding.reinit_sent
             && binding.expires.since(now) >= self.policy.reinit_margin
     }
@@ -363,14 +487,12 @@ impl HomeAgent {
     }
 }
 
-/// What a binding is to have beside addresses.
-fn more(prefixes: Prefixes, ipv4: &Ipv4Plan) -> Option<Box<More>> {
+/// The mobile networks of a binding, with the IPv4 one that was asked for beside a home address.
+fn with_ipv4(prefixes: Prefixes, ipv4: &Ipv4Plan) -> Prefixes {
+    let Some(prefix) = ipv4.grant.and_then(|grant| grant.prefix) else { return prefixes };
     let Prefixes { mobile_router, mut prefixes } = prefixes;
-    if let Some(prefix) = ipv4.grant.and_then(|grant| grant.prefix) {
-        prefixes.push(prefix);
-        prefixes = normal(prefixes);
-    }
-    More { mobile_router, prefixes }.boxed()
+    prefixes.push(prefix);
+    Prefixes { mobile_router, prefixes: normal(prefixes) }
 }
 
 /// RFC 6275 s.9.5.1: modulo 2^16, a number "is considered less than or equal to the last received

@@ -13,6 +13,7 @@
 //! | `commit` | an accepted update, carried out or taken back | RFC 6275 s.10.3; RFC 5555 s.4.5; R-15 |
 //! | `dsmipv6` | care-of address, NAT detection, IPv4 home address | RFC 5555 s.4.5; R-36, R-37 |
 //! | `nemo`, `prefix_table` | mobile network prefixes, and whose they are | RFC 3963 s.6; R-27, R-36 |
+//! | `mcoa` | several care-of addresses | RFC 5648 s.6 |
 //! | `binding`, `cache` | bindings, and where they are kept | RFC 6275 s.9.1, 10.1 |
 //! | `sa`, `sa_table` | the life of the SAs, and where they are kept | RFC 6618 s.4.3, R-50 |
 //! | `node` | mobile nodes | R-15 |
@@ -47,6 +48,7 @@ mod inner;
 mod judge;
 mod link;
 mod listener;
+mod mcoa;
 mod membership;
 mod nemo;
 mod node;
@@ -103,7 +105,7 @@ pub use refusal::Refusal;
 pub use revocation::{Answer, Revoke};
 pub use time::{Timestamp, WallClock};
 pub use tunnels::{Defended, FlowRule, LinkId, Tunnel, Tunnels};
-pub use view::{BindingView, Counters, Reinit, SaState, SaView};
+pub use view::{BindingView, CareOfView, Counters, Reinit, SaState, SaView};
 
 /// Steps of what is due that are taken before and after an event: enough that few events are ever
 /// late, few enough that an event costs little more while a million timers run out.
@@ -298,6 +300,7 @@ impl HomeAgent {
             nat: binding.nat,
             mobile_router: binding.is_mobile_router(),
             prefixes: binding.prefixes(),
+            more: binding.more.as_deref(),
         })
     }
 }

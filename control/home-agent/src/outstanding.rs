@@ -15,6 +15,7 @@ use crate::HomeAgent;
 use crate::answer::{Envelope, Whereabouts};
 use crate::binding::Binding;
 use crate::event::Action;
+use crate::mcoa::CareOfAddress;
 use crate::operations::Due;
 use crate::revocation::{self, Revoking};
 use crate::slab::{Id, Slab};
@@ -244,7 +245,10 @@ impl HomeAgent {
         let Some(envelope) = self.envelope_to(binding) else { return };
         let sent = match &about {
             About::Refresh => {
-                let message = Message::BindingRefreshRequest { bids: Repeated::default() };
+                // RFC 5648 s.6.4: all of them are asked for.
+                let care_of = self.cache.at(binding).map_or(&[][..], Binding::care_of_addresses);
+                let bids: Vec<Bid> = care_of.iter().map(CareOfAddress::option).collect();
+                let message = Message::BindingRefreshRequest { bids: Repeated::List(&bids) };
                 self.send(&message, envelope, Whereabouts::Away, out)
             }
             About::Revocation(revoking) => {

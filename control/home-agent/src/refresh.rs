@@ -22,7 +22,8 @@ const SCHEDULE: Schedule =
 /// When the end of a binding is looked at first: early enough to ask for a refresh.
 pub(crate) fn first_look(policy: &Policy, binding: &Binding) -> Timestamp {
     let before = policy.operations.refresh_request_before.min(binding.lifetime() / 4);
-    if binding.is_bound() { binding.expires.before(before) } else { binding.expires }
+    let look = if binding.is_bound() { binding.expires.before(before) } else { binding.expires };
+    binding.next_care_of_end().map_or(look, |end| end.min(look))
 }
 
 impl HomeAgent {

@@ -13,14 +13,17 @@ use core::net::{Ipv6Addr, SocketAddr};
 
 use hearth_wire::Spi;
 use hearth_wire::mh::{
-    BaOptions, BindingAck, BindingUpdate, BuFlags, Ipv4Ack, Ipv4HomeAddress, Message, Status,
+    BaOptions, Bid, BindingAck, BindingUpdate, BuFlags, Ipv4Ack, Ipv4HomeAddress, Message,
+    Repeated, Status,
 };
 
 use crate::HomeAgent;
 use crate::answer::Whereabouts;
+use crate::binding::Binding;
 use crate::dsmipv6::CareOf;
 use crate::event::{Action, Notice, SignallingPacket};
 use crate::judge::Refused;
+use crate::mcoa;
 use crate::refusal::Refusal;
 use crate::sa_table::Sa;
 use crate::signalling::whereabouts;
@@ -29,7 +32,7 @@ use crate::time::Timestamp;
 
 /// A Binding Update that is not to be discarded silently, and all that it takes to carry it out
 /// and to answer it. It borrows nothing of the packet, so that it can wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) spi: Spi,
     pub(crate) remote: SocketAddr,
@@ -43,22 +46,26 @@ pub(crate) struct Request {
     pub(crate) lifetime: u16,
     pub(crate) flags: BuFlags,
     pub(crate) ipv4_home_address: Option<Ipv4HomeAddress>,
+    /// O (RFC 5648 s.4.2) is in `flags`.
+    pub(crate) bids: Box<[Bid]>,
 }
 
 /// What an answer says.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answer {
+pub(crate) struct Answer<'a> {
     pub(crate) status: Status,
     pub(crate) sequence: u16,
     /// In units of 4 s.
     pub(crate) lifetime: u16,
     pub(crate) ipv4_ack: Option<Ipv4Ack>,
+    /// Binding Identifiers; `None`: as they were asked for, the status says all.
+    pub(crate) bids: Option<&'a [Bid]>,
 }
 
-impl Answer {
+impl Answer<'_> {
     /// A refusal, which repeats the number of the Binding Update unless it is out of the window.
     pub(crate) const fn refusal(status: Status, sequence: u16) -> Self {
-        Self { status, sequence, lifetime: 0, ipv4_ack: None }
+        Self { status, sequence, lifetime: 0, ipv4_ack: None, bids: None }
     }
 }
 
@@ -131,8 +138,16 @@ impl HomeAgent {
         }
         // RFC 6275 s.6.1.7: "Binding Updates for a care-of address that is not a unicast routable
         // address MUST be silently discarded."
-        let care_of = CareOf::of(packet.remote, &update.options, &self.policy)
-            .ok_or(Refusal::CareOfAddressNotRoutable)?;
+        let bids = mcoa::copied(&update.options);
+        let care_of = if bids.is_empty() {
+            CareOf::of(packet.remote, &update.options, &self.policy)
+                .ok_or(Refusal::CareOfAddressNotRoutable)?
+        } else {
+            // Whether they are unicast routable is answered (RFC 5648 s.6.2).
+            let existing = self.cache.get(home_address).map_or(&[][..], Binding::care_of_addresses);
+            let nat = mcoa::nat_on_path(packet.remote, &bids, existing, &self.policy);
+            CareOf { address: packet.remote, nat }
+        };
         Ok(Request {
             spi: packet.spi,
             remote: packet.remote,
@@ -145,6 +160,7 @@ impl HomeAgent {
             lifetime: update.lifetime,
             flags: update.flags,
             ipv4_home_address: update.options.ipv4_hoa,
+            bids,
         })
     }
 
@@ -170,7 +186,7 @@ impl HomeAgent {
         refused: impl Into<Refused>,
         out: &mut Vec<Action>,
     ) {
-        let Refused { status, moves_too_often } = refused.into();
+        let Refused { status, bids, moves_too_often } = refused.into();
         let mut sequence = request.sequence;
         match status {
             // RFC 6275 s.9.5.1: "the last accepted sequence number"
@@ -185,7 +201,8 @@ impl HomeAgent {
             }
             _ => {}
         }
-        self.answer(request, Answer::refusal(status, sequence), out);
+        let answer = Answer { bids: bids.as_deref(), ..Answer::refusal(status, sequence) };
+        self.answer(request, answer, out);
         let Some(sa) = self.sas.get(request.spi) else { return };
         let Some(mn_id) = self.sas.mn_id(sa.node) else { return };
         let home_address = request.home_address;
@@ -204,7 +221,7 @@ impl HomeAgent {
     }
 
     /// Sends a Binding Acknowledgement, whatever A says (RFC 6275 s.10.3.1). K is 0 (R-37).
-    pub(crate) fn answer(&mut self, request: &Request, answer: Answer, out: &mut Vec<Action>) {
+    pub(crate) fn answer(&mut self, request: &Request, answer: Answer<'_>, out: &mut Vec<Action>) {
         let away = request.whereabouts == Whereabouts::Away;
         let nat_detection = request.care_of.nat_detection(&self.policy).filter(|_| away);
         let ack = BindingAck {
@@ -215,7 +232,12 @@ impl HomeAgent {
                 && self.sas.get(request.spi).is_some_and(|sa| self.may_be_router(sa)),
             seq: answer.sequence,
             lifetime: answer.lifetime,
-            options: BaOptions { ipv4_ack: answer.ipv4_ack, nat_detection, ..BaOptions::default() },
+            options: BaOptions {
+                ipv4_ack: answer.ipv4_ack,
+                nat_detection,
+                bids: Repeated::List(answer.bids.unwrap_or(&request.bids)),
+                ..BaOptions::default()
+            },
         };
         let envelope = request.into();
         if self.send(&Message::BindingAck(ack), envelope, request.whereabouts, out) {

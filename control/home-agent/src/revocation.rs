@@ -107,6 +107,12 @@ impl HomeAgent {
         if *what == Revoke::Ipv4 && ipv4.is_none() {
             return Err(CommandError::Nobody);
         }
+        let has = |bid: &u16| binding.care_of_addresses().iter().any(|it| it.bid == *bid);
+        if let Revoke::Bids(bids) = what
+            && !bids.iter().all(has)
+        {
+            return Err(CommandError::Nobody);
+        }
         if let Some(under_way) = self.operations.outstanding.find(id, Kind::Revocation) {
             if *what != Revoke::Binding || self.revokes_all(under_way) {
                 return Err(CommandError::UnderWay);
@@ -220,10 +226,20 @@ impl HomeAgent {
     /// Takes care-of addresses out of a binding; where none is left, it ends.
     fn release_care_of(
         &mut self,
-        _now: Timestamp,
-        _id: Id<Binding>,
-        _bids: &[u16],
-        _out: &mut Vec<Action>,
+        now: Timestamp,
+        id: Id<Binding>,
+        bids: &[u16],
+        out: &mut Vec<Action>,
     ) {
+        let Some(binding) = self.cache.at(id) else { return };
+        let mut care_of = binding.care_of_addresses().iter();
+        if !care_of.clone().any(|care_of| bids.contains(&care_of.bid)) {
+            return;
+        }
+        if care_of.any(|care_of| care_of.expires > now && !bids.contains(&care_of.bid)) {
+            self.drop_care_of(id, bids, out);
+        } else {
+            self.remove_binding(id, out);
+        }
     }
 }

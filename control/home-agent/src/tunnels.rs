@@ -10,6 +10,7 @@ use hearth_wire::mh::TrafficSelector;
 use ipnet::IpNet;
 
 use crate::HomeAgent;
+use crate::endpoint::Endpoint;
 use crate::event::Action;
 
 /// Everything that is carried for one home address, and where to.
@@ -87,19 +88,19 @@ impl HomeAgent {
     pub(crate) fn rebind(&self, home_address: Ipv6Addr, out: &mut Vec<Action>) {
         let Some(binding) = self.cache.get(home_address) else { return };
         let Some(sa) = self.sas.at(binding.sa) else { return };
-        let tunnel = Tunnel {
-            bid: 0,
-            priority: Tunnel::NO_PRIORITY,
+        let tunnel = |(bid, priority, local, remote): (u16, u8, Endpoint, Endpoint)| Tunnel {
+            bid,
+            priority,
             spi: sa.spi,
-            local: binding.local.into(),
-            remote: binding.care_of.into(),
+            local: local.into(),
+            remote: remote.into(),
         };
         out.push(Action::Bind(Box::new(Tunnels {
             home_address,
             ipv4_home_address: binding.ipv4_home_address,
             link: self.defended(binding),
             prefixes: binding.prefixes().to_vec(),
-            tunnels: vec![tunnel],
+            tunnels: binding.ways().map(tunnel).collect(),
             flows: Vec::new(),
             carriers: self.sas.carriers(binding.node, home_address),
         })));

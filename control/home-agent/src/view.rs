@@ -7,9 +7,12 @@ use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 use ipnet::IpNet;
 
+use crate::binding::More;
 use crate::operate::OperationCounters;
+use crate::policy::LIFETIME_UNIT;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
+use crate::tunnels::Tunnel;
 
 /// A binding, to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,44 @@ pub struct BindingView<'a> {
     pub mobile_router: bool,
     /// Its mobile network prefixes, growing.
     pub prefixes: &'a [IpNet],
+    pub(crate) more: Option<&'a More>,
+}
+
+/// One of several care-of addresses, to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CareOfView {
+    /// Binding ID.
+    pub bid: u16,
+    /// BID-PRI, the lower the earlier used; `None` where the mobile node gave none.
+    pub priority: Option<u8>,
+    /// The address, and the port that data goes to.
+    pub care_of: SocketAddr,
+    /// The HA address and port that data comes from.
+    pub local: SocketAddr,
+    /// Whether a NAT was found; `None` where none was looked for.
+    pub nat: Option<bool>,
+    /// The lifetime that was granted.
+    pub lifetime: Duration,
+    /// When it ends unless it is refreshed.
+    pub expires: Timestamp,
+}
+
+impl<'a> BindingView<'a> {
+    /// Care-of addresses with Binding IDs, the one to be preferred first (RFC 5648); none where
+    /// there is one without a Binding ID.
+    pub fn care_of_addresses(&self) -> impl Iterator<Item = CareOfView> + use<'a> {
+        let end = self.expires;
+        let all = self.more.map_or(&[][..], |more| &more.care_of);
+        all.iter().map(move |it| CareOfView {
+            bid: it.bid,
+            priority: (it.priority < Tunnel::NO_PRIORITY).then_some(it.priority),
+            care_of: it.address.into(),
+            local: it.local.into(),
+            nat: it.nat,
+            lifetime: LIFETIME_UNIT * u32::from(it.units),
+            expires: it.expires.min(end),
+        })
+    }
 }
 
 /// An SA, to look at.

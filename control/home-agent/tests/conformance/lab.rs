@@ -275,6 +275,20 @@ impl Outcome {
         acks[0]
     }
 
+    /// Binding ID and status of each Binding Identifier option of the one Binding
+    /// Acknowledgement, and the message's own status.
+    pub(crate) fn bids(&self) -> (u8, Vec<(u16, u8)>) {
+        let bid = |bid: Result<mh::Bid, _>| bid.map(|bid| (bid.id, bid.status.0)).unwrap();
+        let mut acks = self.messages(|message| match message {
+            Message::BindingAck(ack) => {
+                Some((ack.status.0, ack.options.bids.iter().map(bid).collect()))
+            }
+            _ => None,
+        });
+        assert_eq!(acks.len(), 1, "{:?}", self.0);
+        acks.remove(0).message
+    }
+
     /// Status, sequence number and lifetime of the one Binding Acknowledgement.
     pub(crate) fn answer(&self) -> (u8, u16, u16) {
         let ack = self.ack().message;

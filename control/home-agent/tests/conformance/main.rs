@@ -10,6 +10,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod care_of;
 mod deregistration;
 mod discovery;
 mod dual_stack;
