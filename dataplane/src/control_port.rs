@@ -4,7 +4,7 @@
 //! has a ring of its own, so that a flood of host packets does not delay registrations.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -13,8 +13,10 @@ use hearth_wire::Spi;
 
 use crate::capture::{CaptureFile, CaptureProgress, CaptureReader, CaptureStage, Captured};
 use crate::config::PortId;
+use crate::contests::{Contest, Contested};
 use crate::filter::Filter;
 use crate::grants::NearGrants;
+use crate::layout::Ip;
 use crate::missing::HeldForSa;
 use crate::note::Note;
 use crate::trace::{Step, TraceProgress, TraceReader};
@@ -77,6 +79,48 @@ pub enum FromWorker<'a> {
     /// The SA has used half of a unit of its outbound numbers, or has none left: it needs a
     /// [`TableWriter::grant`](crate::TableWriter::grant).
     NearGrant(Spi),
+    /// A packet out of a tunnel that is for the home agent itself: a listener report or IGMP
+    /// membership report, or a Mobile Prefix Solicitation. Its source is an address of the mobile
+    /// node's; nothing else of it has been checked.
+    Inner {
+        /// The SA that it came under, or that its sender's data is sent under (PType 0).
+        spi: Spi,
+        /// The home address of the binding.
+        home_address: Ipv6Addr,
+        /// The packet, from its IP header on.
+        packet: &'a [u8],
+    },
+    /// Somebody else on a link uses an address that is defended there
+    /// ([`Defended`](crate::Defended)), or asks for it in order to use it. Told of an address once
+    /// a second and worker at most. What is said of other addresses is in the kernel's frames.
+    Contested {
+        /// The port that the link is on.
+        port: PortId,
+        /// The address, of either family.
+        address: IpAddr,
+        /// Who.
+        mac: [u8; 6],
+        /// It asks: duplicate address detection, or an ARP Probe.
+        probing: bool,
+    },
+    /// An ICMPv6 packet to one of the addresses of
+    /// [`TableWriter::set_anycast`](crate::TableWriter::set_anycast): a Home Agent Address Discovery
+    /// Request by its type. Nothing else has been checked.
+    HomeAgentDiscovery {
+        /// The packet, from its IPv6 header on.
+        packet: &'a [u8],
+    },
+    /// A packet to the box itself, not out of a tunnel and not to the service port, that has a Home
+    /// Address option of which there is no binding with this care-of address (RFC 6275 s.9.3.1).
+    /// There are not many of them in a second.
+    PlainHomeAddress {
+        /// Its source.
+        from: Ipv6Addr,
+        /// Its destination.
+        to: Ipv6Addr,
+        /// The address in the option.
+        home_address: Ipv6Addr,
+    },
 }
 
 /// Why a packet could not be sent. It is gone.
@@ -114,6 +158,7 @@ pub struct ControlPort {
     batch: Burst<32>,
     held: HeldForSa,
     near_grants: NearGrants,
+    contested: Contested,
     watched: Arc<Shared>,
     trace: TraceReader,
     capture: CaptureReader,
@@ -134,6 +179,7 @@ pub(crate) struct ControlPortParts {
     pub(crate) host: RingConsumer,
     pub(crate) held: HeldForSa,
     pub(crate) near_grants: NearGrants,
+    pub(crate) contested: Contested,
     pub(crate) watched: Arc<Shared>,
     pub(crate) capture: CaptureReader,
 }
@@ -142,7 +188,7 @@ impl ControlPort {
     pub(crate) fn new(parts: ControlPortParts) -> Self {
         let trace = TraceReader::new(Arc::clone(&parts.watched));
         let ControlPortParts { pool, to_workers, signalling, host, held, .. } = parts;
-        let ControlPortParts { near_grants, watched, capture, .. } = parts;
+        let ControlPortParts { near_grants, contested, watched, capture, .. } = parts;
         let batch = Burst::new();
         Self {
             pool,
@@ -152,6 +198,7 @@ impl ControlPort {
             batch,
             held,
             near_grants,
+            contested,
             watched,
             trace,
             capture,
@@ -244,6 +291,10 @@ impl ControlPort {
             handle(FromWorker::NearGrant(spi));
             handled += 1;
         });
+        self.contested.take(|Contest { port, address, mac, probing }| {
+            handle(FromWorker::Contested { port, address, mac, probing });
+            handled += 1;
+        });
         for ring in [&mut self.signalling, &mut self.host] {
             let mut left = max;
             while left > 0 && ring.receive(&mut self.batch) > 0 {
@@ -282,6 +333,37 @@ impl ControlPort {
     /// [`ControlError`].
     pub fn send_from_host(&mut self, port: PortId, frame: &[u8]) -> Result<(), ControlError> {
         self.send(u32::from(port.0), Note::Host { port }, frame)
+    }
+
+    /// Sends a frame by `port` as it is: announcements and questions of control's own.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn send_frame(&mut self, port: PortId, frame: &[u8]) -> Result<(), ControlError> {
+        self.send(u32::from(port.0), Note::Frame { port }, frame)
+    }
+
+    /// Sends an IP packet as any other of the box: to a bound home address it is tunnelled, else it
+    /// goes where the routes lead.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn send_packet(&mut self, packet: &[u8]) -> Result<(), ControlError> {
+        self.send(0, Note::Packet, packet)
+    }
+
+    /// Sends an IP packet into the tunnel of this home address, whatever its destination is: a
+    /// listener query, say. Where the home address is not bound it is counted as
+    /// [`DropReason::GroupNoMember`](crate::DropReason::GroupNoMember).
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn send_inner(
+        &mut self,
+        home_address: Ipv6Addr,
+        packet: &[u8],
+    ) -> Result<(), ControlError> {
+        self.send(0, Note::Member { home_address, from_host: true }, packet)
     }
 
     /// Gives back a packet of [`FromWorker::Unresolved`], when the neighbour has been told to
@@ -334,11 +416,28 @@ fn deliver(mbuf: Mbuf, handle: &mut impl FnMut(FromWorker<'_>)) {
             }
         }
         Some(Note::Host { port }) => handle(FromWorker::Host { port, frame: mbuf.data() }),
+        Some(Note::Inner { spi, home_address }) => {
+            handle(FromWorker::Inner { spi, home_address, packet: mbuf.data() });
+        }
+        Some(Note::Discovery) => {
+            handle(FromWorker::HomeAgentDiscovery { packet: mbuf.data() });
+        }
+        Some(Note::PlainHomeAddress { home_address }) => {
+            if let Some((IpAddr::V6(from), IpAddr::V6(to))) = Ip::addresses(mbuf.data()) {
+                handle(FromWorker::PlainHomeAddress { from, to, home_address });
+            }
+        }
         Some(Note::Unresolved { port, next_hop }) => {
             handle(FromWorker::Unresolved { port, next_hop, packet: HeldPacket(mbuf) });
         }
         Some(
-            Note::Envelope(_) | Note::Waiting(_) | Note::Downlink { .. } | Note::Unreachable { .. },
+            Note::Envelope(_)
+            | Note::Waiting(_)
+            | Note::Downlink { .. }
+            | Note::Unreachable { .. }
+            | Note::Member { .. }
+            | Note::Frame { .. }
+            | Note::Packet,
         )
         | None => {}
     }

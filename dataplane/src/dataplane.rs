@@ -10,6 +10,7 @@ use hearth_dpdk::{
 
 use crate::capture::{self, CaptureReader, CaptureReaderParts};
 use crate::config::{BuildError, Config, PortId};
+use crate::contests::contests;
 use crate::control_port::{ControlPort, ControlPortParts};
 use crate::counters::Counters;
 use crate::crypto::device;
@@ -89,6 +90,7 @@ impl Dataplane {
         let counters = Arc::new(Counters::new(config.workers, ports.len()));
         let (missing, held) = missing_sas(eal, config, &tables, &name)?;
         let (grants, near_grants) = grants(config.workers);
+        let (contests, contested) = contests(config.workers);
         let ring = |_| BuildError::Dpdk("a ring");
         let many = |part: &str| mpsc_ring(eal, &format!("{name}_{part}"), RING_SIZE).map_err(ring);
         let (to_signalling, signalling) = many("sig")?;
@@ -104,8 +106,9 @@ impl Dataplane {
         let assists = AssistEnds::new(config.workers, |worker| many(&format!("a{worker}")))?;
         let (mut control_rings, mut workers) = (Vec::new(), Vec::new());
         let mut queues = deal(config.workers, ports, device_queues).into_iter();
-        let ends = inboxes.into_iter().zip(assists).zip(missing.into_iter().zip(grants));
-        for (index, (((_, inbox), assist), (missing, grants))) in ends.enumerate() {
+        let ends =
+            inboxes.into_iter().zip(assists).zip(missing).zip(grants.into_iter().zip(contests));
+        for (index, ((((_, inbox), assist), missing), (grants, contests))) in ends.enumerate() {
             let (producer, from_control) =
                 spsc_ring(eal, &format!("{name}_c{index}"), RING_SIZE).map_err(ring)?;
             control_rings.push(producer);
@@ -121,6 +124,7 @@ impl Dataplane {
                 counters: Arc::clone(&counters),
                 missing,
                 grants,
+                contests,
                 inbox,
                 assist,
                 from_control,
@@ -145,6 +149,7 @@ impl Dataplane {
             host,
             held,
             near_grants,
+            contested,
             capture,
             watched,
         });

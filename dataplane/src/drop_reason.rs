@@ -128,6 +128,8 @@ drop_reasons! {
     InnerSource = "inner_source",
     /// Multicast or link-scope traffic out of the tunnel, which is never forwarded.
     InnerLinkScope = "inner_link_scope",
+    /// DHCP out of a tunnel, which nobody serves (RFC 6275 s.10.4.4).
+    InnerDhcp = "inner_dhcp",
     /// A Mobility Header to the home agent inside a data packet; it must come as PType 8.
     EmbeddedMobilityHeader = "embedded_mobility_header",
     /// An envelope inside a data packet: UDP to the service address and port, which nobody answers.
@@ -148,6 +150,16 @@ drop_reasons! {
     HomeAddressUnbound = "home_address_unbound",
     /// A mobile node's link-local address, which is never tunnelled (RFC 6275 s.10.4.2).
     HomeLinkLocal = "home_link_local",
+    /// Somebody else on the link claims a bound home address; control has been told.
+    AddressContested = "address_contested",
+    /// To a home agents' anycast address, but no discovery request (RFC 6275 s.10.5.1).
+    AnycastOther = "anycast_other",
+    /// To the box itself, with a Home Address option and not out of a tunnel (RFC 6275 s.9.3.1).
+    PlainHomeAddress = "plain_home_address",
+    /// A copy of a group's packet for a mobile node that is not bound any more.
+    GroupNoMember = "group_no_member",
+    /// A copy of a group's packet for which there was no buffer or no place in the queue.
+    GroupCopies = "group_copies",
     /// The packet is larger than the MTU of the port it would leave by, and must not be fragmented.
     PortMtu = "port_mtu",
     /// The inner packet is larger than the tunnel's MTU, and must not be fragmented.

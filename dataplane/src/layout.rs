@@ -86,6 +86,11 @@ impl Address6 {
         }
     }
 
+    /// The address.
+    pub(crate) const fn address(self) -> Ipv6Addr {
+        Ipv6Addr::from_bits((self.high as u128) << 64 | self.low as u128)
+    }
+
     /// Its two halves.
     #[inline]
     pub(crate) const fn words(self) -> [u64; 2] {

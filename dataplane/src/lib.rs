@@ -19,6 +19,7 @@
 pub mod capture;
 mod clock;
 pub mod config;
+mod contests;
 pub mod control_port;
 pub mod counters;
 mod crypto;

@@ -48,6 +48,24 @@ pub(crate) enum Note {
     Unresolved { port: PortId, next_hop: IpAddr },
     /// From control: an IP packet whose next hop on this port could not be found.
     Unreachable { port: PortId },
+    /// To control: a packet out of a tunnel, under this SA, of the binding of this home address
+    ///
+    Inner { spi: Spi, home_address: Ipv6Addr },
+    /// From control, and between workers: a packet for the mobile node with this home address,
+    /// whatever its destination is.
+    Member {
+        home_address: Ipv6Addr,
+        /// From the box itself, so that no hop is counted.
+        from_host: bool,
+    },
+    /// From control: an Ethernet frame to leave by this port as it is.
+    Frame { port: PortId },
+    /// From control: an IP packet that the box sends.
+    Packet,
+    /// To control: a packet to a home agents' anycast address.
+    Discovery,
+    /// To control: a packet with the Home Address option, of which there is no binding.
+    PlainHomeAddress { home_address: Ipv6Addr },
 }
 
 /// The private area.
@@ -81,6 +99,12 @@ const HOST: u8 = 4;
 const UNRESOLVED: u8 = 5;
 const WAITING: u8 = 6;
 const UNREACHABLE: u8 = 7;
+const INNER: u8 = 8;
+const MEMBER: u8 = 9;
+const FRAME: u8 = 10;
+const PACKET: u8 = 11;
+const DISCOVERY: u8 = 12;
+const PLAIN_HOME_ADDRESS: u8 = 13;
 
 impl Area {
     const EMPTY: Self = Self {
@@ -161,6 +185,21 @@ impl Note {
                 len,
                 ..Area::EMPTY
             },
+            Self::Inner { spi, home_address } => {
+                Area { kind: INNER, spi: spi.get(), local: home_address.octets(), ..Area::EMPTY }
+            }
+            Self::Member { home_address, from_host } => Area {
+                kind: MEMBER,
+                local: home_address.octets(),
+                detail: u8::from(from_host),
+                ..Area::EMPTY
+            },
+            Self::Frame { port } => Area { kind: FRAME, port: port.0, ..Area::EMPTY },
+            Self::Packet => Area { kind: PACKET, ..Area::EMPTY },
+            Self::Discovery => Area { kind: DISCOVERY, ..Area::EMPTY },
+            Self::PlainHomeAddress { home_address } => {
+                Area { kind: PLAIN_HOME_ADDRESS, local: home_address.octets(), ..Area::EMPTY }
+            }
             Self::Host { port } => Area { kind: HOST, port: port.0, ..Area::EMPTY },
             Self::Unreachable { port } => Area { kind: UNREACHABLE, port: port.0, ..Area::EMPTY },
             Self::Unresolved { port, next_hop } => Area {
@@ -188,6 +227,12 @@ impl Note {
             },
             HOST => Self::Host { port: PortId(area.port) },
             UNREACHABLE => Self::Unreachable { port: PortId(area.port) },
+            INNER => Self::Inner { spi: Spi::new(area.spi).ok()?, home_address: area.local.into() },
+            MEMBER => Self::Member { home_address: area.local.into(), from_host: area.detail != 0 },
+            FRAME => Self::Frame { port: PortId(area.port) },
+            PACKET => Self::Packet,
+            DISCOVERY => Self::Discovery,
+            PLAIN_HOME_ADDRESS => Self::PlainHomeAddress { home_address: area.local.into() },
             UNRESOLVED => {
                 Self::Unresolved { port: PortId(area.port), next_hop: address(area.remote) }
             }
@@ -225,6 +270,13 @@ mod tests {
             Note::Unresolved { port: PortId(1), next_hop: v4.ip() },
             Note::Unresolved { port: PortId(1), next_hop: v6.ip() },
             Note::Unreachable { port: PortId(1) },
+            Note::Inner { spi, home_address: [7; 16].into() },
+            Note::Member { home_address: [8; 16].into(), from_host: true },
+            Note::Member { home_address: [8; 16].into(), from_host: false },
+            Note::Frame { port: PortId(3) },
+            Note::Packet,
+            Note::Discovery,
+            Note::PlainHomeAddress { home_address: [9; 16].into() },
         ] {
             assert_eq!(Note::unpack(&note.pack()), Some(note));
         }

@@ -8,6 +8,7 @@ use crate::config::{BuildError, Config};
 use crate::crypto::iv::IvSource;
 use crate::crypto::quote::Opener;
 use crate::limiter::Limiter;
+use crate::stage::members::Deliveries;
 
 /// Octets of a large buffer behind its headroom.
 const LARGE: u16 = 16_384;
@@ -16,6 +17,11 @@ const FRAGMENTS: u32 = 64;
 const _: () = assert!(FRAGMENTS as usize == BURST);
 /// Octets for the headers of a fragment.
 const FRAGMENT_ROOM: u16 = 64;
+/// Packets of strangers that one worker gives to control to be answered, in a second.
+const STRANGERS_PER_SECOND: u32 = 100;
+const STRANGERS_PER_PEER: u32 = 5;
+/// Claims of bound addresses that one worker tells of in a second; of one address it is one.
+const CONTESTS_PER_SECOND: u32 = 1000;
 /// Most workers, so that each can number its fragments apart.
 const WORKERS: u32 = 128;
 
@@ -65,6 +71,11 @@ pub(crate) struct Side {
     pub(crate) errors: Limiter,
     /// ICMP errors about outer packets, by the care-of address they are about.
     pub(crate) outer_errors: Limiter,
+    /// Packets of strangers that control is to answer, by their source.
+    pub(crate) strangers: Limiter,
+    /// Claims of bound addresses that control is told, by the address.
+    pub(crate) contests: Limiter,
+    pub(crate) deliveries: Deliveries,
     pub(crate) opener: Opener,
     pub(crate) reassembly: Reassembly,
     /// Cycles for which a path MTU is believed.
@@ -93,6 +104,9 @@ impl Side {
             pools,
             errors: limiter(),
             outer_errors: limiter(),
+            strangers: Limiter::new(STRANGERS_PER_SECOND, STRANGERS_PER_PEER, second),
+            contests: Limiter::new(CONTESTS_PER_SECOND, 1, second),
+            deliveries: Deliveries::default(),
             opener: Opener::new()?,
             reassembly: Reassembly::new(eal, config.reassembly_packets, patience)
                 .map_err(|_| BuildError::Memory("reassembly"))?,

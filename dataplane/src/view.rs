@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hearth_dpdk::{HashReader, Mbuf, SharedRingProducer};
 
 use crate::config::PortId;
+use crate::contests::Contests;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::grants::Grants;
@@ -34,6 +35,7 @@ pub(crate) struct View {
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) missing: MissingSas,
     pub(crate) grants: Grants,
+    pub(crate) contests: Contests,
     /// By worker.
     pub(crate) peers: Vec<SharedRingProducer>,
     /// By worker: for crypto, and back.
@@ -143,6 +145,13 @@ impl View {
         if self.give(&self.signalling, mbuf, Verdict::ToHomeAgent, full) {
             self.counters.signalling_in.add(1);
         }
+    }
+
+    /// Gives a packet that is no signalling to control, in the order of those for the kernel.
+    #[cold]
+    pub(crate) fn for_control(&self, note: Note, mut mbuf: Mbuf) {
+        note.store(&mut mbuf);
+        self.give(&self.host, mbuf, Verdict::ToHomeAgent, DropReason::HostRingFull);
     }
 
     /// Gives a packet to control for good; whether control's ring took it.

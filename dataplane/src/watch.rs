@@ -118,7 +118,7 @@ impl Watch {
                     let facts = Facts::of_content(mbuf.len());
                     self.begin(mbuf, (Stage::FromControl, None), facts, Some(spi));
                 }
-                Some(Note::Host { port }) => {
+                Some(Note::Host { port } | Note::Frame { port }) => {
                     let facts = Facts::of_frame(mbuf.data(), &self.shared.service);
                     self.begin(mbuf, (Stage::FromControl, Some(port)), facts, None);
                 }
@@ -126,7 +126,18 @@ impl Watch {
                     self.at(mbuf, (Stage::FromControl, Some(port)));
                 }
                 Some(Note::Waiting(_)) => self.at(mbuf, (Stage::FromControl, None)),
-                Some(Note::Envelope(_) | Note::Downlink { .. }) | None => {}
+                Some(Note::Packet | Note::Member { .. }) => {
+                    let facts = Facts::of_packet(mbuf.data(), &self.shared.service);
+                    self.begin(mbuf, (Stage::FromControl, None), facts, None);
+                }
+                Some(
+                    Note::Envelope(_)
+                    | Note::Downlink { .. }
+                    | Note::Inner { .. }
+                    | Note::Discovery
+                    | Note::PlainHomeAddress { .. },
+                )
+                | None => {}
             }
         }
     }

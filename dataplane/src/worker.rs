@@ -8,6 +8,7 @@ use hearth_dpdk::{BURST, Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRing
 
 use crate::clock;
 use crate::config::{BuildError, Config, PortId};
+use crate::contests::Contests;
 use crate::counters::Counters;
 use crate::crypto::engine::{Job, Mark, Rule};
 use crate::dataplane::WorkerQueues;
@@ -16,7 +17,9 @@ use crate::grants::Grants;
 use crate::missing::MissingSas;
 use crate::sharing::{AssistEnds, Sharing};
 use crate::side::Pools;
-use crate::stage::{assist, egress, forward, pieces, receive, settle, tunnel_in, tunnel_out};
+use crate::stage::{
+    assist, egress, forward, members, pieces, receive, settle, tunnel_in, tunnel_out,
+};
 use crate::table::shared::Tables;
 use crate::table::writer::TableWriter;
 use crate::view::View;
@@ -76,6 +79,7 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) missing: MissingSas,
     pub(crate) grants: Grants,
+    pub(crate) contests: Contests,
     pub(crate) inbox: RingConsumer,
     pub(crate) assist: AssistEnds,
     pub(crate) from_control: RingConsumer,
@@ -96,6 +100,7 @@ impl Worker {
             counters,
             missing: parts.missing,
             grants: parts.grants,
+            contests: parts.contests,
             peers: parts.peers,
             assist: parts.assist.peers,
             signalling: parts.signalling,
@@ -162,7 +167,8 @@ impl Worker {
     pub fn turn(&mut self) -> usize {
         let start = clock::now();
         self.view.watch.look();
-        let waited = self.work.begin(&self.view, start);
+        let mut waited = self.work.begin(&self.view, start);
+        waited += members::copy(&self.view, &mut self.work);
         if waited > 0 {
             Self::stages(&self.view, &mut self.work);
         }
@@ -410,6 +416,7 @@ impl Drop for Worker {
             }
         }
         self.work.triple_des.stop(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
+        self.work.side.deliveries.stop(|mbuf| self.view.drop(mbuf, DropReason::Stopped));
         let fragments = self.work.side.reassembly.held();
         self.view.counters.stopped_many(DropReason::Stopped, fragments.into());
         let Work { engine, sharing, .. } = &mut self.work;

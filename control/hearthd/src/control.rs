@@ -24,6 +24,7 @@ use crate::daemon::dataplane_config;
 use crate::decisions::Draining;
 use crate::directory::Directory;
 use crate::follow::Follow;
+use crate::from_worker;
 use crate::home_link;
 use crate::host_path::{Tap, Tun, frame_of};
 use crate::kernel::{Change, Kernel};
@@ -258,6 +259,11 @@ impl Control {
             FromWorker::NearGrant(spi) => {
                 if let Some(usage) = tables.sa_usage(spi) {
                     persist.near_grant(spi, usage.next_outbound);
+                }
+            }
+            other => {
+                if let Some(event) = from_worker::event(&other) {
+                    home_agent.handle(now, event, actions);
                 }
             }
         });

@@ -216,11 +216,8 @@ impl Control {
                 }
             }
             Action::RemoveSa(spi) => self.remove(spi)?,
-            Action::Frame { link, frame } => workers.send_from_host(PortId(link.0), &frame)?,
-            Action::SendPlain { packet } => {
-                let frame = notices::frame_from_host(macs.first().copied(), &packet);
-                workers.send_from_host(PortId(0), &frame)?;
-            }
+            Action::Frame { link, frame } => workers.send_frame(PortId(link.0), &frame)?,
+            Action::SendPlain { packet } => workers.send_packet(&packet)?,
             Action::Group { group, members } => self.set_group(group, &members),
             Action::Notice(notice) => notices::log(&notice),
             Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),

@@ -9,6 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
 
+use hearth_dataplane::PortId;
 use hearth_home_agent::{
     Action, DiscoveryPolicy, Event, HomeAgent, HomeLink, HomePrefix, LinkEvent, LinkId, LinkPolicy,
     MobilePrefixPolicy, Timestamp, WallClock, anycast,
@@ -95,6 +96,15 @@ pub(crate) fn anycast_addresses(config: &Config) -> Vec<IpAddr> {
     prefixes.filter(|_| home_agent.discovery.enabled).filter_map(of).collect()
 }
 
+/// Those of prefixes that are on links, where a router may ask who has them.
+fn anycast_on_links(policy: &LinkPolicy) -> Vec<(PortId, Ipv6Addr)> {
+    let of = |home: &HomePrefix| match home.prefix {
+        IpNet::V6(prefix) => home.link.map(|link| (PortId(link.0), anycast(prefix))),
+        IpNet::V4(_) => None,
+    };
+    policy.prefixes.iter().filter(|_| policy.discovery.is_some()).filter_map(of).collect()
+}
+
 /// A seed for what chance decides; of no use to cryptography.
 pub(crate) fn seed() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -108,6 +118,7 @@ impl Control {
     pub(crate) fn configure_links(&mut self) {
         let clock = self.wall_clock();
         let policy = policy(&self.parts.config, &self.parts.macs, clock);
+        self.parts.tables.set_anycast(&anycast_on_links(&policy));
         self.parts.home_agent.seed(seed());
         self.tell(Event::Link(LinkEvent::Configured(&policy)));
     }

@@ -34,6 +34,7 @@ mod decisions;
 pub mod directory;
 pub mod directory_config;
 mod follow;
+mod from_worker;
 pub mod home_agent_config;
 mod home_link;
 pub mod home_link_config;

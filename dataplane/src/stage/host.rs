@@ -1,17 +1,20 @@
 //! The host path: frames to and from the kernel behind a port's TAP.
 //!
-//! Read first: RFC 6275 s.10.4.1.
+//! Read first: RFC 6275 s.9.3.1, 10.4.1, 10.4.2, 10.5.1; RFC 5227 s.2.4.
 
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use hearth_dpdk::Mbuf;
 
 use crate::config::PortId;
+use crate::contests::Contest;
 use crate::drop_reason::DropReason;
-use crate::layout::{ETHERNET_LEN, Ip, ethertype, write_ethernet};
+use crate::layout::{ETHERNET_LEN, IPV6_LEN, Ip, ethertype, proto, write_ethernet};
+use crate::note::Note;
 use crate::stage::icmp::Problem;
-use crate::stage::neighbour::{ANSWER_ROOM, Query};
+use crate::stage::neighbour::{ANSWER_ROOM, Claim, Query};
 use crate::stage::refuse::refuse_on_link;
+use crate::stage::{for_control, members};
 use crate::table::fib::Target;
 use crate::view::View;
 use crate::work::{Routed, Via, Work};
@@ -23,16 +26,23 @@ const TUNNEL_MAC: [u8; 6] = [0x02, 0x68, 0x65, 0x61, 0x72, 0x74];
 /// Gives a packet for one of the box's own addresses to the kernel.
 pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
     let Routed { mut mbuf, via } = packet;
-    if let Via::Wire(port) = via {
-        // The header that was cut off still stands there.
-        return match mbuf.prepend(ETHERNET_LEN) {
-            Some(_) => view.to_host(port, mbuf),
-            None => view.drop(mbuf, DropReason::BufferRoom),
-        };
-    }
     let Ok(ip) = Ip::parse(mbuf.data()) else {
         return view.drop(mbuf, DropReason::IpHeader);
     };
+    if view.tables.defended.is_anycast(ip.destination) {
+        return to_home_agents(view, mbuf, &ip);
+    }
+    if let Via::Wire(port) = via {
+        // The header that was cut off still stands there.
+        return match mbuf.prepend(ETHERNET_LEN) {
+            Some(_) => from_wire(view, work, port, mbuf),
+            None => view.drop(mbuf, DropReason::BufferRoom),
+        };
+    }
+    // What is said of a link is not said in a tunnel.
+    if via == Via::Inside && for_control::is_discovery(&ip, mbuf.data()) {
+        return view.drop(mbuf, DropReason::InnerLinkScope);
+    }
     // Out of a tunnel: to the port behind which the sender's home link is, so that the kernel's
     // reverse path check sees the packet where it would send the answer.
     let port = match view.target(ip.source) {
@@ -49,6 +59,59 @@ pub(crate) fn to_host(view: &View, work: &mut Work, packet: Routed) {
     view.to_host(port, mbuf);
 }
 
+/// RFC 6275 s.10.5.1: control answers a request to the home agents' anycast address, and nobody
+/// anything else there.
+#[cold]
+fn to_home_agents(view: &View, mbuf: Mbuf, ip: &Ip) {
+    const DISCOVERY_REQUEST: u8 = 144;
+    if ip.proto == proto::ICMPV6 && mbuf.data().get(IPV6_LEN) == Some(&DISCOVERY_REQUEST) {
+        view.for_control(Note::Discovery, mbuf);
+    } else {
+        view.drop(mbuf, DropReason::AnycastOther);
+    }
+}
+
+/// A frame from a wire that is the kernel's, unless control or the members of a group want it.
+pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, mut mbuf: Mbuf) {
+    if contested(view, work, port, mbuf.data()).is_some() {
+        return view.drop(mbuf, DropReason::AddressContested);
+    }
+    let packet = mbuf.data().get(ETHERNET_LEN..).unwrap_or_default();
+    let Some((from, to)) = for_control::ip_addresses(mbuf.data(), packet) else {
+        return view.to_host(port, mbuf);
+    };
+    if to.is_multicast() {
+        members::from_link(view, work, (port, to), packet);
+        return view.to_host(port, mbuf);
+    }
+    let Some(home_address) = for_control::home_address_option(packet) else {
+        return view.to_host(port, mbuf);
+    };
+    // RFC 6275 s.9.3.1: without a binding the packet is dropped and its sender told. With one it is
+    // dropped as well: what a mobile node sends to the home agent comes out of a tunnel.
+    let is_bound =
+        view.bound(home_address.into()).is_some_and(|(_, bound)| bound.remote().ip() == from);
+    if is_bound || !work.side.strangers.admits(from, work.now) || mbuf.adj(ETHERNET_LEN).is_none() {
+        return view.drop(mbuf, DropReason::PlainHomeAddress);
+    }
+    view.for_control(Note::PlainHomeAddress { home_address }, mbuf);
+}
+
+/// Whether a frame claims an address of this link that is defended; control is told then, once a
+/// second. The kernel need not hear of it, except of what is only asked under such an address.
+fn contested(view: &View, work: &mut Work, port: PortId, frame: &[u8]) -> Option<Claim> {
+    let claim = Claim::read(frame)?;
+    let guard = view.tables.defended.get(port, claim.address)?;
+    if guard.anycast || view.own_mac(port) == Some(claim.mac) {
+        return None;
+    }
+    if work.side.contests.admits(claim.address, work.now) {
+        let Claim { address, mac, probing, .. } = claim;
+        view.contests.note(Contest { port, address, mac, probing });
+    }
+    (!claim.in_passing).then_some(claim)
+}
+
 /// A frame for a unicast link-local address: the kernel's, unless it is that of a mobile node
 /// whose home link this is.
 ///
@@ -63,17 +126,23 @@ pub(crate) fn to_link_local(
     to: Ipv6Addr,
     mut mbuf: Mbuf,
 ) {
-    let interface_id = to.to_bits() & u128::from(u64::MAX);
-    let is_mobile = |prefix: &Ipv6Addr| {
-        let home = Ipv6Addr::from_bits(prefix.to_bits() | interface_id);
-        view.bound(home.into()).is_some()
-    };
     let own = matches!(view.target(to.into()), Target::Local);
-    if own || !view.tables.home_links.iter().any(is_mobile) || mbuf.adj(ETHERNET_LEN).is_none() {
-        return view.to_host(port, mbuf);
+    let is_mobile = !own && view.tables.defended.get(port, to.into()).is_some();
+    if !is_mobile || mbuf.adj(ETHERNET_LEN).is_none() {
+        return from_wire(view, work, port, mbuf);
     }
     let reason = DropReason::HomeLinkLocal;
     refuse_on_link(view, work, port, mbuf, reason, Problem::AddressUnreachable);
+}
+
+/// An IP packet that control sends in the name of the box.
+pub(crate) fn from_control(view: &View, work: &mut Work, mut mbuf: Mbuf) {
+    match Ip::parse(mbuf.data()) {
+        Ok(ip) if mbuf.keep(0, ip.total_len.into()).is_some() => {
+            work.lanes.routed.push(Routed { mbuf, via: Via::Host });
+        }
+        _ => view.drop(mbuf, DropReason::IpHeader),
+    }
 }
 
 /// A frame that the kernel wrote to a port's TAP: a question for a bound home address is answered,
@@ -84,7 +153,7 @@ pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
         return view.drop(mbuf, DropReason::EthernetShort);
     }
     // First, since the kernel's probes go to the address itself (RFC 4861 s.7.3.3).
-    mbuf = match answer(view, port, TUNNEL_MAC, mbuf) {
+    mbuf = match answer(view, port, Asker::Kernel, mbuf) {
         Ok(answer) => return view.to_host(port, answer),
         Err(frame) => frame,
     };
@@ -104,24 +173,44 @@ pub(crate) fn from_host(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
 
 /// A question from the link: who has this address?
 pub(crate) fn query_from_wire(view: &View, work: &mut Work, port: PortId, mbuf: Mbuf) {
-    let mac = view.own_mac(port).unwrap_or_default();
-    match answer(view, port, mac, mbuf) {
+    let contested = contested(view, work, port, mbuf.data()).is_some();
+    match answer(view, port, Asker::Link, mbuf) {
         Ok(answer) => work.transmit(view, port, answer),
+        Err(frame) if contested => view.drop(frame, DropReason::AddressContested),
         Err(frame) => view.to_host(port, frame),
     }
 }
 
-/// Turns a question for a bound home address on this link into its answer, `mac`; gives any other
+/// Who wants to know an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Link,
+    Kernel,
+}
+
+/// Turns a question for an address that is defended on this link into its answer; gives any other
 /// frame back.
-fn answer(view: &View, port: PortId, mac: [u8; 6], mut mbuf: Mbuf) -> Result<Mbuf, Mbuf> {
+fn answer(view: &View, port: PortId, asker: Asker, mut mbuf: Mbuf) -> Result<Mbuf, Mbuf> {
     let Some(query) = Query::read(mbuf.data()) else { return Err(mbuf) };
-    // A home address is answered for on its home link only: where its prefix is routed to.
-    let here = matches!(view.target(query.target), Target::Port { port: home, .. } if home == port);
-    if !here || view.bound(query.target).is_none() {
+    let Some(guard) = view.tables.defended.get(port, query.target) else { return Err(mbuf) };
+    let is_answered = match (asker, query.target) {
+        // Several may have it, so that there are no duplicates of it (RFC 4862 s.5.4).
+        _ if guard.anycast => asker == Asker::Link && !query.is_detection(),
+        // What the kernel sends to a mobile node's link-local address leads nowhere.
+        (Asker::Kernel, IpAddr::V6(target)) if target.is_unicast_link_local() => {
+            query.is_detection()
+        }
+        _ => true,
+    };
+    if !is_answered {
         return Err(mbuf);
     }
+    let mac = match asker {
+        Asker::Link => view.own_mac(port).unwrap_or_default(),
+        Asker::Kernel => TUNNEL_MAC,
+    };
     let mut space = [0; ANSWER_ROOM];
-    let len = query.answer(&mut space, mac, view.tables.service.ip6);
+    let len = query.answer(&mut space, mac, guard, view.tables.service.ip6);
     let room = match mbuf.len().checked_sub(len) {
         Some(behind) => mbuf.trim(behind),
         None => mbuf.append(len - mbuf.len()).map(|_| ()),

@@ -11,6 +11,7 @@ use crate::layout::{
 };
 use crate::outer::combine_ecn;
 use crate::sa::slot::Sender;
+use crate::stage::for_control;
 use crate::table::binding::BindingEntry;
 use crate::view::View;
 
@@ -111,6 +112,8 @@ pub(crate) enum Onward {
     /// To the home agent, from behind a mobile router: it may be an envelope of a mobile node that
     /// is there (RFC 3963 s.6.4).
     FromBehind,
+    /// To control.
+    ForControl,
 }
 
 /// Whether a mobile node with this binding may send the packet, and whether it may be forwarded.
@@ -120,6 +123,9 @@ pub(crate) fn admit(
     packet: &[u8],
     binding: &BindingEntry,
 ) -> Result<Onward, DropReason> {
+    if for_control::wants(ip, packet, binding, &view.tables.service)? {
+        return Ok(Onward::ForControl);
+    }
     // such packets are never forwarded, whoever sent them.
     if is_link_scope(ip.source) || is_link_scope(ip.destination) {
         return Err(DropReason::InnerLinkScope);

@@ -20,6 +20,9 @@
 //! | [`refuse`] | packets that can't be carried | ICMP errors ([`icmp`]) to their senders |
 //! | [`relay`] | ICMP errors about outer packets ([`icmp_outer`]) | ICMP errors to inner senders |
 //! | [`unresolved`] | packets whose next hop could not be found | ICMP errors to their senders |
+//! | [`host`], [`neighbour`] | frames of the kernel, and questions for bound addresses | answers |
+//! | [`for_control`] | what the home agent itself wants | to control |
+//! | [`members`] | packets to groups | copies to mobile nodes that listen |
 //! | [`mss`] | TCP's SYN, where a deployment wants it | with a smaller MSS |
 
 pub(crate) mod assist;
@@ -27,11 +30,13 @@ pub(crate) mod classify;
 pub(crate) mod egress;
 pub(crate) mod envelope;
 pub(crate) mod express;
+pub(crate) mod for_control;
 pub(crate) mod forward;
 pub(crate) mod host;
 pub(crate) mod icmp;
 pub(crate) mod icmp_outer;
 pub(crate) mod inner;
+pub(crate) mod members;
 pub(crate) mod mss;
 pub(crate) mod neighbour;
 pub(crate) mod pieces;

@@ -1,7 +1,8 @@
 //! ARP requests and neighbour solicitations for bound home addresses: the home agent answers in
-//! the mobile node's place. All others are the kernel's.
+//! the mobile node's place. All others are the kernel's. And what others say of such addresses.
 //!
-//! Read first: RFC 6275 s.10.4.1; RFC 4861 s.4.3, 4.4, 7.1.1, 7.2.8; RFC 826.
+//! Read first: RFC 6275 s.10.4.1; RFC 3963 s.6.2; RFC 4861 s.4.3, 4.4, 7.1, 7.2.4, 7.2.8; RFC 826;
+//! RFC 5227 s.2.1, 2.4.
 //!
 //! Whether an address is bound, and on which link, is the caller's to look up.
 
@@ -10,6 +11,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hearth_wire::ip::pseudo_v6;
 
 use crate::layout::{ETHERNET_LEN, IPV6_LEN, Ip, ethertype, len16, proto};
+use crate::table::defended::Guard;
 
 /// Octets of an ARP packet for Ethernet and IPv4, and of the frame.
 const ARP_LEN: usize = 28;
@@ -41,12 +43,18 @@ impl Query {
         }
     }
 
+    /// Whether it is duplicate address detection.
+    pub(crate) const fn is_detection(&self) -> bool {
+        self.asker.is_none()
+    }
+
     /// Writes the answer that gives `mac` as the target's address; returns its length. `source`
     /// is the home agent's own IPv6 address, if it has one.
     pub(crate) fn answer(
         &self,
         space: &mut [u8; ANSWER_ROOM],
         mac: [u8; 6],
+        guard: Guard,
         source: Option<Ipv6Addr>,
     ) -> usize {
         match (self.target, self.asker) {
@@ -62,7 +70,7 @@ impl Query {
                     _ => None,
                 };
                 let source = source.unwrap_or(target);
-                write_advertisement(space, mac, target, (source, to), self.asker_mac)
+                write_advertisement(space, mac, (target, guard), (source, to), self.asker_mac)
             }
         }
     }
@@ -83,62 +91,167 @@ fn read_arp(frame: &[u8]) -> Option<Query> {
 
 /// The checks of RFC 4861 s.7.1.1.
 fn read_solicitation(frame: &[u8]) -> Option<Query> {
-    let packet = frame.get(ETHERNET_LEN..)?;
-    let ip = Ip::parse(packet).ok()?;
-    let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
-        return None;
-    };
-    let message = packet.get(IPV6_LEN..usize::from(ip.total_len))?;
-    let fixed = message.first_chunk::<24>()?;
-    let sound = ip.proto == proto::ICMPV6
-        && ip.hop_limit == 255
-        && fixed[..2] == [135, 0]
-        && icmp_sum(source, destination, message) == 0;
-    if !sound {
-        return None;
-    }
-    let mut octets = [0; 16];
-    octets.copy_from_slice(&fixed[8..24]);
-    let target = Ipv6Addr::from(octets);
-    let options = Options::read(message.get(24..)?)?;
-    if target.is_multicast() {
-        return None;
-    }
+    let Discovery { source, destination, target, options, .. } =
+        Discovery::read(frame, SOLICITATION)?;
     // Duplicate address detection comes to the solicited-node group only, and has no link-layer
     // address; a nonce it may have (RFC 7527 s.4.1).
     let asker = (!source.is_unspecified()).then_some(IpAddr::V6(source));
-    if asker.is_none() && (destination != solicited_node(target) || options.source_mac.is_some()) {
+    let source_mac = options.link_layer(SOURCE_LINK_LAYER_ADDRESS);
+    if asker.is_none() && (destination != solicited_node(target) || source_mac.is_some()) {
         return None;
     }
     let mut asker_mac = [0; 6];
     asker_mac.copy_from_slice(frame.get(6..12)?);
     // The option says where to answer (RFC 4861 s.7.2.4); without it the frame's source does.
-    let asker_mac = options.source_mac.unwrap_or(asker_mac);
+    let asker_mac = source_mac.unwrap_or(asker_mac);
     Some(Query { target: target.into(), asker, asker_mac })
 }
 
-/// What the options of a solicitation say.
-struct Options {
-    source_mac: Option<[u8; 6]>,
+/// Somebody uses an address, or asks for it in order to use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) address: IpAddr,
+    pub(crate) mac: [u8; 6],
+    /// It asks: duplicate address detection, or an ARP Probe.
+    pub(crate) probing: bool,
+    /// It claims no more than to ask for somebody else under this address.
+    pub(crate) in_passing: bool,
 }
 
-impl Options {
-    /// `None` where an option has the length 0, or runs past the end (RFC 4861 s.7.1.1). Unknown
-    /// ones say nothing.
-    fn read(mut options: &[u8]) -> Option<Self> {
-        const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
-        let mut source_mac = None;
-        while let Some(&[kind, len]) = options.first_chunk::<2>() {
-            let (option, rest) = options.split_at_checked(usize::from(len) * 8)?;
-            if let (SOURCE_LINK_LAYER_ADDRESS, &[_, _, a, b, c, d, e, f]) = (kind, option) {
-                source_mac = Some([a, b, c, d, e, f]);
-            }
+impl Claim {
+    /// What a frame claims, if it does.
+    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+        let header = frame.first_chunk::<ETHERNET_LEN>()?;
+        match [header[12], header[13]] {
+            ethertype::ARP => read_arp_claim(frame),
+            ethertype::IPV6 => match frame.get(ETHERNET_LEN + IPV6_LEN) {
+                Some(&ADVERTISEMENT) => read_advertisement(frame),
+                Some(&SOLICITATION) => {
+                    read_solicitation(frame).filter(Query::is_detection).map(|query| Self {
+                        address: query.target,
+                        mac: query.asker_mac,
+                        probing: true,
+                        in_passing: false,
+                    })
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// RFC 5227 s.1.1: a Probe has no sender address; whatever has one claims it.
+fn read_arp_claim(frame: &[u8]) -> Option<Claim> {
+    let arp = frame.get(ETHERNET_LEN..)?.first_chunk::<ARP_LEN>()?;
+    if arp[..7] != [0, 1, 8, 0, 6, 4, 0] || !matches!(arp[7], 1 | 2) {
+        return None;
+    }
+    let sender = Ipv4Addr::new(arp[14], arp[15], arp[16], arp[17]);
+    let target = Ipv4Addr::new(arp[24], arp[25], arp[26], arp[27]);
+    let (is_request, probing) = (arp[7] == 1, sender.is_unspecified());
+    if probing && !is_request {
+        return None;
+    }
+    Some(Claim {
+        address: if probing { target } else { sender }.into(),
+        mac: [arp[8], arp[9], arp[10], arp[11], arp[12], arp[13]],
+        probing,
+        in_passing: is_request && !probing && sender != target,
+    })
+}
+
+/// The checks of RFC 4861 s.7.1.2.
+fn read_advertisement(frame: &[u8]) -> Option<Claim> {
+    let Discovery { destination, target, flags, options, .. } =
+        Discovery::read(frame, ADVERTISEMENT)?;
+    if destination.is_multicast() && flags & SOLICITED != 0 {
+        return None;
+    }
+    let mut mac = [0; 6];
+    mac.copy_from_slice(frame.get(6..12)?);
+    let mac = options.link_layer(TARGET_LINK_LAYER_ADDRESS).unwrap_or(mac);
+    Some(Claim { address: target.into(), mac, probing: false, in_passing: false })
+}
+
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
+const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
+/// Flags of an advertisement.
+const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+
+/// What solicitations and advertisements have in common.
+struct Discovery<'a> {
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    target: Ipv6Addr,
+    flags: u8,
+    options: Options<'a>,
+}
+
+impl<'a> Discovery<'a> {
+    /// Reads a valid message of this type.
+    fn read(frame: &'a [u8], kind: u8) -> Option<Self> {
+        let packet = frame.get(ETHERNET_LEN..)?;
+        let ip = Ip::parse(packet).ok()?;
+        let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
+            return None;
+        };
+        let message = packet.get(IPV6_LEN..usize::from(ip.total_len))?;
+        let fixed = message.first_chunk::<24>()?;
+        let sound = ip.proto == proto::ICMPV6
+            && ip.hop_limit == 255
+            && fixed[..2] == [kind, 0]
+            && icmp_sum(source, destination, message) == 0;
+        if !sound {
+            return None;
+        }
+        let mut octets = [0; 16];
+        octets.copy_from_slice(&fixed[8..24]);
+        let target = Ipv6Addr::from(octets);
+        let options = Options::read(message.get(24..)?)?;
+        (!target.is_multicast()).then_some(Self {
+            source,
+            destination,
+            target,
+            flags: fixed[4],
+            options,
+        })
+    }
+}
+
+/// The options of a message; unknown ones say nothing.
+struct Options<'a>(&'a [u8]);
+
+impl<'a> Options<'a> {
+    /// `None` where an option has the length 0, or runs past the end (RFC 4861 s.7.1).
+    fn read(options: &'a [u8]) -> Option<Self> {
+        let mut rest = options;
+        while let Some(&[_, len]) = rest.first_chunk::<2>() {
+            let (option, behind) = rest.split_at_checked(usize::from(len) * 8)?;
             if option.is_empty() {
                 return None;
             }
-            options = rest;
+            rest = behind;
         }
-        options.is_empty().then_some(Self { source_mac })
+        rest.is_empty().then_some(Self(options))
+    }
+
+    /// The link-layer address in the last option of this type.
+    fn link_layer(&self, wanted: u8) -> Option<[u8; 6]> {
+        let (mut rest, mut found) = (self.0, None);
+        while let Some(&[kind, len]) = rest.first_chunk::<2>()
+            && let Some((option, behind)) = rest.split_at_checked(usize::from(len) * 8)
+        {
+            if let (true, &[_, _, a, b, c, d, e, f]) = (kind == wanted, option) {
+                found = Some([a, b, c, d, e, f]);
+            }
+            rest = behind;
+        }
+        found
     }
 }
 
@@ -171,23 +284,26 @@ fn write_arp(
     ARP_FRAME
 }
 
-/// Router flag 0, as RFC 6275 s.10.4.1 wants; Override 1: the mobile node is away and nobody else
-/// answers for it. To a duplicate address detection the answer goes to all nodes, not Solicited.
+/// Router flag 0, as RFC 6275 s.10.4.1 wants, but 1 for a mobile router (RFC 3963 s.6.2); Override 1:
+/// the mobile node is away and nobody else answers for it, as others may for an anycast address. To a
+/// duplicate address detection the answer goes to all nodes, not Solicited.
 fn write_advertisement(
     space: &mut [u8; ANSWER_ROOM],
     mac: [u8; 6],
-    target: Ipv6Addr,
+    (target, guard): (Ipv6Addr, Guard),
     (source, asker): (Ipv6Addr, Option<Ipv6Addr>),
     asker_mac: [u8; 6],
 ) -> usize {
     const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
-    let (destination, destination_mac, flags) = match asker {
-        Some(asker) => (asker, asker_mac, 0x60),
-        None => (ALL_NODES, ALL_NODES_MAC, 0x20),
+    let (destination, destination_mac, solicited) = match asker {
+        Some(asker) => (asker, asker_mac, SOLICITED),
+        None => (ALL_NODES, ALL_NODES_MAC, 0),
     };
+    let router = if guard.router { ROUTER } else { 0 };
+    let flags = solicited | router | if guard.anycast { 0 } else { OVERRIDE };
     let mut message = [0; NA_LEN];
-    message[..8].copy_from_slice(&[136, 0, 0, 0, flags, 0, 0, 0]);
+    message[..8].copy_from_slice(&[ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]);
     message[8..24].copy_from_slice(&target.octets());
     message[24..26].copy_from_slice(&[2, 1]);
     message[26..32].copy_from_slice(&mac);
@@ -238,7 +354,8 @@ mod tests {
 
     fn answer(query: Query) -> Vec<u8> {
         let mut space = [0; ANSWER_ROOM];
-        let len = query.answer(&mut space, MAC, None);
+        let host = Guard { router: false, anycast: false };
+        let len = query.answer(&mut space, MAC, host, None);
         space[..len].to_vec()
     }
 

@@ -9,7 +9,7 @@ use crate::note::Note;
 use crate::stage::classify::{Class, Receiver, classify, classify_inside};
 use crate::stage::envelope::Envelope;
 use crate::stage::express::{Express, Matcher};
-use crate::stage::{egress, forward, host, pieces, relay, select, tunnel_out, unresolved};
+use crate::stage::{egress, forward, host, members, pieces, relay, select, tunnel_out, unresolved};
 use crate::table::next_hop;
 use crate::view::View;
 use crate::work::{Chosen, Outgoing, Routed, Via, Work};
@@ -76,7 +76,7 @@ pub(crate) fn sort(view: &View, work: &mut Work, port: PortId, mac: [u8; 6], mut
     match classify(mbuf.data(), receiver) {
         Class::Drop(reason) => view.drop(mbuf, reason),
         Class::UnregisteredPType(ptype) => unregistered(view, mbuf, ptype),
-        Class::Host => view.to_host(port, mbuf),
+        Class::Host => host::from_wire(view, work, port, mbuf),
         Class::LinkLocal(to) => host::to_link_local(view, work, port, to, mbuf),
         Class::Fragment { v6 } => pieces::outer_fragment(view, work, port, v6, mbuf),
         Class::OuterError(error) => relay::relay(view, work, mbuf, &error),
@@ -116,6 +116,9 @@ pub(crate) fn from_peers(view: &View, work: &mut Work, burst: &mut Burst) {
     for mbuf in burst.drain() {
         match Note::load(&mbuf) {
             Some(Note::Envelope(envelope)) => enveloped(view, work, mbuf, envelope),
+            Some(Note::Member { home_address, from_host }) => {
+                members::to_member(view, work, mbuf, home_address, from_host);
+            }
             Some(Note::Downlink { from_host, bid, depth }) => match Ip::parse(mbuf.data()) {
                 Ok(_) => {
                     let chosen = Chosen { mbuf, from_host, bid, depth };
@@ -196,6 +199,14 @@ pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
                 let hop = next_hop::neighbour(view, port, next_hop);
                 work.lanes.outgoing.push(Outgoing { mbuf, hop });
             }
+            Some(Note::Member { home_address, from_host }) => {
+                members::to_member(view, work, mbuf, home_address, from_host);
+            }
+            Some(Note::Frame { port }) if mbuf.len() >= ETHERNET_LEN => {
+                work.transmit(view, port, mbuf);
+            }
+            Some(Note::Frame { .. }) => view.drop(mbuf, DropReason::EthernetShort),
+            Some(Note::Packet) => host::from_control(view, work, mbuf),
             Some(Note::Unreachable { .. }) => unresolved::unreachable(view, work, mbuf),
             Some(Note::Waiting(envelope)) => waited(view, work, mbuf, envelope),
             _ => view.drop(mbuf, DropReason::IpHeader),

@@ -155,6 +155,10 @@ impl Desk<'_> {
                     accepted(view, slot, len);
                     return self.from_behind(mbuf, envelope);
                 }
+                Ok((len, Onward::ForControl)) => {
+                    accepted(view, slot, len);
+                    return self.for_control(mbuf, envelope, slot);
+                }
                 Err(reason) => return view.drop(mbuf, reason),
             }
         }
@@ -181,6 +185,20 @@ impl Desk<'_> {
             self.view.watch.decrypted(capture::Way::In, &mbuf, envelope.spi());
         }
         self.lanes.behind.push((mbuf, envelope.depth() + 1));
+    }
+
+    /// A packet for the home agent itself.
+    #[cold]
+    #[inline(never)]
+    fn for_control(&self, mbuf: Mbuf, envelope: Envelope, slot: &SaSlot) {
+        let (Some(spi), Some(sender)) = (envelope.spi(), slot.sender()) else {
+            return self.view.drop(mbuf, DropReason::NoBinding);
+        };
+        if self.watched {
+            self.view.watch.decrypted(capture::Way::In, &mbuf, Some(spi));
+        }
+        let home_address = sender.home6.address();
+        self.view.for_control(Note::Inner { spi, home_address }, mbuf);
     }
 
     /// Sends an inner packet to a destination that is remembered straight to its port, as the

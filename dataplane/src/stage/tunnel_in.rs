@@ -11,6 +11,7 @@ use crate::crypto::engine::Job;
 use crate::crypto::frame::Frame;
 use crate::drop_reason::DropReason;
 use crate::layout::Ip;
+use crate::note::Note;
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
@@ -39,11 +40,22 @@ pub(crate) fn plain(view: &View, work: &mut Work) {
                 match onward {
                     Onward::Forward => lanes.routed.push(Routed { mbuf, via: Via::Inside }),
                     Onward::FromBehind => lanes.behind.push((mbuf, envelope.depth() + 1)),
+                    Onward::ForControl => for_control(view, mbuf, &ip),
                 }
             }
             Err(reason) => view.drop(mbuf, reason),
         }
     }
+}
+
+/// A packet for the home agent itself.
+#[cold]
+fn for_control(view: &View, mbuf: Mbuf, ip: &Ip) {
+    let Some((_, binding)) = view.carried_to(ip.source) else {
+        return view.drop(mbuf, DropReason::PlainSenderUnknown);
+    };
+    let home_address = binding.sender().home6.address();
+    view.for_control(Note::Inner { spi: binding.spi, home_address }, mbuf);
 }
 
 fn admit_plain(
@@ -67,6 +79,10 @@ fn admit_plain(
         return Err(DropReason::PlainOuterSource);
     }
     let onward = inner::admit(view, &ip, packet, binding)?;
+    // What anybody on the link of a care-of address could have said changes no membership.
+    if onward == Onward::ForControl && ip.destination.is_multicast() {
+        return Err(DropReason::InnerLinkScope);
+    }
     mbuf.keep(start, ip.total_len.into()).ok_or(DropReason::InnerLength)?;
     inner::carry_ecn(&ip, mbuf.data_mut(), envelope.ecn())?;
     if view.tables.mss_clamp {

@@ -2,6 +2,7 @@
 
 use crate::sa::slot::BindingIndex;
 use crate::table::fan::FanNumber;
+use crate::table::group::RetiredGroups;
 use crate::table::prefix::{Prefix, RouterIndex};
 use crate::table::route_builder::Bin;
 use crate::table::shared::{RetiredRoutes, Tables};
@@ -14,6 +15,8 @@ pub(crate) enum Retired {
     Binding(BindingIndex),
     /// A neighbour's cell.
     Mac(u32),
+    /// A list of groups.
+    Groups(RetiredGroups),
     /// A generation of routes.
     Routes(RetiredRoutes),
     /// The ways of a binding.
@@ -42,6 +45,8 @@ impl Retired {
             Self::Mac(_) | Self::Prefix(_) | Self::Router(_) => {}
             // SAFETY: promised by the caller.
             Self::Fan(number) => unsafe { tables.fans.free(*number) },
+            // SAFETY: promised by the caller.
+            Self::Groups(groups) => unsafe { groups.free() },
             // SAFETY: promised by the caller.
             Self::Routes(routes) => bin.take(unsafe { routes.reclaim() }),
         }

@@ -1,6 +1,5 @@
 //! The tables together, as every worker and control hold them.
 
-use core::net::{IpAddr, Ipv6Addr};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -9,8 +8,10 @@ use crate::layout::Address6;
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaTable;
 use crate::table::binding::BindingTable;
+use crate::table::defended::DefendedTable;
 use crate::table::fan::FanTable;
 use crate::table::fib::Routes;
+use crate::table::group::GroupTable;
 use crate::table::homes::HomeTable;
 use crate::table::neighbour::MacTable;
 use crate::table::next_hop::Generation;
@@ -38,8 +39,8 @@ pub(crate) struct Tables {
     pub(crate) path_mtu: u16,
     pub(crate) dscp: Option<u8>,
     pub(crate) mss_clamp: bool,
-    /// Home prefixes of 64 bits, in which a link-local address has its sister.
-    pub(crate) home_links: Box<[Ipv6Addr]>,
+    pub(crate) defended: DefendedTable,
+    pub(crate) groups: GroupTable,
     pub(crate) workers: u32,
     /// Null before the first routes. control: swaps, workers: ro
     routes: AtomicPtr<Routes>,
@@ -69,7 +70,10 @@ impl Tables {
             path_mtu: config.path_mtu,
             dscp: config.dscp,
             mss_clamp: config.mss_clamp,
-            home_links: config.home_prefixes.iter().filter_map(home_link).collect(),
+            // Home address, IPv4 home address, link-local address; and some of the box's own.
+            defended: DefendedTable::new(cells.saturating_mul(3).saturating_add(256))
+                .ok_or(BuildError::Memory("home links"))?,
+            groups: GroupTable::default(),
             workers: u32::try_from(config.workers).unwrap_or(1).max(1),
             routes: AtomicPtr::new(ptr::null_mut()),
             hop_generation: AtomicU32::new(1),
@@ -130,13 +134,6 @@ impl Tables {
         let old = self.routes.swap(Box::into_raw(Box::new(routes)), Ordering::AcqRel);
         self.next_hops_changed();
         (!old.is_null()).then_some(RetiredRoutes(old))
-    }
-}
-
-const fn home_link(prefix: &(IpAddr, u8)) -> Option<Ipv6Addr> {
-    match prefix {
-        (IpAddr::V6(address), 64) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! another. What was replaced is kept until a grace period has passed ([`TableWriter::reclaim`]).
 
 mod bindings;
+mod links;
 mod sas;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -52,6 +53,7 @@ pub struct TableWriter {
     bin: Bin,
     /// SA slots whose keys a worker may still use.
     draining: HashSet<u32>,
+    guarded: links::Guarded,
     /// Retired since the last reclaim.
     fresh: Vec<Retired>,
     /// Retired before a grace period that is under way.
@@ -106,6 +108,7 @@ impl TableWriter {
             home_prefixes: config.home_prefixes.clone(),
             bin: Bin::default(),
             draining: HashSet::new(),
+            guarded: links::Guarded::default(),
             fresh: Vec::new(),
             waiting: VecDeque::new(),
             name,
@@ -252,7 +255,7 @@ impl TableWriter {
             Retired::Fan(number) => self.free_fans.give(number.get() - 1),
             Retired::Prefix(prefix) => self.prefixes.forget(&self.tables.prefixes, prefix),
             Retired::Router(router) => self.prefixes.give_router(router),
-            Retired::Routes(_) => {}
+            Retired::Routes(_) | Retired::Groups(_) => {}
         }
     }
 }

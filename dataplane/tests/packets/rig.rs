@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hearth_dataplane::{
-    Binding, Config, ControlPort, Counters, Dataplane, DropReason, FlowRule, FromWorker,
+    Binding, Config, ControlPort, Counters, Dataplane, Defended, DropReason, FlowRule, FromWorker,
     HeldPacket, PortId, PortSetup, Route, SaParameters, Service, Snapshot, TableError, TableWriter,
     Tunnel, Worker,
 };
@@ -101,7 +101,21 @@ pub enum Event {
         packet: HeldPacket,
     },
     UnknownSpi(u32),
+    Inner {
+        spi: u32,
+        home_address: Ipv6Addr,
+        packet: Vec<u8>,
+    },
+    HomeAgentDiscovery(Vec<u8>),
+    PlainHomeAddress {
+        from: Ipv6Addr,
+        to: Ipv6Addr,
+        home_address: Ipv6Addr,
+    },
 }
+
+/// Somebody who claims an address: the port, the address, who, whether he only asks.
+pub type Contest = (PortId, IpAddr, [u8; 6], bool);
 
 pub struct Rig {
     pub tables: TableWriter,
@@ -113,6 +127,9 @@ pub struct Rig {
     /// SAs that asked for more outbound numbers.
     #[allow(dead_code, reason = "not all who use the rig do")]
     pub near_grant: Vec<u32>,
+    /// Who contested defended addresses.
+    #[allow(dead_code, reason = "not all who use the rig do")]
+    pub contested: Vec<Contest>,
     wires: Vec<Wire>,
     pool: Mempool,
     /// Buffers that the next packet is spread over.
@@ -194,6 +211,7 @@ impl Rig {
             turn: Worker::turn,
             counters,
             near_grant: Vec::new(),
+            contested: Vec::new(),
             wires,
             pool,
             segments: 1,
@@ -293,8 +311,8 @@ impl Rig {
     /// Everything that control was handed.
     pub fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        let near_grant = &mut self.near_grant;
-        self.control.poll(1000, |event| {
+        let Self { near_grant, contested, control, .. } = self;
+        control.poll(1000, |event| {
             events.push(match event {
                 FromWorker::Signalling(packet) => Event::Signalling {
                     spi: packet.spi.get(),
@@ -309,6 +327,18 @@ impl Rig {
                 }
                 FromWorker::UnknownSpi(spi) => Event::UnknownSpi(spi.get()),
                 FromWorker::NearGrant(spi) => return near_grant.push(spi.get()),
+                FromWorker::Contested { port, address, mac, probing } => {
+                    return contested.push((port, address, mac, probing));
+                }
+                FromWorker::Inner { spi, home_address, packet } => {
+                    Event::Inner { spi: spi.get(), home_address, packet: packet.to_vec() }
+                }
+                FromWorker::HomeAgentDiscovery { packet } => {
+                    Event::HomeAgentDiscovery(packet.to_vec())
+                }
+                FromWorker::PlainHomeAddress { from, to, home_address } => {
+                    Event::PlainHomeAddress { from, to, home_address }
+                }
             });
         });
         events
@@ -428,6 +458,7 @@ impl Rig {
 pub struct Registration {
     pub home_address: Ipv6Addr,
     pub ipv4_home_address: Option<Ipv4Addr>,
+    pub defended: Option<Defended>,
     pub prefixes: Vec<(IpAddr, u8)>,
     pub tunnels: Vec<Tunnel>,
     pub flows: Vec<(TrafficSelector, Vec<u16>)>,
@@ -443,7 +474,7 @@ impl Registration {
         let binding = Binding {
             home_address: self.home_address,
             ipv4_home_address: self.ipv4_home_address,
-            defended: None,
+            defended: self.defended,
             prefixes: &self.prefixes,
             tunnels: &self.tunnels,
             flows: &flows,
@@ -506,6 +537,8 @@ impl MobileNode {
         Registration {
             home_address: self.home6,
             ipv4_home_address: Some(self.home4),
+            // On its home link.
+            defended: Some(Defended { port: HOME, link_local: None, router: false }),
             prefixes: Vec::new(),
             tunnels: vec![self.tunnel()],
             flows: Vec::new(),

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use hearth_dataplane::{DropReason as D, Route};
+use hearth_dataplane::{Defended, DropReason as D, Route};
 use hearth_wire::{Scope, Suite};
 
 use crate::codec;
-use crate::rig::{ACCESS, CN_MAC, CN4, CN6, Event, HA4, HA6, HOME, MobileNode, Rig};
+use crate::rig::{ACCESS, CN_MAC, CN4, CN6, Event, HA4, HA6, HOME, MobileNode, Registration, Rig};
 use crate::tools::{Icmp, icmp, talkative, told};
 
 fn error(rig: &mut Rig, port: hearth_dataplane::PortId, packet: &[u8]) -> Icmp {
@@ -162,12 +162,14 @@ fn an_address_without_a_binding() {
 /// TUN-03: never into the tunnel, and the sender hears of it on its link.
 #[test]
 fn a_mobile_nodes_link_local_address() {
-    let mut rig = talkative(|config| {
-        config.home_prefixes = vec![("2001:db8:f::".parse().unwrap(), 64)];
-    });
-    let mn = rig.attach(MobileNode::usual());
+    let mut rig = talkative(|_| ());
+    let mn = MobileNode::usual();
+    rig.insert_sa(&mn);
     let home = u128::from(u64::MAX) & mn.home6.to_bits();
-    let link_local: IpAddr = std::net::Ipv6Addr::from_bits(0xfe80 << 112 | home).into();
+    let own = std::net::Ipv6Addr::from_bits(0xfe80 << 112 | home);
+    let link_local: IpAddr = own.into();
+    let defended = Some(Defended { port: HOME, link_local: Some(own), router: false });
+    Registration { defended, ..mn.binding() }.bind(&mut rig.tables, &[]).unwrap();
     let neighbour: IpAddr = "fe80::c0".parse().unwrap();
     rig.tables.set_neighbour(HOME, neighbour, Some(CN_MAC)).unwrap();
     for from in [neighbour, CN6.into()] {
@@ -184,8 +186,11 @@ fn a_mobile_nodes_link_local_address() {
     // has no source at all.
     rig.send(HOME, &codec::ip("ff02::1".parse().unwrap(), link_local, 17, b"psst"));
     rig.is_silent();
-    // Any other link-local address is the kernel's.
+    // Any other link-local address is the kernel's, and so is this one where L was not set.
     rig.send(HOME, &codec::ip(neighbour, "fe80::1".parse().unwrap(), 17, b"psst"));
+    assert!(matches!(rig.events()[..], [Event::Host { .. }]));
+    rig.bind(&mn);
+    rig.send(HOME, &codec::ip(neighbour, link_local, 17, b"psst"));
     assert!(matches!(rig.events()[..], [Event::Host { .. }]));
     rig.finish();
 }

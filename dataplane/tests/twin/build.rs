@@ -69,6 +69,39 @@ pub fn inner(chance: &mut Chance, from: IpAddr, to: IpAddr) -> Vec<u8> {
     packet
 }
 
+/// What a host says to its router, and to whom it may concern on its link.
+pub fn to_router(chance: &mut Chance, from: IpAddr) -> Vec<u8> {
+    let v6 = from.is_ipv6();
+    let unnamed = if v6 { ["::", "fe80::5"] } else { ["0.0.0.0", "169.254.1.5"] };
+    let from = match chance.within(0..4) {
+        0 => chance.one_of(&unnamed).parse().unwrap(),
+        _ => from,
+    };
+    let to = if v6 {
+        ["ff02::16", "ff02::2", "ff0e::1:2", "ff02::1:2", "2001:db8:a::1", "2001:db8:a::1"]
+    } else {
+        ["224.0.0.22", "224.0.0.2", "233.1.2.3", "255.255.255.255", "198.51.100.1", "198.51.100.1"]
+    };
+    let to = chance.one_of(&to).parse().unwrap();
+    let (proto, mut payload) = if chance.once_in(4) {
+        let port: u16 = *chance.one_of(&[547, 67, 546]);
+        let from = std::net::SocketAddr::new(from, 546);
+        (17, codec::udp(from, std::net::SocketAddr::new(to, port), &chance.octets(8)))
+    } else if v6 {
+        let kind = *chance.one_of(&[130, 131, 132, 143, 143, 146, 146, 128, 133, 135, 136, 137]);
+        (58, [&[kind, 0, 0, 0][..], &chance.octets(24)].concat())
+    } else {
+        let kind = *chance.one_of(&[0x11, 0x12, 0x16, 0x17, 0x22]);
+        (2, [&[kind, 0, 0, 0][..], &chance.octets(12)].concat())
+    };
+    // Router Alert (RFC 2711), as listener reports have it.
+    let (first, hop) = (if v6 && chance.once_in(2) { 0 } else { proto }, *chance.one_of(&[1, 255]));
+    if first != proto {
+        payload.splice(0..0, [proto, 0, 5, 2, 0, 0, 1, 0]);
+    }
+    codec::ip_with(from, to, first, hop, 0, &payload)
+}
+
 fn extension(chance: &mut Chance, kind: u8, next: u8) -> Vec<u8> {
     let mut header = match kind {
         44 if chance.once_in(2) => vec![next, 0, chance.octet(), chance.octet() & 0xf8 | 1],

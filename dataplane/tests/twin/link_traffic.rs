@@ -10,10 +10,11 @@ use crate::rig::{CN4, CN6, HA4, HA6};
 const ASKER: [u8; 6] = [2, 0, 0, 0, 0xbb, 7];
 
 pub fn any(chance: &mut Chance, home6: Ipv6Addr, home4: Ipv4Addr, own: [u8; 6]) -> Vec<u8> {
-    let mut frame = match chance.within(0..12) {
+    let mut frame = match chance.within(0..14) {
         0..4 => arp(chance, home4, own),
         4..10 => solicitation(chance, home6, own),
         10 => lldp(chance),
+        11 | 12 => advertisement(chance, home6, own),
         _ => {
             let kind = *chance.one_of(&[133, 134, 136, 137]);
             let message = [&[kind, 0, 0, 0][..], &chance.octets(20)].concat();
@@ -46,6 +47,37 @@ fn arp(chance: &mut Chance, home4: Ipv4Addr, own: [u8; 6]) -> Vec<u8> {
         frame.extend([0; 18]);
     }
     frame
+}
+
+/// Somebody says whose an address is.
+fn advertisement(chance: &mut Chance, home6: Ipv6Addr, own: [u8; 6]) -> Vec<u8> {
+    let target = *chance.one_of(&[home6, home6, home6, HA6, CN6]);
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let (to, mac) = *chance.one_of(&[
+        (all_nodes, [0x33, 0x33, 0, 0, 0, 1]),
+        (all_nodes, [0x33, 0x33, 0, 0, 0, 1]),
+        (HA6, own),
+        ("fe80::1".parse().unwrap(), own),
+    ]);
+    let flags = *chance.one_of(&[0x20, 0x20, 0xa0, 0x60]);
+    let mut message = vec![136, 0, 0, 0, flags, 0, 0, 0];
+    message.extend(target.octets());
+    match chance.within(0..6) {
+        0 => {}
+        1 => message.extend([2, 0, 2, 0, 0, 0, 0xbb, 7]),
+        _ => {
+            message.extend([2, 1]);
+            message.extend(ASKER);
+        }
+    }
+    if chance.once_in(20) {
+        message[1] = 1;
+    }
+    let from = *chance.one_of(&[CN6, home6, "fe80::c0".parse().unwrap()]);
+    let sum = crate::model::transport_checksum(from.into(), to.into(), 58, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let hop = if chance.once_in(20) { 64 } else { 255 };
+    codec::ethernet(mac, ASKER, &codec::ip_with(from.into(), to.into(), 58, hop, 0, &message))
 }
 
 fn solicitation(chance: &mut Chance, home6: Ipv6Addr, own: [u8; 6]) -> Vec<u8> {

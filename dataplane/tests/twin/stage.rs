@@ -374,6 +374,7 @@ impl Seen {
                     Way::Host { .. } => "for the host",
                     Way::Untouched { .. } => "sent as it is",
                     Way::Unresolved { .. } => "held for a neighbour",
+                    Way::ForControl { .. } => "for control",
                     Way::Signalling { .. } => "signalling",
                 };
                 match out.content {

@@ -246,7 +246,10 @@ impl Traffic {
             _ if v6 => home6.into(),
             _ => home4.into(),
         };
-        let mut inner = build::inner(&mut self.chance, from, to);
+        let mut inner = match self.chance.within(0..20) {
+            0 => build::to_router(&mut self.chance, from),
+            _ => build::inner(&mut self.chance, from, to),
+        };
         match self.chance.within(0..60) {
             0 => build::spoil(&mut self.chance, &mut inner),
             1 => {

@@ -175,6 +175,13 @@ impl Twins {
                     hints.insert(spi);
                     continue;
                 }
+                Event::Inner { spi, home_address, packet } => {
+                    (Way::ForControl { spi, home_address }, packet)
+                }
+                Event::HomeAgentDiscovery(_) | Event::PlainHomeAddress { .. } => {
+                    differences.note("what nobody sent, for control".into());
+                    continue;
+                }
             };
             outs.push(Out { way, content: Content::Octets(octets) });
         }

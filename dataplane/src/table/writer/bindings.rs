@@ -98,6 +98,7 @@ impl TableWriter {
             self.tables.prefixes.point(router, Some(index));
         }
         self.point_carriers(&carriers, (index, sender));
+        self.guarded.set(&self.tables, home, ipv4, binding.defended);
         let Draft { more, added, .. } = draft;
         let is_plain = more.prefixes.is_empty() && more.fan.is_none();
         let more = (!is_plain).then(|| Box::new(more));
@@ -333,6 +334,7 @@ impl TableWriter {
     /// Ends a binding; false when there was none.
     pub fn unbind(&mut self, home_address: Ipv6Addr) -> bool {
         let Some(old) = self.bound.remove(&home_address) else { return false };
+        self.guarded.set(&self.tables, home_address, None, None);
         self.tables.homes.remove(home_address.into());
         self.let_go(&old, None);
         true

@@ -1,12 +1,12 @@
 //! The inner packet: who may send what (R-22, R-25 to R-27, RFC 6040 s.4.2).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use hearth_dataplane::DropReason as D;
 use hearth_wire::Scope;
 
 use super::ip::{self, Ip};
-use super::{Content, Out, Step, Verdict, Way, World};
+use super::{Content, Out, Step, Verdict, Way, World, control};
 
 /// Who sent a packet into the tunnel.
 pub enum Sender {
@@ -41,19 +41,18 @@ impl World {
             _ => D::InnerHeader,
         })?;
         packet.truncate(ip.total);
-        self.may_send(&ip, &sender)?;
-        self.may_leave(&packet, &ip)?;
+        let for_control = self.may_send(&packet, &ip, &sender)?;
+        if for_control.is_none() {
+            self.may_leave(&packet, &ip)?;
+        }
         let class = decapsulated_class(ip.class, outer_class).ok_or(D::EcnNotCapable)?;
         if class != ip.class {
             ip::set_class(&mut packet, class);
         }
-        self.tally.uplink += 1;
-        match sender {
-            Sender::Clear { .. } => self.tally.uplink_plain += 1,
-            Sender::Protected { scope_0: true, .. } => {
-                self.tally.uplink_protected_under_scope_0 += 1;
-            }
-            Sender::Protected { .. } => {}
+        self.count(&sender);
+        if let Some((spi, home_address)) = for_control {
+            let way = Way::ForControl { spi, home_address };
+            return Ok(Verdict::Out(Out { way, content: Content::Octets(packet) }));
         }
         let ip = Ip { class, ..ip };
         if self.local.contains(&ip.to) {
@@ -62,7 +61,24 @@ impl World {
         self.forward(packet, &ip, true)
     }
 
-    fn may_send(&self, ip: &Ip, sender: &Sender) -> Result<(), D> {
+    fn count(&mut self, sender: &Sender) {
+        self.tally.uplink += 1;
+        match sender {
+            Sender::Clear { .. } => self.tally.uplink_plain += 1,
+            Sender::Protected { scope_0: true, .. } => {
+                self.tally.uplink_protected_under_scope_0 += 1;
+            }
+            Sender::Protected { .. } => {}
+        }
+    }
+
+    /// Whether control gets it, under which SA and of whose binding.
+    fn may_send(
+        &self,
+        packet: &[u8],
+        ip: &Ip,
+        sender: &Sender,
+    ) -> Result<Option<(u32, Ipv6Addr)>, D> {
         let binding = match sender {
             Sender::Protected { spi, .. } => {
                 let home = self.carriers.get(spi).ok_or(D::NoBinding)?;
@@ -79,6 +95,16 @@ impl World {
                 binding
             }
         };
+        let spi = match sender {
+            Sender::Protected { spi, .. } => *spi,
+            Sender::Clear { .. } => binding.tunnels[0].spi.get(),
+        };
+        if let Some(home_address) = control::wanted(self, packet, ip, binding)? {
+            let clear = matches!(sender, Sender::Clear { .. });
+            // Anybody on the link of the care-of address may have said so.
+            let forged = clear && ip.to.is_multicast();
+            return if forged { Err(D::InnerLinkScope) } else { Ok(Some((spi, home_address))) };
+        }
         if ip::is_link_scope(ip.from) || ip::is_link_scope(ip.to) {
             return Err(D::InnerLinkScope);
         }
@@ -86,7 +112,7 @@ impl World {
             IpAddr::V6(from) => from == binding.home_address,
             IpAddr::V4(from) => Some(from) == binding.ipv4_home_address,
         };
-        if registered { Ok(()) } else { Err(D::InnerSource) }
+        if registered { Ok(None) } else { Err(D::InnerSource) }
     }
 
     fn may_leave(&self, packet: &[u8], ip: &Ip) -> Result<(), D> {
@@ -106,6 +132,13 @@ impl World {
 
     /// To an address of the box: the kernel sees it on the port of the sender's home link.
     fn to_the_box(&self, packet: Vec<u8>, ip: &Ip) -> Step {
+        // Of a link nothing is said in a tunnel.
+        let discovery = ip::upper_layer_of_first(&packet, ip).is_some_and(|(proto, at)| {
+            proto == 58 && packet.get(at).is_some_and(|kind| (133..=137).contains(kind))
+        });
+        if ip.is_v6() && discovery {
+            return Err(D::InnerLinkScope);
+        }
         let port = self.route(ip.from).ok_or(D::NoRoute)?.port;
         let mac = self.macs[usize::from(port.0)];
         let ethertype = if ip.is_v6() { [0x86, 0xdd] } else { [8, 0] };

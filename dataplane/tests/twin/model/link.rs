@@ -1,5 +1,5 @@
-//! Ethernet, and the questions that are answered for bound home addresses (RFC 826, RFC 4861
-//! s.7.1.1, RFC 6275 s.10.4.1).
+//! Ethernet, the questions that are answered for bound home addresses, and who else claims them
+//! (RFC 826, RFC 4861 s.7.1, RFC 5227, RFC 6275 s.10.4.1).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -40,7 +40,20 @@ impl World {
         }
         match ip {
             Some(ip) => self.packet(port, frame, &ip),
-            None => Ok(host(port, frame)),
+            None => self.for_kernel(port, frame),
+        }
+    }
+
+    /// A frame that is the kernel's, unless it claims an address that is defended on this link.
+    fn for_kernel(&self, port: PortId, frame: &[u8]) -> Step {
+        let claimed = match [frame[12], frame[13]] {
+            [8, 6] => arp_claim(frame),
+            [0x86, 0xdd] => nd_claim(frame),
+            _ => None,
+        };
+        match claimed {
+            Some(address) if self.is_at_home(address, port) => Err(D::AddressContested),
+            _ => Ok(host(port, frame)),
         }
     }
 
@@ -63,7 +76,7 @@ impl World {
         let group = frame[0] & 1 != 0 || ip.to.is_multicast() || ip::is_broadcast(ip.to);
         let discovery = ip.is_v6() && ip.proto == 58 && frame.get(54) == Some(&135);
         if group || ip::is_link_local(ip.to) {
-            return Ok(host(port, frame));
+            return self.for_kernel(port, frame);
         }
         let packet = &frame[14..14 + ip.total];
         if ip::is_no_sender(ip.from) {
@@ -83,7 +96,7 @@ impl World {
             };
         }
         if discovery || self.local.contains(&ip.to) {
-            return Ok(host(port, frame));
+            return self.for_kernel(port, frame);
         }
         self.forward(packet.to_vec(), ip, true)
     }
@@ -95,7 +108,8 @@ impl World {
 
     /// Whether a bound home address belongs to the link of this port.
     fn is_at_home(&self, home: IpAddr, port: PortId) -> bool {
-        self.bound(home).is_some() && self.route(home).is_some_and(|route| route.port == port)
+        let defended = self.bound(home).and_then(|binding| binding.defended);
+        defended.is_some_and(|defended| defended.port == port)
     }
 
     fn arp_answer(&self, port: PortId, frame: &[u8], own: [u8; 6]) -> Option<Vec<u8>> {
@@ -148,6 +162,35 @@ impl World {
         let from = self.service.get(&true)?;
         Some(advertisement(target, *from, own, ip.from, asker_mac.unwrap_or(&frame[6..12])))
     }
+}
+
+/// The sender of an ARP packet that does not merely ask for somebody else.
+fn arp_claim(frame: &[u8]) -> Option<IpAddr> {
+    let arp = frame.get(14..42)?;
+    let (sender, target) = (&arp[14..18], &arp[24..28]);
+    let asks = arp[7] == 1 && sender != target;
+    let sound = arp[..7] == [0, 1, 8, 0, 6, 4, 0] && matches!(arp[7], 1 | 2);
+    (sound && !asks && sender != [0; 4])
+        .then(|| Ipv4Addr::from(<[u8; 4]>::try_from(sender).unwrap()).into())
+}
+
+/// The target of a valid Neighbour Advertisement.
+fn nd_claim(frame: &[u8]) -> Option<IpAddr> {
+    let ip = Ip::read(true, &frame[14..]).ok()?;
+    let message = &frame[54..14 + ip.total];
+    let sound = ip.proto == 58
+        && ip.hop_limit == 255
+        && message.len() >= 24
+        && message[..2] == [136, 0]
+        && !(ip.to.is_multicast() && message[4] & 0x40 != 0)
+        && ip::transport_checksum(ip.from, ip.to, 58, message) == 0;
+    let mut options = message.get(24..).filter(|_| sound)?;
+    while !options.is_empty() {
+        let len = usize::from(*options.get(1)?) * 8;
+        options = options.get(len..).filter(|_| len > 0)?;
+    }
+    let target = Ipv6Addr::from(<[u8; 16]>::try_from(&message[8..24]).unwrap());
+    (!target.is_multicast()).then_some(target.into())
 }
 
 /// A proxy's answer: R=0, S=1 where somebody asked, O as in RFC 6275 s.10.4.1.

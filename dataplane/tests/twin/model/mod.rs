@@ -3,6 +3,7 @@
 //! library and portable ciphers. It shares no code with the dataplane and has no batches: a packet
 //! goes in, a verdict comes out.
 
+mod control;
 mod envelope;
 mod forward;
 pub mod fragment;
@@ -82,6 +83,11 @@ pub enum Way {
     Unresolved {
         port: PortId,
         next_hop: IpAddr,
+    },
+    /// A packet out of a tunnel that is for the home agent itself.
+    ForControl {
+        spi: u32,
+        home_address: Ipv6Addr,
     },
     Signalling {
         spi: u32,
