@@ -20,6 +20,7 @@ mod networks;
 mod numbers;
 mod replay;
 mod rig;
+mod routes;
 mod service;
 mod sharing;
 mod suites;
