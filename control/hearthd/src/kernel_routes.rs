@@ -20,6 +20,7 @@ use serde::Deserialize;
 use tracing::{debug, warn};
 
 use crate::config::Config;
+use crate::home_link_config::Mode;
 use crate::kernel::Kernel;
 
 /// The protocol number of these routes (`ip route show proto 201`): none of the kernel's, of FRR's
@@ -54,8 +55,9 @@ fn routed_home_prefixes(config: &Config) -> impl Iterator<Item = IpNet> + '_ {
         let mut links = config.ports.iter().flat_map(|port| &port.addresses);
         links.any(|link| link.value.contains(prefix) || prefix.contains(&link.value.trunc()))
     };
-    let prefixes = config.home_agent.home_prefixes.iter().map(|home| home.value.prefix);
-    prefixes.filter(move |prefix| !on_a_link(prefix))
+    let prefixes = config.home_agent.home_prefixes.iter().map(|home| &home.value);
+    let routed = prefixes.filter(|home| home.about.mode == Mode::Routed).map(|home| home.prefix);
+    routed.filter(move |prefix| !on_a_link(prefix))
 }
 
 /// The routes that the kernel should have, and those that it has.
