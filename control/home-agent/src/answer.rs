@@ -67,6 +67,12 @@ impl HomeAgent {
     }
 }
 
+/// Whether a message is short enough to be sent.
+pub(crate) fn fits(message: &Message<'_>) -> bool {
+    let any = Ipv6Addr::UNSPECIFIED;
+    mh::emit(message, any, any, &mut [0; LONGEST]).is_some()
+}
+
 /// Next Header and payload of a PType 8 packet that carries `message`. The checksum's source is
 /// the HA address that the HAC handed out, its destination the home address.
 fn payload(

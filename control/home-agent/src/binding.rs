@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::HomeAgent;
 use crate::endpoint::Endpoint;
 use crate::event::{Action, Notice};
+use crate::flows::FlowBinding;
 use crate::mcoa::CareOfAddress;
 use crate::node::Node;
 use crate::policy::LIFETIME_UNIT;
@@ -68,6 +69,8 @@ pub(crate) struct More {
     /// Care-of addresses with Binding IDs, the one to be preferred first, which is the binding's
     /// own; none where there is one without a Binding ID.
     pub(crate) care_of: Vec<CareOfAddress>,
+    /// Flow bindings, by growing priority.
+    pub(crate) flows: Vec<FlowBinding>,
 }
 
 impl More {
@@ -94,6 +97,7 @@ impl Binding {
             && self.prefixes() == other.prefixes()
             && self.is_mobile_router() == other.is_mobile_router()
             && self.ways().eq(other.ways())
+            && self.flow_rules().eq(other.flow_rules())
     }
 
     /// Whether it is a mobile router's.

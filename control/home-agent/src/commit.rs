@@ -243,6 +243,7 @@ impl HomeAgent {
             lifetime,
             ipv4_ack: plan.ipv4.ack(),
             bids: plan.answers.as_ref().map(|answers| &answers.bids[..]),
+            flows: plan.answers.as_ref().map_or(&[], |answers| &answers.flows),
         };
         self.answer(&plan.request, answer, out);
     }

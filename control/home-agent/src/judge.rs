@@ -15,7 +15,8 @@ use crate::binding::{Binding, More};
 use crate::dsmipv6::{self, Ipv4Claim, Ipv4Grant};
 use crate::endpoint::Endpoint;
 use crate::event::Action;
-use crate::mcoa::{self, Asked, CareOfPlan, RefusedBids};
+use crate::flows::{self, FlowAnswer, FlowPlan};
+use crate::mcoa::{self, Asked, CareOfAddress, CareOfPlan, RefusedBids};
 use crate::nemo;
 use crate::prefix_table::normal;
 use crate::registration::Request;
@@ -50,20 +51,28 @@ pub(crate) struct Answers {
     /// Status 4, where some Binding Identifiers were refused.
     pub(crate) status: Option<Status>,
     pub(crate) bids: Vec<Bid>,
+    pub(crate) flows: Vec<FlowAnswer>,
 }
 
-impl From<CareOfPlan> for Answers {
-    fn from(plan: CareOfPlan) -> Self {
-        Self { renewed: plan.renewed, status: plan.status, bids: plan.bids }
+impl Answers {
+    /// In a box, if there is anything to put into it; and the care-of addresses.
+    fn of(care_of: CareOfPlan, flows: Vec<FlowAnswer>) -> (Vec<CareOfAddress>, Option<Box<Self>>) {
+        let CareOfPlan { after, renewed, status, bids } = care_of;
+        let says_more = !bids.is_empty() || !flows.is_empty();
+        (after, says_more.then(|| Box::new(Self { renewed, status, bids, flows })))
     }
 }
 
 impl Plan {
-    fn new(request: &Request, prefixes: Prefixes, ipv4: Ipv4Plan, mut care_of: CareOfPlan) -> Self {
+    fn new(
+        request: &Request,
+        prefixes: Prefixes,
+        ipv4: Ipv4Plan,
+        (care_of, flows): (CareOfPlan, FlowPlan),
+    ) -> Self {
         let Prefixes { mobile_router, prefixes } = prefixes;
-        let after = core::mem::take(&mut care_of.after);
-        let more = More { mobile_router, prefixes, care_of: after }.boxed();
-        let answers = (!care_of.bids.is_empty()).then(|| Box::new(care_of.into()));
+        let (after, answers) = Answers::of(care_of, flows.answers);
+        let more = More { mobile_router, prefixes, care_of: after, flows: flows.after }.boxed();
         Self { request: request.clone(), change: Change::Register, ipv4, more, answers }
     }
 
@@ -249,7 +258,8 @@ impl HomeAgent {
         if own.is_none() && self.cache.live() >= self.policy.max_bindings {
             return Err(Status::INSUFFICIENT_RESOURCES.into());
         }
-        let plan = Plan::new(request, prefixes, ipv4, care_of);
+        let flows = self.judge_flows(sa, options, own, &care_of.after);
+        let plan = Plan::new(request, prefixes, ipv4, (care_of, flows));
         let moves = own.is_some_and(|own| plan.moves(own));
         if own.is_some_and(|own| !moves && self.wants_reinit(now, (id, sa), own)) {
             return Err(Status::REINIT_SA_WITH_HAC.into());
@@ -279,14 +289,31 @@ impl HomeAgent {
                 return Err(Status::MCOA_MALFORMED.into());
             }
             let plan = self.asked(sa, request).deregister(own.care_of_addresses())?;
-            if !plan.after.is_empty() {
+            // RFC 6089 s.5.3.3: without the others it is a Binding Update like any to the flows.
+            let mut flows = self.judge_flows(sa, options, Some(own), &plan.after);
+            if plan.after.is_empty() {
+                flows = FlowPlan::default();
+            }
+            let (care_of, said) = Answers::of(plan, flows.answers);
+            answers = said;
+            if !care_of.is_empty() {
                 change = Change::Withdraw;
                 let before = own.more.as_deref().cloned().unwrap_or_default();
-                more = More { care_of: plan.after.clone(), ..before }.boxed();
+                more = More { care_of, flows: flows.after, ..before }.boxed();
             }
-            answers = Some(Box::new(plan.into()));
         }
         Ok(Plan { request: request.clone(), change, ipv4, more, answers })
+    }
+
+    fn judge_flows(
+        &self,
+        sa: &Sa,
+        options: &BuOptions<'_>,
+        own: Option<&Binding>,
+        care_of: &[CareOfAddress],
+    ) -> FlowPlan {
+        let most = self.sas.services(sa.node).map_or(0, |services| services.flows);
+        flows::judge(own.map_or(&[], Binding::flows), options, care_of, most)
     }
 
     fn asked<'a>(&self, sa: &Sa, request: &'a Request) -> Asked<'a> {

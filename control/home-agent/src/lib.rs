@@ -14,6 +14,7 @@
 //! | `dsmipv6` | care-of address, NAT detection, IPv4 home address | RFC 5555 s.4.5; R-36, R-37 |
 //! | `nemo`, `prefix_table` | mobile network prefixes, and whose they are | RFC 3963 s.6; R-27, R-36 |
 //! | `mcoa` | several care-of addresses | RFC 5648 s.6 |
+//! | `flows` | flow bindings | RFC 6089 s.5.3 |
 //! | `binding`, `cache` | bindings, and where they are kept | RFC 6275 s.9.1, 10.1 |
 //! | `sa`, `sa_table` | the life of the SAs, and where they are kept | RFC 6618 s.4.3, R-50 |
 //! | `node` | mobile nodes | R-15 |
@@ -42,6 +43,7 @@ mod dsmipv6;
 mod ended;
 mod endpoint;
 mod event;
+mod flows;
 mod heartbeat;
 mod icmp;
 mod inner;
@@ -105,7 +107,7 @@ pub use refusal::Refusal;
 pub use revocation::{Answer, Revoke};
 pub use time::{Timestamp, WallClock};
 pub use tunnels::{Defended, FlowRule, LinkId, Tunnel, Tunnels};
-pub use view::{BindingView, CareOfView, Counters, Reinit, SaState, SaView};
+pub use view::{BindingView, CareOfView, Counters, FlowView, Reinit, SaState, SaView};
 
 /// Steps of what is due that are taken before and after an event: enough that few events are ever
 /// late, few enough that an event costs little more while a million timers run out.

@@ -18,10 +18,11 @@ use hearth_wire::mh::{
 };
 
 use crate::HomeAgent;
-use crate::answer::Whereabouts;
+use crate::answer::{Whereabouts, fits};
 use crate::binding::Binding;
 use crate::dsmipv6::CareOf;
 use crate::event::{Action, Notice, SignallingPacket};
+use crate::flows::FlowAnswer;
 use crate::judge::Refused;
 use crate::mcoa;
 use crate::refusal::Refusal;
@@ -50,6 +51,9 @@ pub(crate) struct Request {
     pub(crate) bids: Box<[Bid]>,
 }
 
+/// Flow Identification options of an answer that has no room for all of them in full.
+const MOST_BARE_FLOWS: usize = 64;
+
 /// What an answer says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer<'a> {
@@ -60,12 +64,13 @@ pub(crate) struct Answer<'a> {
     pub(crate) ipv4_ack: Option<Ipv4Ack>,
     /// Binding Identifiers; `None`: as they were asked for, the status says all.
     pub(crate) bids: Option<&'a [Bid]>,
+    pub(crate) flows: &'a [FlowAnswer],
 }
 
 impl Answer<'_> {
     /// A refusal, which repeats the number of the Binding Update unless it is out of the window.
     pub(crate) const fn refusal(status: Status, sequence: u16) -> Self {
-        Self { status, sequence, lifetime: 0, ipv4_ack: None, bids: None }
+        Self { status, sequence, lifetime: 0, ipv4_ack: None, bids: None, flows: &[] }
     }
 }
 
@@ -224,7 +229,8 @@ impl HomeAgent {
     pub(crate) fn answer(&mut self, request: &Request, answer: Answer<'_>, out: &mut Vec<Action>) {
         let away = request.whereabouts == Whereabouts::Away;
         let nat_detection = request.care_of.nat_detection(&self.policy).filter(|_| away);
-        let ack = BindingAck {
+        let flows: Vec<_> = answer.flows.iter().map(|flow| flow.option(true)).collect();
+        let mut ack = BindingAck {
             status: answer.status,
             key_management: false,
             // RFC 3963 s.4.2: R says that mobile routers are served, to those that are.
@@ -236,9 +242,17 @@ impl HomeAgent {
                 ipv4_ack: answer.ipv4_ack,
                 nat_detection,
                 bids: Repeated::List(answer.bids.unwrap_or(&request.bids)),
+                flows: Repeated::List(&flows),
                 ..BaOptions::default()
             },
         };
+        let mut bare = Vec::new();
+        if !flows.is_empty() && !fits(&Message::BindingAck(ack)) {
+            // What is copied can be longer than it came: a summary's numbers become options.
+            let numbers = answer.flows.iter().take(MOST_BARE_FLOWS);
+            bare.extend(numbers.map(|flow| flow.option(false)));
+            ack.options.flows = Repeated::List(&bare);
+        }
         let envelope = request.into();
         if self.send(&Message::BindingAck(ack), envelope, request.whereabouts, out) {
             self.counters.answer(answer.status);

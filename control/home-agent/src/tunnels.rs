@@ -101,7 +101,7 @@ impl HomeAgent {
             link: self.defended(binding),
             prefixes: binding.prefixes().to_vec(),
             tunnels: binding.ways().map(tunnel).collect(),
-            flows: Vec::new(),
+            flows: binding.flow_rules().collect(),
             carriers: self.sas.carriers(binding.node, home_address),
         })));
     }

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use hearth_wire::mh::Status;
+use hearth_wire::mh::{Status, TrafficSelector};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 use ipnet::IpNet;
 
@@ -65,7 +65,35 @@ pub struct CareOfView {
     pub expires: Timestamp,
 }
 
+/// A flow binding, to look at (RFC 6089).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowView<'a> {
+    /// Flow Identifier.
+    pub id: u16,
+    /// FID-PRI, the lower the earlier matched.
+    pub priority: u16,
+    /// Which packets.
+    pub selector: &'a TrafficSelector,
+    /// The Binding IDs, each of which gets a copy.
+    pub bids: &'a [u16],
+    /// Whether one of them is registered.
+    pub active: bool,
+}
+
 impl<'a> BindingView<'a> {
+    /// Flow bindings, by growing priority (RFC 6089).
+    pub fn flows(&self) -> impl Iterator<Item = FlowView<'a>> + use<'a> {
+        self.more.into_iter().flat_map(|more| {
+            more.flows.iter().map(|flow| FlowView {
+                id: flow.id,
+                priority: flow.priority,
+                selector: &flow.selector,
+                bids: &flow.bids,
+                active: flow.active(&more.care_of).next().is_some(),
+            })
+        })
+    }
+
     /// Care-of addresses with Binding IDs, the one to be preferred first (RFC 5648); none where
     /// there is one without a Binding ID.
     pub fn care_of_addresses(&self) -> impl Iterator<Item = CareOfView> + use<'a> {

@@ -167,7 +167,7 @@ impl Bu<'_> {
 
 /// A Mobility Header, checksum and all, as a mobile node sends it.
 pub(crate) fn mobility_header(message: &Message<'_>, source: Ipv6Addr) -> Vec<u8> {
-    let mut bytes = [0; 1024];
+    let mut bytes = [0; 2048];
     let len = mh::emit(message, source, HA, &mut bytes).unwrap();
     bytes[..len].to_vec()
 }
@@ -282,6 +282,22 @@ impl Outcome {
         let mut acks = self.messages(|message| match message {
             Message::BindingAck(ack) => {
                 Some((ack.status.0, ack.options.bids.iter().map(bid).collect()))
+            }
+            _ => None,
+        });
+        assert_eq!(acks.len(), 1, "{:?}", self.0);
+        acks.remove(0).message
+    }
+
+    /// Flow Identifier and status of each Flow Identification option of the one Binding
+    /// Acknowledgement, which accepts.
+    pub(crate) fn flows(&self) -> Vec<(u16, u8)> {
+        let flow =
+            |flow: Result<mh::Flow<'_>, _>| flow.map(|flow| (flow.id, flow.status.0)).unwrap();
+        let mut acks = self.messages(|message| match message {
+            Message::BindingAck(ack) => {
+                assert!(ack.status.is_accepted(), "{ack:?}");
+                Some(ack.options.flows.iter().map(flow).collect::<Vec<_>>())
             }
             _ => None,
         });

@@ -14,6 +14,7 @@ mod care_of;
 mod deregistration;
 mod discovery;
 mod dual_stack;
+mod flows;
 mod home_link;
 mod lab;
 mod mobility_header;
