@@ -18,6 +18,16 @@ import sys
 
 from scapy.layers.inet6 import (
     HAO,
+    ICMPv6HAADReply,
+    ICMPv6HAADRequest,
+    ICMPv6MPAdv,
+    ICMPv6MPSol,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6ND_RA,
+    ICMPv6NDOptDstLLAddr,
+    ICMPv6NDOptHAInfo,
+    ICMPv6NDOptPrefixInfo,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrRouting,
@@ -34,6 +44,7 @@ from scapy.layers.inet6 import (
     MIP6OptUnknown,
     PadN,
 )
+from scapy.layers.l2 import ARP, Ether
 
 HA = "2001:db8:6618::1"
 DESTINATION_OPTIONS, ROUTING, MOBILITY = 60, 43, 135
@@ -387,11 +398,105 @@ def packet(text, node):
     return following, payload
 
 
+# ---- IPv6 packets and frames
+
+MAC = "02:00:00:00:00:01"
+
+
+def prefix_option(plain, keyed):
+    """RFC 4861 s.4.6.2, RFC 6275 s.7.2"""
+    prefix, length = plain[0].split("/")
+    letters = "".join(plain[1:])
+    return ICMPv6NDOptPrefixInfo(
+        prefixlen=int(length),
+        L="L" in letters,
+        A="A" in letters,
+        R="R" in letters,
+        validlifetime=number(keyed["valid"]),
+        preferredlifetime=number(keyed["pref"]),
+        prefix=prefix,
+    )
+
+
+def home_agent_information(plain, keyed):
+    """RFC 6275 s.7.4; RFC 3963 s.7.1 has R first in what Scapy has as `res`"""
+    return ICMPv6NDOptHAInfo(
+        res=0x8000 if "R" in plain else 0,
+        pref=number(keyed["pref"]),
+        lifetime=number(keyed["lifetime"]),
+    )
+
+
+NEIGHBOUR_OPTIONS = {
+    "Prefix": prefix_option,
+    "HAInfo": home_agent_information,
+    "TLLA": lambda plain, keyed: ICMPv6NDOptDstLLAddr(lladdr=plain[0]),
+}
+
+
+def icmp(name, plain, keyed):
+    letters = "".join(plain)
+    if name == "NS":
+        return ICMPv6ND_NS(tgt=keyed["target"]), 255
+    if name == "NA":
+        flags = {flag: int(flag in letters) for flag in "RSO"}
+        return ICMPv6ND_NA(tgt=keyed["target"], **flags), 255
+    if name == "RA":
+        flags = {flag: int(flag in letters) for flag in "MOH"}
+        return ICMPv6ND_RA(chlim=64, prf=0, routerlifetime=number(keyed["lifetime"]), **flags), 255
+    identifier = number(keyed["id"])
+    if name == "MPS":
+        return ICMPv6MPSol(id=identifier), 64
+    if name == "MPA":
+        return ICMPv6MPAdv(id=identifier, flags=2 * ("M" in letters) + ("O" in letters)), 64
+    if name == "DHAAD":
+        return ICMPv6HAADRequest(id=identifier, R=int("R" in letters)), 64
+    if name == "DHAADReply":
+        addresses = keyed["list"].split(",")
+        return ICMPv6HAADReply(id=identifier, R=int("R" in letters), addresses=addresses), 64
+    raise ValueError(f"no packet is called {name}")
+
+
+def ip_packet(text):
+    parts = list(items(text))
+    name, words = parts[0]
+    plain, keyed = arguments(words)
+    source, destination = keyed["src"], keyed["dst"]
+    if name == "BE":
+        header = IPv6(src=source, dst=destination, hlim=64)
+        return header / MIP6MH_BE(status=number(keyed["status"]), ha=keyed["home"])
+    message, hop_limit = icmp(name, plain, keyed)
+    packet = IPv6(src=source, dst=destination, hlim=hop_limit)
+    for kind, words in parts[1:]:
+        if kind == "RH2":
+            packet /= IPv6ExtHdrRouting(type=2, segleft=1, addresses=[words[0]])
+    packet /= message
+    for kind, words in parts[1:]:
+        if kind != "RH2":
+            packet /= NEIGHBOUR_OPTIONS[kind](*arguments(words))
+    return packet
+
+
+def frame(text):
+    (name, words), *_ = items(text)
+    if name == "ARP":
+        _, keyed = arguments(words)
+        request = ARP(op=1, hwsrc=MAC, psrc=keyed["sender"], pdst=keyed["target"])
+        return Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / request
+    packet = ip_packet(text)
+    group = ipaddress.IPv6Address(packet.dst).packed[-4:]
+    return Ether(src=MAC, dst="33:33:" + group.hex(":")) / packet
+
+
 # ---- case files
 
 PACKET = re.compile(r"[<>]\s+(?P<packet>[A-Z][A-Za-z0-9]*(\(|\s).*?)\s+(from|to)\s.*under\s+(?P<spi>\d+)")
+FRAME = re.compile(r"<\s+frame\s+\d+\s+(?P<packet>.*\S)")
+IP = re.compile(
+    r"[<>]\s+(data\s+[a-f]|plain|link\s+\d+|own\s+\d+|discovery|inner\s+\d+)\s+(?P<packet>(?!ParamProblem)[A-Z].*\S)"
+)
 SA = re.compile(r"(given|!)\s+sa\s+(?P<spi>\d+)\s+(?P<node>[a-f])\b")
-OCTETS = re.compile(r"\s+\d+: [0-9a-f ]*$|\s+[0-9a-f]{2,4}( [0-9a-f]{2,4})*$")
+OCTETS = re.compile(r"\s+(\d+|ip|eth): [0-9a-f ]*$|\s+[0-9a-f]{2,4}( [0-9a-f]{2,4})*$")
 
 
 def printed(next_header, payload):
@@ -413,6 +518,10 @@ def blessed(text):
         if match := PACKET.match(code):
             node = nodes.get(match["spi"], "a")
             lines += printed(*packet(match["packet"], node))
+        elif match := FRAME.match(code):
+            lines += printed("eth", bytes(frame(match["packet"])))
+        elif match := IP.match(code):
+            lines += printed("ip", bytes(ip_packet(match["packet"])))
     return "\n".join(lines) + "\n"
 
 

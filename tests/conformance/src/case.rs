@@ -64,13 +64,45 @@ pub enum Kind {
     State,
 }
 
-/// What the envelope of a packet carries.
+/// The octets of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Octets {
-    /// Next Header of the trailer.
-    pub next_header: u8,
-    /// Extension headers and Mobility Header.
+    /// What they begin with.
+    pub head: Head,
+    /// The octets.
     pub payload: Vec<u8>,
+}
+
+/// What the octets of a packet begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// The header that the envelope's trailer names: extension headers and Mobility Header.
+    Next(u8),
+    /// An IPv6 header.
+    Ip,
+    /// An Ethernet header.
+    Ethernet,
+}
+
+impl Head {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "ip" => Some(Self::Ip),
+            "eth" => Some(Self::Ethernet),
+            next_header => next_header.parse().ok().map(Self::Next),
+        }
+    }
+}
+
+impl fmt::Display for Octets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.head {
+            Head::Next(next_header) => write!(f, "{next_header}: ")?,
+            Head::Ip => f.write_str("ip: ")?,
+            Head::Ethernet => f.write_str("eth: ")?,
+        }
+        f.write_str(&hex(&self.payload))
+    }
 }
 
 /// A line that is no line of a case.
@@ -215,11 +247,11 @@ pub fn duration(text: &str) -> Option<Duration> {
 /// `60: 8702 0102` on the first line, words alone on those behind it.
 fn append(octets: &mut Option<Octets>, line: &str) -> Option<()> {
     let line = line.trim();
-    let words = if let Some((next_header, words)) = line.split_once(':') {
+    let words = if let Some((head, words)) = line.split_once(':') {
         if octets.is_some() {
             return None;
         }
-        *octets = Some(Octets { next_header: next_header.parse().ok()?, payload: Vec::new() });
+        *octets = Some(Octets { head: Head::parse(head)?, payload: Vec::new() });
         words
     } else {
         line
@@ -269,7 +301,7 @@ given sa 1 a   # a comment
         assert_eq!(packet.text, "BU(seq=1 lt=100 AH) HaO from [2001:db8:1::c]:5000 under 1");
         assert_eq!(packet.after("under"), Some("1"));
         let payload = vec![0x87, 2, 1, 2, 0xff];
-        assert_eq!(packet.octets, Some(Octets { next_header: 60, payload }));
+        assert_eq!(packet.octets, Some(Octets { head: Head::Next(60), payload }));
     }
 
     #[test]

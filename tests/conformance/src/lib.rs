@@ -12,6 +12,7 @@
 pub mod case;
 pub mod junit;
 pub mod notation;
+pub mod packet;
 pub mod plan;
 pub mod report;
 pub mod rows;

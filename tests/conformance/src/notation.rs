@@ -14,7 +14,7 @@ use hearth_wire::mh::{
     Repeated, RevocationFlags, Selector,
 };
 
-use crate::case::Octets;
+use crate::case::{Head, Octets};
 use crate::plan::HA;
 
 /// The direction of a packet.
@@ -32,8 +32,8 @@ pub enum Way {
 /// # Errors
 /// What our parser says against it.
 pub fn describe(octets: &Octets, home: Ipv6Addr, way: Way) -> Result<(String, Vec<u8>), String> {
-    let Octets { next_header, payload } = octets;
-    let chain = exthdr::parse_chain(*next_header, payload).map_err(|e| format!("{e:?}"))?;
+    let Head::Next(next_header) = octets.head else { return Err("no signalling".into()) };
+    let chain = exthdr::parse_chain(next_header, &octets.payload).map_err(|e| format!("{e:?}"))?;
     let peer = chain.home_address.or(chain.routing_home_address).unwrap_or(home);
     let (source, destination) = if way == Way::Up { (peer, HA) } else { (HA, peer) };
     let message =

@@ -3,9 +3,9 @@
 use core::fmt::Write;
 use core::net::{Ipv6Addr, SocketAddr};
 
-use hearth_conformance::case::{Octets, hex};
+use hearth_conformance::case::{Head, Octets};
 use hearth_conformance::notation::{self, Way};
-use hearth_conformance::plan;
+use hearth_conformance::{packet, plan};
 use hearth_home_agent::{Action, Notice, Timestamp, Tunnel, Tunnels};
 use hearth_wire::Spi;
 
@@ -23,7 +23,8 @@ impl Line {
         let plain = |text: String| Self { at, text, octets: None };
         match action {
             Action::SendSignalling { spi, local, remote, next_header, payload } => {
-                let octets = Octets { next_header: *next_header, payload: payload.clone() };
+                let head = Head::Next(*next_header);
+                let octets = Octets { head, payload: payload.clone() };
                 let text = match notation::describe(&octets, home_of(*spi), Way::Down) {
                     Ok((text, _)) => text,
                     Err(error) => format!("what nobody can read: {error}"),
@@ -32,21 +33,16 @@ impl Line {
                 Self { at, text, octets: Some(octets) }
             }
             Action::SendData { home_address, packet } => {
-                let [_, _, _, _, _, _, next_header, ..] = packet[..] else { panic!("{packet:?}") };
-                let (kind, code) = (packet[40], packet[41]);
-                let text = format!(
-                    "data {} next={next_header} type={kind} code={code} octets={}",
-                    plan::name_of(*home_address),
-                    packet.len()
-                );
-                plain(text)
+                packet_line(at, &format!("data {}", plan::name_of(*home_address)), Head::Ip, packet)
             }
             Action::Bind(tunnels) => plain(bind_text(tunnels)),
             Action::Unbind { home_address } => {
                 plain(format!("unbind {}", plan::name_of(*home_address)))
             }
-            Action::Frame { link, frame } => plain(format!("frame {} {}", link.0, hex(frame))),
-            Action::SendPlain { packet } => plain(format!("plain {}", hex(packet))),
+            Action::Frame { link, frame } => {
+                packet_line(at, &format!("frame {}", link.0), Head::Ethernet, frame)
+            }
+            Action::SendPlain { packet } => packet_line(at, "plain", Head::Ip, packet),
             Action::InstallSa(spi) => plain(format!("install {spi}")),
             Action::RemoveSa(spi) => plain(format!("remove {spi}")),
             Action::Group { group, members } => {
@@ -61,6 +57,16 @@ impl Line {
     pub(crate) fn is_notice(&self) -> bool {
         self.text.starts_with("notice ")
     }
+}
+
+/// A packet that is no signalling: how it leaves, its words, its octets.
+fn packet_line(at: Timestamp, how: &str, head: Head, packet: &[u8]) -> Line {
+    let octets = Octets { head, payload: packet.to_vec() };
+    let text = match packet::describe(&octets) {
+        Ok(words) => format!("{how} {words}"),
+        Err(error) => format!("{how} what nobody can read: {error}: {octets}"),
+    };
+    Line { at, text, octets: Some(octets) }
 }
 
 /// `bind NODE at ADDRESS under SPI`, or for a mobile node with Binding IDs `bind NODE via

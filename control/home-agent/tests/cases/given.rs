@@ -44,6 +44,9 @@ pub(crate) fn change_policy(policy: &mut Policy, step: &Step) -> Result<(), Stri
         "restart_counter" => {
             policy.operations.restart_counter = Some(value.parse().map_err(|_| bad())?);
         }
+        "care_of_moves" => {
+            policy.care_of_moves_per_minute = value.parse().map_err(|_| bad())?;
+        }
         "denied_realm" => policy.denied_realms.push(value.into()),
         "home_prefix" => policy.home_prefixes.push(value.parse().map_err(|_| bad())?),
         _ => return Err(format!("no policy is called {key}")),

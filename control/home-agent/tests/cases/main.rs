@@ -8,6 +8,7 @@
 mod actions;
 mod commands;
 mod given;
+mod home_link;
 mod player;
 
 use std::path::Path;

@@ -4,15 +4,20 @@ use core::fmt::Write;
 use core::net::{Ipv6Addr, SocketAddr};
 use std::collections::HashMap;
 
-use hearth_conformance::case::{Case, Kind, Octets, Step, hex};
+use hearth_conformance::case::{Case, Head, Kind, Octets, Step, hex};
 use hearth_conformance::notation::{self, Way};
+use hearth_conformance::packet;
 use hearth_conformance::plan::{self, Node};
-use hearth_home_agent::{Action, Event, HomeAgent, Policy, Refusal, SignallingPacket, Timestamp};
+use hearth_home_agent::{
+    Action, Event, HomeAgent, InnerPacket, LinkEvent, LinkId, LinkPolicy, Policy, Refusal,
+    SignallingPacket, Timestamp,
+};
+use hearth_wire::icmp6::Envelope;
 use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Message};
 use hearth_wire::{Spi, exthdr};
 
 use crate::actions::Line;
-use crate::{commands, given};
+use crate::{commands, given, home_link};
 
 /// Where the mobile node is unless a case says otherwise.
 const CARE_OF: &str = "[2001:db8:1::c]:5000";
@@ -28,7 +33,12 @@ pub(crate) fn play(case: &Case) -> Result<(), String> {
         given::change_policy(&mut policy, step).map_err(|error| at(case, step, &error))?;
     }
     let mut player = Player::new(policy);
-    let mut steps = case.steps.iter().filter(|step| !is_policy(step)).peekable();
+    for step in case.steps.iter().filter(|step| step.kind == Kind::Given) {
+        home_link::given(&mut player.links, step).map_err(|error| at(case, step, &error))?;
+    }
+    player.configure_links();
+    let is_done = |step: &&Step| is_policy(step) || home_link::is_given(step);
+    let mut steps = case.steps.iter().filter(|step| !is_done(step)).peekable();
     while let Some(step) = steps.next() {
         player.take(step).map_err(|error| at(case, step, &error))?;
         let mut expected = Vec::new();
@@ -48,6 +58,7 @@ fn at(case: &Case, step: &Step, what: &str) -> String {
 
 struct Player {
     ha: HomeAgent,
+    links: LinkPolicy,
     now: Timestamp,
     /// The home address that the cases have for the mobile node of an SA.
     home_of: HashMap<Spi, Ipv6Addr>,
@@ -58,7 +69,16 @@ struct Player {
 impl Player {
     fn new(policy: Policy) -> Self {
         let (now, home_of) = (Timestamp::ZERO, HashMap::new());
-        Self { ha: HomeAgent::new(policy), now, home_of, done: Vec::new() }
+        let (ha, links) = (HomeAgent::new(policy), LinkPolicy::default());
+        Self { ha, links, now, home_of, done: Vec::new() }
+    }
+
+    /// Tells the home agent of links and home prefixes, where a case has any.
+    fn configure_links(&mut self) {
+        if !self.links.prefixes.is_empty() {
+            let links = self.links.clone();
+            self.handle(Event::Link(LinkEvent::Configured(&links)));
+        }
     }
 
     fn take(&mut self, step: &Step) -> Result<(), String> {
@@ -128,14 +148,53 @@ impl Player {
 
     /// `NOTATION from ADDRESS [to ADDRESS] under SPI`
     fn packet(&mut self, step: &Step) -> Result<(), String> {
-        let Octets { next_header, payload } = step.octets.as_ref().ok_or(
+        let octets = step.octets.as_ref().ok_or(
             "no octets: tests/conformance/octets.py --write control/home-agent/tests/cases",
         )?;
+        let Head::Next(next_header) = octets.head else { return self.ip(step, octets) };
         let words = step.text.split(" from ").next().unwrap_or_default();
         if notation::is_plain(words) {
             self.agrees(step, words)?;
         }
-        self.signalling(step, *next_header, payload, "from")
+        self.signalling(step, next_header, &octets.payload, "from")
+    }
+
+    /// `link N RA(...)`, `own N RA(...)`, `discovery DHAAD(...)`, `inner SPI MPS(...)`
+    fn ip(&mut self, step: &Step, octets: &Octets) -> Result<(), String> {
+        let how = step.words().next().unwrap_or_default();
+        let (taken, words) = if how == "discovery" {
+            ("", step.text.split_once(' ').map_or("", |it| it.1))
+        } else {
+            let mut parts = step.text.splitn(3, ' ').skip(1);
+            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+        };
+        let read = packet::describe(octets)?;
+        if read != words {
+            return Err(format!("our codec reads\n    {read}"));
+        }
+        let packet = &octets.payload[..];
+        let address = |at: usize| <[u8; 16]>::try_from(&packet[at..at + 16]).unwrap().into();
+        let (source, destination) = (address(8), address(24));
+        let envelope = Envelope { source, destination, hop_limit: packet[7] };
+        let octets = &packet[40..];
+        let number = || taken.parse::<u16>().map_err(|_| "not a number");
+        match how {
+            "link" | "own" => {
+                let (link, own) = (LinkId(number()?), how == "own");
+                let event = LinkEvent::RouterAdvertisement { link, own, envelope, octets };
+                self.handle(Event::Link(event));
+            }
+            "discovery" => {
+                self.handle(Event::Link(LinkEvent::HomeAgentDiscovery { envelope, octets }));
+            }
+            "inner" => {
+                let spi = Spi::new(number()?.into()).map_err(|_| "not an SPI")?;
+                let home_address = *self.home_of.get(&spi).ok_or("an SPI that nobody has")?;
+                self.handle(Event::Inner(InnerPacket { spi, home_address, packet }));
+            }
+            _ => return Err("nobody gets such a packet".into()),
+        }
+        Ok(())
     }
 
     /// Our codec reads in Scapy's octets what stands in the case, and makes the same octets of it.
@@ -183,6 +242,24 @@ impl Player {
             "revoked" => self.handle(Event::SaRevoked(spi()?)),
             "near_end" => self.handle(Event::SequenceNearEnd(spi()?)),
             "reinit" => self.handle(Event::ReinitWanted(spi()?)),
+            "contested" => {
+                let address = argument.and_then(|address| address.parse().ok());
+                let address = address.ok_or("not an address")?;
+                let probing = step.text.ends_with(" probing");
+                let (link, mac) = (LinkId(1), [2, 0, 0, 0, 0, 9]);
+                self.handle(Event::Link(LinkEvent::Contested { link, address, mac, probing }));
+            }
+            "plain_home_address" => {
+                let address = |word| step.after(word).and_then(|address| address.parse().ok());
+                let all = address("from").zip(address("to")).zip(address("of"));
+                let ((from, to), home_address) = all.ok_or("not `from A to A of A`")?;
+                let event = LinkEvent::PlainHomeAddress { from, to, home_address };
+                self.handle(Event::Link(event));
+            }
+            "prefix" => {
+                home_link::given(&mut self.links, step)?;
+                self.configure_links();
+            }
             "silent" => self.handle(Event::Silent(spi()?)),
             "revoke" | "drain" | "undrain" | "rekey" => {
                 self.handle(Event::Operator(commands::parse(step)?));
@@ -259,13 +336,8 @@ impl Player {
             let (Some(wanted), Some(got)) = (&step.octets, &line.octets) else { continue };
             if wanted != got {
                 return Err(format!(
-                    "  line {}: {}\n  expected octets {}: {}\n       got octets {}: {}",
-                    step.line,
-                    step.text,
-                    wanted.next_header,
-                    hex(&wanted.payload),
-                    got.next_header,
-                    hex(&got.payload)
+                    "  line {}: {}\n  expected octets {wanted}\n       got octets {got}",
+                    step.line, step.text
                 ));
             }
         }
