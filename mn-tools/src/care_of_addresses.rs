@@ -344,19 +344,16 @@ impl CareOfAddresses {
 
     fn with_bids(&self, index: usize, update: Update) -> BidUpdate {
         let own = self.places.get(index).and_then(|place| place.care_of.as_ref());
-        let option = |id, priority| Bid {
-            id,
-            status: Status::ACCEPTED,
-            home: false,
-            priority,
-            care_of: None,
+        let option = |id, priority, care_of| {
+            let status = Status::ACCEPTED;
+            Bid { id, status, home: false, priority, care_of }
         };
         let bids = match (update.purpose, own) {
             (Purpose::Deregistration, _) | (_, None) => Vec::new(),
             (Purpose::Withdrawal, _) => {
-                update.withdraws.iter().map(|bid| option(*bid, 0)).collect()
+                update.withdraws.iter().map(|bid| option(*bid, 0, None)).collect()
             }
-            (_, Some(own)) => vec![option(own.bid, own.priority)],
+            (_, Some(own)) => vec![option(own.bid, own.priority, Some(update.path.care_of))],
         };
         let registered = self.bindings().map(|(care_of, _)| care_of.bid);
         let mut bound: Vec<_> = own.map(|own| own.bid).into_iter().chain(registered).collect();

@@ -47,17 +47,18 @@ pub fn seal_update(
         .iter()
         .map(|net| MobileNetworkPrefix { prefix: net.network(), len: net.prefix_len() })
         .collect();
-    let options = BuOptions {
+    // RFC 5648 s.5.2, 8.1: a Binding Identifier option carries the care-of address itself, "the
+    // alternate Care-of Address option MUST NOT be included", nor the IPv4 care-of address option.
+    let (alternate_coa, ipv4_coa) = match care_of {
+        _ if !wishes.bids.is_empty() => (None, None),
         // R-36: the ICV does not cover the outer source, so the option says it.
-        alternate_coa: match care_of {
-            IpAddr::V6(address) => Some(address),
-            IpAddr::V4(_) => None,
-        },
+        IpAddr::V6(address) => (Some(address), None),
         // RFC 5555 s.4.2: lets the home agent see an address translator.
-        ipv4_coa: match care_of {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        },
+        IpAddr::V4(address) => (None, Some(address)),
+    };
+    let options = BuOptions {
+        alternate_coa,
+        ipv4_coa,
         ipv4_hoa: sa.home_address_ip4.map(|address| Ipv4HomeAddress {
             prefix_len: 32,
             prefix_request: false,
@@ -275,6 +276,7 @@ mod tests {
                 update.options.prefixes.iter().map(|prefix| prefix.unwrap().len).collect();
             assert_eq!(named, if mode == PrefixMode::Explicit { vec![56] } else { vec![] });
             assert_eq!(update.options.bids.iter().next(), Some(Ok(bid)));
+            assert_eq!(update.options.alternate_coa, None, "RFC 5648 s.5.2");
             let flow = update.options.flows.iter().next().unwrap().unwrap();
             assert_eq!(flow.bids.iter().collect::<Vec<_>>(), [7]);
         }

@@ -103,7 +103,7 @@ fn each_care_of_address_registers_under_its_binding_id() {
     assert_eq!((bids(first), bids(second)), (vec![1], vec![2]));
     assert_eq!((&first.update.path, &second.update.path), (&wire(), &radio()));
     assert_eq!((first.update.seq, second.update.seq), (100, 101));
-    assert_eq!(first.bids[0].priority, 1);
+    assert_eq!((first.bids[0].priority, first.bids[0].care_of), (1, Some(wire().care_of)));
     // Flows can only go to what is registered, or is just being.
     assert_eq!((&first.bound, &second.bound), (&vec![1], &vec![2]));
     bench.accept(second);

@@ -82,6 +82,12 @@ impl TestLab {
         all.find(|s| s.suite == suite && s.scope == scope).unwrap().clone()
     }
 
+    /// The subscriber whose `mn-id` begins with `label`.
+    #[must_use]
+    pub fn lab_subscriber(&self, label: &str) -> &Subscriber {
+        self.lab.subscriber(label).unwrap()
+    }
+
     /// Attaches mobile node 0 to a visited network and registers it from there.
     #[must_use]
     pub fn register(&self, subscriber: &Subscriber, visited: Visited) -> MobileNode {

@@ -201,7 +201,7 @@ subscribers:
         validity = tuning.sa_validity,
     );
     for subscriber in subscribers {
-        let Subscriber { mn_id, psk, home6, home4, suite, scope } = subscriber;
+        let Subscriber { mn_id, psk, home6, home4, suite, scope, services } = subscriber;
         let suite = suite.name();
         let _infallible = write!(
             text,
@@ -213,6 +213,9 @@ subscribers:
     scope: {scope}
 "#
         );
+        for service in *services {
+            let _infallible = writeln!(text, "    {service}");
+        }
     }
     text
 }
@@ -281,6 +284,12 @@ pub struct NodeTuning {
     pub lifetime: u32,
     /// Networks that it uses, the most wanted first.
     pub interfaces: Vec<&'static str>,
+    /// Whether it uses all of them at once, under Binding IDs from 1 (RFC 5648).
+    pub at_once: bool,
+    /// Rules for flows, as they stand in `mn.yaml` (RFC 6089).
+    pub flows: Vec<String>,
+    /// The networks behind it, and `explicit` or `implicit` (RFC 3963).
+    pub mobile_router: Option<(Vec<&'static str>, &'static str)>,
     /// Seconds before the first retransmission of a Binding Update; RFC 6275 s.12 says 1.
     pub retransmit_after: f32,
     /// Part of an SA's validity that is left when the next one is fetched.
@@ -297,6 +306,9 @@ impl Default for NodeTuning {
             psk: None,
             lifetime: 600,
             interfaces: vec!["visit6", "visit4"],
+            at_once: false,
+            flows: Vec::new(),
+            mobile_router: None,
             retransmit_after: 1.0,
             renew_before: 0.2,
             hac_timeout: 10.0,
@@ -317,8 +329,7 @@ hac:
   addresses: ["{HA6}", "{HA4}"]
 suites: ["{suite}"]
 scope: {scope}
-interfaces: [{interfaces}]
-timers:
+{mobility}timers:
   lifetime: {lifetime}
   initial_timeout: {retransmit}
   first_registration_timeout: {retransmit}
@@ -332,11 +343,37 @@ timers:
         ca = tuning.ca.clone().unwrap_or_else(|| files.ca()).display(),
         suite = subscriber.suite.name(),
         scope = subscriber.scope,
-        interfaces = tuning.interfaces.join(", "),
+        mobility = mobility(tuning),
         lifetime = tuning.lifetime,
         retransmit = tuning.retransmit_after,
         longest = 32.0 * tuning.retransmit_after.max(0.1),
         renew = tuning.renew_before,
         patience = tuning.hac_timeout,
     )
+}
+
+/// Which networks it uses, how, and what is behind it.
+fn mobility(tuning: &NodeTuning) -> String {
+    let NodeTuning { interfaces, at_once, flows, mobile_router, .. } = tuning;
+    let mut text = String::new();
+    let mut line = |arguments: std::fmt::Arguments<'_>| {
+        let _infallible = writeln!(text, "{arguments}");
+    };
+    if *at_once {
+        line(format_args!("care_of_addresses:"));
+        for (interface, bid) in interfaces.iter().zip(1..) {
+            line(format_args!("  - {{bid: {bid}, interface: {interface}}}"));
+        }
+    } else {
+        line(format_args!("interfaces: [{}]", interfaces.join(", ")));
+    }
+    if !flows.is_empty() {
+        line(format_args!("flows:"));
+        flows.iter().for_each(|flow| line(format_args!("  - {flow}")));
+    }
+    if let Some((prefixes, mode)) = mobile_router {
+        let prefixes = prefixes.join("\", \"");
+        line(format_args!("mobile_router: {{prefixes: [\"{prefixes}\"], mode: {mode}}}"));
+    }
+    text
 }

@@ -21,6 +21,9 @@ use crate::{
     wait,
 };
 
+mod flows;
+mod mobile_router;
+
 /// The transfer.
 const OCTETS: u64 = 200_000_000;
 /// Its limit in octets a second: slow enough for two moves within it, even on a fast machine.
@@ -125,8 +128,10 @@ impl Demo {
         self.ping(&lab, &subscriber)?;
         self.move_during_transfer(&lab, &subscriber, &mut node)?;
         self.deregister(&lab, &mut node)?;
-        self.collect_drops(&lab)?;
-        self.judge_capture(capture, &subscriber)
+        self.judge_capture(capture, &subscriber)?;
+        self.mobile_router(&lab)?;
+        self.flows(&lab)?;
+        self.collect_drops(&lab)
     }
 
     fn register(&mut self, lab: &Lab, subscriber: &Subscriber) -> Result<MobileNode> {

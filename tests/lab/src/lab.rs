@@ -98,7 +98,7 @@ impl Lab {
         authority.write_certificate(&files.ca())?;
         let server = Server { common_name: HAC_NAME, alt_names: &[HAC_NAME] };
         authority.write_server(server, &files.certificate(), &files.key())?;
-        let subscribers = Subscriber::matrix().map_err(file("random numbers"))?;
+        let subscribers = Subscriber::all().map_err(file("random numbers"))?;
         let hac = config::hac(files, &options.tuning, &subscribers);
         config::write(&files.config("hac"), &hac)?;
         let hearthd = config::hearthd(files, &options.tuning, &options.prefix);
@@ -191,12 +191,36 @@ impl Lab {
         })
     }
 
+    /// The subscriber whose `mn-id` begins with `label`.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn subscriber(&self, label: &str) -> Result<&Subscriber> {
+        let missing = || LabError::Wrong(format!("the lab has no subscriber {label}"));
+        self.subscribers.iter().find(|other| other.label() == label).ok_or_else(missing)
+    }
+
     /// Starts mobile node `index` as a subscriber.
     ///
     /// # Errors
     /// Where it cannot be started.
     pub fn start_node(
         &self,
+        index: u8,
+        subscriber: &Subscriber,
+        tuning: &NodeTuning,
+    ) -> Result<MobileNode> {
+        let namespace = self.network.mobile_node(index)?;
+        self.start_node_in(namespace, index, subscriber, tuning)
+    }
+
+    /// The same in any namespace: behind a mobile router, say. Its log is that of number `index`.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_node_in(
+        &self,
+        namespace: &crate::netns::Netns,
         index: u8,
         subscriber: &Subscriber,
         tuning: &NodeTuning,
@@ -213,13 +237,12 @@ impl Lab {
             }
             _ => {}
         }
-        let namespace = self.network.mobile_node(index)?.clone();
         let path = self.options.programs.path("hearth-mn")?;
         let (config, place) = (config.display().to_string(), status.display().to_string());
         let arguments = ["up", "--config", &config, "--status-file", &place];
         let log = files.log_of(&node_role(index));
-        let program = Program::start(&namespace, &path, &arguments, &log)?;
-        Ok(MobileNode::new(program, namespace, index, status))
+        let program = Program::start(namespace, &path, &arguments, &log)?;
+        Ok(MobileNode::new(program, namespace.clone(), index, status))
     }
 
     /// What `hearth show WHAT --json` prints.

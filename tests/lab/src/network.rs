@@ -6,8 +6,8 @@ use crate::{
     error::{LabError, Result},
     netns::{Netns, run},
     plan::{
-        ACCESS_ROUTER4, ACCESS_ROUTER6, CN4, CN6, HA_HOME4, HA_HOME6, HOME_PREFIX4, HOME_PREFIX6,
-        NAT_OUTSIDE, NAT_ROUTER, Visited,
+        ACCESS_ROUTER4, ACCESS_ROUTER6, BEHIND6, CN4, CN6, HA_HOME4, HA_HOME6, HOME_PREFIX4,
+        HOME_PREFIX6, MOBILE_NETWORK6, MOBILE_ROUTER6, NAT_OUTSIDE, NAT_ROUTER, Visited,
     },
     wait,
 };
@@ -28,6 +28,8 @@ pub struct Network {
     pub ha: Netns,
     /// The correspondent.
     pub cn: Netns,
+    /// A host behind mobile node 0, where that is a mobile router.
+    pub lan: Netns,
 }
 
 impl Network {
@@ -42,12 +44,13 @@ impl Network {
             nat4: name("nat4"),
             ha: name("ha"),
             cn: name("cn"),
+            lan: name("lan"),
         }
     }
 
     /// All namespaces, in the order in which their processes should end.
     pub fn all(&self) -> impl Iterator<Item = &Netns> {
-        self.mobile_nodes.iter().chain([&self.cn, &self.ha, &self.nat4, &self.net6])
+        self.mobile_nodes.iter().chain([&self.lan, &self.cn, &self.ha, &self.nat4, &self.net6])
     }
 
     /// Makes all of it. What an earlier lab of the same name left is taken away first.
@@ -65,7 +68,19 @@ impl Network {
         for (node, index) in self.mobile_nodes.iter().zip(0..) {
             self.visited(node, index)?;
         }
-        Ok(())
+        self.mobile_network()
+    }
+
+    /// The network behind mobile node 0, which forwards for it.
+    fn mobile_network(&self) -> Result<()> {
+        let Some(router) = self.mobile_nodes.first() else { return Ok(()) };
+        veth(&self.lan, "lan", router, "lan")?;
+        add_address(router, "lan", &format!("{MOBILE_ROUTER6}/64"))?;
+        add_address(&self.lan, "lan", &format!("{BEHIND6}/64"))?;
+        router.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        router.ip("link set lan up")?;
+        self.lan.ip("link set lan up")?;
+        self.lan.ip(&format!("-6 route add default via {MOBILE_ROUTER6}"))
     }
 
     /// Takes all of it away.
@@ -113,6 +128,7 @@ impl Network {
         }
         self.cn.ip("link set home up")?;
         self.cn.ip(&format!("-6 route add {HOME_PREFIX6} via {HA_HOME6}"))?;
+        self.cn.ip(&format!("-6 route add {MOBILE_NETWORK6} via {HA_HOME6}"))?;
         self.cn.ip(&format!("-4 route add {HOME_PREFIX4} via {HA_HOME4}"))?;
         deafen(&self.ha, "home0", "hearth_home0")
     }

@@ -27,6 +27,15 @@ pub struct Status {
     pub registrations: Vec<Registration>,
     pub handovers: Vec<Handover>,
     pub last_error: Option<LastError>,
+    pub care_of_addresses: Vec<CareOfAddress>,
+}
+
+/// One care-of address of several.
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs)]
+pub struct CareOfAddress {
+    pub bid: u16,
+    pub interface: String,
 }
 
 /// One run of the MN-HAC exchange.

@@ -12,6 +12,8 @@
 //!                            hearth-nat4 (masquerade)
 //! ```
 //!
+//! Behind mobile node 0, where it is a mobile router: `lan` 2001:db8:d::1 -- hearth-lan 2001:db8:d::100.
+//!
 //! `hearth-lab up` leaves the mobile node attached to both visited networks; `hearth-lab move net6`,
 //! `move nat4` and `move both` change that. The demo moves with the old network gone first.
 //!
@@ -53,6 +55,12 @@ pub const HOME_PREFIX4: &str = "203.0.113.128/25";
 pub const NAT_OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 34);
 /// The access router's end of the link to the address translator.
 pub const NAT_ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 33);
+/// The network behind the mobile router, routed by the correspondent to the home agent's home port.
+pub const MOBILE_NETWORK6: &str = "2001:db8:d::/56";
+/// The mobile router's address there.
+pub const MOBILE_ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 1);
+/// A host there.
+pub const BEHIND6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 0x100);
 /// SPIs that the HAC may deal out for the lab's home agent.
 pub const SPI_RANGE: (u32, u32) = (1, 4096);
 
@@ -138,6 +146,8 @@ pub struct Subscriber {
     pub suite: Suite,
     /// `mip6-sas`: 1 protects user data, 0 signalling only.
     pub scope: u8,
+    /// What it may beyond a home address, as it stands in `hac.yaml`.
+    pub services: &'static [&'static str],
 }
 
 impl Subscriber {
@@ -163,6 +173,24 @@ impl Subscriber {
             .collect()
     }
 
+    /// Those of [`Self::matrix`], a mobile router with [`MOBILE_NETWORK6`] behind it, and a node with
+    /// several care-of addresses and flows, in this order.
+    ///
+    /// # Errors
+    /// Where the operating system's generator fails.
+    pub fn all() -> std::io::Result<Vec<Self>> {
+        let mut all = Self::matrix()?;
+        let more: [(&str, &'static [&'static str]); 2] = [
+            ("mobile-router", &["prefixes: [\"2001:db8:d::/56\"]"]),
+            ("multihomed", &["care_of_addresses: 2", "flow_bindings: 4"]),
+        ];
+        for ((name, services), index) in more.into_iter().zip(20..) {
+            let plain = Self::new(Suite::Aes128CbcSha, 1, index)?;
+            all.push(Self { mn_id: format!("{name}@example.net"), services, ..plain });
+        }
+        Ok(all)
+    }
+
     fn new(suite: Suite, scope: u8, index: u8) -> std::io::Result<Self> {
         let mut key = [0_u8; 32];
         getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -174,6 +202,7 @@ impl Subscriber {
             home4: Ipv4Addr::new(203, 0, 113, 144 + index),
             suite,
             scope,
+            services: &[],
         })
     }
 

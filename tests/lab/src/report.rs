@@ -27,6 +27,10 @@ pub struct Report {
     pub handovers: Vec<HandoverReport>,
     /// The TCP connection that outlived them.
     pub transfer: Option<TransferReport>,
+    /// A host behind a mobile router that moved.
+    pub mobile_router: Option<MobileRouterReport>,
+    /// Flows that moved because a network died.
+    pub flows: Vec<FlowReport>,
     /// Packets that hearthd dropped, by reason.
     pub drops: Vec<DropReport>,
     /// What tshark made of the access link.
@@ -116,6 +120,36 @@ pub struct TransferReport {
     pub intact: bool,
 }
 
+/// What a host behind the mobile router saw of its move.
+#[derive(Debug, Serialize)]
+pub struct MobileRouterReport {
+    /// The network behind it.
+    pub prefix: String,
+    /// Longest silence between two answers to the host's probes.
+    pub gap_ms: f64,
+    /// The host's probes that were never answered.
+    pub packets_lost: usize,
+    /// Octets of the host's TCP transfer, which went on.
+    pub octets: u64,
+    /// Whether they arrived as they were sent.
+    pub intact: bool,
+}
+
+/// A flow that moved from a care-of address that died to the other one.
+#[derive(Debug, Serialize)]
+pub struct FlowReport {
+    /// Visited network that died.
+    pub from: String,
+    /// Visited network that took the flow over.
+    pub to: String,
+    /// Longest silence between two answers to the flow's probes.
+    pub gap_ms: f64,
+    /// The flow's probes that were never answered.
+    pub packets_lost: usize,
+    /// Probes of the other flow that were never answered meanwhile.
+    pub packets_lost_of_the_other: usize,
+}
+
 /// One drop reason.
 #[derive(Debug, Serialize)]
 pub struct DropReport {
@@ -123,6 +157,27 @@ pub struct DropReport {
     pub reason: String,
     /// How many packets.
     pub packets: u64,
+}
+
+impl Report {
+    fn mobility(&self, mut row: impl FnMut(&str, String) -> fmt::Result) -> fmt::Result {
+        if let Some(router) = &self.mobile_router {
+            let MobileRouterReport { prefix, gap_ms, packets_lost, octets, intact } = router;
+            let verdict = if *intact { "intact" } else { "DAMAGED" };
+            let text = format!(
+                "gap {gap_ms:.1} ms, {packets_lost} lost; {octets} octets to a host in {prefix} {verdict}"
+            );
+            row("mobile router moved", text)?;
+        }
+        for flow in &self.flows {
+            let text = format!(
+                "gap {:.1} ms, {} packets lost, {} of the other flow",
+                flow.gap_ms, flow.packets_lost, flow.packets_lost_of_the_other
+            );
+            row(&format!("flow {} -> {}", flow.from, flow.to), text)?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Report {
@@ -174,6 +229,7 @@ impl fmt::Display for Report {
             );
             row("access link", text)?;
         }
+        self.mobility(&mut row)?;
         if self.drops.is_empty() {
             row("drops", "none".into())?;
         }
