@@ -57,6 +57,55 @@ pub struct BindingRow {
     pub lifetime: u32,
     /// What is left of it.
     pub remaining: u32,
+    /// Whether it is a mobile router's (RFC 3963).
+    #[serde(default)]
+    pub mobile_router: bool,
+    /// Mobile network prefixes, of both families.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// Care-of addresses with Binding IDs (RFC 5648), the one to be preferred first; none where
+    /// there is one without a Binding ID.
+    #[serde(default)]
+    pub care_of_addresses: Vec<CareOfRow>,
+    /// Flow bindings (RFC 6089), by growing priority.
+    #[serde(default)]
+    pub flows: Vec<FlowRow>,
+}
+
+/// One of several care-of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CareOfRow {
+    /// Binding ID.
+    pub bid: u16,
+    /// BID-PRI, the lower the earlier used; none where the mobile node gave none.
+    pub priority: Option<u8>,
+    /// The address.
+    pub care_of_address: IpAddr,
+    /// UDP port at it, as the home agent sees it.
+    pub care_of_port: u16,
+    /// The home agent address the tunnel starts at.
+    pub home_agent_address: IpAddr,
+    /// Whether a NAT stands between.
+    pub nat: bool,
+    /// Granted lifetime.
+    pub lifetime: u32,
+    /// What is left of it.
+    pub remaining: u32,
+}
+
+/// A flow binding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// Flow Identifier.
+    pub id: u16,
+    /// FID-PRI, the lower the earlier matched.
+    pub priority: u16,
+    /// Binding IDs, each of which gets a copy.
+    pub bids: Vec<u16>,
+    /// Whether one of them is registered.
+    pub active: bool,
+    /// Which packets (RFC 6088), in words.
+    pub selector: String,
 }
 
 /// A security association.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow};
+use hearth_api::{BindingRow, CounterRow, DropRow, FlowRow, PortRow, SaRow, WorkerRow};
 use time::OffsetDateTime;
 
 /// What stands in a line of a table.
@@ -71,22 +71,55 @@ fn date(unix: u64) -> String {
 }
 
 impl Row for BindingRow {
-    const HEADS: &'static [&'static str] =
-        &["MN-ID", "HOME ADDRESS", "IPV4", "CARE-OF ADDRESS", "PORT", "NAT", "SPI", "SEQ", "LEFT"];
+    const HEADS: &'static [&'static str] = &[
+        "MN-ID",
+        "HOME ADDRESS",
+        "IPV4",
+        "CARE-OF ADDRESS",
+        "PORT",
+        "NAT",
+        "SPI",
+        "SEQ",
+        "LEFT",
+        "PREFIXES",
+        "FLOWS",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.mn_id.clone(),
             self.home_address.to_string(),
             or_dash(self.ipv4_home_address),
-            self.care_of_address.to_string(),
+            care_of(self),
             self.care_of_port.to_string(),
             if self.nat { "yes" } else { "no" }.into(),
             self.spi.to_string(),
             self.sequence.to_string(),
             format!("{}/{} s", self.remaining, self.lifetime),
+            list(self.prefixes.iter()),
+            list(self.flows.iter().map(flow)),
         ]
     }
+}
+
+/// The care-of address; of several, each behind its Binding ID, the preferred one first.
+fn care_of(row: &BindingRow) -> String {
+    if row.care_of_addresses.is_empty() {
+        return row.care_of_address.to_string();
+    }
+    list(row.care_of_addresses.iter().map(|it| format!("{}={}", it.bid, it.care_of_address)))
+}
+
+/// A flow by its number, and where it goes; in brackets while none of that is registered.
+fn flow(row: &FlowRow) -> String {
+    let bids: Vec<_> = row.bids.iter().map(ToString::to_string).collect();
+    let (id, bids) = (row.id, bids.join("+"));
+    if row.active { format!("{id}>{bids}") } else { format!("({id}>{bids})") }
+}
+
+fn list(cells: impl Iterator<Item = impl ToString>) -> String {
+    let cells: Vec<_> = cells.map(|cell| cell.to_string()).collect();
+    if cells.is_empty() { "-".into() } else { cells.join(",") }
 }
 
 impl Row for SaRow {

@@ -1,6 +1,6 @@
 //! Rows for the API.
 
-use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow};
+use hearth_api::{BindingRow, CareOfRow, CounterRow, DropRow, FlowRow, PortRow, SaRow, WorkerRow};
 use hearth_dataplane::Snapshot;
 use hearth_dpdk::Offloads;
 use hearth_home_agent::Refusal;
@@ -45,6 +45,31 @@ impl Control {
                 sequence: binding.sequence,
                 lifetime: seconds(binding.lifetime),
                 remaining: seconds(binding.expires.since(now)),
+                mobile_router: binding.mobile_router,
+                prefixes: binding.prefixes.iter().map(ToString::to_string).collect(),
+                care_of_addresses: binding
+                    .care_of_addresses()
+                    .map(|it| CareOfRow {
+                        bid: it.bid,
+                        priority: it.priority,
+                        care_of_address: it.care_of.ip(),
+                        care_of_port: it.care_of.port(),
+                        home_agent_address: it.local.ip(),
+                        nat: it.nat == Some(true),
+                        lifetime: seconds(it.lifetime),
+                        remaining: seconds(it.expires.since(now)),
+                    })
+                    .collect(),
+                flows: binding
+                    .flows()
+                    .map(|it| FlowRow {
+                        id: it.id,
+                        priority: it.priority,
+                        bids: it.bids.to_vec(),
+                        active: it.active,
+                        selector: it.selector.to_string(),
+                    })
+                    .collect(),
             })
             .collect();
         rows.sort_by_key(|row| row.home_address);

@@ -11,12 +11,15 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hearth_wire::Spi;
+use hearth_wire::mh::TrafficSelector;
 use ipnet::IpNet;
 
 use crate::HomeAgent;
 use crate::binding::{Binding, More, State};
 use crate::endpoint::Endpoint;
 use crate::event::{Action, SaInfo};
+use crate::flows::FlowBinding;
+use crate::mcoa::CareOfAddress;
 use crate::policy::LIFETIME_UNIT;
 use crate::refresh::first_look;
 use crate::sa_table::Sa;
@@ -316,21 +319,21 @@ impl HomeAgent {
         out: &mut Vec<Action>,
     ) -> Result<(), NotRestored> {
         let now = self.advance(now);
-        let (spi, generation, kept) = Kept::read(octets).ok_or(NotRestored::Malformed)?;
+        let (spi, generation, mut kept) = Kept::read(octets).ok_or(NotRestored::Malformed)?;
         let id = self.sas.find(spi).ok_or(NotRestored::NoSa)?;
         let sa = self.sas.at(id).ok_or(NotRestored::NoSa)?;
         if sa.generation != generation || sa.home_address != home_address {
             return Err(NotRestored::NoSa);
         }
         let most = match kept.state {
-            State::Bound => LIFETIME_UNIT * u32::from(kept.units),
+            State::Bound => LIFETIME_UNIT * u32::from(kept.most_units()),
             State::Held => self.policy.deregistration_hold,
         };
         let mut expires = kept.expires.min(now.after(most));
         if kept.state == State::Bound {
             expires = expires.min(sa.ends);
         }
-        if expires <= now {
+        if expires <= now || !kept.settle_care_of(now) {
             return Err(NotRestored::Ended);
         }
         let full = kept.state == State::Bound && self.cache.live() >= self.policy.max_bindings;
@@ -389,17 +392,18 @@ mod tag {
     pub(super) const MOBILE_ROUTER: u8 = 2;
     /// Prefix length, then the 4 or 16 octets of an address.
     pub(super) const PREFIX: u8 = 3;
+    /// One of several care-of addresses.
+    pub(super) const CARE_OF: u8 = 4;
+    /// Flow Identifier, FID-PRI, how many Binding IDs, those, and a traffic selector as in its
+    /// sub-option (RFC 6089 s.4.2.1.4).
+    pub(super) const FLOW: u8 = 5;
 }
 
 fn write((binding, link_local): (&Binding, bool), sa: &Sa, out: &mut Vec<u8>) {
     out.push(VERSION);
     out.extend_from_slice(&sa.spi.get().to_be_bytes());
     out.extend_from_slice(&sa.generation.to_be_bytes());
-    let nat = match binding.nat {
-        None => 0,
-        Some(false) => 1,
-        Some(true) => 2,
-    };
+    let nat = nat_octet(binding.nat);
     let held = u8::from(binding.state == State::Held);
     let (reinit, link_local) = (u8::from(binding.reinit_sent), u8::from(link_local));
     out.push(held | nat << 1 | reinit << 3 | link_local << 4);
@@ -430,6 +434,27 @@ fn write((binding, link_local): (&Binding, bool), sa: &Sa, out: &mut Vec<u8>) {
             }
         }
     }
+    for care_of in binding.care_of_addresses() {
+        out.extend_from_slice(&[tag::CARE_OF, CARE_OF_LEN]);
+        out.extend_from_slice(&care_of.bid.to_be_bytes());
+        out.extend_from_slice(&[care_of.priority, nat_octet(care_of.nat)]);
+        out.extend_from_slice(&care_of.units.to_be_bytes());
+        out.extend_from_slice(&care_of.address.to_octets());
+        out.extend_from_slice(&care_of.local.to_octets());
+        out.extend_from_slice(&care_of.expires.as_millis().to_be_bytes());
+    }
+    for flow in binding.flows() {
+        let mut value = [flow.id.to_be_bytes(), flow.priority.to_be_bytes()].concat();
+        value.extend(u8::try_from(flow.bids.len()));
+        value.extend(flow.bids.iter().flat_map(|bid| bid.to_be_bytes()));
+        let mut selector = [0; 128];
+        let written = flow.selector.write(&mut selector).and_then(|len| selector.get(..len));
+        value.extend_from_slice(written.unwrap_or_default());
+        if let Ok(len) = u8::try_from(value.len()) {
+            out.extend_from_slice(&[tag::FLOW, len]);
+            out.extend_from_slice(&value);
+        }
+    }
 }
 
 impl Kept {
@@ -443,12 +468,7 @@ impl Kept {
         let [flags] = fields.array()?;
         let mut kept = Self {
             state: if flags & 1 == 0 { State::Bound } else { State::Held },
-            nat: match flags >> 1 & 3 {
-                0 => None,
-                1 => Some(false),
-                2 => Some(true),
-                _ => return None,
-            },
+            nat: nat_of(flags >> 1 & 3)?,
             reinit_sent: flags & 8 != 0,
             link_local: flags & 16 != 0,
             sequence: u16::from_be_bytes(fields.array()?),
@@ -466,11 +486,29 @@ impl Kept {
                 tag::IPV4_HOME_ADDRESS => kept.ipv4_home_address = Some(value.array::<4>()?.into()),
                 tag::MOBILE_ROUTER => kept.more.mobile_router = true,
                 tag::PREFIX => kept.more.prefixes.push(value.prefix()?),
+                tag::CARE_OF => kept.more.care_of.push(value.care_of()?),
+                tag::FLOW => kept.more.flows.push(value.flow()?),
                 _ => return None,
             }
             value.end()?;
         }
         Some((spi, generation, kept))
+    }
+
+    /// The longest lifetime that was granted, in units of 4 s.
+    fn most_units(&self) -> u16 {
+        let of_several = self.more.care_of.iter().map(|care_of| care_of.units).max();
+        of_several.unwrap_or(self.units)
+    }
+
+    /// Lets go of those of several care-of addresses that have ended; whether one is left.
+    fn settle_care_of(&mut self, now: Timestamp) -> bool {
+        let several = !self.more.care_of.is_empty();
+        self.more.care_of.retain(|care_of| care_of.expires > now);
+        if let Some(first) = self.more.care_of.first() {
+            self.care_of = first.address;
+        }
+        !several || !self.more.care_of.is_empty()
     }
 
     fn binding(self, home_address: Ipv6Addr, sa: &Sa, id: Id<Sa>, expires: Timestamp) -> Binding {
@@ -495,6 +533,27 @@ impl Kept {
     }
 }
 
+/// Octets of one of several care-of addresses.
+const CARE_OF_LEN: u8 = 50;
+
+const fn nat_octet(nat: Option<bool>) -> u8 {
+    match nat {
+        None => 0,
+        Some(false) => 1,
+        Some(true) => 2,
+    }
+}
+
+/// What [`nat_octet`] was given.
+const fn nat_of(octet: u8) -> Option<Option<bool>> {
+    match octet {
+        0 => Some(None),
+        1 => Some(Some(false)),
+        2 => Some(Some(true)),
+        _ => None,
+    }
+}
+
 /// Octets that are left to read.
 struct Fields<'a>(&'a [u8]);
 
@@ -516,6 +575,33 @@ impl<'a> Fields<'a> {
             _ => self.array::<16>()?.into(),
         };
         IpNet::new(address, length).ok().filter(|prefix| prefix.trunc() == *prefix)
+    }
+
+    fn care_of(&mut self) -> Option<CareOfAddress> {
+        let bid = u16::from_be_bytes(self.array()?);
+        let [priority, nat] = self.array()?;
+        Some(CareOfAddress {
+            bid,
+            priority,
+            nat: nat_of(nat)?,
+            units: u16::from_be_bytes(self.array()?),
+            address: Endpoint::from_octets(self.array()?),
+            local: Endpoint::from_octets(self.array()?),
+            expires: self.timestamp()?,
+        })
+    }
+
+    fn flow(&mut self) -> Option<FlowBinding> {
+        let id = u16::from_be_bytes(self.array()?);
+        let priority = u16::from_be_bytes(self.array()?);
+        let [count] = self.array()?;
+        let mut bids = Vec::new();
+        for _ in 0..count {
+            bids.push(u16::from_be_bytes(self.array()?));
+        }
+        let [format, _] = self.array()?;
+        let selector = TrafficSelector::parse(format, core::mem::take(&mut self.0))?;
+        Some(FlowBinding { id, priority, selector, bids: bids.into() })
     }
 
     /// The next field with a tag, `Some(None)` at the end.

@@ -27,6 +27,7 @@ pub mod repeated;
 mod repeated_tests;
 mod revocation;
 pub mod selector;
+mod selector_text;
 pub mod status;
 mod switch;
 #[cfg(test)]

@@ -172,6 +172,15 @@ impl TrafficSelector {
         fields.octets.is_empty().then_some(selector)
     }
 
+    /// Writes TS Format, a reserved octet and the selector, as they stand in a traffic selector
+    /// sub-option; how many octets. `None` where they do not fit.
+    #[must_use]
+    pub fn write(&self, out: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer::new(out);
+        self.emit(&mut writer)?;
+        Some(writer.len())
+    }
+
     /// Alignment of the whole sub-option, at least as strict as RFC 6088 s.3.1 and 3.2 want it.
     pub(super) const fn alignment(&self) -> usize {
         match self.addresses {

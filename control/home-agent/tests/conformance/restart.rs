@@ -268,6 +268,53 @@ fn mobile_networks_and_what_a_subscriber_may_come_back() {
 }
 
 #[test]
+fn care_of_addresses_and_flows_come_back() {
+    use hearth_wire::mh::selector::Range;
+    use hearth_wire::mh::{
+        Bid, Flow, FlowStatus, Ids, Repeated, Selector, Status, TrafficSelector,
+    };
+
+    let bid = |id, care_of: &str| {
+        let care_of = Some(care_of.parse().unwrap());
+        Bid { id, status: Status::ACCEPTED, home: false, priority: 10, care_of }
+    };
+    let protocol = Some(Range::only(17));
+    let flow = |id, selector, bids| Flow {
+        id,
+        priority: 7 + id,
+        status: FlowStatus::SUCCESS,
+        bids: Ids::List(bids),
+        selector: Some(Selector::Binary(TrafficSelector { protocol, ..selector })),
+    };
+    let mut kept = Kept::new();
+    let services = Services { care_of_addresses: 3, bulk: true, flows: 2, ..Services::default() };
+    kept.act(|lab| lab.issue(SaInfo { services, ..other_sa(7) }));
+    let bids = [bid(1, "2001:db8:1::c"), bid(2, "2001:db8:2::c")];
+    let flows =
+        [flow(1, TrafficSelector::ANY_IPV4, &[2]), flow(2, TrafficSelector::ANY_IPV6, &[1, 2])];
+    let bu = |seq, bids| {
+        let bu = Bu::new(seq).spi(7).home_address(Some(OTHER_HOA));
+        bu.options(|options| {
+            options.bids = Repeated::List(bids);
+            options.flows = Repeated::List(&flows);
+        })
+    };
+    assert_eq!(kept.act(|lab| lab.bu(bu(1, &bids[1..]).lifetime(10))).status(), 0);
+    assert_eq!(kept.act(|lab| lab.bu(bu(2, &bids[..1]))).status(), 0);
+    let (lab, told) = kept.restart();
+    assert_eq!(digest(&lab.ha), digest(&kept.lab.ha));
+    let Action::Bind(bound) = &told[0] else { panic!("{told:?}") };
+    assert_eq!((bound.tunnels.len(), bound.flows.len()), (2, 2));
+    // One has ended meanwhile.
+    let later = kept.lab.now.after(seconds(40));
+    let (lab, told) = kept.log.restored(later, policy());
+    let Action::Bind(bound) = &told[0] else { panic!("{told:?}") };
+    let bids: Vec<_> = bound.tunnels.iter().map(|tunnel| tunnel.bid).collect();
+    assert_eq!((bids, bound.flows.len()), (vec![1], 1));
+    assert_eq!(lab.ha.binding(OTHER_HOA).unwrap().expires, kept.lab.now.after(seconds(400)));
+}
+
+#[test]
 fn octets_that_nobody_wrote_are_refused_without_harm() {
     let kept = populated();
     for (home_address, good) in &kept.log.bindings {
