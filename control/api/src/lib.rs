@@ -1,12 +1,13 @@
 //! The documents that hearthd serves on its Unix socket and the CLI reads.
 //!
 //! `GET` of a path in [`paths`] answers with a JSON list of the rows named there; [`follow`] says
-//! what trace and capture take and give. Times are whole seconds, sizes octets, rates per second,
+//! what trace and capture take and give, [`operate`] what changes something. Times are whole seconds, sizes octets, rates per second,
 //! unless a field says otherwise. What is refused is answered with a status of 4xx or 5xx and a
 //! sentence.
 #![forbid(unsafe_code)]
 
 pub mod follow;
+pub mod operate;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -26,6 +27,16 @@ pub mod paths {
     pub const DROPS: &str = "/v1/drops";
     /// List of [`CounterRow`](super::CounterRow).
     pub const COUNTERS: &str = "/v1/counters";
+    /// List of [`GroupRow`](super::operate::GroupRow).
+    pub const GROUPS: &str = "/v1/groups";
+    /// `POST` of a [`RevokeRequest`](super::operate::RevokeRequest).
+    pub const REVOKE: &str = "/v1/revoke";
+    /// `POST` of a [`ReinitRequest`](super::operate::ReinitRequest).
+    pub const REINIT: &str = "/v1/reinit";
+    /// `POST` of a [`DrainRequest`](super::operate::DrainRequest).
+    pub const DRAIN: &str = "/v1/drain";
+    /// `POST` of nothing: what [`DRAIN`] began is taken back.
+    pub const UNDRAIN: &str = "/v1/undrain";
     /// `POST` of a [`TraceRequest`](super::follow::TraceRequest).
     pub const TRACE: &str = "/v1/trace";
     /// `POST` of a [`CaptureRequest`](super::follow::CaptureRequest).

@@ -64,6 +64,9 @@ pub enum Error {
     /// The daemon refused, and said why.
     #[error("{0}")]
     Refused(String),
+    /// A command about many without a word that this is meant.
+    #[error("that concerns {0}; say --yes if it is meant")]
+    NotMeant(String),
     /// The answer is not what this version expects.
     #[error("hearthd's answer can't be read: {0}; are hearth and hearthd of one version?")]
     Json(#[from] serde_json::Error),
@@ -109,6 +112,23 @@ impl Daemon {
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let fetch = async { self.in_time(self.fetch(path)).await? };
+        Ok(serde_json::from_slice(&runtime.block_on(fetch)?)?)
+    }
+
+    /// Posts `request`, and reads the document that answers it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn post<T: Serialize, U: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &T,
+    ) -> Result<U, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let json = serde_json::to_vec(request)?;
+        let request = Request::post(path).header("content-type", "application/json");
+        let request = request.body(Full::from(json)).map_err(io::Error::other)?;
+        let fetch = async { self.in_time(self.document(request)).await? };
         Ok(serde_json::from_slice(&runtime.block_on(fetch)?)?)
     }
 
@@ -175,6 +195,10 @@ impl Daemon {
 
     async fn fetch(&self, path: &str) -> Result<Bytes, Error> {
         let request = Request::get(path).body(Full::default()).map_err(io::Error::other)?;
+        self.document(request).await
+    }
+
+    async fn document(&self, request: Request<Full<Bytes>>) -> Result<Bytes, Error> {
         Ok(self.send(request).await?.into_body().collect().await?.to_bytes())
     }
 

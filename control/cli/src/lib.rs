@@ -5,5 +5,6 @@
 pub mod capture;
 pub mod client;
 pub mod follow;
+pub mod operate;
 pub mod table;
 pub mod trace;

@@ -5,9 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use hearth_api::operate::GroupRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::client::{self, Daemon};
 use hearth_cli::follow::{CaptureArguments, TraceArguments, capture, trace};
+use hearth_cli::operate::{
+    DrainArguments, ReinitArguments, RevokeArguments, drain, reinit, revoke, undrain,
+};
 use hearth_cli::table::{Row, Table};
 use serde::de::DeserializeOwned;
 
@@ -41,6 +45,23 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// End bindings, or parts of them, and tell the mobile nodes (RFC 5846).
+    ///
+    /// A binding goes when its mobile node has acknowledged that, or has not done so in time.
+    Revoke(RevokeArguments),
+    /// Have mobile nodes fetch new SAs from the HAC: their next refresh is answered with status 176.
+    Reinit(ReinitArguments),
+    /// Send mobile nodes to other home agents before a shutdown (RFC 5142), and make no more
+    /// bindings.
+    ///
+    /// hearthd goes on; with drain.home_agents in its YAML, SIGTERM does the same and then ends it.
+    Drain(DrainArguments),
+    /// Take a drain back.
+    Undrain {
+        /// Print the daemon's JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Follow the next packets through the stages of the home agent, with the verdict of each.
     ///
     /// Ends after --count packets, after --seconds, or at Ctrl-C. Shows addresses, lengths and the
@@ -64,6 +85,8 @@ enum What {
     Ports,
     /// Workers and how busy they are.
     Workers,
+    /// Mobile nodes that listen to multicast groups.
+    Groups,
     /// Packets that stopped, by reason.
     Drops,
     /// Everything else that workers count: tunnels, ICMP errors, fragments.
@@ -75,6 +98,10 @@ fn main() -> ExitCode {
     let daemon = Daemon { socket, patience: Duration::from_secs(timeout) };
     let done = match command {
         Command::Show { what, json, all } => show_what(&daemon, what, json, all),
+        Command::Revoke(arguments) => revoke(&daemon, arguments),
+        Command::Reinit(arguments) => reinit(&daemon, arguments),
+        Command::Drain(arguments) => drain(&daemon, arguments),
+        Command::Undrain { json } => undrain(&daemon, json),
         Command::Trace(arguments) => trace(&daemon, &arguments),
         Command::Capture(arguments) => capture(&daemon, &arguments),
     };
@@ -93,6 +120,7 @@ fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), c
         What::Sas => show::<SaRow>(daemon, paths::SAS, json, |_| true),
         What::Ports => show::<PortRow>(daemon, paths::PORTS, json, |_| true),
         What::Workers => show::<WorkerRow>(daemon, paths::WORKERS, json, |_| true),
+        What::Groups => show::<GroupRow>(daemon, paths::GROUPS, json, |_| true),
         What::Counters => {
             show::<CounterRow>(daemon, paths::COUNTERS, json, |row| all || row.count > 0)
         }

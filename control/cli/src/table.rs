@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hearth_api::operate::GroupRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, FlowRow, PortRow, SaRow, WorkerRow};
 use time::OffsetDateTime;
 
@@ -200,6 +201,24 @@ impl Row for WorkerRow {
             self.assisted.to_string(),
             self.crypto.clone(),
             self.device_packets.to_string(),
+        ]
+    }
+}
+
+impl Row for GroupRow {
+    const HEADS: &'static [&'static str] = &["GROUP", "HOME ADDRESS", "SOURCES", "LEFT"];
+    const NONE: Option<&'static str> = Some("no mobile node listens to a multicast group");
+
+    fn cells(&self) -> Vec<String> {
+        let sources = self.sources.as_ref().map(|sources| {
+            let sources: Vec<_> = sources.iter().map(ToString::to_string).collect();
+            sources.join(",")
+        });
+        vec![
+            self.group.to_string(),
+            self.home_address.to_string(),
+            sources.unwrap_or_else(|| "any".into()),
+            format!("{} s", self.remaining),
         ]
     }
 }

@@ -214,3 +214,92 @@ fn numbers_out_of_range_are_wrong_use() {
         assert!(words.contains("give a number, 1 to "), "{words}");
     }
 }
+
+/// What is posted, and what is printed of the answer.
+fn post(
+    bench: &Bench,
+    arguments: &[&str],
+    status: &str,
+    body: &str,
+) -> (Option<i32>, String, String) {
+    let child = bench.hearth(arguments).spawn().unwrap();
+    let (mut stream, _) = bench.listener.accept().unwrap();
+    let mut reader = BufReader::new(&stream);
+    let (mut line, mut request, mut len) = (String::new(), String::new(), 0);
+    reader.read_line(&mut request).unwrap();
+    while reader.read_line(&mut line).unwrap() > 2 {
+        if let Some(value) = line.strip_prefix("content-length:") {
+            len = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut posted = vec![0; len];
+    reader.read_exact(&mut posted).unwrap();
+    let len = body.len();
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {len}\r\n\r\n{body}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let asked = format!("{} {}", request.trim(), String::from_utf8(posted).unwrap());
+    (output.status.code(), asked, String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn commands_say_whom_they_mean() {
+    let bench = Bench::new();
+    let one = r#"{"concerned":1}"#;
+    for (arguments, path, json, words) in [
+        (
+            &["revoke", "--home-address", "2001:db8::1"][..],
+            "revoke",
+            r#"{"who":{"home_address":"2001:db8::1"},"part":"binding","reason":"administrative"}"#,
+            "1 binding of home address 2001:db8::1 is being revoked\n",
+        ),
+        (
+            &["revoke", "--mn-id", "a@b.c", "--bid", "1,7", "--reason", "user"],
+            "revoke",
+            r#"{"who":{"mn_id":"a@b.c"},"part":{"bids":[1,7]},"reason":"user"}"#,
+            "1 binding of mn-id a@b.c is being revoked\n",
+        ),
+        (
+            &["revoke", "--spi", "7", "--ipv4", "--json"],
+            "revoke",
+            r#"{"who":{"spi":7},"part":"ipv4","reason":"administrative"}"#,
+            "{\n  \"concerned\": 1\n}\n",
+        ),
+        (
+            &["reinit", "--realm", "b.c", "--now", "--yes"],
+            "reinit",
+            r#"{"who":{"realm":"b.c"},"now":true}"#,
+            "1 SA of realm b.c is to be replaced: the refresh that is asked for is answered so\n",
+        ),
+        (
+            &["drain", "--home-agent", "2001:db8::9", "--within", "60", "--yes"],
+            "drain",
+            r#"{"home_agents":["2001:db8::9"],"within":60}"#,
+            "mobile nodes are being sent elsewhere, and no binding is made; hearth undrain takes \
+             it back\n",
+        ),
+        (&["undrain"], "undrain", "null", "bindings are made and refreshed again; there are 1\n"),
+    ] {
+        let (code, asked, said) = post(&bench, arguments, "200 OK", one);
+        assert_eq!(asked, format!("POST /v1/{path} HTTP/1.1 {json}"));
+        assert_eq!((code, said.as_str()), (Some(0), words));
+    }
+    let words = "no binding of SPI 7";
+    let (code, _, said) = post(&bench, &["revoke", "--spi", "7"], "404 Not Found", words);
+    assert_eq!((code, said), (Some(1), format!("hearth: {words}\n")));
+}
+
+#[test]
+fn commands_about_many_are_asked_for_twice() {
+    let bench = Bench::new();
+    for arguments in [&["revoke", "--all"][..], &["reinit", "--realm", "b.c"], &["drain"]] {
+        let (code, words) = said(bench.hearth(arguments).spawn().unwrap());
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert!(words.contains("say --yes if it is meant"), "{words}");
+    }
+    for arguments in [&["revoke"][..], &["revoke", "--all", "--spi", "1", "--yes"], &["reinit"]] {
+        let (code, _) = said(bench.hearth(arguments).spawn().unwrap());
+        assert_eq!(code, Some(2), "{arguments:?}");
+    }
+}

@@ -20,6 +20,8 @@ impl Control {
             Question::Workers(to) => drop(to.send(self.workers())),
             Question::Drops(to) => drop(to.send(self.drops())),
             Question::Counters(to) => drop(to.send(self.counters())),
+            Question::Groups(to) => drop(to.send(self.groups())),
+            Question::Operate(request, peer, to) => drop(to.send(self.operate(&request, peer))),
             Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
             Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
         }
@@ -217,7 +219,28 @@ impl Control {
             count,
             description: description.into(),
         }));
+        rows.extend(self.message_counters());
         rows
+    }
+
+    /// Messages that the home agent sends of its own accord.
+    fn message_counters(&self) -> impl Iterator<Item = CounterRow> + use<> {
+        let counters = self.parts.home_agent.counters();
+        let operations = *counters.operations();
+        let rows = [
+            ("binding_errors", counters.binding_errors(), "Binding Errors sent."),
+            ("refresh_requests", counters.refresh_requests(), "Binding Refresh Requests sent."),
+            ("revocations", operations.revocations, "Binding Revocation Indications sent."),
+            ("home_agent_switches", operations.switches, "Home Agent Switch messages sent."),
+            ("heartbeats", operations.heartbeats, "Heartbeat requests sent."),
+            ("heartbeats_answered", operations.heartbeats_answered, "Heartbeat responses sent."),
+            ("group_queries", operations.group_queries, "Questions sent to multicast listeners."),
+        ];
+        rows.into_iter().map(|(counter, count, description)| CounterRow {
+            counter: counter.into(),
+            count,
+            description: description.into(),
+        })
     }
 }
 

@@ -80,7 +80,7 @@ impl RunningCapture {
             workers.stop_capture(drop);
             fault(&error)
         })?;
-        let (target, Peer { uid, pid }) = (&session.target, peer);
+        let (target, Peer { uid, pid, .. }) = (&session.target, peer);
         if stages.contains(&CaptureStage::Decrypted) {
             warn!(%target, stages = ?names, uid, pid, "decrypted traffic is captured from now on");
         } else if stages.contains(&CaptureStage::Wire) {

@@ -14,6 +14,9 @@ use crate::directory_config::{self, SaDirectory};
 use crate::home_agent_config::{self, HomeAgent};
 use crate::host_path::MOBILE_NODES;
 use crate::kernel_routes;
+use crate::operations_config::{
+    self, Drain, Heartbeat, Multicast, Operators, RefreshRequest, Revocation,
+};
 use crate::paths_config;
 use crate::state_config::{self, State};
 use crate::tunnel_config::{self, Icmp, Tunnel};
@@ -57,6 +60,21 @@ pub struct Config {
     /// Sizes of the tables.
     #[serde(default)]
     pub tables: Tables,
+    /// Binding Refresh Requests before a binding ends.
+    #[serde(default)]
+    pub refresh_request: RefreshRequest,
+    /// Binding revocation.
+    #[serde(default)]
+    pub revocation: Revocation,
+    /// A planned shutdown.
+    #[serde(default)]
+    pub drain: Drain,
+    /// Heartbeats to silent mobile nodes.
+    #[serde(default)]
+    pub heartbeat: Heartbeat,
+    /// Multicast groups through tunnels. Default: none; mobile nodes' reports are ignored.
+    #[serde(default)]
+    pub multicast: Option<Multicast>,
     /// The socket that `hearth` talks to.
     #[serde(default)]
     pub api: Api,
@@ -162,12 +180,15 @@ impl Default for Tables {
 pub struct Api {
     /// Unix socket; its file mode (0660) says who may use it.
     pub socket: Spanned<PathBuf>,
+    /// Who may change something, apart from root.
+    pub operators: Operators,
 }
 
 impl Default for Api {
     fn default() -> Self {
         let at = Location::UNKNOWN;
-        Self { socket: Spanned::new("/run/hearth/hearthd.sock".into(), at, at) }
+        let socket = Spanned::new("/run/hearth/hearthd.sock".into(), at, at);
+        Self { socket, operators: Operators::default() }
     }
 }
 
@@ -194,6 +215,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     paths_config::check(&document, config)?;
     state_config::check(&document, config)?;
     tunnel_config::check(&document, config)?;
+    operations_config::check(&document, config)?;
     crypto_config::check(&document, config)?;
     let file = document.path().to_owned();
     Ok(Config { file, ..document.value })

@@ -436,3 +436,57 @@ fn what_is_wrong_with_home_links() {
         assert!(complaint.contains(remedy), "{complaint} lacks {remedy:?}");
     }
 }
+
+#[test]
+fn mistakes_in_what_goes_on_by_itself_are_named() {
+    let home_agents = "home_agents: []";
+    all_are_named(&[
+        ("before: 20", "before: 4000", "before: 20", "refresh_request.before", "0 to 3600 seconds"),
+        ("delay_ms: 1000", "delay_ms: 499", "delay_ms", "revocation.delay_ms", "500 to 60000"),
+        ("retries: 1", "retries: 11", "retries: 1", "revocation.retries", "0 to 10"),
+        (
+            home_agents,
+            "home_agents: [\"2001:db8:a::1\"]",
+            home_agents,
+            "drain.home_agents[0]",
+            "addresses of others",
+        ),
+        (home_agents, "home_agents: [\"ff02::1\"]", home_agents, "drain.home_agents[0]", "unicast"),
+        ("within: 60", "within: 0", "within: 60", "drain.within", "1 to 86400"),
+        ("missing: 3", "missing: 0", "missing: 3", "heartbeat.missing", "1 to 100"),
+        ("uids: []", "uids: [root]", "uids: []", "api.operators.uids[0]", "whole number"),
+        (
+            "# multicast: ",
+            "multicast: {ports: [home, hme]} # ",
+            "# multicast: ",
+            "multicast.ports[1]",
+            "one of access, home",
+        ),
+        (
+            "# multicast: ",
+            "multicast: {ports: [home], groups: 0} # ",
+            "# multicast: ",
+            "multicast.groups",
+            "1 to 1024",
+        ),
+    ]);
+}
+
+#[test]
+fn what_goes_on_by_itself_is_taken_from_yaml() {
+    use hearth_home_agent::Policy;
+    let text = GOOD
+        .replace("home_agents: []", "home_agents: [\"2001:db8:a::2\"]")
+        .replace("interval: 0", "interval: 60")
+        .replace("# multicast: ", "multicast: {ports: [home], query_interval: 30} # ");
+    let config = check_text(&text).unwrap();
+    let policy = operations_config::add(&config, Some(7), Policy::default());
+    let seconds = |n| std::time::Duration::from_secs(n);
+    let operations = &policy.operations;
+    assert_eq!(operations.heartbeat_interval, seconds(60));
+    assert_eq!(operations.refresh_request_before, seconds(20));
+    assert_eq!((operations.restart_counter, operations.switches_per_second), (Some(7), 1));
+    assert_eq!(policy.multicast.unwrap().query_interval, seconds(30));
+    let config = check_text(GOOD).unwrap();
+    assert_eq!(operations_config::add(&config, None, Policy::default()).multicast, None);
+}

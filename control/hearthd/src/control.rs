@@ -32,6 +32,7 @@ use crate::kernel_routes::KernelRoutes;
 use crate::load::Loads;
 use crate::lookups::Lookups;
 use crate::neighbours::Neighbours;
+use crate::operate::Operations;
 use crate::persist::{Outgoing, Persist};
 use crate::routes::Routes;
 use crate::sa_limits::SaLimits;
@@ -111,6 +112,7 @@ pub struct Control {
     pub(crate) watchdog: Watchdog,
     pub(crate) loads: Loads,
     pub(crate) follow: Follow,
+    pub(crate) operations: Operations,
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
     housekept: Instant,
@@ -147,6 +149,7 @@ impl Control {
             watchdog: Watchdog::default(),
             loads: Loads::default(),
             follow: Follow::default(),
+            operations: Operations::default(),
             unresolved: Vec::new(),
             last_packet: now,
             housekept: now,
@@ -168,7 +171,7 @@ impl Control {
     /// # Errors
     /// A TAP or netlink broke: the box has lost its kernel side.
     pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) && !self.is_shut_down() {
             if self.turn()? {
                 self.last_packet = Instant::now();
             } else {
@@ -374,6 +377,7 @@ impl Control {
             error!(%error, "the SPI horizon can't be written");
         }
         self.parts.persist.sweep();
+        self.listen_for_silence(instant);
         let tables = &self.parts.tables;
         for spi in self.limits.sweep(|spi| tables.sa_usage(spi)) {
             self.tell(Event::SequenceNearEnd(spi));

@@ -15,6 +15,7 @@ use hearth_home_agent::HomeAgent;
 use hearth_store::{OpenError, StoreError};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info};
 
@@ -25,6 +26,7 @@ use crate::directory::{Directory, DirectoryConfig};
 use crate::home_agent_config;
 use crate::host_path::{Tap, Tun};
 use crate::kernel::Kernel;
+use crate::operations_config;
 use crate::persist::Persist;
 use crate::server::{self, SocketFile};
 use crate::spi_horizon::SpiHorizon;
@@ -112,8 +114,11 @@ struct Ports {
 /// [`DaemonError`].
 pub fn run(config: Config) -> Result<(), DaemonError> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(system("signals"))?;
+    // With other home agents to send mobile nodes to, SIGTERM begins a shutdown.
+    let shutdown = Arc::new(AtomicBool::new(false));
+    let by_term = if config.drain.home_agents.is_empty() { &stop } else { &shutdown };
+    for (signal, flag) in [(SIGTERM, by_term), (SIGINT, &stop)] {
+        signal_hook::flag::register(signal, Arc::clone(flag)).map_err(system("signals"))?;
     }
     harden().map_err(system("hardening"))?;
     let (persist, remembered) = Persist::open(&config.state, &config.home_agent.name.value)?;
@@ -126,8 +131,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let waker = Waker::new().map_err(system("eventfd"))?;
     // Threads inherit the affinity of the one that starts them, and the EAL pins its caller: these
     // come first, so that they keep off nothing and are kept off nothing.
-    let questions =
-        server::serve(&config.api.socket.value, waker.clone()).map_err(system("API"))?;
+    let questions = server::serve(&config.api, waker.clone()).map_err(system("API"))?;
     let _socket = SocketFile(config.api.socket.value.clone());
     let directory = watch_directory(&config, &waker).map_err(system("SA directory"))?;
 
@@ -142,7 +146,11 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let (taps, tun, kernel) = connect_kernel(&config, &macs)?;
 
     let parts = Parts {
-        home_agent: HomeAgent::new(home_agent_config::policy(&config)),
+        home_agent: HomeAgent::new(operations_config::add(
+            &config,
+            Some(persist.starts()),
+            home_agent_config::policy(&config),
+        )),
         tables,
         workers: control,
         counters,
@@ -160,6 +168,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         config: config.clone(),
     };
     let mut control = Control::new(parts).map_err(system("netlink"))?;
+    control.operations.begin(&config, shutdown);
     // Only now: a start that failed has used no SA, and must not cost the next one any.
     control.begin(&remembered)?;
     drop(remembered);

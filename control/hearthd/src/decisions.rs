@@ -192,14 +192,13 @@ impl Control {
             action,
             Action::Bind(_) | Action::Unbind { .. } | Action::InstallSa(_) | Action::RemoveSa(_)
         );
-        let Parts { tables, workers, macs, persist, .. } = &mut self.parts;
+        let Parts { tables, workers, persist, .. } = &mut self.parts;
         match action {
             Action::SendSignalling { spi, local, remote, next_header, payload } => {
                 self.outbox.push(Outgoing { spi, local, remote, next_header, payload });
             }
-            Action::SendData { packet, .. } => {
-                let frame = notices::frame_from_host(macs.first().copied(), &packet);
-                workers.send_from_host(PortId(0), &frame)?;
+            Action::SendData { home_address, packet } => {
+                workers.send_inner(home_address, &packet)?;
             }
             Action::Bind(bound) => {
                 tunnels::bind(tables, &bound)?;

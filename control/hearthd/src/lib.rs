@@ -17,6 +17,9 @@
 //! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB |
 //! | [`server`] | the API on a Unix socket; `answers` makes its rows, [`outlet`] answers that go on |
 //! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
+//! | [`operate`] | operators' commands, and the shutdown that SIGTERM begins |
+//! | [`membership`] | multicast groups that the kernel is in |
+//! | [`silence`] | SAs under which nothing comes |
 //! | [`watchdog`] | workers that are stuck; [`load`] how busy they are |
 //! | [`persist`] | what survives a restart; [`state_config`] how |
 //! | [`spi_horizon`] | which SPIs must not be used again after a restart |
@@ -44,10 +47,12 @@ pub mod kernel_routes;
 pub mod load;
 pub mod log_filter;
 pub mod lookups;
-mod membership;
+pub mod membership;
 pub mod neighbours;
 mod netlink;
 pub mod notices;
+pub mod operate;
+pub mod operations_config;
 pub mod outlet;
 mod paths_config;
 pub mod persist;
@@ -56,6 +61,7 @@ mod route_watch;
 pub mod routes;
 pub mod sa_limits;
 pub mod server;
+pub mod silence;
 pub mod spi_horizon;
 pub mod state_config;
 pub mod target;

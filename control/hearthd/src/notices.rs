@@ -1,4 +1,4 @@
-//! What the home agent noticed, as log lines; and frames made for its ICMP errors.
+//! What the home agent noticed, as log lines.
 
 use std::fmt;
 
@@ -88,16 +88,4 @@ impl fmt::Display for Mac {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
-}
-
-/// An Ethernet frame that carries the IPv6 `packet` as if the kernel had sent it to the box.
-#[must_use]
-pub fn frame_from_host(mac: Option<[u8; 6]>, packet: &[u8]) -> Vec<u8> {
-    let mac = mac.unwrap_or_default();
-    let mut frame = Vec::with_capacity(14 + packet.len());
-    frame.extend_from_slice(&mac);
-    frame.extend_from_slice(&mac);
-    frame.extend_from_slice(&[0x86, 0xdd]);
-    frame.extend_from_slice(packet);
-    frame
 }

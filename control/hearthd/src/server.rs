@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,11 +22,15 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_api::follow::{CaptureRequest, TraceRequest};
+use hearth_api::operate::{Begun, DrainRequest, GroupRow, ReinitRequest, RevokeRequest};
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
+use crate::config::Api;
+use crate::operate::Request;
+use crate::operations_config::Operators;
 use crate::outlet::Inlet;
 use crate::wake::Waker;
 
@@ -44,6 +49,10 @@ pub enum Question {
     Drops(oneshot::Sender<Vec<DropRow>>),
     /// All counters that are no drops.
     Counters(oneshot::Sender<Vec<CounterRow>>),
+    /// All multicast listeners.
+    Groups(oneshot::Sender<Vec<GroupRow>>),
+    /// Something that changes something.
+    Operate(Request, Peer, oneshot::Sender<Result<Begun, Refused>>),
     /// A trace, as a stream of lines.
     Trace(TraceRequest, Peer, oneshot::Sender<Result<Inlet, Refused>>),
     /// A capture, as a stream of a pcapng file's octets.
@@ -55,8 +64,20 @@ pub enum Question {
 pub struct Peer {
     /// The user; `None` where the kernel does not say.
     pub uid: Option<u32>,
+    /// Its group.
+    pub gid: Option<u32>,
     /// The process.
     pub pid: Option<i32>,
+}
+
+impl Peer {
+    /// Whether it may change something.
+    fn may_operate(&self, operators: &Operators) -> bool {
+        let is_one = |id: Option<u32>, ids: &[u32]| id.is_some_and(|id| ids.contains(&id));
+        self.uid == Some(0)
+            || is_one(self.uid, &operators.uids)
+            || is_one(self.gid, &operators.gids)
+    }
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
@@ -64,14 +85,17 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
         let credentials = stream.io().peer_cred().ok();
         Self {
             uid: credentials.map(|credentials| credentials.uid()),
+            gid: credentials.map(|credentials| credentials.gid()),
             pid: credentials.and_then(|credentials| credentials.pid()),
         }
     }
 }
 
-/// Why there is no stream, as the operator reads it.
+/// Why there is no answer, as the operator reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
+    /// Others may.
+    Forbidden(String),
     /// Something in the request is out of range.
     Request(String),
     /// What it names does not exist.
@@ -85,6 +109,7 @@ pub enum Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let (status, text) = match self {
+            Self::Forbidden(text) => (StatusCode::FORBIDDEN, text),
             Self::Request(text) => (StatusCode::BAD_REQUEST, text),
             Self::Unknown(text) => (StatusCode::NOT_FOUND, text),
             Self::Busy(text) => (StatusCode::CONFLICT, text),
@@ -104,16 +129,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Desk {
     questions: Sender<Question>,
     waker: Waker,
+    operators: Arc<Operators>,
 }
 
-/// Starts to listen on `socket`; questions come out of the receiver, and each wakes `waker`.
+/// Starts to listen on the API's socket; questions come out of the receiver, and each wakes `waker`.
 ///
 /// # Errors
 /// The socket can't be made: another daemon listens on it, or its folder can't be written.
-pub fn serve(socket: &Path, waker: Waker) -> io::Result<Receiver<Question>> {
+pub fn serve(api: &Api, waker: Waker) -> io::Result<Receiver<Question>> {
     let (questions, receiver) = bounded(BACKLOG);
-    let listener = bind(socket)?;
-    let desk = Desk { questions, waker };
+    let listener = bind(&api.socket.value)?;
+    let operators = Arc::new(api.operators.clone());
+    let desk = Desk { questions, waker, operators };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("api".into()).spawn(move || {
         let ended = runtime.block_on(async move {
@@ -135,6 +162,11 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
         .route(paths::COUNTERS, get(|State(desk): State<Desk>| ask(desk, Question::Counters)))
+        .route(paths::GROUPS, get(|State(desk): State<Desk>| ask(desk, Question::Groups)))
+        .route(paths::REVOKE, post(revoke))
+        .route(paths::REINIT, post(reinit))
+        .route(paths::DRAIN, post(drain))
+        .route(paths::UNDRAIN, post(undrain))
         .route(paths::TRACE, post(trace))
         .route(paths::CAPTURE, post(capture))
         .with_state(desk)
@@ -163,6 +195,48 @@ async fn capture(
 ) -> Response {
     let question = |sender| Question::Capture(request, peer, sender);
     stream(put(desk, question).await, "application/x-pcapng")
+}
+
+async fn revoke(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<RevokeRequest>,
+) -> Response {
+    operate(desk, peer, Request::Revoke(request)).await
+}
+
+async fn reinit(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<ReinitRequest>,
+) -> Response {
+    operate(desk, peer, Request::Reinit(request)).await
+}
+
+async fn drain(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<DrainRequest>,
+) -> Response {
+    operate(desk, peer, Request::Drain(request)).await
+}
+
+async fn undrain(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
+    operate(desk, peer, Request::Undrain).await
+}
+
+/// Has something changed, by whoever may.
+async fn operate(desk: Desk, peer: Peer, request: Request) -> Response {
+    if !peer.may_operate(&desk.operators) {
+        tracing::warn!(uid = peer.uid, pid = peer.pid, ?request, "not an operator's request");
+        let text = "only root may do that, and who stands under api.operators in hearthd's YAML";
+        return Refused::Forbidden(text.into()).into_response();
+    }
+    match put(desk, |sender| Question::Operate(request, peer, sender)).await {
+        Ok(Ok(begun)) => Json(begun).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(status) => status.into_response(),
+    }
 }
 
 fn stream(answer: Result<Result<Inlet, Refused>, StatusCode>, kind: &'static str) -> Response {
@@ -219,5 +293,22 @@ pub struct SocketFile(pub PathBuf);
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_are_root_and_those_of_yaml() {
+        let peer = |uid, gid| Peer { uid: Some(uid), gid: Some(gid), pid: None };
+        let operators = Operators { uids: vec![1000], gids: vec![4] };
+        assert!(peer(0, 9).may_operate(&Operators::default()));
+        assert!(peer(1000, 9).may_operate(&operators) && peer(7, 4).may_operate(&operators));
+        assert!(!peer(7, 9).may_operate(&operators) && !peer(4, 1000).may_operate(&operators));
+        // Who can't be told is nobody, and the root group is not root.
+        let nobody = Peer { uid: None, gid: None, pid: None };
+        assert!(!nobody.may_operate(&operators) && !peer(7, 0).may_operate(&operators));
     }
 }
