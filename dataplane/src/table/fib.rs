@@ -39,8 +39,20 @@ impl Routes {
     ) -> Result<Self, TableError> {
         let count = routes.len() + local.len() + home_prefixes.len();
         let count = u32::try_from(count).map_err(|_| TableError::Full)?;
-        let prefixes = routes.iter().map(|route| route.prefix).chain(home_prefixes.iter().copied());
-        let (groups4, groups6) = groups(prefixes.chain(local.iter().map(|a| (*a, host_len(*a)))));
+        // First, so that a route of the same prefix takes its place: a home link of its own.
+        let homes = home_prefixes.iter().map(|&(address, len)| {
+            (address, len, Target::Unbound { under: covering(routes, address, len) })
+        });
+        let others = routes.iter().map(|route| {
+            let (address, len) = route.prefix;
+            (address, len, Target::Port { port: route.port, gateway: route.gateway })
+        });
+        let own = local.iter().map(|address| (*address, host_len(*address), Target::Local));
+        let mut entries: Vec<_> = homes.chain(others).chain(own).collect();
+        // The shorter first: DPDK reserves groups for what lies between a prefix and the longest that
+        // covers it by then.
+        entries.sort_by_key(|(_, len, _)| *len);
+        let (groups4, groups6) = groups(entries.iter().map(|(address, len, _)| (*address, *len)));
         // Two octets per next hop leave 15 bits for the number of a group.
         let parameters = |groups: u32| FibParameters {
             max_routes: count + 1,
@@ -58,18 +70,8 @@ impl Routes {
             targets: vec![Target::None],
         };
         let mut numbers = HashMap::new();
-        // First, so that a route of the same prefix takes its place: a home link of its own.
-        for &(address, len) in home_prefixes {
-            let target = Target::Unbound { under: covering(routes, address, len) };
+        for (address, len, target) in entries {
             built.insert(&mut numbers, address, len, target)?;
-        }
-        for route in routes {
-            let (address, len) = route.prefix;
-            let target = Target::Port { port: route.port, gateway: route.gateway };
-            built.insert(&mut numbers, address, len, target)?;
-        }
-        for &address in local {
-            built.insert(&mut numbers, address, host_len(address), Target::Local)?;
         }
         Ok(built)
     }
@@ -125,23 +127,35 @@ const fn host_len(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// Groups of 256 next hops that the prefixes take, IPv4 and IPv6: one for each different way down to
-/// a prefix, an octet at a time beyond the third.
+/// Groups of 256 next hops that DPDK reserves for prefixes of which the shorter come first, IPv4 and
+/// IPv6. For IPv4 it is one for all that is longer and has its first three octets in common; for
+/// IPv6 one for each octet beyond the third, down from the longest prefix that covers it.
 fn groups(prefixes: impl Iterator<Item = (IpAddr, u8)>) -> (u32, u32) {
-    let (mut ways4, mut ways6) = (HashSet::new(), HashSet::new());
+    let (mut ways4, mut known6, mut lens6, mut octets6) =
+        (HashSet::new(), HashSet::new(), vec![], 0);
     for (address, len) in prefixes {
         match address {
             IpAddr::V4(v4) if len > 24 => {
                 ways4.insert(v4.to_bits() >> 8);
             }
-            IpAddr::V6(v6) => ways6.extend(
-                (24..len.min(128)).step_by(8).map(|depth| (depth, v6.to_bits() >> (128 - depth))),
-            ),
-            IpAddr::V4(_) => {}
+            IpAddr::V6(v6) if len <= 128 => {
+                let upper = |len: u8| (len, v6.to_bits().checked_shr(128 - u32::from(len)));
+                if !known6.insert(upper(len)) {
+                    continue;
+                }
+                let mut shorter = lens6.iter().rev().copied().filter(|shorter| *shorter < len);
+                let covering = shorter.find(|shorter| known6.contains(&upper(*shorter)));
+                let from = covering.unwrap_or(0).max(24);
+                octets6 += u32::from(len.div_ceil(8).saturating_sub(from.div_ceil(8)));
+                if lens6.last() != Some(&len) {
+                    lens6.push(len);
+                }
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
         }
     }
-    let count = |ways: usize| u32::try_from(ways).unwrap_or(u32::MAX - SPARE_GROUPS);
-    (count(ways4.len()), count(ways6.len()))
+    let most = u32::MAX - SPARE_GROUPS;
+    (u32::try_from(ways4.len()).unwrap_or(most), octets6.min(most))
 }
 
 /// The port of the longest route that covers a prefix.
