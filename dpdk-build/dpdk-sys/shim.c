@@ -243,6 +243,13 @@ int hearth_eth_promiscuous(uint16_t port)
 	return rc == -ENOTSUP ? 0 : rc;
 }
 
+int hearth_eth_all_multicast(uint16_t port)
+{
+	int rc = rte_eth_allmulticast_enable(port);
+
+	return rc == -ENOTSUP ? 0 : rc;
+}
+
 int hearth_eth_mtu(uint16_t port, uint16_t *mtu)
 {
 	return rte_eth_dev_get_mtu(port, mtu);

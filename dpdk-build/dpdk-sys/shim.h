@@ -170,6 +170,7 @@ int hearth_eth_mac(uint16_t port, uint8_t mac[6]);
 int hearth_eth_link(uint16_t port, struct hearth_eth_link *link);
 int hearth_eth_stats(uint16_t port, struct hearth_eth_stats *stats);
 int hearth_eth_promiscuous(uint16_t port);
+int hearth_eth_all_multicast(uint16_t port);
 int hearth_eth_mtu(uint16_t port, uint16_t *mtu);
 uint16_t hearth_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 uint16_t hearth_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);

@@ -193,6 +193,10 @@ impl Port {
             let code = unsafe { sys::hearth_eth_promiscuous(inner.id) };
             Errno::check(code).map_err(PortError::Promiscuous)?;
         }
+        // A router answers questions that go to any solicited-node group (RFC 4291 s.2.7.1).
+        // SAFETY: the port is ours and started.
+        let code = unsafe { sys::hearth_eth_all_multicast(inner.id) };
+        Errno::check(code).map_err(PortError::AllMulticast)?;
         let inner = Arc::new(inner);
         let rx = (0..config.rx_queues).map(|q| RxQueue::new(Arc::clone(&inner), q)).collect();
         let offloads = offloads(&conf);

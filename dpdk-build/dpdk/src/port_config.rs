@@ -92,6 +92,9 @@ pub enum PortError {
     /// The port could not be made promiscuous.
     #[error("the port could not be made promiscuous: {0}")]
     Promiscuous(Errno),
+    /// The port could not be made to receive what is sent to groups.
+    #[error("the port could not be made to receive multicast: {0}")]
+    AllMulticast(Errno),
 }
 
 /// What the NIC does for us.
