@@ -28,6 +28,7 @@ const DHCPV4_SERVER: u16 = 67;
 /// unspecified address go to the HA itself, attributed by SA, and are never forwarded".
 ///
 /// DHCP stops here: nobody serves it (RFC 6275 s.10.4.4 leaves that to the home agent).
+#[inline]
 pub(crate) fn wants(
     ip: &Ip,
     packet: &[u8],
@@ -38,6 +39,16 @@ pub(crate) fn wants(
     if !to_home_agent && !is_link_scope(ip.destination) {
         return Ok(false);
     }
+    look(ip, packet, binding, to_home_agent)
+}
+
+#[cold]
+fn look(
+    ip: &Ip,
+    packet: &[u8],
+    binding: &BindingEntry,
+    to_home_agent: bool,
+) -> Result<bool, DropReason> {
     // R-22: what lies behind its own length is no part of it.
     let packet = packet.get(..usize::from(ip.total_len)).unwrap_or_default();
     let Some(upper) = upper_layer(ip, packet) else { return Ok(false) };

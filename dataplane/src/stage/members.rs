@@ -154,7 +154,12 @@ pub(crate) fn to_member(
     if view.watch.is_on() {
         view.watch.forwards(core::iter::once(&mut mbuf));
     }
-    let Some((binding, entry)) = view.bound(home_address.into()) else {
+    // By the preferred of several tunnels.
+    let head = view.bound(home_address.into()).map(|(head, _)| head);
+    let preferred = |head| view.fan(head).and_then(|fan| fan.preferred().first());
+    let binding = head.map(|head| preferred(head).map_or(head, |way| way.tunnel));
+    let found = binding.and_then(|index| Some((index, view.tables.bindings.entry(index)?)));
+    let Some((binding, entry)) = found else {
         return view.drop(mbuf, DropReason::GroupNoMember);
     };
     let owner = view.tables.owner(entry.spi.get());

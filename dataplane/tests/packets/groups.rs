@@ -4,7 +4,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use hearth_dataplane::{PortId, TableError};
+use hearth_dataplane::{PortId, TableError, Tunnel};
+use hearth_wire::mh::TrafficSelector;
 use hearth_wire::{Scope, Suite};
 
 use crate::codec;
@@ -332,4 +333,29 @@ fn control_sends_into_a_tunnel() {
         assert_eq!(rig.drops(), [("group_no_member", 1), ("ip_header", 1)].into());
         rig.finish();
     }
+}
+
+/// One copy for each member, whatever flow rules and tunnels it has, and whoever owns their SAs.
+#[test]
+fn a_group_goes_by_the_preferred_tunnel() {
+    let mut rig = Rig::with(|config| config.workers = 2);
+    let [one, other] =
+        [1, 2].map(|n| MobileNode::new(n, Suite::Aes128CbcSha, Scope::SignallingAndData, true));
+    rig.insert_sa(&one);
+    rig.insert_sa(&other);
+    let tunnels = [(&other, 7), (&one, 9)].map(|(mn, bid)| Tunnel { bid, ..mn.tunnel() });
+    let flows = vec![(TrafficSelector::ANY_IPV6, vec![9])];
+    Registration { tunnels: tunnels.to_vec(), flows, ..one.binding() }
+        .bind(&mut rig.tables, &[])
+        .unwrap();
+    rig.tables.set_group(HOME, GROUP.parse().unwrap(), &[one.home6]).unwrap();
+    let (frame, packet) = to_group(GROUP, 9, b"one copy");
+    inject(&mut rig, HOME, &frame);
+    assert_eq!(other.open(&rig.received_one(ACCESS)).payload, hopped(packet.clone()));
+    rig.control.send_inner(one.home6, &packet).unwrap();
+    rig.turns();
+    assert_eq!(other.open(&rig.received_one(ACCESS)).payload, packet);
+    rig.events();
+    assert!(rig.drops().is_empty());
+    rig.finish();
 }

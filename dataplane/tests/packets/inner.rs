@@ -169,7 +169,8 @@ fn data_needs_a_binding() {
     rig.finish();
 }
 
-/// multicast and link-scope traffic is never forwarded.
+/// multicast and link-scope traffic is never forwarded. Queries are the router's to ask; what
+/// listeners report goes to control.
 #[test]
 fn link_scope_traffic_stays() {
     let mut rig = Rig::new();
@@ -185,10 +186,10 @@ fn link_scope_traffic_stays() {
         (home, link_local),
         (link_local, CN6.into()),
     ] {
-        let inner = codec::ip(from, to, 58, &[143, 0, 0, 0]);
+        let inner = codec::ip(from, to, 58, &[130, 0, 0, 0]);
         refuses_inside(&mut rig, &mut mn, 41, &inner, D::InnerLinkScope);
     }
-    let igmp = codec::ip(mn.home4.into(), "224.0.0.22".parse().unwrap(), 2, &[0x22, 0, 0, 0]);
+    let igmp = codec::ip(mn.home4.into(), "224.0.0.22".parse().unwrap(), 2, &[0x11, 0, 0, 0]);
     refuses_inside(&mut rig, &mut mn, 4, &igmp, D::InnerLinkScope);
     rig.finish();
 }

@@ -21,6 +21,7 @@ mod numbers;
 mod replay;
 mod rig;
 mod routes;
+mod scapy;
 mod service;
 mod sharing;
 mod suites;

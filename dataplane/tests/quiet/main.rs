@@ -28,10 +28,10 @@ mod watch;
 #[path = "../watched/mod.rs"]
 mod watched;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hearth_wire::{Scope, Suite};
-use rig::{ACCESS, CN6, HOME, MobileNode};
+use rig::{ACCESS, CN6, HOME, MobileNode, Registration};
 use stage::Stage;
 use watched::watchmen::{Watch, Witness};
 use watched::{codec, rig, watched_rig, watched_turn};
@@ -128,6 +128,79 @@ fn nobody_keeps_up() {
     rig.finish();
 }
 
+fn icmp6(from: Ipv6Addr, to: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8> {
+    let sum = model::transport_checksum(from.into(), to.into(), 58, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    codec::ip_with(from.into(), to.into(), 58, 255, 0, &message)
+}
+
+/// What is said on a home link, groups with many members, what control sends there, and numbers
+/// that are not granted.
+fn home_links_and_groups() {
+    let mut rig = watched_rig(|config| {
+        config.workers = 2;
+        config.max_bindings = 300;
+    });
+    let mut mn = rig.attach(MobileNode::usual());
+    let dry = MobileNode::new(2, Suite::Aes128CbcSha, Scope::SignallingAndData, true);
+    rig.insert_sa_at(&dry, 0xfffe_ffff).unwrap();
+    rig.bind(&dry);
+    let home = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 2, n);
+    let homes: Vec<_> = (0..150).map(home).collect();
+    for home_address in &homes {
+        let own = Registration { home_address: *home_address, ..mn.binding() };
+        let own = Registration { ipv4_home_address: None, ..own };
+        own.bind(&mut rig.tables, &[]).unwrap();
+    }
+    let (group, anycast): (Ipv6Addr, Ipv6Addr) =
+        ("ff0e::1:2".parse().unwrap(), "2001:db8:f:0:fdff:ffff:ffff:fffe".parse().unwrap());
+    rig.tables.set_group(HOME, group.into(), &homes).unwrap();
+    rig.tables.set_anycast(&[(HOME, anycast)]);
+    rig.tables.set_local_addresses(&[rig::HA6.into(), anycast.into()]).unwrap();
+    let all_nodes: Ipv6Addr = "ff02::1".parse().unwrap();
+    let own = rig.mac(HOME);
+    let of = |kind: u8, target: Ipv6Addr| {
+        [&[kind, 0, 0, 0, 0x20, 0, 0, 0][..], &target.octets()].concat()
+    };
+    let option =
+        [&[58, 2, 1, 2, 0, 0, 0xc9, 16][..], &home(200).octets(), &[128, 0, 0, 0]].concat();
+    let frames = [
+        codec::ethernet([0x33; 6], [2; 6], &icmp6(CN6, all_nodes, of(135, homes[3]))),
+        codec::ethernet([0x33; 6], [2; 6], &icmp6(CN6, all_nodes, of(136, homes[3]))),
+        codec::ethernet([0x33; 6], [2; 6], &codec::ip(CN6.into(), group.into(), 17, &[7; 900])),
+        codec::ethernet(own, [2; 6], &icmp6(CN6, anycast, vec![144, 0, 0, 0, 0, 1, 0, 0])),
+        codec::ethernet(own, [2; 6], &codec::ip(CN6.into(), rig::HA6.into(), 60, &option)),
+        codec::ethernet(own, [2; 6], &codec::ip(CN6.into(), dry.home6.into(), 17, b"x")),
+    ];
+    let report = codec::ip_with(
+        "fe80::5".parse().unwrap(),
+        "ff02::16".parse().unwrap(),
+        58,
+        1,
+        0,
+        &[143; 28],
+    );
+    for round in 0..400 {
+        rig.try_inject(HOME, 0, &frames[round % frames.len()]);
+        let up = rig.mac(ACCESS);
+        let packet = mn.data(&report);
+        rig.try_inject(ACCESS, 1, &codec::ethernet(up, [2; 6], &packet));
+        rig.control.send_frame(HOME, &frames[0]).unwrap();
+        rig.control.send_packet(&codec::ip(rig::HA6.into(), CN6.into(), 58, &[145; 8])).unwrap();
+        rig.control.send_inner(homes[round % 150], &frames[2][14..]).unwrap();
+        rig.turns();
+        rig.received(ACCESS);
+        rig.received(HOME);
+        rig.events();
+    }
+    let drops = rig.drops();
+    for reason in ["address_contested", "plain_home_address", "sequence_exhausted"] {
+        assert!(drops.contains_key(reason), "{reason}: {drops:?}");
+    }
+    assert!(!rig.contested.is_empty() && !rig.near_grant.is_empty());
+    rig.finish();
+}
+
 /// One test, so that nothing else runs in the process.
 #[test]
 fn a_turn_is_quiet() {
@@ -135,4 +208,5 @@ fn a_turn_is_quiet() {
     the_watchmen_are_awake();
     traffic_of_all_kinds();
     nobody_keeps_up();
+    home_links_and_groups();
 }
