@@ -138,7 +138,9 @@ fn ways(fan: &Fan, selection: &mut Selection, packet: &[u8]) -> Ways {
         // One that has ended since has no effect.
         let mut left = bids.into_iter().filter(|bid| *bid != 0).filter_map(|bid| fan.way(bid));
         let ways = core::array::from_fn(|_| left.next());
-        return if ways == [None; MOST_COPIES] { of(fan.preferred()) } else { ways };
+        if ways != [None; MOST_COPIES] {
+            return ways;
+        }
     }
     let ways = match FlowKey::of(packet) {
         Ok(key) => fan.choose(&key),

@@ -256,9 +256,14 @@ impl Rig {
         }
     }
 
-    /// Turns until a whole round finds nothing to do.
+    /// Turns until two whole rounds find nothing to do: one may hand over to another worker what it
+    /// kept of the round before.
     pub fn turns(&mut self) {
-        while self.workers.iter_mut().map(self.turn).sum::<usize>() > 0 {}
+        let mut idle = 0;
+        while idle < 2 {
+            let handled = self.workers.iter_mut().map(self.turn).sum::<usize>();
+            idle = if handled == 0 { idle + 1 } else { 0 };
+        }
     }
 
     pub fn mac(&self, port: PortId) -> [u8; 6] {

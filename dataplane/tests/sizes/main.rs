@@ -20,5 +20,6 @@ mod outer_errors;
 mod rig;
 mod scapy;
 mod tools;
+mod tunnels;
 mod unreachable;
 mod unresolved;

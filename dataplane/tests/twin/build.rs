@@ -63,6 +63,8 @@ pub fn inner(chance: &mut Chance, from: IpAddr, to: IpAddr) -> Vec<u8> {
         if packet[6] & 0x20 != 0 || packet[7] != 0 {
             // A packet of its own, not a piece of another.
             (packet[4], packet[5]) = (chance.octet(), chance.octet());
+            // Nor one that follows another, where the first one leads the way.
+            packet[5] = packet[5] & 0xfe | u8::from(packet[7] != 0);
         }
         mend(&mut packet);
     }

@@ -1,7 +1,7 @@
 //! A world with tables of its own, and the changes that control makes to it between bursts.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hearth_dataplane::{CryptoDeviceConfig, PortId, Route, SaParameters, Worker};
 use hearth_wire::directory::DirectionKeys;
@@ -150,7 +150,7 @@ impl Stage {
                     if self.traffic.chance.once_in(6) {
                         mn.seq = self.traffic.chance.bits() as u32;
                     }
-                    self.traffic.nodes.push(Node { mn, sent: VecDeque::new(), highest: None });
+                    self.traffic.nodes.push(Node::new(mn));
                     let node = usize::from(n) - 10;
                     self.insert(node);
                     if !self.traffic.chance.once_in(10) {
@@ -159,6 +159,29 @@ impl Stage {
                     n += 1;
                 }
             }
+        }
+        // Mobile nodes behind those mobile routers whose data is protected.
+        let routers: Vec<_> = (0..self.traffic.nodes.len())
+            .filter(|node| self.traffic.nodes[*node].has_network())
+            .filter(|node| self.traffic.nodes[*node].mn.scope == Scope::SignallingAndData)
+            .collect();
+        for (place, scope) in
+            [Scope::SignallingAndData, Scope::Signalling, Scope::SignallingAndData]
+                .iter()
+                .enumerate()
+        {
+            let router = *self.traffic.chance.one_of(&routers);
+            let v6 = self.traffic.chance.once_in(2);
+            let suite = *self.traffic.chance.one_of(&SUITES);
+            let mut guest = Node::new(MobileNode::new(n, suite, *scope, v6));
+            let host = self.traffic.nodes[router].host(v6, place as u8);
+            guest.mn.remote = SocketAddr::new(host, 4000 + place as u16);
+            guest.behind = Some(router);
+            self.traffic.nodes.push(guest);
+            let node = usize::from(n) - 10;
+            self.insert(node);
+            self.bind(node);
+            n += 1;
         }
     }
 
@@ -208,6 +231,9 @@ impl Stage {
         if chance.once_in(6) {
             binding.ipv4_home_address = None;
         }
+        self.traffic.nodes[node].extend(&mut self.traffic.chance, &mut binding);
+        self.traffic.nodes[node].ways.clone_from(&binding.tunnels);
+        let mn = &self.traffic.nodes[node].mn;
         if self.twins.world.sas.contains_key(&mn.spi.get()) {
             let carriers = self.carriers(node);
             binding.bind(&mut self.twins.rig.tables, &carriers).unwrap();
@@ -239,7 +265,8 @@ impl Stage {
         let old = &self.traffic.nodes[node].mn;
         let (up, down) = (Keys::new(old.suite, seed), Keys::new(old.suite, seed ^ 0x80));
         let mn = MobileNode { spi, up, down, seq: 0, ..old.clone() };
-        self.traffic.nodes.push(Node { mn, sent: VecDeque::new(), highest: None });
+        let behind = self.traffic.nodes[node].behind;
+        self.traffic.nodes.push(Node { behind, ..Node::new(mn) });
         self.insert(number);
         self.bind(number);
     }
@@ -254,8 +281,13 @@ impl Stage {
             0..4 => {
                 // A hand-over, to the other family sometimes.
                 let v6 = self.traffic.chance.once_in(2);
+                let mut remote = somewhere(&mut self.traffic.chance, v6);
+                if let Some(router) = self.traffic.nodes[node].behind {
+                    let host = self.traffic.nodes[router].host(v6, self.traffic.chance.octet());
+                    remote = SocketAddr::new(host, remote.port());
+                }
                 let mn = &mut self.traffic.nodes[node].mn;
-                mn.remote = somewhere(&mut self.traffic.chance, v6);
+                mn.remote = remote;
                 mn.local.set_ip(if v6 { HA6.into() } else { HA4.into() });
                 self.bind(node);
             }

@@ -1,9 +1,11 @@
 //! Traffic of all kinds: what comes out of tunnels, what goes in, what passes by.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hearth_dataplane::PortId;
+use hearth_dataplane::{PortId, Tunnel};
+use hearth_wire::mh::TrafficSelector;
+use hearth_wire::mh::selector::Range;
 use hearth_wire::{Scope, Suite};
 
 use crate::build;
@@ -11,7 +13,10 @@ use crate::chance::Chance;
 use crate::codec::{self, Keys, Plain};
 use crate::link_traffic;
 use crate::model::known;
-use crate::rig::{ACCESS, CN4, CN6, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNode, SPI_BASE};
+use crate::rig::{
+    ACCESS, CN4, CN6, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNode, Registration, SERVICE_PORT,
+    SPI_BASE,
+};
 use crate::watch::Input;
 
 /// What is negotiated in these worlds.
@@ -30,6 +35,78 @@ pub struct Node {
     pub sent: VecDeque<Vec<u8>>,
     /// The highest number that was accepted from it before this burst.
     pub highest: Option<u32>,
+    /// Where it is, as it told last.
+    pub ways: Vec<Tunnel>,
+    /// The node in whose network it is, through whose tunnel all of its packets come.
+    pub behind: Option<usize>,
+}
+
+impl Node {
+    pub const fn new(mn: MobileNode) -> Self {
+        Self { mn, sent: VecDeque::new(), highest: None, ways: Vec::new(), behind: None }
+    }
+
+    /// What its home address ends in.
+    fn number(&self) -> u8 {
+        self.mn.home6.octets()[15]
+    }
+
+    /// Whether it is a mobile router; at times it has no network all the same.
+    pub fn has_network(&self) -> bool {
+        self.behind.is_none() && self.number().is_multiple_of(3)
+    }
+
+    /// An address in its network.
+    pub fn host(&self, v6: bool, host: u8) -> IpAddr {
+        let n = self.number();
+        if v6 {
+            Ipv6Addr::new(0x2001, 0xdb8, 0x500 + u16::from(n), 0, 0, 0, 7, host.into()).into()
+        } else {
+            Ipv4Addr::new(10, n, 7, host).into()
+        }
+    }
+
+    /// Its network, and more care-of addresses with flow rules, where it has such.
+    pub fn extend(&self, chance: &mut Chance, binding: &mut Registration) {
+        let n = self.number();
+        if self.has_network() && !chance.once_in(6) {
+            let network = Ipv6Addr::new(0x2001, 0xdb8, 0x500 + u16::from(n), 0, 0, 0, 0, 0);
+            binding.prefixes.push((network.into(), *chance.one_of(&[48, 48, 64])));
+            if !chance.once_in(4) {
+                binding.prefixes.push((Ipv4Addr::new(10, n, 0, 0).into(), 16));
+            }
+        }
+        let ways = chance.within(1..4) as u16;
+        if !n.is_multiple_of(4) || self.behind.is_some() || ways == 1 {
+            return;
+        }
+        binding.tunnels[0].bid = 1;
+        for bid in 2..=ways {
+            let v6 = chance.once_in(2);
+            let local: IpAddr = if v6 { HA6.into() } else { HA4.into() };
+            let local = SocketAddr::new(local, SERVICE_PORT);
+            binding.tunnels.push(Tunnel {
+                bid,
+                spi: self.mn.spi,
+                local,
+                remote: somewhere(chance, v6),
+            });
+        }
+        if chance.once_in(3) {
+            binding.tunnels.reverse();
+        }
+        let to_port =
+            |port, any| TrafficSelector { destination_port: Some(Range::only(port)), ..any };
+        for any in [TrafficSelector::ANY_IPV6, TrafficSelector::ANY_IPV4] {
+            let tcp = TrafficSelector { protocol: Some(Range::only(6)), ..any };
+            binding.flows.push((to_port(53, any), vec![2]));
+            binding.flows.push((to_port(4500, any), vec![1, 2]));
+            binding.flows.push((tcp, vec![3]));
+            if chance.once_in(4) {
+                binding.flows.push((any, vec![2]));
+            }
+        }
+    }
 }
 
 pub struct Traffic {
@@ -66,7 +143,9 @@ impl Traffic {
         }
         let kind = self.chance.within(0..100);
         let (port, mut frame) = match kind {
-            0..52 => (ACCESS, self.uplink()),
+            0..6 => (ACCESS, self.guest_sends()),
+            6..8 => self.to_guest(),
+            8..52 => (ACCESS, self.uplink()),
             52..74 => self.downlink(),
             74..82 => self.passing(),
             82..88 => self.box_bound(),
@@ -101,6 +180,10 @@ impl Traffic {
     /// Keeps a packet of the home agent's, to be sent back to it as if it were a mobile node's.
     pub fn echo(&mut self, frame: &[u8]) {
         let datagram = codec::Datagram::read(&frame[14..]);
+        let first = u32::from_be_bytes(datagram.content[..4].try_into().unwrap());
+        if self.is_guests(first & 0x0fff_ffff) {
+            return;
+        }
         let packet = codec::udp_packet(datagram.to, datagram.from, &datagram.content);
         self.echoes.push_back(codec::ethernet(self.macs[0], [2, 9, 9, 9, 9, 9], &packet));
         self.echoes.truncate(20);
@@ -121,8 +204,98 @@ impl Traffic {
         frame
     }
 
+    /// One that is behind no other.
     fn a_node(&mut self) -> usize {
-        self.chance.within(0..self.nodes.len())
+        loop {
+            let node = self.chance.within(0..self.nodes.len());
+            if self.nodes[node].behind.is_none() {
+                return node;
+            }
+        }
+    }
+
+    /// One that is, and the one whose network it is in.
+    fn a_guest(&mut self) -> (usize, usize) {
+        loop {
+            let node = self.chance.within(0..self.nodes.len());
+            if let Some(router) = self.nodes[node].behind {
+                return (node, router);
+            }
+        }
+    }
+
+    fn is_guests(&self, spi: u32) -> bool {
+        self.nodes.iter().any(|node| node.behind.is_some() && node.mn.spi.get() == spi)
+    }
+
+    /// From a mobile node behind a mobile router, through the tunnel of that one.
+    fn guest_sends(&mut self) -> Vec<u8> {
+        let (guest, router) = self.a_guest();
+        let sent = &self.nodes[guest].sent;
+        if let Some(old) = sent.back().cloned().filter(|_| self.chance.once_in(12)) {
+            return old;
+        }
+        let mut frame = self.envelope(guest);
+        // A buffer holds what the mobile router makes of it.
+        while frame.len() > 1500 {
+            frame = self.envelope(guest);
+        }
+        let mn = &self.nodes[guest].mn;
+        let mut packet = codec::udp_packet(mn.remote, mn.local, &frame);
+        if self.chance.once_in(20) {
+            // The checksum of UDP.
+            let at = if packet[0] >> 4 == 6 { 46 } else { 26 };
+            packet[at] ^= 1 + self.chance.octet() % 255;
+        }
+        let frame = self.sealed(router, 1, packet);
+        let mn = &self.nodes[router].mn;
+        let packet = codec::udp_packet(mn.remote, mn.local, &frame);
+        let frame = self.frame(ACCESS, &packet);
+        let sent = &mut self.nodes[guest].sent;
+        sent.push_back(frame.clone());
+        sent.truncate(20);
+        frame
+    }
+
+    /// To such a one, and small enough for both tunnels.
+    fn to_guest(&mut self) -> (PortId, Vec<u8>) {
+        let (guest, _) = self.a_guest();
+        let mn = &self.nodes[guest].mn;
+        let v6 = self.chance.once_in(2);
+        let ends: (IpAddr, IpAddr) =
+            if v6 { (CN6.into(), mn.home6.into()) } else { (CN4.into(), mn.home4.into()) };
+        let len = self.chance.within(8..600);
+        let (proto, class) = (*self.chance.one_of(&[17, 17, 6, 135]), self.chance.octet());
+        let hop = *self.chance.one_of(&[64, 64, 64, 2, 1]);
+        let content = self.chance.octets(len);
+        let packet = codec::ip_with(ends.0, ends.1, proto, hop, class, &content);
+        (HOME, self.frame(HOME, &packet))
+    }
+
+    /// A fragment of an envelope from behind a mobile router would wait for others.
+    fn keep_whole(&mut self, inner: &mut Vec<u8>) {
+        let to_service = match inner.first().map(|first| first >> 4) {
+            Some(6) if inner.len() >= 40 => inner[24..40] == HA6.octets(),
+            Some(4) if inner.len() >= 20 => inner[16..20] == HA4.octets(),
+            _ => false,
+        };
+        if !to_service {
+            return;
+        }
+        if inner[0] >> 4 == 6 {
+            let mut at = 40;
+            let mut next = inner[6];
+            while matches!(next, 0 | 43 | 60) && inner.len() > at + 2 {
+                next = inner[at];
+                at += 8 + usize::from(inner[at + 1]) * 8;
+            }
+            if next == 44 {
+                inner[6] = 59;
+            }
+        } else {
+            (inner[6], inner[7]) = (inner[6] & 0x40, 0);
+            build::mend(inner);
+        }
     }
 
     /// Where a packet to anybody may go; v6 or not.
@@ -130,7 +303,7 @@ impl Traffic {
         let node = self.a_node();
         let mn = &self.nodes[node].mn;
         let (home6, home4) = (mn.home6, mn.home4);
-        let of: [(usize, &str); 16] = [
+        let of: [(usize, &str); 17] = [
             (40, if v6 { "2001:db8:f::c0" } else { "203.0.113.200" }),
             (10, if v6 { "2001:db8:77::1" } else { "192.0.2.200" }),
             (3, if v6 { "2001:db8:f::77" } else { "203.0.113.177" }),
@@ -146,9 +319,12 @@ impl Traffic {
             (2, if v6 { "2001:db8:100::3" } else { "192.0.2.3" }),
             (2, if v6 { "2001:db8:88::1" } else { "10.1.2.3" }),
             (1, if v6 { "2001:db8:dead::1" } else { "203.0.113.255" }),
-            (24, "home"),
+            (20, "home"),
+            (4, "network"),
         ];
+        let host = self.nodes[node].host(v6, self.chance.octet());
         match self.chance.weighted(&of) {
+            "network" => host,
             "home" if v6 => home6.into(),
             "home" => home4.into(),
             address => address.parse().unwrap(),
@@ -169,13 +345,20 @@ impl Traffic {
         }
         let frame = self.envelope(node);
         let mn = &self.nodes[node].mn;
-        let (mut remote, local) = (mn.remote, mn.local);
+        let (mut remote, mut local) = (mn.remote, mn.local);
         let other = self.a_node();
         match self.chance.within(0..50) {
             0 => remote.set_port(self.chance.within(0..65_536) as u16),
             1 => remote.set_ip(self.same_family(local.ip())),
             2 if self.nodes[other].mn.remote.is_ipv6() == local.is_ipv6() => {
                 remote = self.nodes[other].mn.remote;
+            }
+            3..20 => {
+                // Any of its care-of addresses.
+                let ways = &self.nodes[node].ways;
+                if let Some(way) = ways.get(self.chance.within(0..4)) {
+                    (remote, local) = (way.remote, way.local);
+                }
             }
             _ => {}
         }
@@ -243,6 +426,9 @@ impl Traffic {
         let from = match self.chance.within(0..40) {
             0 | 1 => self.somebody(v6),
             2 if v6 => "fe80::5".parse().unwrap(),
+            3..14 if self.nodes[node].has_network() => {
+                self.nodes[node].host(v6, self.chance.octet())
+            }
             _ if v6 => home6.into(),
             _ => home4.into(),
         };
@@ -264,6 +450,7 @@ impl Traffic {
             }
             _ => {}
         }
+        self.keep_whole(&mut inner);
         inner
     }
 
@@ -313,7 +500,13 @@ impl Traffic {
             // ENC-18, ENC-20, a foreign SPI, a foreign next header.
             0 => keys = mn.down.clone(),
             1 => suite = *self.chance.one_of(&SUITES),
-            2 => spi = SPI_BASE + self.chance.within(0..64) as u32,
+            // Whose packets come another way, their order would not be known.
+            2 => {
+                spi = SPI_BASE + self.chance.within(0..64) as u32;
+                if self.is_guests(spi) || self.nodes[node].behind.is_some() {
+                    spi = SPI_BASE + 63;
+                }
+            }
             3 => spi = *self.chance.one_of(&[0, 1, SPI_BASE - 1, SPI_BASE + 64, 0x0fff_ffff]),
             4 | 5 => next_header = *self.chance.one_of(&[4, 41, 59, 50, 135, 17, 0, 60, 44, 58, 6]),
             6 => next_header = self.chance.octet(),
@@ -419,7 +612,7 @@ impl Traffic {
     }
 
     fn signalling_out(&mut self) -> Input {
-        let node = self.a_node();
+        let node = if self.chance.once_in(6) { self.a_guest().0 } else { self.a_node() };
         let len = self.chance.within(8..200);
         let payload = self.chance.octets(len);
         let mn = &self.nodes[node].mn;

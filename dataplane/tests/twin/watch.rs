@@ -341,17 +341,20 @@ fn hex(octets: &[u8]) -> String {
 }
 
 fn show(out: &Out) -> String {
-    let content = match &out.content {
+    format!("{:?} {}", out.way, show_content(&out.content))
+}
+
+fn show_content(content: &Content) -> String {
+    match content {
         Content::Octets(octets) => hex(octets),
         Content::Envelope { local, remote, hop_limit, class, ptype, spi, next_header, payload } => {
             format!(
                 "{local} to {remote}, hop limit {hop_limit}, class {class:#x}, PType {ptype}, \
                  SPI {spi}, next header {next_header}: {}",
-                hex(payload)
+                show_content(payload)
             )
         }
-    };
-    format!("{:?} {content}", out.way)
+    }
 }
 
 /// Gives each packet one of its reasons, so that as few as possible are left over.

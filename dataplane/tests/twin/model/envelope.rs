@@ -102,11 +102,17 @@ impl World {
     }
 
     fn clear(&mut self, outer: &Outer<'_>) -> Step {
+        if self.depth > 3 {
+            return Err(D::NestedTooDeep);
+        }
         let sender = Sender::Clear { remote: outer.remote };
         self.data(outer.frame[8..].to_vec(), None, sender, outer.class)
     }
 
     fn protected(&mut self, outer: &Outer<'_>, ptype: u8, spi: u32, seq: u32) -> Step {
+        if self.depth > 3 {
+            return Err(D::NestedTooDeep);
+        }
         let Some(sa) = self.sas.get_mut(&spi) else {
             if ptype == 8 {
                 self.missing.push(spi);

@@ -2,14 +2,27 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hearth_dataplane::{DropReason as D, PortId};
+use hearth_dataplane::{DropReason as D, PortId, Tunnel};
 use hearth_wire::Scope;
 
+use super::flows::{self, Flow};
 use super::fragment;
 use super::ip::{self, Ip};
 use super::{Content, NUMBERS, Out, Step, Verdict, Way, World, stopped};
 use crate::codec;
 use crate::rig::Registration;
+
+/// What goes into a tunnel.
+#[derive(Clone)]
+struct Parcel {
+    v6: bool,
+    len: usize,
+    class: u8,
+    home_test: bool,
+    /// whether the outer packet may be cut where it is too large.
+    outer_may_be_cut: bool,
+    content: Content,
+}
 
 impl World {
     /// A packet on its way; `hop` says whether this box counts as one.
@@ -23,7 +36,7 @@ impl World {
         } else if hop {
             ip::hop(&mut packet);
         }
-        if let Some(binding) = self.bound(ip.to).cloned() {
+        if let Some(binding) = self.carried(ip.to).cloned() {
             return Ok(self.tunnel(&binding, packet, ip, wrong));
         }
         if self.route(ip.to).is_none() {
@@ -52,27 +65,56 @@ impl World {
         binding: &Registration,
         packet: Vec<u8>,
         ip: &Ip,
-        mut wrong: Vec<D>,
+        wrong: Vec<D>,
     ) -> Verdict {
-        let tunnel = binding.tunnels[0];
         let home_test = ip.is_v6()
             && ip::upper_layer_of_first(&packet, ip)
                 .is_some_and(|(proto, at)| proto == 135 && packet.get(at + 2) == Some(&3));
-        let (scope, suite) = self.facts[&binding.home_address];
-        //
-        let protect = scope == Scope::SignallingAndData || home_test && suite.encrypts();
-        let (iv_len, block, icv_len) = codec::lengths(suite);
-        let sealed = match protect {
-            true => iv_len + (packet.len() + 2).next_multiple_of(block) + icv_len,
-            false => packet.len(),
-        };
-        let outer = if tunnel.remote.is_ipv6() { 48 } else { 28 };
         // what must not be cut itself, and need not be made smaller by its sender.
         let outer_may_be_cut =
             if ip.is_v6() { packet.len() <= 1280 } else { fragment::is_allowed(&packet) };
+        let parcel = Parcel {
+            v6: ip.is_v6(),
+            len: packet.len(),
+            class: ip.class,
+            home_test,
+            outer_may_be_cut,
+            content: Content::Octets(packet.clone()),
+        };
+        let mut ways = flows::ways(binding, Flow::of(&packet, ip));
+        if wrong.contains(&D::LinkLocalForward) {
+            // It stops before anything is copied.
+            ways.truncate(1);
+        }
+        let mut each =
+            ways.iter().map(|way| self.enclose(binding, way, parcel.clone(), wrong.clone(), 0));
+        match &ways[..] {
+            [_] => each.next().unwrap(),
+            _ => Verdict::All(each.collect()),
+        }
+    }
+
+    /// Through one tunnel, inside of so many.
+    fn enclose(
+        &mut self,
+        binding: &Registration,
+        tunnel: &Tunnel,
+        parcel: Parcel,
+        mut wrong: Vec<D>,
+        depth: u8,
+    ) -> Verdict {
+        let (scope, suite) = self.facts[&binding.home_address];
+        //
+        let protect = scope == Scope::SignallingAndData || parcel.home_test && suite.encrypts();
+        let (iv_len, block, icv_len) = codec::lengths(suite);
+        let sealed = match protect {
+            true => iv_len + (parcel.len + 2).next_multiple_of(block) + icv_len,
+            false => parcel.len,
+        };
+        let outer = if tunnel.remote.is_ipv6() { 48 } else { 28 };
         // RFC 2473 s.3.1: it is forwarded first, then enters the tunnel.
         let stays = wrong.contains(&D::HopLimit);
-        if outer + 8 + sealed > self.path_mtu && !outer_may_be_cut && !stays {
+        if outer + 8 + sealed > self.path_mtu && !parcel.outer_may_be_cut && !stays {
             wrong.push(D::TunnelMtu);
         }
         let sa = self.sas.get_mut(&tunnel.spi.get());
@@ -93,21 +135,50 @@ impl World {
         }
         self.tally.downlink += 1;
         self.tally.downlink_plain += u64::from(!protect);
+        let class = self.dscp.map_or(parcel.class, |dscp| dscp << 2 | parcel.class & 3);
         let envelope = Content::Envelope {
             local: tunnel.local,
             remote: tunnel.remote,
             hop_limit: 64,
-            class: self.dscp.map_or(ip.class, |dscp| dscp << 2 | ip.class & 3),
+            class,
             ptype: u8::from(protect),
             spi: if protect { tunnel.spi.get() } else { 0 },
-            next_header: match (protect, ip.is_v6()) {
+            next_header: match (protect, parcel.v6) {
                 (false, _) => 0,
                 (true, true) => 41,
                 (true, false) => 4,
             },
-            payload: packet,
+            payload: Box::new(parcel.content),
         };
-        self.leave(tunnel.remote.ip(), envelope).unwrap_or_else(Verdict::Drop)
+        self.send_envelope(envelope, tunnel.remote, (outer + 8 + sealed, class), depth)
+    }
+
+    /// An outer packet of so many octets: by its route, or through the tunnel of the mobile router
+    /// that it goes to.
+    fn send_envelope(
+        &mut self,
+        content: Content,
+        remote: SocketAddr,
+        (len, class): (usize, u8),
+        depth: u8,
+    ) -> Verdict {
+        let Some(router) = self.carried(remote.ip()).cloned() else {
+            return self.leave(remote.ip(), content).unwrap_or_else(Verdict::Drop);
+        };
+        if depth >= 3 {
+            return Verdict::Drop(D::NestedTooDeep);
+        }
+        let v6 = remote.is_ipv6();
+        let flow = Flow { v6, protocol: Some(17), to_port: Some(remote.port()) };
+        let ways = flows::ways(&router, flow);
+        // IPv4 outer packets may be cut.
+        let outer_may_be_cut = !v6 || len <= 1280;
+        let parcel = Parcel { v6, len, class, home_test: false, outer_may_be_cut, content };
+        let each = ways
+            .iter()
+            .map(|way| self.enclose(&router, way, parcel.clone(), Vec::new(), depth + 1));
+        let mut each: Vec<_> = each.collect();
+        if each.len() == 1 { each.remove(0) } else { Verdict::All(each) }
     }
 
     /// Port, address and MAC address of the next hop.
@@ -142,7 +213,9 @@ impl World {
         }
         sa.next_outbound += 1;
         self.tally.signalling_out += 1;
-        let payload = payload.to_vec();
+        let (iv_len, block, icv_len) = codec::lengths(sa.suite);
+        let sealed = iv_len + (payload.len() + 2).next_multiple_of(block) + icv_len;
+        let outer = if remote.is_ipv6() { 48 } else { 28 };
         let envelope = Content::Envelope {
             local,
             remote,
@@ -152,9 +225,9 @@ impl World {
             ptype: 8,
             spi,
             next_header,
-            payload,
+            payload: Box::new(Content::Octets(payload.to_vec())),
         };
-        self.leave(remote.ip(), envelope).unwrap_or_else(Verdict::Drop)
+        self.send_envelope(envelope, remote, (outer + 8 + sealed, 0xc0), 0)
     }
 
     /// A frame that the kernel wrote to the TAP of a port.
@@ -181,7 +254,7 @@ impl World {
             _ => None,
         };
         if let Some(ip) = ip
-            && self.bound(ip.to).is_some()
+            && self.carried(ip.to).is_some()
         {
             return self.forward(packet[..ip.total].to_vec(), &ip, false);
         }

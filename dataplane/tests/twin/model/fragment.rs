@@ -142,7 +142,7 @@ pub(super) fn piece(frame: &[u8]) -> Option<Piece> {
     let ip = Ip::read(v6, packet).ok()?;
     let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     if v6 {
-        if ip.proto != 44 || packet.len() < 48 {
+        if ip.proto != 44 || ip.total < 48 {
             return None;
         }
         let mut head = frame[..54].to_vec();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use hearth_dataplane::DropReason as D;
+use hearth_dataplane::{DropReason as D, PortId};
 use hearth_wire::Scope;
 
 use super::ip::{self, Ip};
@@ -18,6 +18,17 @@ pub enum Sender {
     Clear {
         remote: SocketAddr,
     },
+}
+
+/// What an inner packet is.
+#[derive(Clone, Copy)]
+enum From {
+    /// Data of a home address.
+    Home,
+    /// Data of the network behind one.
+    Behind,
+    /// What control gets, under which SA and of whose binding.
+    Control { spi: u32, home_address: Ipv6Addr },
 }
 
 impl World {
@@ -41,20 +52,27 @@ impl World {
             _ => D::InnerHeader,
         })?;
         packet.truncate(ip.total);
-        let for_control = self.may_send(&packet, &ip, &sender)?;
-        if for_control.is_none() {
-            self.may_leave(&packet, &ip)?;
+        let from = self.may_send(&packet, &ip, &sender)?;
+        if !matches!(from, From::Control { .. }) {
+            self.may_leave(&packet, &ip, matches!(from, From::Home))?;
         }
         let class = decapsulated_class(ip.class, outer_class).ok_or(D::EcnNotCapable)?;
         if class != ip.class {
             ip::set_class(&mut packet, class);
         }
         self.count(&sender);
-        if let Some((spi, home_address)) = for_control {
+        if let From::Control { spi, home_address } = from {
             let way = Way::ForControl { spi, home_address };
             return Ok(Verdict::Out(Out { way, content: Content::Octets(packet) }));
         }
         let ip = Ip { class, ..ip };
+        if matches!(from, From::Behind) && self.service.get(&ip.is_v6()) == Some(&ip.to) {
+            // It may come from a mobile node behind this one.
+            self.depth += 1;
+            let step = self.service(&packet, &ip);
+            self.depth -= 1;
+            return step.unwrap_or_else(|| self.to_the_box(packet, &ip));
+        }
         if self.local.contains(&ip.to) {
             return self.to_the_box(packet, &ip);
         }
@@ -72,24 +90,18 @@ impl World {
         }
     }
 
-    /// Whether control gets it, under which SA and of whose binding.
-    fn may_send(
-        &self,
-        packet: &[u8],
-        ip: &Ip,
-        sender: &Sender,
-    ) -> Result<Option<(u32, Ipv6Addr)>, D> {
+    fn may_send(&self, packet: &[u8], ip: &Ip, sender: &Sender) -> Result<From, D> {
         let binding = match sender {
             Sender::Protected { spi, .. } => {
                 let home = self.carriers.get(spi).ok_or(D::NoBinding)?;
                 self.bindings.get(home).ok_or(D::NoBinding)?
             }
             Sender::Clear { remote } => {
-                let binding = self.bound(ip.from).ok_or(D::PlainSenderUnknown)?;
+                let binding = self.carried(ip.from).ok_or(D::PlainSenderUnknown)?;
                 if self.facts[&binding.home_address].0 != Scope::Signalling {
                     return Err(D::PlainDataForbidden);
                 }
-                if binding.tunnels[0].remote != *remote {
+                if binding.tunnels.iter().all(|tunnel| tunnel.remote != *remote) {
                     return Err(D::PlainOuterSource);
                 }
                 binding
@@ -103,7 +115,8 @@ impl World {
             let clear = matches!(sender, Sender::Clear { .. });
             // Anybody on the link of the care-of address may have said so.
             let forged = clear && ip.to.is_multicast();
-            return if forged { Err(D::InnerLinkScope) } else { Ok(Some((spi, home_address))) };
+            let control = From::Control { spi, home_address };
+            return if forged { Err(D::InnerLinkScope) } else { Ok(control) };
         }
         if ip::is_link_scope(ip.from) || ip::is_link_scope(ip.to) {
             return Err(D::InnerLinkScope);
@@ -112,17 +125,23 @@ impl World {
             IpAddr::V6(from) => from == binding.home_address,
             IpAddr::V4(from) => Some(from) == binding.ipv4_home_address,
         };
-        if registered { Ok(None) } else { Err(D::InnerSource) }
+        let owner = self.carried(ip.from).map(|owner| owner.home_address);
+        match owner == Some(binding.home_address) {
+            _ if registered => Ok(From::Home),
+            true => Ok(From::Behind),
+            false => Err(D::InnerSource),
+        }
     }
 
-    fn may_leave(&self, packet: &[u8], ip: &Ip) -> Result<(), D> {
+    fn may_leave(&self, packet: &[u8], ip: &Ip, from_home: bool) -> Result<(), D> {
         if self.service.get(&ip.is_v6()) != Some(&ip.to) {
             return Ok(());
         }
         match ip::upper_layer_of_first(packet, ip) {
             Some((135, _)) if ip.is_v6() => Err(D::EmbeddedMobilityHeader),
             Some((17, at))
-                if packet.get(at + 2..at + 4) == Some(&self.service_port.to_be_bytes()) =>
+                if from_home
+                    && packet.get(at + 2..at + 4) == Some(&self.service_port.to_be_bytes()) =>
             {
                 Err(D::EmbeddedEnvelope)
             }
@@ -139,7 +158,7 @@ impl World {
         if ip.is_v6() && discovery {
             return Err(D::InnerLinkScope);
         }
-        let port = self.route(ip.from).ok_or(D::NoRoute)?.port;
+        let port = self.route(ip.from).map_or(PortId(0), |route| route.port);
         let mac = self.macs[usize::from(port.0)];
         let ethertype = if ip.is_v6() { [0x86, 0xdd] } else { [8, 0] };
         let frame = [&mac[..], &super::AWAY, &ethertype, &packet].concat();

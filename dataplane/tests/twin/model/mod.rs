@@ -5,6 +5,7 @@
 
 mod control;
 mod envelope;
+pub mod flows;
 mod forward;
 pub mod fragment;
 mod inner;
@@ -110,7 +111,8 @@ pub enum Content {
         ptype: u8,
         spi: u32,
         next_header: u8,
-        payload: Vec<u8>,
+        /// An envelope again, where the mobile node is behind a mobile router.
+        payload: Box<Content>,
     },
 }
 
@@ -155,6 +157,8 @@ pub struct World {
     pub pieces: HashMap<Vec<u8>, Vec<fragment::Piece>>,
     /// SPIs that signalling named and that are unknown.
     pub missing: Vec<u32>,
+    /// Tunnels that the packet at hand came in.
+    pub depth: u8,
     /// What the counters that are no drops should have counted.
     pub tally: Tally,
 }

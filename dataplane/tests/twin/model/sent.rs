@@ -60,6 +60,11 @@ pub fn open(world: &World, packet: &[u8]) -> Option<(Content, u32, Vec<u8>)> {
         }
         _ => return None,
     };
+    // Where the mobile node is behind a mobile router: what that one gets is an envelope again.
+    let payload = match open(world, &payload) {
+        Some((content, _, _)) => content,
+        None => Content::Octets(payload),
+    };
     let content = Content::Envelope {
         local: SocketAddr::new(ip.from, word(0)),
         remote: SocketAddr::new(ip.to, word(2)),
@@ -68,7 +73,7 @@ pub fn open(world: &World, packet: &[u8]) -> Option<(Content, u32, Vec<u8>)> {
         ptype,
         spi,
         next_header,
-        payload,
+        payload: Box::new(payload),
     };
     Some((content, seq, iv))
 }
