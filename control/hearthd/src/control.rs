@@ -245,9 +245,7 @@ impl Control {
                 home_agent.handle(now, Event::Signalling(packet), actions);
             }
             FromWorker::Host { port, frame } => {
-                if home_link::told(home_agent, now, (port.0, frame), actions) {
-                    return;
-                }
+                home_link::tell(home_agent, now, (port.0, frame), false, actions);
                 let taken = taps.get(usize::from(port.0)).is_some_and(|tap| tap.send(frame));
                 *host_queue_full += u64::from(!taken);
             }
@@ -293,7 +291,7 @@ impl Control {
             for _ in 0..BATCH {
                 let Some(frame) = tap.receive()? else { break };
                 count += 1;
-                home_link::sent(home_agent, now, (port, frame), &mut self.actions);
+                home_link::tell(home_agent, now, (port, frame), true, &mut self.actions);
                 if workers.send_from_host(PortId(port), frame).is_err() {
                     self.host_queue_full += 1;
                 }

@@ -1,6 +1,6 @@
 //! Home links: what the configuration says of them, and what is seen on them.
 //!
-//! Read first: RFC 6275 s.9.3.1, 10.3.1, 10.4.1, 10.5.1; RFC 4861 s.4; RFC 5227 s.2.1.
+//! Read first: RFC 6275 s.10.3.1, 10.4.1, 10.5.1; RFC 4861 s.4; RFC 5227 s.2.1.
 //!
 //! Frames pass here on their way between the workers and the kernel. The dataplane answers for
 //! home addresses by itself; what is left is who else has an address that is being asked for, and
@@ -14,7 +14,8 @@ use hearth_home_agent::{
     Action, DiscoveryPolicy, Event, HomeAgent, HomeLink, HomePrefix, LinkEvent, LinkId, LinkPolicy,
     MobilePrefixPolicy, Timestamp, WallClock, anycast,
 };
-use hearth_wire::icmp6::{Envelope, icmp_type};
+use hearth_wire::icmp6::{self, Envelope, Message, icmp_type};
+use hearth_wire::ip::Ipv6Header;
 use ipnet::IpNet;
 
 use crate::config::Config;
@@ -22,7 +23,6 @@ use crate::control::Control;
 use crate::home_link_config::own_ip6;
 
 const ETHERNET: usize = 14;
-const IPV6: usize = 40;
 
 /// The policy that the YAML asks for; `macs` are those of the ports, in its order.
 pub(crate) fn policy(config: &Config, macs: &[[u8; 6]], clock: WallClock) -> LinkPolicy {
@@ -96,13 +96,11 @@ pub(crate) fn anycast_addresses(config: &Config) -> Vec<IpAddr> {
     prefixes.filter(|_| home_agent.discovery.enabled).filter_map(of).collect()
 }
 
-/// Those of prefixes that are on links, where a router may ask who has them.
-fn anycast_on_links(policy: &LinkPolicy) -> Vec<(PortId, Ipv6Addr)> {
-    let of = |home: &HomePrefix| match home.prefix {
-        IpNet::V6(prefix) => home.link.map(|link| (PortId(link.0), anycast(prefix))),
-        IpNet::V4(_) => None,
-    };
-    policy.prefixes.iter().filter(|_| policy.discovery.is_some()).filter_map(of).collect()
+/// The port on whose link the Home-Agents anycast address of a prefix is answered for. Of a routed
+/// prefix nobody asks on any link, and the first port does.
+fn anycast_of(home: &HomePrefix) -> Option<(PortId, Ipv6Addr)> {
+    let IpNet::V6(prefix) = home.prefix else { return None };
+    Some((PortId(home.link.map_or(0, |link| link.0)), anycast(prefix)))
 }
 
 /// A seed for what chance decides; of no use to cryptography.
@@ -118,75 +116,51 @@ impl Control {
     pub(crate) fn configure_links(&mut self) {
         let clock = self.wall_clock();
         let policy = policy(&self.parts.config, &self.parts.macs, clock);
-        self.parts.tables.set_anycast(&anycast_on_links(&policy));
+        let asked_at: Vec<_> = if policy.discovery.is_some() {
+            policy.prefixes.iter().filter_map(anycast_of).collect()
+        } else {
+            Vec::new()
+        };
+        self.parts.tables.set_anycast(&asked_at);
         self.parts.home_agent.seed(seed());
         self.tell(Event::Link(LinkEvent::Configured(&policy)));
     }
 }
 
-/// Tells the home agent what came on a port; whether the kernel is not to see it.
-pub(crate) fn told(
+/// Tells the home agent what a frame on a port says of its link; `own`: the kernel sends it.
+pub(crate) fn tell(
     home_agent: &mut HomeAgent,
     now: Timestamp,
     (port, frame): (u16, &[u8]),
-    actions: &mut Vec<Action>,
-) -> bool {
-    let (event, taken) = match look(home_agent.link_policy(), port, frame, false) {
-        None => return false,
-        Some(Seen::Told(event)) => (event, false),
-        Some(Seen::Taken(event)) => (event, true),
-    };
-    if let LinkEvent::PlainHomeAddress { from, home_address, .. } = &event
-        && is_registered(home_agent, *home_address, *from)
-    {
-        return false;
-    }
-    home_agent.handle(now, Event::Link(event), actions);
-    taken
-}
-
-/// Tells the home agent what the kernel sends on a port.
-pub(crate) fn sent(
-    home_agent: &mut HomeAgent,
-    now: Timestamp,
-    (port, frame): (u16, &[u8]),
+    own: bool,
     actions: &mut Vec<Action>,
 ) {
-    if let Some(Seen::Told(event)) = look(home_agent.link_policy(), port, frame, true) {
+    if let Some(event) = look(home_agent.link_policy(), LinkId(port), frame, own) {
         home_agent.handle(now, Event::Link(event), actions);
     }
 }
 
-/// RFC 6275 s.9.3.1: the option is good where there is a binding of its address with the care-of
-/// address that the packet comes from.
-fn is_registered(home_agent: &HomeAgent, home_address: Ipv6Addr, from: Ipv6Addr) -> bool {
-    home_agent.binding(home_address).is_some_and(|binding| binding.care_of.ip() == from)
-}
-
-/// What a frame on a port says to the home agent; `own`: the kernel has sent it.
-fn look<'a>(policy: &LinkPolicy, port: u16, frame: &'a [u8], own: bool) -> Option<Seen<'a>> {
-    let link = LinkId(port);
-    let on_link = policy.links.iter().any(|end| end.id == link);
+/// What a frame says of its link, where that is a home link.
+fn look<'a>(
+    policy: &LinkPolicy,
+    link: LinkId,
+    frame: &'a [u8],
+    own: bool,
+) -> Option<LinkEvent<'a>> {
+    if policy.links.iter().all(|end| end.id != link) {
+        return None;
+    }
     let (header, packet) = frame.split_first_chunk::<ETHERNET>()?;
     let [_, _, _, _, _, _, mac @ .., high, low] = *header;
     match [high, low] {
-        [0x08, 0x06] if on_link && !own => arp(link, packet),
-        [0x86, 0xdd] => ipv6((policy, link, on_link), mac, packet, own),
+        [0x08, 0x06] if !own => arp(link, packet),
+        [0x86, 0xdd] => ipv6(link, mac, packet, own),
         _ => None,
     }
 }
 
-/// What was seen.
-#[derive(Debug, PartialEq, Eq)]
-enum Seen<'a> {
-    /// The home agent is told; the kernel gets the frame too.
-    Told(LinkEvent<'a>),
-    /// The home agent alone is told.
-    Taken(LinkEvent<'a>),
-}
-
 /// RFC 5227 s.2.1.1: whoever sends from an address has it; a Probe, from no address, wants it.
-fn arp(link: LinkId, packet: &[u8]) -> Option<Seen<'static>> {
+fn arp(link: LinkId, packet: &[u8]) -> Option<LinkEvent<'static>> {
     let arp = packet.first_chunk::<28>()?;
     let ([0, 1, 8, 0, 6, 4, 0, operation @ (1 | 2)], rest) = arp.split_first_chunk()? else {
         return None;
@@ -200,42 +174,24 @@ fn arp(link: LinkId, packet: &[u8]) -> Option<Seen<'static>> {
         return None;
     }
     let address = if probing { Ipv4Addr::from(target) } else { sender };
-    Some(Seen::Told(LinkEvent::Contested { link, address: address.into(), mac: *mac, probing }))
+    Some(LinkEvent::Contested { link, address: address.into(), mac: *mac, probing })
 }
 
-fn ipv6<'a>(
-    (policy, link, on_link): (&LinkPolicy, LinkId, bool),
-    mac: [u8; 6],
-    packet: &'a [u8],
-    own: bool,
-) -> Option<Seen<'a>> {
-    let (header, _) = packet.split_first_chunk::<IPV6>()?;
+fn ipv6(link: LinkId, mac: [u8; 6], packet: &[u8], own: bool) -> Option<LinkEvent<'_>> {
+    let (header, payload) = packet.split_first_chunk::<{ Ipv6Header::LEN }>()?;
     let [first, _, _, _, a, b, next_header, hop_limit, addresses @ ..] = *header;
     let (source, destination) = addresses.split_first_chunk::<16>()?;
-    let (source, destination) =
-        (Ipv6Addr::from(*source), Ipv6Addr::from(<[u8; 16]>::try_from(destination).ok()?));
-    let payload = packet.get(IPV6..)?.get(..usize::from(u16::from_be_bytes([a, b])))?;
-    if first >> 4 != 6 {
+    let destination = <[u8; 16]>::try_from(destination).ok()?.into();
+    let octets = payload.get(..usize::from(u16::from_be_bytes([a, b])))?;
+    if first >> 4 != 6 || next_header != icmp6::PROTO {
         return None;
     }
-    if next_header != hearth_wire::icmp6::PROTO {
-        let home_address = home_address_option(next_header, payload).filter(|_| !own)?;
-        let (from, to) = (source, destination);
-        return Some(Seen::Taken(LinkEvent::PlainHomeAddress { from, to, home_address }));
-    }
-    let envelope = Envelope { source, destination, hop_limit };
-    let octets = payload;
+    let envelope = Envelope { source: (*source).into(), destination, hop_limit };
     match *octets.first()? {
-        icmp_type::ROUTER_ADVERTISEMENT if on_link => {
-            Some(Seen::Told(LinkEvent::RouterAdvertisement { link, own, envelope, octets }))
+        icmp_type::ROUTER_ADVERTISEMENT => {
+            Some(LinkEvent::RouterAdvertisement { link, own, envelope, octets })
         }
-        // To whom it is, the home agent looks at.
-        icmp_type::HOME_AGENT_DISCOVERY_REQUEST if policy.discovery.is_some() && !own => {
-            Some(Seen::Taken(LinkEvent::HomeAgentDiscovery { envelope, octets }))
-        }
-        icmp_type::NEIGHBOUR_ADVERTISEMENT | icmp_type::NEIGHBOUR_SOLICITATION
-            if on_link && !own =>
-        {
+        icmp_type::NEIGHBOUR_ADVERTISEMENT | icmp_type::NEIGHBOUR_SOLICITATION if !own => {
             contested(link, mac, &envelope, octets)
         }
         _ => None,
@@ -247,10 +203,9 @@ fn contested<'a>(
     link: LinkId,
     mac: [u8; 6],
     envelope: &Envelope,
-    octets: &'a [u8],
-) -> Option<Seen<'a>> {
-    use hearth_wire::icmp6::{Message, parse};
-    let (address, mac, probing) = match parse(octets, envelope).ok()? {
+    octets: &[u8],
+) -> Option<LinkEvent<'a>> {
+    let (address, mac, probing) = match icmp6::parse(octets, envelope).ok()? {
         Message::NeighbourAdvertisement(message) => {
             (message.target, message.target_link_layer.unwrap_or(mac), false)
         }
@@ -259,46 +214,46 @@ fn contested<'a>(
         }
         _ => return None,
     };
-    Some(Seen::Told(LinkEvent::Contested { link, address: address.into(), mac, probing }))
+    Some(LinkEvent::Contested { link, address: address.into(), mac, probing })
 }
 
-/// The address in the Home Address option of a plain packet, unless it is one that may have it
-/// without a binding: RFC 6275 s.9.3.1 makes an exception of Binding Updates, and the service port
-/// answers nobody who is not authentic.
-fn home_address_option(mut next_header: u8, mut rest: &[u8]) -> Option<Ipv6Addr> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const DESTINATION_OPTIONS: u8 = 60;
-    const UDP: u8 = 17;
-    let mut found = None;
-    // Every turn takes 8 octets or more off the payload.
-    while matches!(next_header, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
-        let [following, len, ..] = *rest else { return None };
-        let (header, behind) = rest.split_at_checked((usize::from(len) + 1) * 8)?;
-        if next_header == DESTINATION_OPTIONS {
-            found = found.or_else(|| option_of(header.get(2..).unwrap_or_default()));
-        }
-        (next_header, rest) = (following, behind);
-    }
-    let service = hearth_wire::MIPV6TLS_PORT.to_be_bytes();
-    let to_service = next_header == UDP && rest.get(2..4) == Some(&service[..]);
-    found.filter(|_| next_header != hearth_wire::mh::PROTO && !to_service)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn option_of(mut options: &[u8]) -> Option<Ipv6Addr> {
-    const PAD1: u8 = 0;
-    const HOME_ADDRESS: u8 = 0xc9;
-    while let [kind, rest @ ..] = options {
-        if *kind == PAD1 {
-            options = rest;
-            continue;
-        }
-        let (len, rest) = rest.split_first()?;
-        let (data, rest) = rest.split_at_checked(usize::from(*len))?;
-        if *kind == HOME_ADDRESS {
-            return <[u8; 16]>::try_from(data).ok().map(Ipv6Addr::from);
-        }
-        options = rest;
+    const LINK: LinkId = LinkId(1);
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+    fn policy() -> LinkPolicy {
+        let ip6 = "2001:db8:b::1".parse().unwrap();
+        let links = vec![HomeLink { id: LINK, mac: [2, 0, 0, 0, 0, 1], ip6 }];
+        LinkPolicy { links, ..LinkPolicy::default() }
     }
-    None
+
+    fn arp_frame(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+        let fixed = [8, 6, 0, 1, 8, 0, 6, 4, 0, operation];
+        [&[0xff; 6], &MAC, &fixed[..], &MAC, &sender, &[0; 6], &target].concat()
+    }
+
+    #[test]
+    fn who_sends_from_an_address_has_it_and_who_probes_wants_it() {
+        let (own, other) = ([203, 0, 113, 7], [203, 0, 113, 9]);
+        for (operation, sender, address, probing) in
+            [(1, own, own, false), (2, own, own, false), (1, [0; 4], other, true)]
+        {
+            let frame = arp_frame(operation, sender, other);
+            let address = IpAddr::from(address);
+            let event = LinkEvent::Contested { link: LINK, address, mac: MAC, probing };
+            assert_eq!(look(&policy(), LINK, &frame, false), Some(event));
+            assert_eq!(look(&policy(), LinkId(0), &frame, false), None, "no home link");
+            assert_eq!(look(&policy(), LINK, &frame, true), None, "the kernel's own");
+        }
+        assert_eq!(look(&policy(), LINK, &arp_frame(2, [0; 4], other), false), None);
+    }
+
+    #[test]
+    fn frames_that_are_cut_off_say_nothing() {
+        let frame = arp_frame(1, [203, 0, 113, 7], [203, 0, 113, 9]);
+        assert!((0..frame.len()).all(|len| look(&policy(), LINK, &frame[..len], false).is_none()));
+    }
 }

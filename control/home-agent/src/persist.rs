@@ -331,7 +331,7 @@ impl HomeAgent {
         };
         let mut expires = kept.expires.min(now.after(most));
         if kept.state == State::Bound {
-            expires = expires.min(sa.ends);
+            expires = expires.min(sa.ends).min(self.prefix_end(now, home_address));
         }
         if expires <= now || !kept.settle_care_of(now) {
             return Err(NotRestored::Ended);

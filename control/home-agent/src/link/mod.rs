@@ -315,6 +315,13 @@ impl HomeAgent {
         (prefixes.left(address, self.now), prefixes.preferred_left(address, self.now))
     }
 
+    /// When the prefix of `home_address` ends, and with it every binding in it: now, where it is
+    /// not served any more.
+    pub(crate) fn prefix_end(&self, now: Timestamp, home_address: Ipv6Addr) -> Timestamp {
+        let left = self.links.prefixes.left(home_address, now).unwrap_or(Duration::MAX);
+        if self.policy.serves(home_address.into()) { now.after(left) } else { now }
+    }
+
     pub(crate) fn link_deadline(&self) -> Option<Timestamp> {
         if self.links.review.is_some() { Some(self.now) } else { self.links.next_deadline() }
     }

@@ -1,0 +1,293 @@
+//! A real home link: the correspondent's kernel, radvd and Scapy are hosts and routers on it.
+//!
+//! ```text
+//!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearth-ha --[home, captured]-- hearth-cn
+//!                                                  ::1, .129    2001:db8:b:1::/64     ::2, .130
+//!                                                               203.0.113.128/25
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use hearth_e2e::{PATIENCE, TestLab};
+use hearth_lab::{
+    capture::Capture,
+    config::NodeTuning,
+    netns::{output, run},
+    plan::{HA_HOME4, HA_HOME6, HA6, HOME_PREFIX4, HOME_PREFIX6, Subscriber, Visited},
+    wait,
+};
+use hearth_wire::suite::Suite;
+use serde_json::{Value, json};
+
+const HA_ON_LINK6: &str = "2001:db8:b:1::1";
+const HA_ON_LINK4: &str = "203.0.113.129";
+const CN_ON_LINK6: &str = "2001:db8:b:1::2";
+const CN_ON_LINK4: &str = "203.0.113.130";
+const ANYCAST: &str = "2001:db8:b:1:fdff:ffff:ffff:fffe";
+
+/// A lab whose home prefixes are on the correspondent's link; `more` goes under `home_agent`.
+fn link_lab(name: &str, more: &str) -> TestLab {
+    let mut lab = TestLab::prepare(name);
+    let path = lab.options.files.config("hearthd");
+    let text = fs::read_to_string(&path).unwrap();
+    let addresses = format!("addresses: [\"{HA_HOME6}/64\", \"{HA_HOME4}/27\"");
+    let on_link = format!("{addresses}, \"{HA_ON_LINK6}/64\", \"{HA_ON_LINK4}/25\"");
+    let routed = format!("home_prefixes: [\"{HOME_PREFIX6}\", \"{HOME_PREFIX4}\"]\n");
+    assert!(text.contains(&addresses) && text.contains(&routed));
+    let section = |prefix| format!("    - {{prefix: \"{prefix}\", mode: link, port: home}}\n");
+    let (six, four) = (section(HOME_PREFIX6), section(HOME_PREFIX4));
+    let text = text.replace(&addresses, &on_link);
+    let text = text.replace(&routed, &format!("{more}home_prefixes:\n{six}{four}"));
+    fs::write(&path, text).unwrap();
+    let cn = &lab.network.cn;
+    cn.ip(&format!("-6 route del {HOME_PREFIX6} via {HA_HOME6}")).unwrap();
+    cn.ip(&format!("-4 route del {HOME_PREFIX4} via {HA_HOME4}")).unwrap();
+    cn.ip(&format!("-6 address add {CN_ON_LINK6}/64 dev home nodad")).unwrap();
+    cn.ip(&format!("-4 address add {CN_ON_LINK4}/25 dev home")).unwrap();
+    lab.start_hac().unwrap();
+    lab.start_hearthd().unwrap();
+    lab
+}
+
+fn who(lab: &TestLab) -> Subscriber {
+    lab.subscriber(Suite::Aes128CbcSha, 1)
+}
+
+/// Answers to two pings from the link to each home address.
+fn answers(lab: &TestLab, who: &Subscriber) -> [u32; 2] {
+    let pairs: [(&str, IpAddr); 2] =
+        [(CN_ON_LINK6, who.home6.into()), (CN_ON_LINK4, who.home4.into())];
+    pairs.map(|(from, to)| lab.ping(&lab.network.cn, from.parse().unwrap(), to, 2).unwrap())
+}
+
+/// The link-layer address that the correspondent's kernel has of a neighbour.
+fn neighbour(lab: &TestLab, address: IpAddr) -> Option<String> {
+    let mut ip = lab.network.cn.command("ip");
+    let said = run(ip.args(["neighbour", "show", &address.to_string(), "dev", "home"])).unwrap();
+    let mut words = said.split_whitespace().skip_while(|word| *word != "lladdr");
+    words.nth(1).map(Into::into)
+}
+
+fn capture(lab: &TestLab) -> Capture {
+    let path = lab.options.files.dir.join("home.pcapng");
+    Capture::start(&lab.network.cn, "home", &path).unwrap()
+}
+
+/// What tshark reads in the fields of the packets that a filter lets through.
+fn tshark(capture: &Path, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
+    let mut tshark = Command::new("tshark");
+    tshark.arg("-r").arg(capture).args(["-Y", filter, "-T", "fields"]);
+    tshark.args(fields.iter().flat_map(|field| ["-e", field]));
+    let text = String::from_utf8(output(&mut tshark).unwrap().stdout).unwrap();
+    text.lines().map(|line| line.split('\t').map(Into::into).collect()).collect()
+}
+
+/// What `peer/home_link.py` says in a namespace, which is on the home link unless it is the mobile
+/// node's.
+fn peer(namespace: &hearth_lab::netns::Netns, arguments: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer/home_link.py");
+    run(namespace.command("/usr/bin/python3").arg(script).args(arguments)).unwrap()
+}
+
+/// Waits until hearthd has logged `words` so often.
+fn logged(lab: &mut TestLab, words: &str, count: usize) {
+    let hearthd = lab.hearthd.as_mut().unwrap();
+    hearthd
+        .until(words, PATIENCE, |program| {
+            let log = program.log();
+            Ok((log.matches(words).count() >= count).then_some(()))
+        })
+        .unwrap();
+}
+
+#[test]
+fn nd_03_and_dsm_14_the_kernel_on_the_link_finds_a_mobile_node_that_is_away() {
+    let lab = link_lab("home-link", "");
+    let who = who(&lab);
+    // The home agent's own link-layer address, from its own address.
+    let own = HA_ON_LINK6.parse().unwrap();
+    assert_eq!(lab.ping(&lab.network.cn, CN_ON_LINK6.parse().unwrap(), own, 2).unwrap(), 2);
+    let mac = neighbour(&lab, own).unwrap();
+    let capture = capture(&lab);
+    let mut node = lab.register(&who, Visited::Net6);
+    assert_eq!(answers(&lab, &who), [2, 2]);
+    for home in [IpAddr::from(who.home6), who.home4.into()] {
+        assert_eq!(neighbour(&lab, home).as_ref(), Some(&mac), "{home}");
+    }
+    node.stop().unwrap();
+    wait::until("the end of the binding", PATIENCE, || {
+        Ok(lab.bindings()?.is_empty().then_some(()))
+    })
+    .unwrap();
+    lab.network.cn.ip("neighbour flush dev home").unwrap();
+    assert_eq!(answers(&lab, &who), [0, 0], "ND-06: nobody answers any more");
+    assert_eq!(neighbour(&lab, who.home6.into()), None);
+    judge(&capture.finish().unwrap(), &who, &mac);
+}
+
+/// What tshark has to say of detection and announcement.
+fn judge(capture: &Path, who: &Subscriber, mac: &str) {
+    let (home6, home4) = (who.home6, who.home4);
+    let asked = format!(
+        "icmpv6.type == 135 && ipv6.src == :: && icmpv6.nd.ns.target_address == {home6} \
+         && eth.src == {mac}"
+    );
+    let asked = tshark(capture, &asked, &["frame.number"]);
+    assert_eq!(asked.len(), 1, "ND-01: one question");
+    let announced = format!(
+        "icmpv6.type == 136 && ipv6.dst == ff02::1 && icmpv6.nd.na.target_address == {home6}"
+    );
+    let fields = [
+        "ipv6.src",
+        "icmpv6.nd.na.flag.r",
+        "icmpv6.nd.na.flag.s",
+        "icmpv6.nd.na.flag.o",
+        "icmpv6.opt.linkaddr",
+        "icmpv6.checksum.status",
+        "ipv6.hlim",
+    ];
+    let announced = tshark(capture, &announced, &fields);
+    assert!(!announced.is_empty(), "ND-03: announced");
+    for fields in announced {
+        // The home agent's first address on that port; R=0 S=0 O=1.
+        let source = HA_HOME6.to_string();
+        let [of, flags @ .., link, sum, hops] = &fields[..] else { panic!("{fields:?}") };
+        assert_eq!((of, link.as_str()), (&source, mac));
+        let flags: Vec<bool> = flags.iter().map(|flag| flag == "1" || flag == "True").collect();
+        assert_eq!(flags, [false, false, true]);
+        assert_eq!((sum.as_str(), hops.as_str()), ("1", "255"), "a good checksum");
+    }
+    let probe = format!("arp.isprobe == 1 && arp.dst.proto_ipv4 == {home4} && eth.src == {mac}");
+    assert_eq!(tshark(capture, &probe, &["frame.number"]).len(), 1, "an ARP Probe");
+    let own = format!("arp.isgratuitous == 1 && arp.src.proto_ipv4 == {home4}");
+    let own = tshark(capture, &own, &["arp.src.hw_mac", "eth.dst"]);
+    assert!(!own.is_empty(), "a gratuitous ARP");
+    assert!(own.iter().all(|fields| fields[..] == [mac, "ff:ff:ff:ff:ff:ff"]), "{own:?}");
+}
+
+#[test]
+fn nd_02_a_host_that_has_the_home_address_makes_134() {
+    let mut lab = link_lab("home-link-duplicate", "");
+    let who = who(&lab);
+    let mut count = 0;
+    for (family, address) in
+        [("-6", format!("{}/128", who.home6)), ("-4", format!("{}/32", who.home4))]
+    {
+        let nodad = if family == "-6" { "nodad" } else { "" };
+        lab.network.cn.ip(&format!("{family} address add {address} dev home {nodad}")).unwrap();
+        lab.network.attach(0, Visited::Net6).unwrap();
+        lab.hac_reachable(0, HA6.into()).unwrap();
+        let mut node = lab.start_node(0, &who, &NodeTuning::default()).unwrap();
+        count += 1;
+        logged(&mut lab, "registration refused: the home link has the address", count);
+        assert!(lab.bindings().unwrap().is_empty());
+        let log = lab.hearthd.as_ref().unwrap().log();
+        assert!(log.contains("134") && log.contains(address.split('/').next().unwrap()), "{log}");
+        node.stop().unwrap();
+        count = lab.hearthd.as_ref().unwrap().log().matches("has the address").count();
+        lab.network.cn.ip(&format!("{family} address del {address} dev home")).unwrap();
+    }
+    let mut node = lab.register(&who, Visited::Net6);
+    assert_eq!(answers(&lab, &who), [2, 2]);
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_host_that_claims_a_bound_home_address_is_told_off() {
+    let mut lab = link_lab("home-link-defence", "");
+    let who = who(&lab);
+    let mut node = lab.register(&who, Visited::Net6);
+    let capture = capture(&lab);
+    peer(&lab.network.cn, &["claim", &who.home6.to_string()]);
+    peer(&lab.network.cn, &["arp", &who.home4.to_string()]);
+    logged(&mut lab, "a host claims the address of a mobile node that is away", 2);
+    let (home6, home4) = (who.home6, who.home4);
+    let capture = capture.finish().unwrap();
+    for filter in [
+        format!("icmpv6.nd.na.target_address == {home6} && icmpv6.nd.na.flag.o == 1"),
+        format!("arp.isgratuitous == 1 && arp.src.proto_ipv4 == {home4}"),
+    ] {
+        let frames = tshark(&capture, &filter, &["eth.src"]);
+        let first = frames.first().expect("the claim");
+        assert!(frames.iter().skip(1).any(|frame| frame != first), "{frames:?}: no defence");
+    }
+    assert_eq!(answers(&lab, &who), [2, 2]);
+    node.stop().unwrap();
+}
+
+#[test]
+fn dhd_01_and_dhd_02_a_host_asks_for_home_agents_and_strangers_get_binding_errors() {
+    let lab = link_lab("home-link-discovery", "discovery: {enabled: true, preference: 5}\n  ");
+    let cn = &lab.network.cn;
+    peer(cn, &["peers", "2001:db8:b:1::"]);
+    let reply: Value = serde_json::from_str(&peer(cn, &["discover", ANYCAST])).unwrap();
+    let addresses = ["2001:db8:b:1::f1", &HA6.to_string(), "2001:db8:b:1::f2"];
+    let expected = json!({ "from": HA6.to_string(), "id": 0x4321, "addresses": addresses });
+    assert_eq!(reply, expected);
+
+    let stranger = "2001:db8:b:1::99";
+    let error: Value = serde_json::from_str(&peer(cn, &["option", HA_ON_LINK6, stranger])).unwrap();
+    assert_eq!(error, json!({ "status": 1, "home_address": stranger }), "TUN-15");
+}
+
+/// radvd on the TAP of the home port, with the file that the documentation gives.
+fn radvd(lab: &TestLab) -> (std::process::Child, PathBuf) {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/radvd/radvd.conf");
+    let text = fs::read_to_string(example).unwrap();
+    let text = text.replace("AdvValidLifetime 86400", "AdvValidLifetime 300");
+    let text = text.replace("AdvPreferredLifetime 14400", "AdvPreferredLifetime 120");
+    let dir = &lab.options.files.dir;
+    let path = dir.join("radvd.conf");
+    fs::write(&path, text).unwrap();
+    lab.network.ha.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+    let mut radvd = lab.network.ha.command("/usr/sbin/radvd");
+    radvd.arg("-C").arg(&path).arg("-p").arg(dir.join("radvd.pid"));
+    radvd.args(["-n", "-d", "1", "-m", "logfile", "-l"]).arg(dir.join("radvd.log"));
+    (radvd.spawn().unwrap(), path)
+}
+
+#[test]
+fn reg_13_and_mpd_01_radvd_says_how_long_home_prefixes_last() {
+    let lab = link_lab("home-link-radvd", "");
+    let who = who(&lab);
+    let path = lab.options.files.dir.join("home.pcapng");
+    let capture = Capture::start(&lab.network.cn, "home", &path).unwrap();
+    let (mut router, _) = radvd(&lab);
+    wait::until("a Router Advertisement", PATIENCE, || {
+        let filter = "icmpv6.type == 134";
+        Ok((!tshark(&path, filter, &["frame.number"]).is_empty()).then_some(()))
+    })
+    .unwrap();
+    let mut node = lab.register(&who, Visited::Net6);
+    // It asks for 600 s, and the last advertisement was a moment ago.
+    let lifetime = lab.bindings().unwrap()[0].lifetime;
+    assert!((280..=300).contains(&lifetime), "{lifetime}");
+    let mn = lab.network.mobile_node(0).unwrap();
+    let (home, ha) = (who.home6.to_string(), HA6.to_string());
+    let answer: Value =
+        serde_json::from_str(&peer(mn, &["solicit", "hearth0", &home, &ha])).unwrap();
+    let said = [&answer["from"], &answer["to"], &answer["id"]];
+    assert_eq!(said, [&json!(ha), &json!(home), &json!(0x1234)], "{answer}");
+    assert_eq!(answer["routing"], json!([2, home]));
+    let prefix = &answer["prefixes"][0];
+    assert_eq!((&prefix[0], &prefix[1]), (&json!(HA_ON_LINK6), &json!(64)));
+    let valid = prefix[2].as_u64().unwrap();
+    assert!((250..=300).contains(&valid), "{valid}");
+    node.stop().unwrap();
+    router.kill().unwrap();
+    router.wait().unwrap();
+    let fields = [
+        "icmpv6.nd.ra.flag.h",
+        "icmpv6.opt.home_agent_preference",
+        "icmpv6.opt.home_agent_lifetime",
+    ];
+    let heard = tshark(&capture.finish().unwrap(), "icmpv6.type == 134", &fields);
+    assert!(heard.iter().all(|said| ["1", "True"].contains(&said[0].as_str())), "{heard:?}");
+    assert_eq!(heard[0][1..], ["5", "1800"]);
+}
