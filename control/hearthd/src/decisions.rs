@@ -207,6 +207,7 @@ impl Control {
             Action::Unbind { home_address } => {
                 tables.unbind(home_address);
                 self.kernel_routes.unbound(home_address);
+                self.forget_stand_in(home_address);
             }
             Action::InstallSa(spi) => {
                 if let Some(record) = record.take_if(|record| record.spi == spi) {

@@ -17,9 +17,10 @@ use hearth_home_agent::{
 use hearth_wire::icmp6::{self, Envelope, Message, icmp_type};
 use hearth_wire::ip::Ipv6Header;
 use ipnet::IpNet;
+use tracing::warn;
 
 use crate::config::Config;
-use crate::control::Control;
+use crate::control::{Control, Parts};
 use crate::home_link_config::own_ip6;
 
 const ETHERNET: usize = 14;
@@ -124,6 +125,27 @@ impl Control {
         self.parts.tables.set_anycast(&asked_at);
         self.parts.home_agent.seed(seed());
         self.tell(Event::Link(LinkEvent::Configured(&policy)));
+    }
+}
+
+impl Control {
+    /// While a home address was bound, the kernel found its mobile node by the dataplane's answer
+    /// on the TAP. What is sent to it from now on goes to the link, the answer to a de-registration
+    /// at home first of all (RFC 6275 s.10.3.2, 9.5.4).
+    pub(crate) fn forget_stand_in(&mut self, home_address: Ipv6Addr) {
+        let Parts { home_agent, tables, kernel, .. } = &mut self.parts;
+        let Some(LinkId(port)) = home_agent.home_link(home_address.into()) else { return };
+        let address = IpAddr::V6(home_address);
+        if !tables.knows_neighbour(PortId(port), address) {
+            return;
+        }
+        let forgotten = tables.set_neighbour(PortId(port), address, None);
+        if let Err(error) = forgotten {
+            warn!(%home_address, %error, "a neighbour of before is still known");
+        }
+        if let Err(error) = kernel.forget_neighbour(port, address) {
+            warn!(%home_address, %error, "the kernel does not forget a neighbour");
+        }
     }
 }
 

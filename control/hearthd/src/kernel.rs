@@ -121,6 +121,28 @@ impl Kernel {
         self.command.change(message, NLM_F_CREATE)
     }
 
+    /// Has the kernel forget what it knows of a neighbour; whether it knew any.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn forget_neighbour(&mut self, port: u16, address: IpAddr) -> io::Result<bool> {
+        let Some((&index, _)) = self.ports.iter().find(|(_, of)| **of == port) else {
+            return Ok(false);
+        };
+        let mut neighbour = NeighbourMessage::default();
+        neighbour.header.family = match address {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
+        };
+        neighbour.header.ifindex = index;
+        neighbour.attributes.push(NeighbourAttribute::Destination(address.into()));
+        match self.command.change(RouteNetlinkMessage::DelNeighbour(neighbour), 0) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sets `address` on the TAP of `port`.
     ///
     /// # Errors

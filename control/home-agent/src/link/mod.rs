@@ -315,6 +315,12 @@ impl HomeAgent {
         (prefixes.left(address, self.now), prefixes.preferred_left(address, self.now))
     }
 
+    /// The link that a home address is on; `None` where it is routed.
+    #[must_use]
+    pub fn home_link(&self, address: IpAddr) -> Option<LinkId> {
+        self.links.prefixes.link_of(address)
+    }
+
     /// When the prefix of `home_address` ends, and with it every binding in it: now, where it is
     /// not served any more.
     pub(crate) fn prefix_end(&self, now: Timestamp, home_address: Ipv6Addr) -> Timestamp {
