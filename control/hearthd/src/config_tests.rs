@@ -127,6 +127,7 @@ fn policy_is_what_yaml_says() {
     assert_eq!(untold.deregistration_hold, default.deregistration_hold);
     assert_eq!(untold.reinit_margin, default.reinit_margin);
     assert_eq!(untold.errors_per_second, default.errors_per_second);
+    assert_eq!(untold.care_of_moves_per_minute, default.care_of_moves_per_minute);
     let text = GOOD
         .replace("home_registration: true", "home_registration: false")
         .replace("denied: []", "denied: [mn7@example.net]")
@@ -134,6 +135,7 @@ fn policy_is_what_yaml_says() {
         .replace("max_sas_per_node: 64", "max_sas_per_node: 4")
         .replace("deregistration_hold: 10", "deregistration_hold: 20")
         .replace("reinit_margin: 7", "reinit_margin: 9")
+        .replace("care_of_moves_per_minute: 30", "care_of_moves_per_minute: 0")
         .replace("errors_per_node: 10", "errors_per_node: 3");
     let told = home_agent_config::policy(&check_text(&text).unwrap());
     assert!(!told.home_registration);
@@ -141,6 +143,7 @@ fn policy_is_what_yaml_says() {
     assert_eq!(denied, ["mn7@example.net"]);
     assert_eq!(told.denied_realms, ["Old.example".into()]);
     assert_eq!((told.max_sas_per_node, told.errors_per_second), (4, 3));
+    assert_eq!(told.care_of_moves_per_minute, 0);
     assert_eq!(told.deregistration_hold, Duration::from_secs(20));
     assert_eq!(told.reinit_margin, Duration::from_secs(9));
     all_are_named(&[

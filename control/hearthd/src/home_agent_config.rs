@@ -74,6 +74,10 @@ pub struct HomeAgent {
     /// . Default: 10.
     #[serde(default = "default_errors_per_node")]
     pub errors_per_node: Spanned<u32>,
+    /// Moves of one mobile node's care-of addresses in a minute, and in a burst; beyond, Binding
+    /// Updates are refused with status 129 (RFC 5555 s.5). 0: no limit. Default: 30.
+    #[serde(default = "default_care_of_moves")]
+    pub care_of_moves_per_minute: Spanned<u32>,
     /// Follow the outer source of IPv6 Binding Updates too (NAT66), instead of the authenticated
     /// Alternate Care-of Address option. Default: off.
     #[serde(default)]
@@ -120,6 +124,10 @@ fn default_errors_per_node() -> Spanned<u32> {
     default(10)
 }
 
+fn default_care_of_moves() -> Spanned<u32> {
+    default(30)
+}
+
 /// Checks the section.
 pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
     let home_agent = &config.home_agent;
@@ -142,6 +150,7 @@ pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), 
         (&home_agent.reinit_margin, "reinit_margin", 0, 3600, " seconds"),
         (&home_agent.max_sas_per_node, "max_sas_per_node", 2, 64, ""),
         (&home_agent.errors_per_node, "errors_per_node", 1, 10_000, ""),
+        (&home_agent.care_of_moves_per_minute, "care_of_moves_per_minute", 0, 6000, ""),
     ];
     for (value, key, least, most, unit) in ranges {
         if !(least..=most).contains(&value.value) {
@@ -217,6 +226,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
         deregistration_hold: seconds(&home_agent.deregistration_hold),
         reinit_margin: seconds(&home_agent.reinit_margin),
         errors_per_second: home_agent.errors_per_node.value,
+        care_of_moves_per_minute: home_agent.care_of_moves_per_minute.value,
         ..Policy::default()
     }
 }

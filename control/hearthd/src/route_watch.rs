@@ -62,8 +62,37 @@ pub(crate) struct RouteWatch {
     anycast: Vec<IpAddr>,
     builder: RouteBuilder,
     /// What the last build was made of.
-    built: Option<(Vec<Route>, Vec<IpAddr>)>,
+    built: Option<Read>,
     found: SyncSender<Found>,
+}
+
+/// A prefix and its length.
+type Prefix = (IpAddr, u8);
+
+/// What the kernel has.
+#[derive(PartialEq, Eq)]
+struct Read {
+    /// Routes that leave by a port, by prefix.
+    routes: Vec<Route>,
+    /// Prefixes that lead nowhere.
+    blocked: Vec<Prefix>,
+    /// The box's addresses on its ports, and what counts as such.
+    addresses: Vec<IpAddr>,
+}
+
+impl Read {
+    fn has(&self, prefix: Prefix) -> bool {
+        self.routes.binary_search_by_key(&prefix, |route| route.prefix).is_ok()
+    }
+}
+
+/// Where a route of the main table leads.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Out of a port, by a gateway or on the link.
+    Port(u16, Option<IpAddr>),
+    /// Nowhere: a blackhole, or as good as one. FRR makes them for what it aggregates.
+    Nowhere,
 }
 
 impl RouteWatch {
@@ -145,7 +174,9 @@ impl RouteWatch {
     fn concerns_a_port(&self, message: &RouteNetlinkMessage) -> bool {
         match message {
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-                main_route(&self.ports, route).is_some()
+                // One that leads elsewhere may have replaced one that we know: of that no more is told.
+                let is_known = |prefix| self.built.as_ref().is_some_and(|built| built.has(prefix));
+                main_route(&self.ports, route).is_some() || main_prefix(route).is_some_and(is_known)
             }
             RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
                 self.ports.contains_key(&address.header.index)
@@ -158,22 +189,25 @@ impl RouteWatch {
     }
 
     fn build(&mut self) -> io::Result<Option<Found>> {
-        let (routes, mut addresses) = (self.routes()?, self.addresses()?);
+        let ((routes, blocked), mut addresses) = (self.routes()?, self.addresses()?);
         addresses.extend_from_slice(&self.anycast);
-        if self.built.as_ref().is_some_and(|built| built.0 == routes && built.1 == addresses) {
+        let read = Read { routes, blocked, addresses };
+        if self.built.as_ref().is_some_and(|built| *built == read) {
             return Ok(None);
         }
-        Ok(Some(match self.builder.build(&routes, &addresses, &self.home_prefixes) {
+        let Read { routes, blocked, addresses } = &read;
+        Ok(Some(match self.builder.build(routes, blocked, addresses, &self.home_prefixes) {
             Ok(built) => {
-                self.built = Some((routes, addresses));
+                self.built = Some(read);
                 Found::Built(built)
             }
             Err(error) => Found::Refused(error),
         }))
     }
 
-    /// The routes of the main table that leave by a port, the best of each prefix.
-    fn routes(&mut self) -> io::Result<Vec<Route>> {
+    /// The routes of the main table that leave by a port, and the prefixes that lead nowhere: the
+    /// best of each prefix counts.
+    fn routes(&mut self) -> io::Result<(Vec<Route>, Vec<Prefix>)> {
         let Self { command, ports, .. } = self;
         let mut request = RouteMessage::default();
         let mut best = BTreeMap::new();
@@ -181,16 +215,25 @@ impl RouteWatch {
             request.header.address_family = family;
             command.dump(RouteNetlinkMessage::GetRoute(request.clone()), |message| {
                 if let RouteNetlinkMessage::NewRoute(message) = message
-                    && let Some((metric, route)) = main_route(ports, &message)
+                    && let Some((prefix, metric, way)) = main_route(ports, &message)
                 {
-                    let kept = best.entry(route.prefix).or_insert((metric, route));
+                    let kept = best.entry(prefix).or_insert((metric, way));
                     if metric < kept.0 {
-                        *kept = (metric, route);
+                        *kept = (metric, way);
                     }
                 }
             })?;
         }
-        Ok(best.into_values().map(|(_, route)| route).collect())
+        let (mut routes, mut blocked) = (Vec::new(), Vec::new());
+        for (prefix, (_, way)) in best {
+            match way {
+                Way::Port(port, gateway) => {
+                    routes.push(Route { prefix, port: PortId(port), gateway });
+                }
+                Way::Nowhere => blocked.push(prefix),
+            }
+        }
+        Ok((routes, blocked))
     }
 
     /// The box's addresses on its ports.
@@ -213,42 +256,48 @@ impl RouteWatch {
     }
 }
 
-/// The route and its metric, where it is one of the main table that leaves by a port.
-fn main_route(ports: &HashMap<u32, u16>, message: &RouteMessage) -> Option<(u32, Route)> {
+/// The prefix of a route of the main table, where it can be in the FIB.
+fn main_prefix(message: &RouteMessage) -> Option<Prefix> {
     let header = &message.header;
-    if header.kind != RouteType::Unicast || header.table != RouteHeader::RT_TABLE_MAIN {
-        return None;
-    }
-    let mut destination = None;
-    let mut metric = 0;
-    let mut hop = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => destination = ip_of(address),
-            RouteAttribute::Priority(priority) => metric = *priority,
-            RouteAttribute::Oif(index) => hop.0 = Some(*index),
-            RouteAttribute::Gateway(gateway) => hop.1 = ip_of(gateway),
-            RouteAttribute::Via(via) => hop.1 = ip_of_via(via),
-            // The first that leaves by a port: the FIB has one next hop for each prefix.
-            RouteAttribute::MultiPath(hops) => {
-                let hops = hops.iter().map(next_hop);
-                hop = hops
-                    .into_iter()
-                    .find(|(index, _)| index.is_some_and(|index| ports.contains_key(&index)))
-                    .unwrap_or(hop);
-            }
-            _ => {}
-        }
-    }
+    let destination = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => ip_of(address),
+        _ => None,
+    });
     let any: IpAddr = match header.address_family {
         AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
         _ => Ipv6Addr::UNSPECIFIED.into(),
     };
     let prefix = (destination.unwrap_or(any), header.destination_prefix_length);
     let link_local = matches!(prefix.0, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    let port = PortId(*ports.get(&hop.0?)?);
-    (!link_local && !prefix.0.is_multicast())
-        .then_some((metric, Route { prefix, port, gateway: hop.1 }))
+    let fits = header.table == RouteHeader::RT_TABLE_MAIN && !link_local;
+    (fits && !prefix.0.is_multicast()).then_some(prefix)
+}
+
+/// A route of the main table with its metric, where it leaves by a port or leads nowhere.
+fn main_route(ports: &HashMap<u32, u16>, message: &RouteMessage) -> Option<(Prefix, u32, Way)> {
+    let prefix = main_prefix(message)?;
+    let mut metric = 0;
+    let mut hop = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Oif(index) => hop.0 = Some(*index),
+            RouteAttribute::Gateway(gateway) => hop.1 = ip_of(gateway),
+            RouteAttribute::Via(via) => hop.1 = ip_of_via(via),
+            // The first that leaves by a port: the FIB has one next hop for each prefix.
+            RouteAttribute::MultiPath(hops) => {
+                let leaves = |index: Option<u32>| index.is_some_and(|i| ports.contains_key(&i));
+                hop = hops.iter().map(next_hop).find(|(index, _)| leaves(*index)).unwrap_or(hop);
+            }
+            _ => {}
+        }
+    }
+    let way = match message.header.kind {
+        RouteType::Unicast => Way::Port(*ports.get(&hop.0?)?, hop.1),
+        RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit => Way::Nowhere,
+        _ => return None,
+    };
+    Some((prefix, metric, way))
 }
 
 fn ip_of(address: &RouteAddress) -> Option<IpAddr> {

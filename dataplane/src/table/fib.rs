@@ -30,16 +30,18 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Builds both tables; local addresses are host routes of their own. `name` is not in use.
+    /// Builds both tables; local addresses are host routes of their own, and what is blocked leads
+    /// nowhere. `name` is not in use.
     pub(crate) fn build(
         eal: &Eal,
         name: &str,
         routes: &[Route],
-        (local, home_prefixes): (&[IpAddr], &[(IpAddr, u8)]),
+        (local, home_prefixes, blocked): (&[IpAddr], &[(IpAddr, u8)], &[(IpAddr, u8)]),
     ) -> Result<Self, TableError> {
-        let count = routes.len() + local.len() + home_prefixes.len();
+        let count = routes.len() + local.len() + home_prefixes.len() + blocked.len();
         let count = u32::try_from(count).map_err(|_| TableError::Full)?;
-        // First, so that a route of the same prefix takes its place: a home link of its own.
+        let nowhere = blocked.iter().map(|&(address, len)| (address, len, Target::None));
+        // Before routes, so that one of the same prefix takes its place: a home link of its own.
         let homes = home_prefixes.iter().map(|&(address, len)| {
             (address, len, Target::Unbound { under: covering(routes, address, len) })
         });
@@ -48,7 +50,7 @@ impl Routes {
             (address, len, Target::Port { port: route.port, gateway: route.gateway })
         });
         let own = local.iter().map(|address| (*address, host_len(*address), Target::Local));
-        let mut entries: Vec<_> = homes.chain(others).chain(own).collect();
+        let mut entries: Vec<_> = nowhere.chain(homes).chain(others).chain(own).collect();
         // The shorter first: DPDK reserves groups for what lies between a prefix and the longest that
         // covers it by then.
         entries.sort_by_key(|(_, len, _)| *len);
@@ -69,7 +71,7 @@ impl Routes {
                 .map_err(|_| TableError::Dpdk)?,
             targets: vec![Target::None],
         };
-        let mut numbers = HashMap::new();
+        let mut numbers = HashMap::from([(Target::None, 0)]);
         for (address, len, target) in entries {
             built.insert(&mut numbers, address, len, target)?;
         }

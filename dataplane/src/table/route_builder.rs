@@ -28,13 +28,15 @@ pub struct BuiltRoutes(pub(crate) Routes);
 
 impl RouteBuilder {
     /// Builds the routes, with the box's own addresses and the home prefixes among them, as
-    /// [`Config::home_prefixes`](crate::Config::home_prefixes) says.
+    /// [`Config::home_prefixes`](crate::Config::home_prefixes) says. What is `blocked` leads nowhere:
+    /// prefixes that the operator keeps shorter routes from.
     ///
     /// # Errors
     /// [`TableError::Full`], [`TableError::Route`], [`TableError::Dpdk`].
     pub fn build(
         &mut self,
         routes: &[Route],
+        blocked: &[(IpAddr, u8)],
         local: &[IpAddr],
         home_prefixes: &[(IpAddr, u8)],
     ) -> Result<BuiltRoutes, TableError> {
@@ -43,12 +45,12 @@ impl RouteBuilder {
         if routes.iter().any(|route| route.port.0 >= self.ports) {
             return Err(TableError::Route);
         }
-        if routes.len() + local.len() > self.max_routes {
+        if routes.len() + blocked.len() + local.len() > self.max_routes {
             return Err(TableError::Full);
         }
         self.generation += 1;
         let name = format!("{}_b{}", self.name, self.generation);
-        Routes::build(&self.eal, &name, routes, (local, home_prefixes)).map(BuiltRoutes)
+        Routes::build(&self.eal, &name, routes, (local, home_prefixes, blocked)).map(BuiltRoutes)
     }
 
     /// Frees what was replaced and no worker uses any more. [`Self::build`] does it too.

@@ -157,7 +157,7 @@ impl TableWriter {
         }
         self.generation += 1;
         let name = format!("{}_r{}", self.name, self.generation);
-        Routes::build(&self.eal, &name, routes, (local, &self.home_prefixes))
+        Routes::build(&self.eal, &name, routes, (local, &self.home_prefixes, &[]))
     }
 
     /// A builder for another thread; what it has built is then published with

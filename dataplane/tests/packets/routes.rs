@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
 
-use hearth_dataplane::{PortId, Route, RouteBuilder, TableError};
+use hearth_dataplane::{DropReason, PortId, Route, RouteBuilder, TableError};
 
 use crate::codec;
 use crate::rig::{
@@ -50,7 +50,7 @@ fn built(
 ) -> (RouteBuilder, Result<hearth_dataplane::BuiltRoutes, TableError>) {
     let local = [IpAddr::from(HA6), HA4.into()];
     let work = move || {
-        let built = builder.build(&routes, &local, &[]);
+        let built = builder.build(&routes, &[], &local, &[]);
         (builder, built)
     };
     thread::spawn(work).join().unwrap()
@@ -87,11 +87,37 @@ fn a_hundred_thousand_routes_hold_up_no_turn_of_control() {
     // Too many, and a port that is none: what was there stays.
     let (mut builder, refused) = built(builder, table(60_000, HOME));
     assert_eq!(refused.err(), Some(TableError::Full));
-    let wrong = builder.build(&table(1, PortId(9)), &[], &[]);
+    let wrong = builder.build(&table(1, PortId(9)), &[], &[], &[]);
     assert_eq!(wrong.err(), Some(TableError::Route));
     let packet = mn.data(&codec::ip(mn.home4.into(), far, 17, b"by a gateway still"));
     rig.send(ACCESS, &packet);
     assert_eq!(rig.received_one(ACCESS).destination(), GATEWAY_MAC);
+    drop(builder);
+    rig.finish();
+}
+
+/// A blackhole keeps what is in it from the shorter routes, as in the kernel; longer routes and the
+/// box's own addresses in it are reached.
+#[test]
+fn a_blackhole_hides_shorter_routes() {
+    let mut rig = Rig::with(|config| config.max_routes = 110_000);
+    let mut mn = rig.attach(MobileNode::usual());
+    let mut builder = rig.tables.route_builder();
+    let blocked = [(Ipv4Addr::new(11, 0, 0, 0).into(), 8)];
+    let routes = builder.build(&table(1, HOME), &blocked, &[HA6.into(), HA4.into()], &[]).unwrap();
+    rig.tables.publish_routes(routes);
+    let mut to = |last: Ipv4Addr| mn.data(&codec::ip(mn.home4.into(), last.into(), 17, b"data"));
+    rig.send(ACCESS, &to(Ipv4Addr::new(11, 0, 0, 7)));
+    assert_eq!(rig.received_one(ACCESS).destination(), GATEWAY_MAC);
+    rig.send(ACCESS, &to(CN4));
+    assert_eq!(rig.received_one(HOME).destination(), CN_MAC);
+    let before = rig.counters();
+    rig.send(ACCESS, &to(Ipv4Addr::new(11, 0, 1, 7)));
+    assert_eq!(
+        rig.counters().dropped(DropReason::NoRoute),
+        before.dropped(DropReason::NoRoute) + 1
+    );
+    rig.is_silent();
     drop(builder);
     rig.finish();
 }

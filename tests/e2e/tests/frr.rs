@@ -2,10 +2,10 @@
 //! the dataplane forwards by. With the example of configs/frr/.
 //!
 //! ```text
-//!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearth-ha  --[home]--  hearth-cn
-//!  2001:db8:b:2::/64                               zebra, bgpd            zebra, bgpd
-//!  behind the mobile router                        AS 65001               AS 65002: 2001:db8:d::/48,
-//!                                                                         192.0.2.0/24
+//!  hearth-lan --[lan]-- hearth-mn --[visit6]-- hearth-net6 --[access]-- hearth-ha  --[home]-- hearth-cn
+//!         2001:db8:d::/56                                               zebra, bgpd     zebra, bgpd
+//!                                                                       AS 65001        AS 65002:
+//!                                                                       2001:db8:e::/48, 192.0.2.0/24
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,10 +19,11 @@ use std::{
 
 use hearth_e2e::{PATIENCE, TestLab};
 use hearth_lab::{
-    config::{self, NodeTuning},
+    config::NodeTuning,
     netns::{Netns, run},
-    node::MobileNode,
-    plan::{CN6, HA_HOME4, HA_HOME6, HOME_PREFIX4, HOME_PREFIX6, Subscriber, Visited},
+    plan::{
+        BEHIND6, CN6, HA_HOME4, HA_HOME6, HOME_PREFIX4, HOME_PREFIX6, MOBILE_NETWORK6, Visited,
+    },
     program::Program,
     wait,
 };
@@ -31,12 +32,8 @@ use hearth_wire::suite::Suite;
 const HOME_AGENT: &str = include_str!("../../../configs/frr/frr.conf");
 const PEER: &str = include_str!("../../../configs/frr/peer.conf");
 
-/// The network behind the mobile router, and an address of the router's own in it.
-const NETWORK: &str = "2001:db8:b:2::/64";
-const IN_NETWORK: &str = "2001:db8:b:2::1";
-
 /// Addresses behind the peer that only BGP leads to.
-const BEHIND_PEER: [&str; 2] = ["2001:db8:d::1", "192.0.2.1"];
+const BEHIND_PEER: [&str; 2] = ["2001:db8:e::1", "192.0.2.1"];
 
 /// BGP's own timers are seconds.
 const BGP: Duration = Duration::from_secs(40);
@@ -151,36 +148,6 @@ fn until_answered(lab: &TestLab, from: &Netns, source: IpAddr, to: IpAddr) {
     assert_eq!(lab.ping(from, source, to, 3).unwrap(), 3, "{source} -> {to}");
 }
 
-/// Makes a subscriber a mobile router, in the HAC's eyes.
-fn make_mobile_router(lab: &TestLab, who: &Subscriber) {
-    let file = lab.options.files.config("hac");
-    let text = fs::read_to_string(&file).unwrap();
-    let line = format!("  - mn_id: {}\n", who.mn_id);
-    assert!(text.contains(&line));
-    let with = format!("{line}    prefixes: [\"{NETWORK}\"]\n");
-    config::write(&file, &text.replace(&line, &with)).unwrap();
-}
-
-/// Registers mobile node 0 as a mobile router.
-fn register_mobile_router(lab: &TestLab, who: &Subscriber) -> MobileNode {
-    lab.network.attach(0, Visited::Net6).unwrap();
-    lab.hac_reachable(0, Visited::Net6.home_agent()).unwrap();
-    let files = &lab.options.files;
-    let text = config::mobile_node(files, who, &NodeTuning::default());
-    let config = files.config("router");
-    config::write(&config, &format!("{text}mobile_router: {{ prefixes: [\"{NETWORK}\"] }}\n"))
-        .unwrap();
-    let status = files.run.join("router.json");
-    let namespace = lab.network.mobile_node(0).unwrap().clone();
-    let path = lab.options.programs.path("hearth-mn").unwrap();
-    let (config, place) = (config.display().to_string(), status.display().to_string());
-    let arguments = ["up", "--config", &config, "--status-file", &place];
-    let program = Program::start(&namespace, &path, &arguments, &files.log_of("mn")).unwrap();
-    let mut node = MobileNode::new(program, namespace, 0, status);
-    node.registered_at(Visited::Net6, PATIENCE).unwrap();
-    node
-}
-
 /// A lab with FRR on both ends, in which BGP has found out what the lab usually sets by hand.
 struct Routed {
     home_agent: Frr,
@@ -191,13 +158,11 @@ struct Routed {
 }
 
 impl Routed {
-    fn up(name: &str, prepare: impl FnOnce(&TestLab)) -> Self {
-        let mut lab = TestLab::prepare(name);
-        prepare(&lab);
-        lab.start_hac().unwrap();
-        lab.start_hearthd().unwrap();
+    fn up(name: &str) -> Self {
+        let lab = TestLab::up(name);
         let (ha, cn) = (lab.network.ha.clone(), lab.network.cn.clone());
         cn.ip(&format!("-6 route del {HOME_PREFIX6} via {HA_HOME6}")).unwrap();
+        cn.ip(&format!("-6 route del {MOBILE_NETWORK6} via {HA_HOME6}")).unwrap();
         cn.ip(&format!("-4 route del {HOME_PREFIX4} via {HA_HOME4}")).unwrap();
         for address in BEHIND_PEER {
             cn.ip(&format!("address add {address} dev lo")).unwrap();
@@ -211,12 +176,12 @@ impl Routed {
 
 #[test]
 fn frr_announces_home_prefixes_and_what_it_learns_forwards() {
-    let Routed { mut home_agent, _peer, mut lab, ha, cn } = Routed::up("frr", |_| ());
+    let Routed { mut home_agent, _peer, mut lab, ha, cn } = Routed::up("frr");
     // Of the box's routes nothing else is announced.
     assert!(!routes(&cn, "bgp").contains("default"), "{}", routes(&cn, "bgp"));
 
     // Data goes by what came in: the box's own default route leads to the access network.
-    until_bgp_has(&ha, "2001:db8:d::/48", true);
+    until_bgp_has(&ha, "2001:db8:e::/48", true);
     until_bgp_has(&ha, "192.0.2.0/24", true);
     let who = lab.subscriber(Suite::Aes128CbcSha, 1);
     let mut node = lab.register(&who, Visited::Net6);
@@ -247,18 +212,19 @@ fn frr_announces_home_prefixes_and_what_it_learns_forwards() {
 /// NEM-04, NEM-10: a mobile network is announced while its router is bound, and reached.
 #[test]
 fn frr_announces_mobile_networks_while_their_routers_are_bound() {
-    let who = TestLab::prepare("frr_nemo").subscriber(Suite::Aes128CbcSha, 1);
-    let Routed { lab, ha, cn, home_agent: _home_agent, _peer } =
-        Routed::up("frr_nemo", |lab| make_mobile_router(lab, &who));
-    let mut node = register_mobile_router(&lab, &who);
-    until_bgp_has(&cn, NETWORK, true);
-    let mn = node.namespace.clone();
-    mn.ip(&format!("address add {IN_NETWORK}/128 dev lo")).unwrap();
-    until_answered(&lab, &cn, CN6.into(), IN_NETWORK.parse().unwrap());
+    let Routed { lab, ha, cn, home_agent: _home_agent, _peer } = Routed::up("frr_nemo");
+    lab.network.attach(0, Visited::Net6).unwrap();
+    lab.hac_reachable(0, Visited::Net6.home_agent()).unwrap();
+    let mobile_router = Some((vec![MOBILE_NETWORK6], "explicit"));
+    let tuning = NodeTuning { mobile_router, ..NodeTuning::default() };
+    let mut node = lab.start_node(0, lab.lab_subscriber("mobile-router"), &tuning).unwrap();
+    node.registered_at(Visited::Net6, PATIENCE).unwrap();
+    until_bgp_has(&cn, MOBILE_NETWORK6, true);
+    until_answered(&lab, &cn, CN6.into(), BEHIND6.into());
 
     node.stop().unwrap();
-    until_bgp_has(&cn, NETWORK, false);
+    until_bgp_has(&cn, MOBILE_NETWORK6, false);
     let left = routes(&ha, "201");
-    assert!(!left.contains(NETWORK) && left.contains(HOME_PREFIX6), "{left}");
+    assert!(!left.contains(MOBILE_NETWORK6) && left.contains(HOME_PREFIX6), "{left}");
     assert!(routes(&cn, "bgp").contains(HOME_PREFIX6));
 }
