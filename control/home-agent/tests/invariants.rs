@@ -2,19 +2,26 @@
 //! a binding has an SA that is alive, and every Binding Update that is not discarded is answered.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_home_agent::{
-    Action, Event, HomeAgent, Policy, SaInfo, SaState, SignallingPacket, Timestamp, Tunnels,
+    Action, BindingView, Event, HomeAgent, Policy, SaInfo, SaState, SignallingPacket, Timestamp,
+    Tunnels,
 };
 use hearth_wire::directory::Services;
-use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Ipv4HomeAddress, Message};
+use hearth_wire::mh::selector::Range;
+use hearth_wire::mh::{
+    self, Bid, BindingUpdate, BuFlags, BuOptions, Flow, FlowStatus, FlowSummary, Ids,
+    Ipv4HomeAddress, Message, MobileNetworkPrefix, Repeated, Selector, Status, TrafficSelector,
+};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 const HA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x6618, 0, 0, 0, 0, 1);
+const HA4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const NODES: u8 = 3;
 
 fn home_address(node: u8) -> Ipv6Addr {
@@ -33,6 +40,7 @@ enum Step {
         home: u8,
         seconds: u64,
         generation: u64,
+        services: Services,
     },
     Revoke(u32),
     WatchBegun,
@@ -43,7 +51,17 @@ enum Step {
         home: Option<u8>,
         from: SocketAddr,
         update: BindingUpdate<'static>,
+        more: More,
         full: bool,
+    },
+    /// A Binding Update whose mobility options are whatever: type and data.
+    Options {
+        spi: u32,
+        from: SocketAddr,
+        seq: u16,
+        flags: u8,
+        lifetime: u16,
+        options: Vec<(u8, Vec<u8>)>,
     },
     Bytes {
         spi: u32,
@@ -53,6 +71,82 @@ enum Step {
     SequenceNearEnd(u32),
     ReinitWanted(u32),
     Wait(u64),
+}
+
+/// Options that may stand several times.
+#[derive(Debug, Clone, Default)]
+struct More {
+    prefixes: Vec<MobileNetworkPrefix>,
+    bids: Vec<Bid>,
+    flows: Vec<(u16, u16, Vec<u16>, Option<u16>)>,
+    summary: Vec<u16>,
+}
+
+/// Prefixes that overlap, and one that lies in the home prefix.
+const NETS: [&str; 5] = [
+    "2001:db8:a::/48",
+    "2001:db8:a:1::/64",
+    "2001:db8:b::/64",
+    "2001:db8:6618:100::8/126",
+    "198.18.0.0/28",
+];
+
+fn net() -> impl Strategy<Value = IpNet> {
+    (0..NETS.len()).prop_map(|n| NETS[n].parse().unwrap())
+}
+
+fn services() -> impl Strategy<Value = Services> {
+    let prefixes = prop::collection::vec(net(), 0..3);
+    let bools = (prop::bool::weighted(0.7), prop::bool::weighted(0.7));
+    (prefixes, bools, 1..4u8, 0..3u8).prop_map(|(prefixes, (router, bulk), care_of, flows)| {
+        Services {
+            prefixes: prefixes.into(),
+            mobile_router: router,
+            care_of_addresses: care_of,
+            bulk,
+            flows,
+            ..Services::default()
+        }
+    })
+}
+
+fn more() -> impl Strategy<Value = More> {
+    let prefix = net().prop_map(|net| {
+        let IpAddr::V6(prefix) = net.addr() else { return (Ipv6Addr::LOCALHOST, 1) };
+        (prefix, net.prefix_len())
+    });
+    let prefix = prefix.prop_map(|(prefix, len)| MobileNetworkPrefix { prefix, len });
+    let care_of = prop::option::of(remote().prop_map(|remote| remote.ip()));
+    let bid = (0..5u16, any::<bool>(), 0..3u8, prop::bool::weighted(0.05), care_of).prop_map(
+        |(id, _, priority, home, care_of)| Bid {
+            id,
+            status: Status::ACCEPTED,
+            home,
+            priority,
+            care_of,
+        },
+    );
+    let flow = (1..5u16, 1..5u16, prop::collection::vec(1..5u16, 0..3), prop::option::of(1..3u16));
+    let few = |weight: f64| prop::bool::weighted(weight);
+    let all = (
+        prop::collection::vec(prefix, 0..3),
+        prop::collection::vec(bid, 0..4),
+        prop::collection::vec(flow, 0..4),
+        prop::collection::vec(1..5u16, 0..3),
+    );
+    (all, few(0.3), few(0.5), few(0.4)).prop_map(|((prefixes, bids, flows, summary), p, b, f)| {
+        let (mut more, all) = (More::default(), More { prefixes, bids, flows, summary });
+        if p {
+            more.prefixes = all.prefixes;
+        }
+        if b {
+            more.bids = all.bids;
+        }
+        if f {
+            (more.flows, more.summary) = (all.flows, all.summary);
+        }
+        more
+    })
 }
 
 fn any_spi() -> impl Strategy<Value = u32> {
@@ -66,21 +160,27 @@ fn remote() -> impl Strategy<Value = SocketAddr> {
         1 => Just("ff02::1".to_owned()),
         1 => (0..NODES).prop_map(|node| home_address(node).to_string()),
         1 => (0..NODES).prop_map(|node| ipv4_home_address(node).to_string()),
+        1 => Just("2001:db8:a:1::c".to_owned()),
+        1 => Just("2001:db8:b::c".to_owned()),
+        1 => Just("198.18.0.7".to_owned()),
     ];
     (addresses, 4999..5002u16).prop_map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port))
 }
 
 fn update() -> impl Strategy<Value = BindingUpdate<'static>> {
-    let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.05)).prop_map(|(h, r)| {
-        BuFlags { home_registration: h, mobile_router: r, ..BuFlags::default() }
-    });
-    let ipv4 = prop::option::of((0..NODES, prop_oneof![Just(32u8), 0..40u8]).prop_map(
-        |(node, prefix_len)| Ipv4HomeAddress {
-            prefix_len,
-            prefix_request: false,
-            address: ipv4_home_address(node),
+    let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.4), any::<bool>()).prop_map(
+        |(h, r, o)| BuFlags {
+            home_registration: h,
+            mobile_router: r,
+            overwrite: o,
+            ..BuFlags::default()
         },
-    ));
+    );
+    let ipv4 = (0..NODES, prop_oneof![Just(32u8), Just(28), 0..40u8], any::<bool>(), any::<bool>());
+    let ipv4 = prop::option::of(ipv4.prop_map(|(node, prefix_len, prefix_request, any)| {
+        let address = if any { Ipv4Addr::UNSPECIFIED } else { ipv4_home_address(node) };
+        Ipv4HomeAddress { prefix_len, prefix_request, address }
+    }));
     let alternate = prop::option::weighted(0.2, remote()).prop_map(|remote| match remote {
         Some(SocketAddr::V6(remote)) => Some(*remote.ip()),
         _ => None,
@@ -98,19 +198,34 @@ fn update() -> impl Strategy<Value = BindingUpdate<'static>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let node = prop_oneof![5 => Just(None), 1 => (0..NODES).prop_map(Some)];
-    let issue =
-        (any_spi(), node, 1..200u64, 0..32u64).prop_map(|(spi, home, seconds, generation)| {
-            let node = u8::try_from(spi).unwrap() % NODES;
-            Step::Issue { spi, node, home: home.unwrap_or(node), seconds, generation }
-        });
+    let issue = (any_spi(), node, 1..200u64, 0..32u64, services()).prop_map(|it| {
+        let (spi, home, seconds, generation, services) = it;
+        let node = u8::try_from(spi).unwrap() % NODES;
+        let home = home.unwrap_or(node);
+        Step::Issue { spi, node, home, seconds, generation, services }
+    });
     let home = prop::option::weighted(0.9, Just(()));
-    let bound = (any_spi(), home, remote(), update(), prop::bool::weighted(0.2));
-    let bu = bound.prop_map(|(spi, home, from, update, full)| {
+    let bound = (any_spi(), home, remote(), (update(), more()), prop::bool::weighted(0.2));
+    let bu = bound.prop_map(|(spi, home, from, (update, more), full)| {
         let home = home.map(|()| u8::try_from(spi).unwrap() % NODES);
-        Step::Update { spi, home, from, update, full }
+        Step::Update { spi, home, from, update, more, full }
     });
     let bytes = (any_spi(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..80));
+    let types =
+        prop_oneof![6 => prop::sample::select(&[6u8, 29, 35, 44, 45][..]), 1 => any::<u8>()];
+    let option = (types, prop::collection::vec(any::<u8>(), 0..24));
+    let numbers = (0..64u16, any::<u8>(), prop_oneof![Just(0u16), 1..20u16]);
+    let options = (any_spi(), remote(), numbers, prop::collection::vec(option, 0..40));
+    let options = options.prop_map(|(spi, from, (seq, flags, lifetime), options)| Step::Options {
+        spi,
+        from,
+        seq,
+        flags,
+        lifetime,
+        options,
+    });
     prop_oneof![
+        2 => options,
         4 => issue,
         12 => bu,
         1 => any_spi().prop_map(Step::Revoke),
@@ -163,7 +278,7 @@ impl Dataplane {
         let sas: BTreeSet<_> = ha.sas().map(|sa| sa.spi).collect();
         assert_eq!(self.sas, sas);
         assert_eq!((self.bindings.len(), ha.sa_count()), (ha.binding_count(), sas.len()));
-        let mut ipv4 = BTreeSet::new();
+        let (mut ipv4, mut prefixes) = (BTreeSet::new(), Vec::new());
         for binding in ha.bindings() {
             let carried = &self.bindings[&binding.home_address];
             let carriers: BTreeSet<_> = ha
@@ -173,9 +288,16 @@ impl Dataplane {
                 .collect();
             assert_eq!(carried.carriers, carriers.into_iter().collect::<Vec<_>>());
             assert_eq!(carried.ipv4_home_address, binding.ipv4_home_address);
-            let [tunnel] = carried.tunnels[..] else { panic!("{carried:?}") };
+            let tunnel = carried.tunnels[0];
             assert_eq!((tunnel.spi, tunnel.remote), (binding.spi, binding.care_of));
             assert_eq!(tunnel.local, binding.local);
+            carries_more(carried, &binding);
+            assert_eq!(carried.prefixes, binding.prefixes);
+            for prefix in binding.prefixes {
+                let overlaps = |other: &IpNet| other.contains(prefix) || prefix.contains(other);
+                assert!(!prefixes.iter().any(overlaps), "{prefix} is two bindings'");
+            }
+            prefixes.extend_from_slice(binding.prefixes);
             assert!(binding.ipv4_home_address.is_none_or(|address| ipv4.insert(address)));
             let sa = ha.sa(binding.spi).unwrap();
             assert_eq!((sa.mn_id, sa.home_address), (binding.mn_id, binding.home_address));
@@ -204,6 +326,7 @@ impl World {
             max_bindings: 2,
             max_sas_per_node: 2,
             max_lifetime: Duration::from_secs(100),
+            care_of_moves_per_minute: 8,
             ..Policy::default()
         };
         let dataplane = Dataplane::default();
@@ -219,14 +342,16 @@ impl World {
         let mut actions = Vec::new();
         let before: Vec<_> = self.ha.sas().map(|sa| (sa.spi, sa.generation)).collect();
         self.ha.handle(self.now, event, &mut actions);
-        let bind = actions.iter().position(|action| matches!(action, Action::Bind(_)));
+        // The one that was registered; others that lost prefixes to it come first.
+        let bind = actions.iter().rposition(|action| matches!(action, Action::Bind(_)));
         if full && let Some(bind) = bind {
             let Action::Bind(tunnels) = &actions[bind] else { unreachable!() };
             let home_address = tunnels.home_address;
             // Answer and notice go with it; an invitation to refresh may stand behind them.
             actions.truncate(bind);
             self.ha.handle(self.now, Event::BindRefused(home_address), &mut actions);
-            assert!(!actions.iter().any(|action| matches!(action, Action::Bind(_))));
+            let tried_again = |action: &Action| matches!(action, Action::Bind(tunnels) if tunnels.home_address == home_address);
+            assert!(!actions.iter().any(tried_again));
         }
         self.dataplane.apply(&actions);
         // what is gone stays gone, for an hour at least.
@@ -250,7 +375,8 @@ impl World {
     }
 
     fn packet(&mut self, spi: u32, from: SocketAddr, next_header: u8, payload: &[u8], full: bool) {
-        let local = (HA, 7872).into();
+        let ha: IpAddr = if from.is_ipv4() { HA4.into() } else { HA.into() };
+        let local = (ha, 7872).into();
         let spi = Spi::new(spi).unwrap();
         let packet = SignallingPacket { spi, remote: from, local, next_header, payload };
         let mut actions = Vec::new();
@@ -281,7 +407,7 @@ impl World {
     fn take(&mut self, step: Step) {
         let spi = |spi| Spi::new(spi).unwrap();
         match step {
-            Step::Issue { spi: value, node, home, seconds, generation } => {
+            Step::Issue { spi: value, node, home, seconds, generation, services } => {
                 let info = SaInfo {
                     spi: spi(value),
                     mn_id: MobileNodeId::new(&format!("{node}@example.org")).unwrap(),
@@ -292,7 +418,7 @@ impl World {
                     ha_address: HA,
                     validity_end: self.now.after(Duration::from_secs(seconds)),
                     generation,
-                    services: Services::default(),
+                    services,
                 };
                 self.handle(Event::SaIssued(info));
             }
@@ -318,10 +444,40 @@ impl World {
                 let next_header = if next_header < 128 { mh::PROTO } else { next_header };
                 self.packet(spi, from, next_header, payload, false);
             }
-            Step::Update { spi, home, from, update, full } => {
-                self.update((spi, full), home, from, &update);
+            Step::Update { spi, home, from, update, more, full } => {
+                self.update((spi, full), home, from, (update, &more));
+            }
+            Step::Options { spi, from, seq, flags, lifetime, options } => {
+                self.options(spi, from, (seq, flags, lifetime), &options);
             }
         }
+    }
+
+    fn options(
+        &mut self,
+        spi: u32,
+        from: SocketAddr,
+        (seq, flags, lifetime): (u16, u8, u16),
+        options: &[(u8, Vec<u8>)],
+    ) {
+        let source = home_address(u8::try_from(spi).unwrap() % NODES);
+        let mut bytes = vec![exthdr::NO_NEXT_HEADER, 0, mh::mh_type::BU, 0, 0, 0];
+        bytes.extend(seq.to_be_bytes());
+        // A and H; R and O as they come.
+        bytes.extend([flags | 0xc0, flags & 0x40]);
+        bytes.extend(lifetime.to_be_bytes());
+        for (option_type, data) in options {
+            bytes.extend([*option_type, u8::try_from(data.len()).unwrap()]);
+            bytes.extend(data);
+        }
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes[1] = u8::try_from(bytes.len() / 8 - 1).unwrap();
+        let len = u32::try_from(bytes.len()).unwrap();
+        let sum = hearth_wire::ip::pseudo_v6(source, HA, len, mh::PROTO).plus(&bytes).finish();
+        bytes[4..6].copy_from_slice(&sum.to_be_bytes());
+        let header = exthdr::home_address_header(mh::PROTO, source);
+        let payload = [&header[..], &bytes].concat();
+        self.packet(spi, from, exthdr::DESTINATION_OPTIONS, &payload, false);
     }
 
     fn wait(&mut self, time: Duration) {
@@ -338,15 +494,24 @@ impl World {
         (spi, full): (u32, bool),
         home: Option<u8>,
         from: SocketAddr,
-        update: &BindingUpdate<'_>,
+        (update, more): (BindingUpdate<'static>, &More),
     ) {
         let source = match (home, from) {
             (Some(node), _) => home_address(node),
             (None, SocketAddr::V6(from)) => *from.ip(),
             (None, SocketAddr::V4(_)) => Ipv6Addr::LOCALHOST,
         };
-        let mut bytes = [0; 256];
-        let message = Message::BindingUpdate(*update);
+        let mut bytes = [0; 1024];
+        let flows: Vec<_> = more.flows.iter().map(flow).collect();
+        let summary = [FlowSummary { flows: Ids::List(&more.summary) }];
+        let options = BuOptions {
+            prefixes: Repeated::List(&more.prefixes),
+            bids: Repeated::List(&more.bids),
+            flows: Repeated::List(&flows),
+            flow_summaries: Repeated::List(if more.summary.is_empty() { &[] } else { &summary }),
+            ..update.options
+        };
+        let message = Message::BindingUpdate(BindingUpdate { options, ..update });
         let len = mh::emit(&message, source, HA, &mut bytes).unwrap();
         if home.is_some() {
             let options = exthdr::home_address_header(mh::PROTO, source);
@@ -356,6 +521,45 @@ impl World {
             self.packet(spi, from, mh::PROTO, &bytes[..len], full);
         }
     }
+}
+
+fn flow((id, priority, bids, port): &(u16, u16, Vec<u16>, Option<u16>)) -> Flow<'_> {
+    let selector = port.map(|port| {
+        let destination_port = Some(Range::only(port));
+        Selector::Binary(TrafficSelector { destination_port, ..TrafficSelector::ANY_IPV6 })
+    });
+    let status = FlowStatus::SUCCESS;
+    Flow { id: *id, priority: *priority, status, bids: Ids::List(bids), selector }
+}
+
+/// Care-of addresses and flows of a binding, as the dataplane has to have them.
+fn carries_more(carried: &Tunnels, binding: &BindingView<'_>) {
+    let several: Vec<_> = binding.care_of_addresses().collect();
+    let bids: Vec<_> = carried.tunnels.iter().map(|tunnel| tunnel.bid).collect();
+    if several.is_empty() {
+        assert_eq!(bids, [0]);
+    } else {
+        assert_eq!(several.iter().map(|it| it.bid).collect::<Vec<_>>(), bids);
+        for (tunnel, it) in carried.tunnels.iter().zip(&several) {
+            assert_eq!((tunnel.remote, tunnel.local), (it.care_of, it.local));
+            assert_eq!(tunnel.remote.is_ipv4(), tunnel.local.is_ipv4());
+            assert_eq!(tunnel.spi, binding.spi);
+            assert!(it.bid != 0 && it.expires <= binding.expires);
+        }
+        assert!(several.iter().any(|it| it.expires == binding.expires));
+    }
+    let (mut ids, mut priorities) = (BTreeSet::new(), BTreeSet::new());
+    let mut rules = carried.flows.iter();
+    for flow in binding.flows() {
+        assert!(ids.insert(flow.id) && priorities.insert(flow.priority));
+        if flow.active {
+            let rule = rules.next().unwrap();
+            assert_eq!((rule.priority, &rule.selector), (flow.priority, flow.selector));
+            assert!(!rule.tunnels.is_empty());
+            assert!(rule.tunnels.iter().all(|bid| flow.bids.contains(bid) && bids.contains(bid)));
+        }
+    }
+    assert_eq!(rules.next(), None);
 }
 
 /// The status of a Binding Acknowledgement: MH Type and status stand behind a routing header, or at
