@@ -150,13 +150,14 @@ fn more() -> impl Strategy<Value = More> {
 }
 
 fn any_spi() -> impl Strategy<Value = u32> {
-    1..8u32
+    prop_oneof![6 => 1..5u32, 1 => 5..8u32]
 }
 
 fn remote() -> impl Strategy<Value = SocketAddr> {
     let addresses = prop_oneof![
-        4 => Just("2001:db8:1::c".to_owned()),
-        4 => Just("198.51.100.7".to_owned()),
+        6 => Just("2001:db8:1::c".to_owned()),
+        4 => Just("2001:db8:2::c".to_owned()),
+        6 => Just("198.51.100.7".to_owned()),
         1 => Just("ff02::1".to_owned()),
         1 => (0..NODES).prop_map(|node| home_address(node).to_string()),
         1 => (0..NODES).prop_map(|node| ipv4_home_address(node).to_string()),
@@ -168,7 +169,7 @@ fn remote() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn update() -> impl Strategy<Value = BindingUpdate<'static>> {
-    let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.4), any::<bool>()).prop_map(
+    let flags = (prop::bool::weighted(0.97), prop::bool::weighted(0.6), any::<bool>()).prop_map(
         |(h, r, o)| BuFlags {
             home_registration: h,
             mobile_router: r,
@@ -185,7 +186,7 @@ fn update() -> impl Strategy<Value = BindingUpdate<'static>> {
         Some(SocketAddr::V6(remote)) => Some(*remote.ip()),
         _ => None,
     });
-    let lifetime = prop_oneof![Just(0u16), 1..20u16, any::<u16>()];
+    let lifetime = prop_oneof![1 => Just(0u16), 6 => 1..20u16, 2 => any::<u16>()];
     (0..64u16, flags, lifetime, ipv4, alternate).prop_map(
         |(seq, flags, lifetime, ipv4_hoa, alternate_coa)| BindingUpdate {
             seq,
@@ -204,7 +205,7 @@ fn step() -> impl Strategy<Value = Step> {
         let home = home.unwrap_or(node);
         Step::Issue { spi, node, home, seconds, generation, services }
     });
-    let home = prop::option::weighted(0.9, Just(()));
+    let home = prop::option::weighted(0.95, Just(()));
     let bound = (any_spi(), home, remote(), (update(), more()), prop::bool::weighted(0.2));
     let bu = bound.prop_map(|(spi, home, from, (update, more), full)| {
         let home = home.map(|()| u8::try_from(spi).unwrap() % NODES);
@@ -226,14 +227,14 @@ fn step() -> impl Strategy<Value = Step> {
     });
     prop_oneof![
         2 => options,
-        4 => issue,
-        12 => bu,
+        2 => issue,
+        24 => bu,
         1 => any_spi().prop_map(Step::Revoke),
         1 => Just(Step::WatchBegun),
         1 => Just(Step::WatchSynced),
         1 => any_spi().prop_map(Step::SequenceNearEnd),
         1 => any_spi().prop_map(Step::ReinitWanted),
-        4 => prop_oneof![0..2_000u64, 0..100_000u64].prop_map(Step::Wait),
+        3 => prop_oneof![4 => 0..2_000u64, 1 => 0..100_000u64].prop_map(Step::Wait),
         2 => bytes.prop_map(|(spi, next_header, payload)| Step::Bytes { spi, next_header, payload }),
     ]
 }
@@ -323,7 +324,7 @@ impl World {
                 "203.0.113.0/24".parse().unwrap(),
             ],
             ha_addresses: vec![HA.into()],
-            max_bindings: 2,
+            max_bindings: NODES.into(),
             max_sas_per_node: 2,
             max_lifetime: Duration::from_secs(100),
             care_of_moves_per_minute: 8,
@@ -332,6 +333,24 @@ impl World {
         let dataplane = Dataplane::default();
         let ended = BTreeMap::new();
         Self { ha: HomeAgent::new(policy), ended, now: Timestamp::ZERO, dataplane }
+    }
+
+    /// Every mobile node has an SA, and two of them prefixes that overlap.
+    fn begin(&mut self) {
+        for spi in 1..=4 {
+            let node = u8::try_from(spi).unwrap() % NODES;
+            let few = if node == 0 { &NETS[3..] } else { &NETS[..3] };
+            let services = Services {
+                prefixes: few.iter().map(|net| net.parse().unwrap()).collect(),
+                mobile_router: true,
+                care_of_addresses: 3,
+                bulk: true,
+                flows: 2,
+                ..Services::default()
+            };
+            let (seconds, generation) = (150, spi.into());
+            self.take(Step::Issue { spi, node, home: node, seconds, generation, services });
+        }
     }
 
     fn handle(&mut self, event: Event<'_>) -> Vec<Action> {
@@ -577,6 +596,7 @@ proptest! {
     #[test]
     fn hold_after_every_event(steps in prop::collection::vec(step(), 1..120)) {
         let mut world = World::new();
+        world.begin();
         for step in steps {
             world.take(step);
         }
