@@ -139,7 +139,7 @@ impl HomeAgent {
             let owner = self.cache.prefixes.owner(address).and_then(|id| self.cache.at(id));
             // Prefixes that it is about to lose lead nowhere.
             let other = owner.filter(|owner| owner.home_address != request.home_address);
-            ahead.extend(other.into_iter().flat_map(|other| other.care_of_ips()));
+            ahead.extend(other.into_iter().flat_map(Binding::care_of_ips));
         }
         !ahead.is_empty()
     }

@@ -33,6 +33,7 @@ fn ipv4_home_address(node: u8) -> Ipv4Addr {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a test's")]
 enum Step {
     Issue {
         spi: u32,

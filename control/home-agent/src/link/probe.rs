@@ -33,7 +33,7 @@ pub(crate) enum Next {
     /// These addresses are to be asked for.
     Ask(Vec<OnLink>),
     /// Nobody has answered.
-    Done(Plan),
+    Done(Box<Plan>),
 }
 
 /// Plans that wait, by home address.
@@ -99,7 +99,7 @@ impl Probes {
         let (due, home_address) = *self.due.first().filter(|(due, _)| *due <= now)?;
         let waiting = self.waiting.get_mut(&home_address)?;
         if waiting.left == 0 {
-            return self.cancel(home_address).map(Next::Done);
+            return self.cancel(home_address).map(Box::new).map(Next::Done);
         }
         self.due.remove(&(due, home_address));
         waiting.left -= 1;
