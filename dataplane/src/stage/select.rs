@@ -231,7 +231,7 @@ mod tests {
         let [from, to] = [1, 2].map(|n| Ipv4Addr::new(10, 0, 0, n));
         let mut header = Ipv4Header::new(from, to, 17, 64, UDP.len()).unwrap();
         header.identification = u16::from(id).into();
-        header.flags_fragment = (offset / 8 | u16::from(more) << 13).into();
+        header.flags_fragment = (u16::from(more) << 13 | (offset / 8)).into();
         header.checksum = 0.into();
         header.checksum = hearth_wire::ip::checksum(header.as_bytes()).into();
         [header.as_bytes(), &UDP].concat()

@@ -153,7 +153,7 @@ impl Desk<'_> {
                 Ok((len, Onward::Forward)) => accepted(view, slot, len),
                 Ok((len, Onward::FromBehind)) => {
                     accepted(view, slot, len);
-                    return self.from_behind(mbuf, envelope);
+                    return self.behind(mbuf, envelope);
                 }
                 Ok((len, Onward::ForControl)) => {
                     accepted(view, slot, len);
@@ -180,7 +180,7 @@ impl Desk<'_> {
     /// A packet to the home agent that may be an envelope itself.
     #[cold]
     #[inline(never)]
-    fn from_behind(&mut self, mbuf: Mbuf, envelope: Envelope) {
+    fn behind(&mut self, mbuf: Mbuf, envelope: Envelope) {
         if self.watched {
             self.view.watch.decrypted(capture::Way::In, &mbuf, envelope.spi());
         }
