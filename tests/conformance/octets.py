@@ -3,8 +3,9 @@
 
 octets.py --check FOLDER   says where the octets in a .case file are not Scapy's, and fails then
 octets.py --write FOLDER   writes Scapy's octets under every packet
-octets.py --build          reads packets in the notation from standard input, one a line, and prints
-                           Next Header and payload as hex, one a line
+octets.py --build          reads packets in the notation from standard input, one a line behind the
+                           addresses of home agent and mobile node, and prints Next Header and
+                           payload as hex, one a line
 
 docs/conformance.md describes the notation. What Scapy 2.5 does not know is built here from the RFCs
 (option types 28 to 45, MH types 12, 13 and 16), from nothing of ours.
@@ -371,7 +372,7 @@ def mobility_header(name, words, options, source, destination):
     return bytes((below / built)[1])
 
 
-def packet(text, node):
+def packet(text, home, ha=HA):
     """Next Header of the trailer and payload of a packet in the notation."""
     parts = list(items(text))
     name, words = parts[0]
@@ -380,11 +381,10 @@ def packet(text, node):
         return number(plain[0]), bytes.fromhex("".join(plain[1:]))
     headers = [part for part in parts[1:] if part[0] in ("HaO", "RH2")]
     options = [part for part in parts[1:] if part[0] not in ("HaO", "RH2")]
-    home = home_address(node)
     named = [words[0] if words else home for _, words in headers]
     peer = named[0] if named else home
     down = name in ("BA", "BRR", "BE", "Switch", "BRI") and not any(h[0] == "HaO" for h in headers)
-    source, destination = (HA, peer) if down else (peer, HA)
+    source, destination = (ha, peer) if down else (peer, ha)
     payload = mobility_header(name, words, options, source, destination)
     following = MOBILITY
     for (kind, _), address in reversed(list(zip(headers, named))):
@@ -517,7 +517,7 @@ def blessed(text):
             nodes[match["spi"]] = match["node"]
         if match := PACKET.match(code):
             node = nodes.get(match["spi"], "a")
-            lines += printed(*packet(match["packet"], node))
+            lines += printed(*packet(match["packet"], home_address(node)))
         elif match := FRAME.match(code):
             lines += printed("eth", bytes(frame(match["packet"])))
         elif match := IP.match(code):
@@ -535,8 +535,8 @@ def cases(folder):
 def main():
     if sys.argv[1] == "--build":
         for line in sys.stdin:
-            node, _, text = line.strip().partition(" ")
-            next_header, payload = packet(text, node)
+            ha, home, text = line.strip().split(" ", 2)
+            next_header, payload = packet(text, home, ha)
             print(next_header, payload.hex())
         return
     wrong = []

@@ -11,8 +11,10 @@
 
 pub mod case;
 pub mod junit;
+pub mod map;
 pub mod notation;
 pub mod packet;
 pub mod plan;
 pub mod report;
 pub mod rows;
+pub mod scapy;

@@ -11,8 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::{Parser, Subcommand};
 use hearth_conformance::case::{self, Case};
 use hearth_conformance::junit::{self, Ran};
-use hearth_conformance::report;
 use hearth_conformance::rows::{self, Proof, Row, TestName};
+use hearth_conformance::{map, report};
 
 /// Where the profile of `.config/nextest.toml` puts its report.
 const JUNIT: &str = "nextest/conformance/junit.xml";
@@ -28,6 +28,8 @@ struct Arguments {
 enum Subcommands {
     /// Runs the tests that the rows name, but for those of the lab, and prints the list
     Run,
+    /// Writes the rows into docs/rfc-map.md
+    Map,
     /// Prints the list from the JUnit report of a run of everything
     Report {
         /// The report
@@ -59,6 +61,12 @@ fn list(command: &Subcommands) -> Result<bool, String> {
         .collect::<Result<_, _>>()
         .map_err(|error| error.to_string())?;
     let (ran, lab) = match command {
+        Subcommands::Map => {
+            let place = root.join("docs/rfc-map.md");
+            let text = map::put(&read(&place)?, &rows, &cases)?;
+            fs::write(&place, text).map_err(|error| format!("{}: {error}", place.display()))?;
+            return Ok(true);
+        }
         Subcommands::Run => (run(&root, &rows)?, false),
         Subcommands::Report { junit } => (junit::parse(&read(junit)?)?, true),
     };

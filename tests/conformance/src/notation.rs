@@ -15,7 +15,6 @@ use hearth_wire::mh::{
 };
 
 use crate::case::{Head, Octets};
-use crate::plan::HA;
 
 /// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +25,21 @@ pub enum Way {
     Down,
 }
 
-/// Writes a payload in words, and again in octets by our own codec. `home` is the home address of
-/// the SA that carries it: an extension header that names it does so by its name alone.
+/// Writes a payload in words, and again in octets by our own codec. `ha` is the HA's address of the
+/// checksum; `home` is the home address of the SA that carries it: an extension header that names it
+/// does so by its name alone.
 ///
 /// # Errors
 /// What our parser says against it.
-pub fn describe(octets: &Octets, home: Ipv6Addr, way: Way) -> Result<(String, Vec<u8>), String> {
+pub fn describe(
+    octets: &Octets,
+    (ha, home): (Ipv6Addr, Ipv6Addr),
+    way: Way,
+) -> Result<(String, Vec<u8>), String> {
     let Head::Next(next_header) = octets.head else { return Err("no signalling".into()) };
     let chain = exthdr::parse_chain(next_header, &octets.payload).map_err(|e| format!("{e:?}"))?;
     let peer = chain.home_address.or(chain.routing_home_address).unwrap_or(home);
-    let (source, destination) = if way == Way::Up { (peer, HA) } else { (HA, peer) };
+    let (source, destination) = if way == Way::Up { (peer, ha) } else { (ha, peer) };
     let message =
         mh::parse(chain.mobility_header, source, destination).map_err(|e| format!("{e:?}"))?;
     let mut emitted = [0; 2048];

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hearth_conformance::case::{self, Case};
+use hearth_conformance::map;
 use hearth_conformance::rows::{self, PACKAGES, Proof, TestName};
 
 fn root() -> PathBuf {
@@ -26,7 +28,21 @@ fn sources(folder: &Path, below: &Path, found: &mut Vec<(Vec<String>, String)>) 
 
 fn is_there(test: &TestName, sources: &[(Vec<String>, String)]) -> bool {
     let function = format!("fn {}(", test.function);
-    sources.iter().any(|(words, text)| words.contains(&test.file) && text.contains(&function))
+    // The tests of a module may have a file of their own.
+    let files = [test.file.clone(), format!("{}_tests", test.file)];
+    let is_of_file = |words: &[String]| files.iter().any(|file| words.contains(file));
+    sources.iter().any(|(words, text)| is_of_file(words) && text.contains(&function))
+}
+
+#[test]
+fn the_map_has_the_rows_of_the_list() {
+    let list = fs::read_to_string(root().join("tests/conformance/rows.tsv")).unwrap();
+    let rows = rows::parse(&list).unwrap();
+    let files = case::files(&root().join("control/home-agent/tests/cases")).unwrap();
+    let cases: Vec<_> = files.iter().map(|file| Case::read(file).unwrap()).collect();
+    let text = fs::read_to_string(root().join("docs/rfc-map.md")).unwrap();
+    let same = map::put(&text, &rows, &cases).unwrap() == text;
+    assert!(same, "run `cargo run -p hearth-conformance -- map`");
 }
 
 #[test]

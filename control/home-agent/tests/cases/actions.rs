@@ -25,7 +25,7 @@ impl Line {
             Action::SendSignalling { spi, local, remote, next_header, payload } => {
                 let head = Head::Next(*next_header);
                 let octets = Octets { head, payload: payload.clone() };
-                let text = match notation::describe(&octets, home_of(*spi), Way::Down) {
+                let text = match notation::describe(&octets, (plan::HA, home_of(*spi)), Way::Down) {
                     Ok((text, _)) => text,
                     Err(error) => format!("what nobody can read: {error}"),
                 };

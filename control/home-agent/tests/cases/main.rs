@@ -12,13 +12,13 @@ mod home_link;
 mod player;
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use hearth_conformance::case::{self, Case};
+use hearth_conformance::scapy;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
-const OCTETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/conformance/octets.py");
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -30,30 +30,13 @@ fn main() -> ExitCode {
             Trial::test(name, move || play(&path))
         })
         .collect();
-    trials.push(Trial::test("the_octets_are_those_of_scapy", check_octets));
+    trials.push(Trial::test("the_octets_are_those_of_scapy", || {
+        scapy::check(Path::new(FOLDER)).map_err(Failed::from)
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn play(path: &Path) -> Result<(), Failed> {
     let case = Case::read(path).map_err(|error| error.to_string())?;
     player::play(&case).map_err(Failed::from)
-}
-
-/// A python3 that has Scapy: the first in PATH, or Debian's own.
-fn check_octets() -> Result<(), Failed> {
-    let has_scapy = |python: &&str| {
-        let mut command = Command::new(python);
-        command.args(["-c", "import scapy.layers.inet6"]);
-        command.output().is_ok_and(|output| output.status.success())
-    };
-    let python = ["python3", "/usr/bin/python3"]
-        .into_iter()
-        .find(has_scapy)
-        .ok_or("this test needs a python3 with Scapy: apt-get install python3-scapy")?;
-    let output = Command::new(python).args([OCTETS, "--check", FOLDER]).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("{said}\noctets.py --write {FOLDER} puts Scapy's in their place").into())
 }

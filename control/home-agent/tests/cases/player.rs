@@ -201,7 +201,7 @@ impl Player {
     fn agrees(&self, step: &Step, words: &str) -> Result<(), String> {
         let octets = step.octets.as_ref().ok_or("no octets")?;
         let home = *self.home_of.get(&spi(step)?).ok_or("an SPI that nobody has")?;
-        let (read, again) = notation::describe(octets, home, Way::Up)?;
+        let (read, again) = notation::describe(octets, (plan::HA, home), Way::Up)?;
         if read != words {
             return Err(format!("our codec reads\n    {read}\n  in the octets of\n    {words}"));
         }
