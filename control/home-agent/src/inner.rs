@@ -83,7 +83,7 @@ impl HomeAgent {
         );
         if of_listener {
             // RFC 3810 s.5: "sent with […] an IPv6 Hop Limit of 1".
-            self.check_listener(hop_limit)?;
+            self.check_listener(now, listener, hop_limit)?;
         }
         match message {
             Message::ListenerReportV2(records) => self.group_records(now, listener, records, out),
@@ -114,7 +114,7 @@ impl HomeAgent {
             _ => return Err(Refusal::InnerUnexpected),
         }
         // RFC 3376 s.4: "sent with an IP Time-to-Live of 1".
-        self.check_listener(header.ttl)?;
+        self.check_listener(now, listener, header.ttl)?;
         let message = igmp::parse(payload).map_err(|error| match error {
             igmp::IgmpError::UnknownType(_) => Refusal::InnerUnexpected,
             _ => Refusal::InnerMalformed,
@@ -134,8 +134,13 @@ impl HomeAgent {
 
     /// "If this support is not provided, multicast group membership control messages are silently
     /// ignored" (RFC 6275 s.10.4.3).
-    fn check_listener(&self, hop_limit: u8) -> Result<(), Refusal> {
-        if self.policy.multicast.is_none() {
+    fn check_listener(
+        &self,
+        now: Timestamp,
+        (binding, _): Listener,
+        hop_limit: u8,
+    ) -> Result<(), Refusal> {
+        if !self.may_listen(now, binding) {
             return Err(Refusal::MulticastOff);
         }
         if hop_limit == 1 { Ok(()) } else { Err(Refusal::InnerMalformed) }

@@ -200,8 +200,10 @@ impl HomeAgent {
 
     /// Whether a mobile node may listen to groups, and is asked for them.
     pub(crate) fn may_listen(&self, now: Timestamp, binding: Id<Binding>) -> bool {
-        let alive = |it: &Binding| it.is_bound() && it.expires > now;
-        self.policy.multicast.is_some() && self.cache.at(binding).is_some_and(alive)
+        let alive = |it: &&Binding| it.is_bound() && it.expires > now;
+        let node = self.cache.at(binding).filter(alive).map(|it| it.node);
+        let services = node.and_then(|node| self.sas.services(node));
+        self.policy.multicast.is_some() && services.is_some_and(|services| services.multicast)
     }
 
     /// Asks a mobile node for all its groups, of both families.

@@ -318,7 +318,6 @@ impl HomeAgent {
     /// mobile node. It says that the message is not known there.
     pub(crate) fn binding_error_heard(
         &mut self,
-        now: Timestamp,
         sa: Id<Sa>,
         error: BindingError,
         out: &mut Vec<Action>,
@@ -335,7 +334,7 @@ impl HomeAgent {
         let id = asked.ok_or(Refusal::MhUnexpected)?;
         let notice = match self.operations.outstanding.get(id).map(|one| one.about.kind()) {
             Some(Kind::Revocation) => {
-                self.conclude_revocation(now, id, Answer::NotUnderstood, out);
+                self.conclude_revocation(id, Answer::NotUnderstood, out);
                 return Ok(());
             }
             Some(Kind::Heartbeat) => OperationNotice::HeartbeatNotUnderstood { home_address },
@@ -374,7 +373,7 @@ impl HomeAgent {
             return self.revocation_raced(binding, out);
         }
         if let Some(id) = self.operations.outstanding.find(binding, Kind::Revocation) {
-            self.conclude_revocation(now, id, Answer::Deregistered, out);
+            self.conclude_revocation(id, Answer::Deregistered, out);
         }
         self.forget_operations(binding, out);
     }

@@ -214,7 +214,7 @@ impl HomeAgent {
     ) {
         let Some(one) = self.operations.outstanding.get(id) else { return };
         if one.sent >= one.schedule.most {
-            self.unanswered(now, id, out);
+            self.unanswered(id, out);
         } else {
             self.say(now, id, out);
         }
@@ -304,13 +304,13 @@ impl HomeAgent {
     }
 
     /// The last message of its schedule was not answered either.
-    fn unanswered(&mut self, now: Timestamp, id: Id<Outstanding>, out: &mut Vec<Action>) {
+    fn unanswered(&mut self, id: Id<Outstanding>, out: &mut Vec<Action>) {
         let Some(one) = self.operations.outstanding.get(id) else { return };
         match one.about.kind() {
             // RFC 5142 s.5.3: "the home agent SHOULD NOT make any conclusions about its status."
             Kind::Refresh | Kind::Switch => drop(self.finish(id)),
             Kind::Revocation => {
-                self.conclude_revocation(now, id, revocation::Answer::Missing, out);
+                self.conclude_revocation(id, revocation::Answer::Missing, out);
             }
             Kind::Heartbeat => self.heartbeat_missed(id, out),
         }

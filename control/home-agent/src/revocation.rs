@@ -92,6 +92,13 @@ pub(crate) const fn option(address: Ipv4Addr) -> Ipv4HomeAddress {
     Ipv4HomeAddress { prefix_len: 32, prefix_request: false, address }
 }
 
+/// Those of `bids` that a binding has.
+fn registered(binding: &Binding, bids: &[u16]) -> Result<Vec<u16>, CommandError> {
+    let ids = binding.care_of_addresses().iter().map(|care_of| care_of.bid);
+    let there: Vec<_> = ids.filter(|bid| bids.contains(bid)).collect();
+    if there.is_empty() { Err(CommandError::Nobody) } else { Ok(there) }
+}
+
 impl HomeAgent {
     /// Begins to revoke a binding. Where a part of it is being revoked, all of it is from now on.
     pub(crate) fn revoke(
@@ -107,21 +114,18 @@ impl HomeAgent {
         if *what == Revoke::Ipv4 && ipv4.is_none() {
             return Err(CommandError::Nobody);
         }
-        let has = |bid: &u16| binding.care_of_addresses().iter().any(|it| it.bid == *bid);
-        if let Revoke::Bids(bids) = what
-            && !bids.iter().all(has)
-        {
-            return Err(CommandError::Nobody);
-        }
+        let what = match what {
+            Revoke::Bids(bids) => Revoke::Bids(registered(binding, bids)?),
+            whole => whole.clone(),
+        };
         if let Some(under_way) = self.operations.outstanding.find(id, Kind::Revocation) {
-            if *what != Revoke::Binding || self.revokes_all(under_way) {
+            if what != Revoke::Binding || self.revokes_all(under_way) {
                 return Err(CommandError::UnderWay);
             }
             self.finish(under_way);
         }
         let seq = self.operations.outstanding.free_sequence();
-        let about =
-            About::Revocation(Box::new(Revoking { what: what.clone(), trigger, seq, ipv4 }));
+        let about = About::Revocation(Box::new(Revoking { what, trigger, seq, ipv4 }));
         let policy = &self.policy.operations;
         let schedule = Schedule {
             first: policy.revocation_delay,
@@ -168,7 +172,6 @@ impl HomeAgent {
     /// message". It also has to come under an SA of the binding's mobile node.
     pub(crate) fn revocation_acknowledged(
         &mut self,
-        now: Timestamp,
         sa: Id<Sa>,
         ack: &RevocationAck<'_>,
         out: &mut Vec<Action>,
@@ -181,7 +184,7 @@ impl HomeAgent {
         if binding.node != node || binding.home_address != home_address {
             return Err(Refusal::MhUnexpected);
         }
-        self.conclude_revocation(now, id, Answer::Acknowledged(ack.status), out);
+        self.conclude_revocation(id, Answer::Acknowledged(ack.status), out);
         Ok(())
     }
 
@@ -190,7 +193,6 @@ impl HomeAgent {
     /// came (s.6.3).
     pub(crate) fn conclude_revocation(
         &mut self,
-        now: Timestamp,
         id: Id<Outstanding>,
         answer: Answer,
         out: &mut Vec<Action>,
@@ -206,7 +208,7 @@ impl HomeAgent {
             _ if !entry.is_bound() => {}
             Revoke::Binding => drop(self.remove_binding(binding, out)),
             Revoke::Ipv4 => self.release_ipv4(binding, ipv4, out),
-            Revoke::Bids(bids) => self.release_care_of(now, binding, bids, out),
+            Revoke::Bids(bids) => self.release_care_of(binding, bids, out),
         }
         let notice = OperationNotice::Revoked { home_address, what, answer };
         out.push(Action::Notice(Notice::Operation(notice)));
@@ -224,22 +226,18 @@ impl HomeAgent {
     }
 
     /// Takes care-of addresses out of a binding; where none is left, it ends.
-    fn release_care_of(
-        &mut self,
-        now: Timestamp,
-        id: Id<Binding>,
-        bids: &[u16],
-        out: &mut Vec<Action>,
-    ) {
+    fn release_care_of(&mut self, id: Id<Binding>, bids: &[u16], out: &mut Vec<Action>) {
         let Some(binding) = self.cache.at(id) else { return };
-        let mut care_of = binding.care_of_addresses().iter();
-        if !care_of.clone().any(|care_of| bids.contains(&care_of.bid)) {
-            return;
-        }
-        if care_of.any(|care_of| care_of.expires > now && !bids.contains(&care_of.bid)) {
-            self.drop_care_of(id, bids, out);
-        } else {
-            self.remove_binding(id, out);
+        let (gone, left): (Vec<u16>, Vec<u16>) = binding
+            .care_of_addresses()
+            .iter()
+            .map(|care_of| care_of.bid)
+            .partition(|bid| bids.contains(bid));
+        match (gone.is_empty(), left.is_empty()) {
+            // A Binding Update has replaced them all meanwhile.
+            (true, _) => {}
+            (false, true) => drop(self.remove_binding(id, out)),
+            (false, false) => self.drop_care_of(id, &gone, out),
         }
     }
 }

@@ -56,11 +56,11 @@ impl HomeAgent {
             }
             // RFC 6618 s.6.3: return routability travels as data.
             Ok(Message::ReturnRoutability(_)) => Err(Refusal::MhReturnRoutability),
-            Ok(Message::RevocationAck(ack)) => self.revocation_acknowledged(now, id, &ack, out),
+            Ok(Message::RevocationAck(ack)) => self.revocation_acknowledged(id, &ack, out),
             Ok(Message::Heartbeat(heartbeat)) => {
                 self.heartbeat(now, (id, packet), chain.home_address, heartbeat, out)
             }
-            Ok(Message::BindingError(error)) => self.binding_error_heard(now, id, error, out),
+            Ok(Message::BindingError(error)) => self.binding_error_heard(id, error, out),
             Ok(
                 Message::BindingRefreshRequest { .. }
                 | Message::BindingAck(_)

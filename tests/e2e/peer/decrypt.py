@@ -2,8 +2,9 @@
 
 Written from the RFC (and from RFC 4106 for AES_128_GCM) alone, with `cryptography` and Scapy; shares nothing with Hearth. Reads JSON:
 {"suite": NAME, "up": {"ikey": HEX, "ekey": HEX}, "down": {...}, "frames": [{"up": BOOL, "hex": HEX}]}
-and prints a line per packet: up|down, PType, sequence number, what is inside. Ends with 1 at the
-first packet that is not as the RFC says.
+and prints a line per packet: up|down, PType, sequence number, what is inside; with --inside only of
+PType 8: up|down, next header, the octets inside. Ends with 1 at the first packet that is not as the
+RFC says.
 """
 
 import hmac
@@ -102,7 +103,10 @@ def main():
         assert (way, sequence) not in seen, "a sequence number twice"
         seen.add((way, sequence))
         next_header, payload = open_frame(work["suite"], work[way], frame)
-        print(way, ptype, sequence, inside(ptype, next_header, payload))
+        if "--inside" not in sys.argv:
+            print(way, ptype, sequence, inside(ptype, next_header, payload))
+        elif ptype == 8:
+            print(way, next_header, payload.hex())
 
 
 main()

@@ -5,16 +5,19 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use hearth_home_agent::{
-    Action, Event, InnerPacket, MulticastPolicy, OperationsPolicy, Policy, Refusal,
+    Action, Event, InnerPacket, MulticastPolicy, OperationsPolicy, Policy, Refusal, SaInfo,
 };
 use hearth_wire::addresses::Addresses;
+use hearth_wire::directory::Services;
 use hearth_wire::group::{GroupRecord, GroupRecords, RecordType};
 use hearth_wire::icmp6::{self, Envelope, Message};
 use hearth_wire::igmp;
 use hearth_wire::ip::{Ipv4Header, Ipv6Header};
 use zerocopy::IntoBytes;
 
-use crate::lab::{Bu, COA2, HOA, HOA4, Lab, OTHER_HOA, Outcome, other_sa, policy, seconds, spi};
+use crate::lab::{
+    Bu, COA2, HOA, HOA4, Lab, OTHER_HOA, Outcome, other_sa, policy, sa, seconds, spi,
+};
 
 const GROUP: Ipv6Addr = Ipv6Addr::new(0xff0e, 0, 0, 0, 0, 0, 0, 0x6618);
 const GROUP4: Ipv4Addr = Ipv4Addr::new(233, 252, 0, 1);
@@ -29,10 +32,22 @@ fn listening(change: impl FnOnce(&mut MulticastPolicy)) -> Policy {
     Policy { multicast: Some(multicast), ..policy() }
 }
 
+/// Who may listen.
+fn listener(info: SaInfo) -> SaInfo {
+    SaInfo { services: Services { multicast: true, ..Services::default() }, ..info }
+}
+
+/// Mobile node a, which may listen.
+fn one(policy: Policy) -> Lab {
+    let mut lab = Lab::with(policy);
+    lab.issue(listener(sa(1)));
+    lab
+}
+
 /// Mobile nodes a and b, both registered.
 fn two() -> Lab {
-    let mut lab = Lab::with(listening(|_| {}));
-    lab.issue(other_sa(2));
+    let mut lab = one(listening(|_| {}));
+    lab.issue(listener(other_sa(2)));
     assert_eq!(lab.bu(Bu::new(1).ipv4(HOA4)).status(), 0);
     assert_eq!(lab.bu(Bu::new(1).spi(2).home_address(Some(OTHER_HOA))).status(), 0);
     lab
@@ -261,7 +276,7 @@ fn tun_07_attributed_by_sa() {
 /// TUN-07: asked at the registration and every 125 s, as both families.
 #[test]
 fn tun_07_periodic_questions() {
-    let mut lab = Lab::with(listening(|_| {}));
+    let mut lab = one(listening(|_| {}));
     let outcome = lab.bu(Bu::new(1).ipv4(HOA4));
     let all = |group: IpAddr| Asked { home_address: HOA, group, max_response_ms: 10_000 };
     let both = [all(Ipv6Addr::UNSPECIFIED.into()), all(Ipv4Addr::UNSPECIFIED.into())];
@@ -361,9 +376,15 @@ fn reports_that_are_wrong_join_nothing() {
 
 #[test]
 fn nobody_listens_without_binding_or_policy() {
-    let mut lab = Lab::with(listening(|_| {}));
+    let mut lab = one(listening(|_| {}));
     assert_eq!(a_says(&mut lab, &join(GROUP)).refusal(), Refusal::InnerWithoutBinding);
-    let mut lab = Lab::registered();
+    // Nor who may not, nor anybody where multicast is off.
+    let mut lab = Lab::with(listening(|_| {}));
+    assert!(asked(&lab.bu(Bu::new(1))).is_empty());
+    assert_eq!(a_says(&mut lab, &join(GROUP)).refusal(), Refusal::MulticastOff);
+    assert!(asked(&lab.wait(seconds(300))).is_empty());
+    let mut lab = one(policy());
+    lab.bu(Bu::new(1));
     assert_eq!(a_says(&mut lab, &join(GROUP)).refusal(), Refusal::MulticastOff);
     let outcome = lab.wait(seconds(300));
     assert!(asked(&outcome).is_empty());
@@ -373,7 +394,7 @@ fn nobody_listens_without_binding_or_policy() {
 /// One record too many is refused and counted, and the others count.
 #[test]
 fn a_mobile_node_fills_no_more_than_its_share() {
-    let mut lab = Lab::with(listening(|it| it.groups_per_node = 3));
+    let mut lab = one(listening(|it| it.groups_per_node = 3));
     lab.bu(Bu::new(1));
     let groups_of = |n: u16| Ipv6Addr::new(0xff0e, 0, 0, 0, 0, 0, 1, n);
     let records: Vec<_> = (0..20)

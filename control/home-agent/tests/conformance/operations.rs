@@ -8,9 +8,10 @@ use hearth_home_agent::{
     Action, Answer, Begun, Command, CommandError, Event, Notice, OperationNotice, OperationsPolicy,
     Policy, Refusal, Revoke, SaInfo, Selector,
 };
+use hearth_wire::directory::Services;
 use hearth_wire::mh::{
-    BindingError, Heartbeat, Message, Repeated, RevocationAck, RevocationFlags, RevocationStatus,
-    trigger,
+    Bid, BindingError, Heartbeat, Message, Repeated, RevocationAck, RevocationFlags,
+    RevocationStatus, Status, trigger,
 };
 use hearth_wire::{MobileNodeId, Spi};
 
@@ -177,6 +178,54 @@ fn ext_04_the_ipv4_home_address_alone() {
     let command = Command::Revoke { who: home(HOA), what: Revoke::Ipv4, trigger: 1 };
     let now = lab.now;
     assert_eq!(lab.ha.operate(now, &command, &mut Vec::new()), Err(CommandError::Nobody));
+}
+
+/// EXT-04: some care-of addresses by their Binding Identifiers; none is named where all end.
+#[test]
+fn ext_04_some_binding_identifiers() {
+    let bid = |id: u16, care_of: &str| Bid {
+        id,
+        status: Status::ACCEPTED,
+        home: false,
+        priority: 0,
+        care_of: Some(care_of.parse().unwrap()),
+    };
+    let bids = [bid(1, "2001:db8:1::1"), bid(2, "2001:db8:2::1"), bid(3, "2001:db8:3::1")];
+    let services = Services { care_of_addresses: 4, bulk: true, ..Services::default() };
+    let several = || {
+        let mut lab = Lab::new();
+        lab.issue(SaInfo { services: services.clone(), ..sa(1) });
+        let bu = Bu::new(15).options(|options| options.bids = Repeated::List(&bids));
+        assert_eq!(lab.bu(bu).status(), 0);
+        lab
+    };
+    let mut lab = several();
+    // Of those that it has.
+    let outcome = lab.event(revoke(home(HOA), Revoke::Bids(vec![3, 1, 9])));
+    let message = outcome.revocations()[0].message.clone();
+    let mut named = message.bids.clone();
+    named.sort_unstable();
+    assert_eq!(named, [1, 3]);
+    let outcome = ack(&mut lab, 0, message.seq);
+    assert!(outcome.unbinds().is_empty());
+    let [bind] = outcome.binds()[..] else { panic!("{outcome:?}") };
+    let left: Vec<_> = bind.tunnels.iter().map(|tunnel| tunnel.bid).collect();
+    assert_eq!(left, [2]);
+    let now = lab.now;
+    let command = Command::Revoke { who: home(HOA), what: Revoke::Bids(vec![1]), trigger: 1 };
+    assert_eq!(lab.ha.operate(now, &command, &mut Vec::new()), Err(CommandError::Nobody));
+    // The last one takes the binding with it.
+    lab.event(revoke(home(HOA), Revoke::Bids(vec![2])));
+    assert_eq!(lab.wait(seconds(3)).unbinds(), [HOA]);
+    // A plain Binding Update meanwhile leaves nothing to be revoked.
+    let mut lab = several();
+    lab.event(revoke(home(HOA), Revoke::Bids(vec![1, 2, 3])));
+    assert_eq!(lab.bu(Bu::new(16)).status(), 0);
+    assert!(lab.wait(seconds(3)).unbinds().is_empty());
+    assert_eq!(lab.binding(), Some((addr(COA), 16)));
+    let mut lab = several();
+    let outcome = lab.event(revoke(home(HOA), Revoke::Binding));
+    assert!(outcome.revocations()[0].message.bids.is_empty());
 }
 
 /// EXT-05: behind an operator's wish a Binding Update is refused; behind the end of a session, or a
