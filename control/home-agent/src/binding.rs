@@ -215,3 +215,14 @@ impl HomeAgent {
         self.wheel.set(now.after(AGAIN), Timer::BindAgain(id).into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million of them: what only some mobile nodes have is a pointer to the others.
+    #[test]
+    fn a_binding_with_one_care_of_address_is_small() {
+        assert!(size_of::<Option<Binding>>() <= 128, "{}", size_of::<Option<Binding>>());
+    }
+}

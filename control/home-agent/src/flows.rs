@@ -145,9 +145,6 @@ pub(crate) fn judge(
     most: u8,
 ) -> FlowPlan {
     let mut plan = FlowPlan::default();
-    if options.flows.is_empty() && options.flow_summaries.is_empty() {
-        return plan;
-    }
     let asked: Vec<_> = options.flows.iter().collect();
     if most == 0 {
         let no = FlowStatus::ADMINISTRATIVELY_PROHIBITED;

@@ -312,6 +312,9 @@ impl HomeAgent {
         own: Option<&Binding>,
         care_of: &[CareOfAddress],
     ) -> FlowPlan {
+        if options.flows.is_empty() && options.flow_summaries.is_empty() {
+            return FlowPlan::default();
+        }
         let most = self.sas.services(sa.node).map_or(0, |services| services.flows);
         flows::judge(own.map_or(&[], Binding::flows), options, care_of, most)
     }

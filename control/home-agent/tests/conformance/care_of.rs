@@ -376,6 +376,42 @@ fn several_are_taken_back() {
     assert_eq!(lab.ha.counters().answered(Status::MCOA_NOT_COMPLETE), 0);
 }
 
+/// RFC 5648 s.7: "the extensions described in this document can also be used to support a mobile
+/// router with multiple care-of addresses."
+#[test]
+fn drg_10_a_mobile_router_with_several_care_of_addresses() {
+    let mut lab = Lab::with(policy());
+    let prefixes = ["198.18.5.0/28", "2001:db8:a::/48"].map(|text| text.parse().unwrap());
+    let router = Services { prefixes: prefixes.into(), mobile_router: true, ..services() };
+    lab.issue(with(router));
+    let routing = |bu: Bu<'static>| bu.flags(|flags| flags.mobile_router = true);
+    const BIDS: &[Bid] = &[
+        Bid { id: 1, status: Status::ACCEPTED, home: false, priority: 1, care_of: None },
+        Bid { id: 2, status: Status::ACCEPTED, home: false, priority: 2, care_of: None },
+    ];
+    let bids: &'static [Bid] = Box::leak(Box::new([
+        Bid { care_of: Some(IP.parse().unwrap()), ..BIDS[0] },
+        Bid { care_of: Some(IP2.parse().unwrap()), ..BIDS[1] },
+    ]));
+    let outcome = lab.bu(routing(bu(1, bids)).ipv4(HOA4));
+    assert_eq!(outcome.bids(), (0, vec![(1, 0), (2, 0)]));
+    let bind = outcome.bind();
+    assert_eq!((&bind.prefixes[..], bind.tunnels.len()), (&prefixes[..], 2));
+    // One care-of address less: prefixes and IPv4 home address stay, whatever R says.
+    let outcome = lab.bu(bu(2, &BIDS[..1]).lifetime(0));
+    let bind = outcome.bind();
+    assert_eq!((&bind.prefixes[..], bind.ipv4_home_address), (&prefixes[..], Some(HOA4)));
+    assert_eq!(tunnels(bind), [at(2, COA2)]);
+    // A care-of address of its own network leads back, that of one of several too.
+    let inside = [Bid { care_of: Some("2001:db8:a::7".parse().unwrap()), ..BIDS[0] }];
+    let inside = bu(3, &inside).flags(|flags| flags.mobile_router = true);
+    assert_eq!(lab.bu(inside).bids(), (174, vec![(1, 0)]));
+    // All of it ends at once.
+    let outcome = lab.bu(Bu::new(4).lifetime(0));
+    assert_eq!((outcome.unbinds(), outcome.binds().len()), (vec![HOA], 0));
+    assert_eq!(lab.ha.binding_count(), 0);
+}
+
 /// A Binding Update that is full of Binding Identifiers is answered, and costs little.
 #[test]
 fn as_many_as_a_message_holds() {
