@@ -27,6 +27,7 @@ use crate::follow::Follow;
 use crate::from_worker;
 use crate::home_link;
 use crate::host_path::{Tap, Tun, frame_of};
+use crate::journal::Journal;
 use crate::kernel::{Change, Kernel};
 use crate::kernel_routes::KernelRoutes;
 use crate::load::Loads;
@@ -104,11 +105,13 @@ pub struct Control {
     pub(crate) draining: Draining,
     pub(crate) sa_records_refused: u64,
     pub(crate) clock: Option<(Instant, SystemTime)>,
-    routes: Routes,
+    /// `None` where there is no kernel side.
+    routes: Option<Routes>,
     pub(crate) kernel_routes: KernelRoutes,
     pub(crate) actions: Vec<Action>,
     /// Messages to mobile nodes, until the turn's changes are written down.
     pub(crate) outbox: Vec<Outgoing>,
+    pub(crate) journal: Journal,
     pub(crate) watchdog: Watchdog,
     pub(crate) loads: Loads,
     pub(crate) follow: Follow,
@@ -124,7 +127,6 @@ impl Control {
     /// # Errors
     /// Netlink failed.
     pub fn new(mut parts: Parts) -> io::Result<Self> {
-        let now = Instant::now();
         let routes = Routes::start(
             &mut parts.tables,
             parts.taps.iter().map(Tap::index),
@@ -132,6 +134,22 @@ impl Control {
             home_link::anycast_addresses(&parts.config),
             parts.spare_cores,
         )?;
+        let mut control = Self::without_kernel(parts);
+        control.routes = Some(routes);
+        for change in control.parts.kernel.snapshot()? {
+            control.kernel_changed(change);
+        }
+        if let Some(tun) = &control.parts.tun {
+            control.parts.kernel.sweep_routes(tun.index())?;
+        }
+        Ok(control)
+    }
+
+    /// A control thread whose routes and neighbours are somebody else's affair: for measurements of
+    /// the rest.
+    #[must_use]
+    pub fn without_kernel(parts: Parts) -> Self {
+        let now = Instant::now();
         let kernel_routes = KernelRoutes::new(&parts.config);
         let mut control = Self {
             parts,
@@ -142,10 +160,11 @@ impl Control {
             draining: Draining::new(),
             sa_records_refused: 0,
             clock: None,
-            routes,
+            routes: None,
             kernel_routes,
             actions: Vec::new(),
             outbox: Vec::new(),
+            journal: Journal::default(),
             watchdog: Watchdog::default(),
             loads: Loads::default(),
             follow: Follow::default(),
@@ -155,15 +174,16 @@ impl Control {
             housekept: now,
         };
         control.configure_links();
-        for change in control.parts.kernel.snapshot()? {
-            control.kernel_changed(change);
-        }
-        if let Some(tun) = &control.parts.tun {
-            control.parts.kernel.sweep_routes(tun.index())?;
-        }
         let max_bindings = control.parts.home_agent.policy().max_bindings;
         control.parts.home_agent.reserve(max_bindings);
-        Ok(control)
+        control
+    }
+
+    /// SAs and bindings that there are.
+    #[must_use]
+    pub fn totals(&self) -> (usize, usize) {
+        let home_agent = &self.parts.home_agent;
+        (home_agent.sa_count(), home_agent.binding_count())
     }
 
     /// Runs until `stop`.
@@ -189,7 +209,10 @@ impl Control {
     }
 
     /// One look at everybody; whether packets came, or more is to be done.
-    fn turn(&mut self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn turn(&mut self) -> io::Result<bool> {
         let mut packets = self.take_from_workers();
         packets += self.take_from_taps()?;
         self.parts.waker.clear();
@@ -303,7 +326,9 @@ impl Control {
     /// Takes the kernel's routes, and gives it ours; whether there is more to give.
     fn exchange_routes(&mut self) -> io::Result<bool> {
         let Parts { tables, kernel, tun, .. } = &mut self.parts;
-        self.routes.apply(tables, Instant::now())?;
+        if let Some(routes) = &mut self.routes {
+            routes.apply(tables, Instant::now())?;
+        }
         match tun {
             Some(tun) => self.kernel_routes.apply(kernel, tun.index()),
             None => Ok(false),
@@ -365,6 +390,7 @@ impl Control {
         }
         self.housekept = instant;
         self.watch_workers(instant);
+        self.journal.begin_anew(instant);
         self.parts.tables.reclaim();
         self.retry_draining();
         self.follow_wall_clock();

@@ -219,7 +219,7 @@ impl Control {
             Action::Frame { link, frame } => workers.send_frame(PortId(link.0), &frame)?,
             Action::SendPlain { packet } => workers.send_packet(&packet)?,
             Action::Group { group, members } => self.set_group(group, &members),
-            Action::Notice(notice) => notices::log(&notice),
+            Action::Notice(notice) => self.journal.log(&notice),
             Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
         }
         Ok(())

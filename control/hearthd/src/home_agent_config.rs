@@ -204,7 +204,7 @@ fn check_denied(document: &Document<Config>, home_agent: &HomeAgent) -> Result<(
 }
 
 /// What the home agent goes by.
-pub(crate) fn policy(config: &Config) -> Policy {
+pub fn policy(config: &Config) -> Policy {
     let home_agent = &config.home_agent;
     let ip4 = home_agent.address_ip4.as_ref().map(|address| IpAddr::V4(address.value));
     let own = config.ports.iter().flat_map(|port| &port.addresses).map(|net| net.value.addr());

@@ -23,7 +23,7 @@
 //! | [`watchdog`] | workers that are stuck; [`load`] how busy they are |
 //! | [`persist`] | what survives a restart; [`state_config`] how |
 //! | [`spi_horizon`] | which SPIs must not be used again after a restart |
-//! | [`notices`] | what the home agent noticed, as log lines |
+//! | [`notices`] | what the home agent noticed, as log lines; [`journal`] how many a second |
 //! | [`wake`] | wakes the control thread |
 #![forbid(unsafe_code)]
 
@@ -42,6 +42,7 @@ pub mod home_agent_config;
 mod home_link;
 pub mod home_link_config;
 pub mod host_path;
+pub mod journal;
 pub mod kernel;
 pub mod kernel_routes;
 pub mod load;

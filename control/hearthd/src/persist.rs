@@ -231,12 +231,7 @@ impl Persist {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub(crate) fn begin(
-        &mut self,
-        observer: SaObserver,
-        highest_spi: u32,
-    ) -> Result<(), StoreError> {
-        self.observer = Some(observer);
+    pub(crate) fn begin(&mut self, highest_spi: u32) -> Result<(), StoreError> {
         self.highest_spi = highest_spi;
         self.put_own(false)?;
         self.store.delete(Kind::HomeAgent, CLEAN)?;
@@ -245,6 +240,11 @@ impl Persist {
             return Ok(());
         }
         Err(self.store.trouble().unwrap_or(StoreError::Behind))
+    }
+
+    /// Whom to ask for the inbound numbers of SAs.
+    pub(crate) fn observe(&mut self, observer: SaObserver) {
+        self.observer = Some(observer);
     }
 
     /// What the home agent knows of itself.
@@ -773,3 +773,7 @@ fn unix_millis() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_epoch.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+#[path = "persist_tests.rs"]
+mod tests;

@@ -42,7 +42,8 @@ impl Control {
     pub fn begin(&mut self, remembered: &Remembered) -> Result<(), DaemonError> {
         self.restore(remembered);
         let Parts { persist, horizon, tables, .. } = &mut self.parts;
-        persist.begin(tables.observer(), horizon.highest())?;
+        persist.begin(horizon.highest())?;
+        persist.observe(tables.observer());
         horizon.keep_ahead().map_err(|source| DaemonError::System { what: "state", source })
     }
 
