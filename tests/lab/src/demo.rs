@@ -17,6 +17,7 @@ use crate::{
     node::MobileNode,
     plan::{CN4, CN6, HA6, Subscriber, Visited},
     report::{DropReport, HandoverReport, Ping, Report, RoundTrips, TransferReport},
+    restart,
     traffic::{Direction, Echo, Probe, Transfer, TransferPlan},
     wait,
 };
@@ -118,7 +119,7 @@ impl Demo {
 
     fn all(&mut self, options: &LabOptions) -> Result<()> {
         self.step("bring up the lab");
-        let lab = Lab::up(options.clone())?;
+        let mut lab = Lab::up(options.clone())?;
         let subscriber = lab.subscribers[0].clone();
         lab.network.attach(0, Visited::Net6)?;
         lab.hac_reachable(0, HA6.into())?;
@@ -127,6 +128,7 @@ impl Demo {
         let mut node = self.register(&lab, &subscriber)?;
         self.ping(&lab, &subscriber)?;
         self.move_during_transfer(&lab, &subscriber, &mut node)?;
+        self.restart(&mut lab, &subscriber, &node)?;
         self.deregister(&lab, &mut node)?;
         self.judge_capture(capture, &subscriber)?;
         self.mobile_router(&lab)?;
@@ -270,6 +272,18 @@ impl Demo {
         // A little before and after, for packets under way.
         let margin = Duration::from_millis(50);
         Ok(begin.saturating_sub(margin)..end + margin)
+    }
+
+    /// Kills the home agent under traffic; `restart.json` says what that cost.
+    fn restart(&mut self, lab: &mut Lab, who: &Subscriber, node: &MobileNode) -> Result<()> {
+        self.step("kill the home agent under traffic, and start it again");
+        let folder = self.capture.parent().unwrap_or(Path::new("."));
+        let report = restart::run_under_traffic(lab, who, node, folder)?;
+        self.say(&format!(
+            "  {:.0} ms of silence; {} of {} bindings are back, {} sequence numbers used twice",
+            report.gap_ms, report.bindings_after, report.bindings_before, report.numbers_used_twice
+        ));
+        report.wrong().map_or(Ok(()), |what| Err(LabError::Wrong(what.into())))
     }
 
     fn deregister(&mut self, lab: &Lab, node: &mut MobileNode) -> Result<()> {

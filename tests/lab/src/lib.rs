@@ -17,6 +17,7 @@ pub mod pki;
 pub mod plan;
 pub mod program;
 pub mod report;
+pub mod restart;
 pub mod traffic;
 pub mod wait;
 

@@ -1,0 +1,139 @@
+//! The home agent is killed under traffic, or its disk fails, and mobile nodes do not notice.
+//!
+//! ```text
+//!  hearth-mn --[visit6]-- hearth-net6 --[access, captured]-- hearth-ha --[home]-- hearth-cn
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{path::Path, process::Command, time::Duration};
+
+use hearth_e2e::{PATIENCE, TestLab};
+use hearth_lab::{
+    plan::{HA_PORT, Visited},
+    restart::{numbers, run_under_traffic},
+    wait,
+};
+use hearth_wire::suite::Suite;
+
+/// What a restart may cost on a machine that is busy with other things; the daemon's own start is
+/// most of it.
+const LONGEST_GAP: Duration = Duration::from_secs(10);
+
+/// What Scapy makes of the sequence numbers in a capture.
+fn judged_by_scapy(capture: &Path) -> serde_json::Value {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peer/numbers.py");
+    let output =
+        Command::new("python3").arg(script).arg(capture).arg(HA_PORT.to_string()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// SA-14, R-23: kill -9 under a TCP transfer and a stream of datagrams, twice. Mobile nodes send no
+/// Binding Update and fetch no SA; no sequence number is used twice, and none comes back.
+fn survives(name: &str, suite: Suite) {
+    let mut lab = TestLab::up(name);
+    let who = lab.subscriber(suite, 1);
+    let mut node = lab.register(&who, Visited::Net6);
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let report = run_under_traffic(&mut lab, &who, &node, folder.path()).unwrap();
+        println!("{report:?}");
+        assert_eq!(report.wrong(), None, "{report:?}");
+        assert_eq!((report.binding_updates, report.bindings_before), (0, 1), "{report:?}");
+        assert!(report.gap_ms < LONGEST_GAP.as_secs_f64() * 1e3, "{report:?}");
+        let capture = folder.path().join("restart.pcapng");
+        let (ours, theirs) = (numbers(&capture).unwrap(), judged_by_scapy(&capture));
+        assert!(ours.packets > 1000, "{ours:?}");
+        assert_eq!(theirs["packets"], ours.packets);
+        assert_eq!(theirs["used_twice"], 0);
+        assert_eq!(theirs["came_back"], 0);
+    }
+    lab.ping_both(&who);
+    node.stop().unwrap();
+    assert!(lab.bindings().unwrap().is_empty());
+}
+
+#[test]
+fn sa_14_a_crash_under_traffic_costs_a_gap_and_nothing_else() {
+    survives("restart", Suite::Aes128CbcSha);
+}
+
+/// R-16: another epoch after each start.
+#[test]
+fn sa_14_a_crash_under_aes_gcm_costs_a_gap_and_nothing_else() {
+    survives("restart-gcm", Suite::Aes128Gcm);
+}
+
+/// SA-15: a second home agent takes the folder over as soon as the first has gone, and not before.
+#[test]
+fn sa_15_two_home_agents_never_have_one_folder() {
+    let mut lab = TestLab::up("two-of-us");
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    let mut node = lab.register(&who, Visited::Net6);
+    let config = lab.options.files.config("hearthd").display().to_string();
+    let hearthd = lab.options.programs.path("hearthd").unwrap();
+    let mut second = lab.network.ha.command(hearthd.to_str().unwrap());
+    let output = second.args(["--config", &config]).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("state/log: in use by another process"), "{said}");
+    lab.ping_both(&who);
+    let before = lab.bindings().unwrap();
+    lab.hearthd.take().unwrap().crash().unwrap();
+    lab.start_hearthd().unwrap();
+    assert_eq!(lab.bindings().unwrap()[0].sequence, before[0].sequence);
+    lab.ping_both(&who);
+    node.stop().unwrap();
+}
+
+/// A disk that is full: packets are forwarded and registrations answered, but the end of a binding is
+/// not acknowledged, and the log says so. When there is room again, it is.
+#[test]
+fn a_full_disk_stops_neither_packets_nor_registrations() {
+    let mut lab = TestLab::prepare("full-disk");
+    let state = lab.options.files.run.join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    mount(&["-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs"], &state);
+    let tested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        lab.start_hac().unwrap();
+        lab.start_hearthd().unwrap();
+        full_and_free_again(&lab, &state);
+        lab.hearthd.take().unwrap().crash().unwrap();
+    }));
+    assert!(Command::new("umount").arg("-l").arg(&state).status().unwrap().success());
+    tested.unwrap();
+}
+
+fn mount(arguments: &[&str], at: &Path) {
+    let done = Command::new("mount").args(arguments).arg(at).status().unwrap();
+    assert!(done.success(), "mount {arguments:?}");
+}
+
+fn full_and_free_again(lab: &TestLab, state: &Path) {
+    std::fs::write(state.join("ballast"), vec![1; 1 << 20]).unwrap_err();
+    let who = lab.subscriber(Suite::Aes128CbcSha, 1);
+    let mut node = lab.register(&who, Visited::Net6);
+    lab.ping_both(&who);
+    let count = |counter: &str| {
+        let rows: Vec<serde_json::Value> = lab.show("counters").unwrap();
+        let row = rows.iter().find(|row| row["counter"] == counter).unwrap();
+        row["count"].as_u64().unwrap()
+    };
+    assert!(count("state_write_failed") > 0);
+    let says = |what: &str| {
+        let log = std::fs::read_to_string(lab.options.files.log_of("hearthd")).unwrap();
+        log.contains(what)
+    };
+    assert!(says("no space left for the state"));
+    // Whether it gives up is its own affair; an answer it does not get.
+    let _unanswered = node.stop();
+    wait::until("an answer given up", PATIENCE, || Ok((count("state_withheld") > 0).then_some(())))
+        .unwrap();
+    mount(&["-o", "remount,size=300m"], state);
+    wait::until("the state to be kept", PATIENCE, || Ok(says("is kept again").then_some(())))
+        .unwrap();
+    let mut node = lab.register(&who, Visited::Net6);
+    lab.ping_both(&who);
+    node.stop().unwrap();
+    assert!(lab.bindings().unwrap().is_empty());
+}
