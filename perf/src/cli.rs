@@ -12,8 +12,8 @@ use crate::directory;
 use crate::efficiency::Case;
 use crate::fault::Fault;
 use crate::figures::{
-    SIZES, churn, cryptodev, efficiency, elephant, flood, handover, limit, mix, passes, ring,
-    scale, soak, wireguard,
+    SIZES, binding_updates, churn, cryptodev, efficiency, elephant, flood, handover, limit, mix,
+    passes, ring, scale, soak, wireguard,
 };
 use crate::frames::Direction;
 use crate::generator::{Plan, Sizes};
@@ -69,6 +69,8 @@ enum Figure {
     Churn(Timed),
     /// Packets lost while bindings move.
     Handover(Timed),
+    /// Binding Updates a second, a storm of registrations, bindings that all end, a restart.
+    Bu(BuOptions),
     /// Packets of all kinds through the whole dataplane: each has to be accounted for, and every
     /// buffer to come back. It leaves the cores to others.
     Soak(SoakOptions),
@@ -92,6 +94,24 @@ struct Timed {
     /// Where the summary goes.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct BuOptions {
+    #[command(flatten)]
+    timed: Timed,
+    /// Mobile nodes of the storm and of the restart.
+    #[arg(
+        long, default_value_t = 50_000, value_name = "SAS",
+        value_parser = clap::value_parser!(u32).range(1..=4_000_000)
+    )]
+    sas: u32,
+    /// Mobile nodes that end in the same second.
+    #[arg(
+        long, default_value_t = 20_000, value_name = "SAS",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    ending: u32,
 }
 
 #[derive(Debug, Args)]
@@ -283,6 +303,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
         Figure::Peers(timed) => ("peers", timed.seconds, &timed.output),
         Figure::Churn(timed) => ("churn", timed.seconds, &timed.output),
         Figure::Handover(timed) => ("handover", timed.seconds, &timed.output),
+        Figure::Bu(BuOptions { timed, .. }) => ("bu", timed.seconds, &timed.output),
         Figure::Soak(options) => ("soak", 0, &options.output),
     };
     let usual = || PathBuf::from(format!("target/perf/{name}.json"));
@@ -302,6 +323,10 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
         }
         Figure::Churn(_) => churn::rows(lab, time, rows),
         Figure::Handover(_) => handover::rows(lab, time, rows),
+        Figure::Bu(options) => {
+            let size = binding_updates::Size { storm: options.sas, ending: options.ending };
+            binding_updates::rows(lab, size, time, rows);
+        }
         Figure::Soak(options) => soak::rows(lab, options.packets, options.seed, rows),
     })
 }

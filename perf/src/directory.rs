@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Fault> {
         for stream in listener.incoming() {
             let stream = stream.map_err(file)?;
             scope.spawn(move || {
-                if let Err(error) = serve(&stream, options.suite, options.sas) {
+                if let Err(error) = serve(&stream, options.suite, options.sas, VALIDITY) {
                     eprintln!("a home agent has gone: {error}");
                 }
                 let _ = stream.shutdown(Shutdown::Both);
@@ -82,7 +82,14 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers one home agent until it goes.
-fn serve(mut stream: &UnixStream, suite: Suite, sas: u32) -> io::Result<()> {
+pub(crate) fn serve(
+    mut stream: &UnixStream,
+    suite: Suite,
+    sas: u32,
+    validity: Duration,
+) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let end = (now + validity).as_secs();
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     let (mut buffered, mut name) = (Vec::new(), Box::<str>::default());
     let mut chunk = [0; MAX_FRAME];
@@ -98,13 +105,15 @@ fn serve(mut stream: &UnixStream, suite: Suite, sas: u32) -> io::Result<()> {
             match request {
                 Request::Watch { home_agent } => {
                     for number in 0..sas {
-                        send(&mut stream, &issued(number, suite, &home_agent)?)?;
+                        send(&mut stream, &issued(number, suite, &home_agent, end)?)?;
                     }
                     send(&mut stream, &Update::Synced)?;
                     say!("{home_agent} has all SAs");
                     name = home_agent;
                 }
-                Request::Lookup { spi } => send(&mut stream, &looked_up(spi, suite, sas, &name)?)?,
+                Request::Lookup { spi } => {
+                    send(&mut stream, &looked_up(spi, (suite, end), sas, &name)?)?
+                }
             }
         }
     }
@@ -116,18 +125,22 @@ fn send(stream: &mut &UnixStream, update: &Update) -> io::Result<()> {
 }
 
 /// The answer to a home agent that watches as `home_agent`.
-fn looked_up(spi: Spi, suite: Suite, sas: u32, home_agent: &str) -> io::Result<Update> {
+fn looked_up(
+    spi: Spi,
+    (suite, end): (Suite, u64),
+    sas: u32,
+    home_agent: &str,
+) -> io::Result<Update> {
     match spi.get().checked_sub(SPI_BASE).filter(|number| *number < sas) {
-        Some(number) => issued(number, suite, home_agent),
+        Some(number) => issued(number, suite, home_agent, end),
         None => Ok(Update::Unknown(spi)),
     }
 }
 
-fn issued(number: u32, suite: Suite, home_agent: &str) -> io::Result<Update> {
+fn issued(number: u32, suite: Suite, home_agent: &str, end: u64) -> io::Result<Update> {
     let wrong = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let station = Station::new(number, suite).map_err(wrong)?;
     let keys = |direction| direction_keys(&station, direction).map_err(wrong);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mn_id = MobileNodeId::new(&format!("mn{number}@perf.example"));
     Ok(Update::Issued(Box::new(SaRecord {
         spi: station.spi,
@@ -137,7 +150,7 @@ fn issued(number: u32, suite: Suite, home_agent: &str) -> io::Result<Update> {
         scope: Scope::SignallingAndData,
         mn_to_ha: keys(Direction::Uplink)?,
         ha_to_mn: keys(Direction::Downlink)?,
-        validity_end: (now + VALIDITY).as_secs(),
+        validity_end: end,
         home_address: station.home,
         ipv4_home_address: None,
         ha_address: HOME_AGENT,
@@ -154,7 +167,7 @@ mod tests {
     #[test]
     fn a_home_agent_gets_the_generators_sas() {
         let (mut near, far) = UnixStream::pair().unwrap();
-        let server = std::thread::spawn(move || serve(&far, Suite::Aes128CbcSha, 3));
+        let server = std::thread::spawn(move || serve(&far, Suite::Aes128CbcSha, 3, VALIDITY));
         let ask = |request: &Request| encode_request(request).unwrap();
         near.write_all(&ask(&Request::Watch { home_agent: "ha1".into() })).unwrap();
         for spi in [SPI_BASE + 3, SPI_BASE + 2] {

@@ -20,6 +20,7 @@ mod fault;
 mod figures;
 mod frames;
 mod generator;
+mod home_agent;
 mod keys;
 mod kinds;
 mod lab;

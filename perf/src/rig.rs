@@ -64,6 +64,15 @@ pub(crate) struct Rig {
     pub(crate) control: ControlPort,
 }
 
+/// A rig whose dataplane somebody else runs.
+pub(crate) struct RigParts {
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) tables: TableWriter,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) wires: [Wire; 2],
+    pub(crate) control: ControlPort,
+}
+
 impl Rig {
     /// A dataplane that knows no mobile node yet. DPDK's objects are named after `name`.
     pub(crate) fn new(eal: &Eal, pool: &Mempool, name: &str, shape: &Shape) -> Result<Self, Fault> {
@@ -83,6 +92,12 @@ impl Rig {
         set_up_routes(&mut this.tables)?;
         this.settle();
         Ok(this)
+    }
+
+    /// What others run, and what has to outlive them.
+    pub(crate) fn split(self) -> (RigParts, Box<dyn core::any::Any>) {
+        let Self { workers, tables, counters, wires, pool, _ports, control } = self;
+        (RigParts { workers, tables, counters, wires, control }, Box::new((_ports, pool)))
     }
 
     /// Makes a mobile node known: its SA and its binding.

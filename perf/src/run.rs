@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::figures::{
-    Rows, SIZES, churn, cryptodev, efficiency, elephant, flood, handover, later, limit, mix,
-    passes, ring, scale, soak, wireguard,
+    Rows, SIZES, binding_updates, churn, cryptodev, efficiency, elephant, flood, handover, later,
+    limit, mix, passes, ring, scale, soak, wireguard,
 };
 use crate::lab::Lab;
 use crate::report::{Row, Summary, verdicts};
@@ -92,6 +92,7 @@ pub(crate) fn quick(lab: &Lab, pace: f64, rows: &mut Rows) {
     mix::rows(lab, &[576], time * 2, rows);
     scale::rows(lab, &[scale::MILLION], &[64], time * 4, rows);
     wireguard::rows(lab, time * 2, rows);
+    binding_updates::rows(lab, binding_updates::Size::QUICK, time * 2, rows);
     later::rows(rows);
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     churn::rows(lab, time * 8, rows);
     handover::rows(lab, time * 5, rows);
     ring::rows(lab, &ring::courses(TRIAL), None, rows);
+    binding_updates::rows(lab, binding_updates::Size::WHOLE, time * 5, rows);
     soak::rows(lab, SOAK, 1, rows);
     later::rows(rows);
 }

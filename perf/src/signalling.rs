@@ -19,16 +19,33 @@ const LIFETIME: u16 = 900;
 /// Room for the largest Mobility Header made here.
 const ROOM: usize = 256;
 
+/// What a Binding Update says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) sequence: u16,
+    /// In units of 4 seconds.
+    pub(crate) lifetime: u16,
+}
+
 /// A Binding Update in its envelope, not yet sealed, and the octets of its payload.
 pub(crate) fn binding_update(station: &Station, seq: SeqNo) -> Result<(Vec<u8>, usize), Fault> {
+    binding_update_of(station, seq, Asked { sequence: fresh(), lifetime: LIFETIME })
+}
+
+/// The same with what is to be said.
+pub(crate) fn binding_update_of(
+    station: &Station,
+    seq: SeqNo,
+    asked: Asked,
+) -> Result<(Vec<u8>, usize), Fault> {
     let alternate_coa = match station.remote.ip() {
         IpAddr::V6(address) => Some(address),
         IpAddr::V4(_) => None,
     };
     let message = Message::BindingUpdate(BindingUpdate {
-        seq: fresh(),
+        seq: asked.sequence,
         flags: BuFlags { acknowledge: true, home_registration: true, ..BuFlags::default() },
-        lifetime: LIFETIME,
+        lifetime: asked.lifetime,
         options: BuOptions { alternate_coa, ..BuOptions::default() },
     });
     let mut header = [0; ROOM];

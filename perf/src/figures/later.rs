@@ -6,11 +6,6 @@ use crate::report::{Row, Target};
 /// One row for each.
 pub(crate) fn rows(rows: &mut Rows) {
     rows.push(
-        Row::new("binding_updates", "one a second")
-            .asked(Some(Target::at_least(50_000.0, 200_000.0)))
-            .absent("the control plane is not measured yet: one control core over a real ring"),
-    );
-    rows.push(
         Row::new("bootstraps", "bare rustls handshakes a second, same certificate")
             .asked(Some(Target::at_least(0.6, 0.85)))
             .absent("the home agent controller is not measured yet"),

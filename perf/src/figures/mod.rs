@@ -1,5 +1,6 @@
 //! The figures: each measures its rows and hands them to [`Rows`].
 
+pub(crate) mod binding_updates;
 pub(crate) mod churn;
 pub(crate) mod cryptodev;
 pub(crate) mod efficiency;

@@ -10,7 +10,7 @@ use crate::report::{Row, Summary, Verdict};
 const STYLE: &str = include_str!("style.css");
 
 /// A figure's name in rows, its heading, and what it says.
-const FIGURES: [(&str, &str, &str); 19] = [
+const FIGURES: [(&str, &str, &str); 22] = [
     (
         "efficiency",
         "Efficiency",
@@ -78,6 +78,23 @@ const FIGURES: [(&str, &str, &str); 19] = [
         "binding_updates",
         "Binding Updates",
         "Binding Updates a second by one control core over a real ring.",
+    ),
+    (
+        "registration_storm",
+        "Registration storm",
+        "Mobile nodes that are registered in the end ÷ those that registered as fast as answers came.",
+    ),
+    (
+        "expiry",
+        "Expiry",
+        "The longest turn of the control thread while SAs and bindings end in the same second ÷ 5 ms. \
+         Less is better.",
+    ),
+    (
+        "restart",
+        "Restart",
+        "From the opening of the state to the first packet that may come, for each SA ÷ 5 s for a \
+         million. Less is better.",
     ),
     (
         "bootstraps",

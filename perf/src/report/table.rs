@@ -98,7 +98,7 @@ pub(crate) fn verdicts(rows: &[Row]) -> String {
 /// What a row is about, in words.
 pub(crate) fn title(row: &Row) -> String {
     let mut words = vec![row.name.to_owned()];
-    for key in ["set", "what"] {
+    for key in ["set", "what", "kind"] {
         words.extend(row.more(key).and_then(|value| value.as_str()).map(str::to_owned));
     }
     words.extend(row.suite.clone());

@@ -128,12 +128,12 @@ impl Demo {
         let mut node = self.register(&lab, &subscriber)?;
         self.ping(&lab, &subscriber)?;
         self.move_during_transfer(&lab, &subscriber, &mut node)?;
-        self.restart(&mut lab, &subscriber, &node)?;
         self.deregister(&lab, &mut node)?;
         self.judge_capture(capture, &subscriber)?;
         self.mobile_router(&lab)?;
         self.flows(&lab)?;
-        self.collect_drops(&lab)
+        self.collect_drops(&lab)?;
+        self.restart(&mut lab, &subscriber)
     }
 
     fn register(&mut self, lab: &Lab, subscriber: &Subscriber) -> Result<MobileNode> {
@@ -275,14 +275,17 @@ impl Demo {
     }
 
     /// Kills the home agent under traffic; `restart.json` says what that cost.
-    fn restart(&mut self, lab: &mut Lab, who: &Subscriber, node: &MobileNode) -> Result<()> {
+    fn restart(&mut self, lab: &mut Lab, who: &Subscriber) -> Result<()> {
         self.step("kill the home agent under traffic, and start it again");
+        let mut node = lab.start_node(0, who, &NodeTuning::default())?;
+        node.registered_at(Visited::Net6, PATIENCE)?;
         let folder = self.capture.parent().unwrap_or(Path::new("."));
-        let report = restart::run_under_traffic(lab, who, node, folder)?;
+        let report = restart::run_under_traffic(lab, who, &node, folder)?;
         self.say(&format!(
             "  {:.0} ms of silence; {} of {} bindings are back, {} sequence numbers used twice",
             report.gap_ms, report.bindings_after, report.bindings_before, report.numbers_used_twice
         ));
+        node.stop()?;
         report.wrong().map_or(Ok(()), |what| Err(LabError::Wrong(what.into())))
     }
 

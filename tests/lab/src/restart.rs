@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The transfer that goes on across it, and its limit in octets a second.
-const OCTETS: u64 = 30_000_000;
+const OCTETS: u64 = 16_000_000;
 const RATE: u64 = 4_000_000;
 /// Time between two probes.
 const PROBE_PERIOD: Duration = Duration::from_millis(5);
