@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `signalling` | a PType 8 packet as far as its message; Binding Error | RFC 6275 s.9.2, 9.3, R-33 |
 //! | `registration` | a Binding Update's path, its silent checks, its answer | RFC 6275 s.9.5, R-35 |
-//! | `judge` | what an update will change, decided before anything is changed | RFC 6275 s.10.3, R-39 |
+//! | `judge`, `plan` | what an update will change, decided before anything is changed | RFC 6275 s.10.3, R-39 |
 //! | `commit` | an accepted update, carried out or taken back | RFC 6275 s.10.3; RFC 5555 s.4.5; R-15 |
 //! | `dsmipv6` | care-of address, NAT detection, IPv4 home address | RFC 5555 s.4.5; R-36, R-37 |
 //! | `nemo`, `prefix_table` | mobile network prefixes, and whose they are | RFC 3963 s.6; R-27, R-36 |
@@ -58,6 +58,7 @@ mod operate;
 mod operations;
 mod outstanding;
 mod persist;
+mod plan;
 mod policy;
 mod prefix_table;
 mod rate;

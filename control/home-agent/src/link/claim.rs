@@ -10,7 +10,8 @@ use super::probe::{Next, OnLink};
 use super::{frames, link_local};
 use crate::HomeAgent;
 use crate::event::{Action, Notice};
-use crate::judge::{Change, Plan, is_newer};
+use crate::judge::is_newer;
+use crate::plan::{Change, Plan};
 use crate::registration::Answer;
 use crate::time::Timestamp;
 

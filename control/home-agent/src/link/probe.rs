@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::collections::{BTreeSet, HashMap};
 
 use super::LinkId;
-use crate::judge::Plan;
+use crate::plan::Plan;
 use crate::time::Timestamp;
 
 /// An address on a link.
