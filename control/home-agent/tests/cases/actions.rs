@@ -95,11 +95,11 @@ fn bind_text(tunnels: &Tunnels) -> String {
         let _ = write!(text, " ipv4 {ipv4}");
     }
     if !tunnels.prefixes.is_empty() {
-        let prefixes: Vec<_> = tunnels.prefixes.iter().map(|prefix| prefix.to_string()).collect();
+        let prefixes: Vec<_> = tunnels.prefixes.iter().map(ToString::to_string).collect();
         let _ = write!(text, " prefixes {}", prefixes.join(","));
     }
     for flow in &tunnels.flows {
-        let bids: Vec<_> = flow.tunnels.iter().map(|bid| bid.to_string()).collect();
+        let bids: Vec<_> = flow.tunnels.iter().map(ToString::to_string).collect();
         let selector = notation::selector(&flow.selector);
         let _ = write!(text, " flow({} bids={} {selector})", flow.priority, bids.join(","));
     }
@@ -110,7 +110,7 @@ fn bind_text(tunnels: &Tunnels) -> String {
         }
         text.push_str(if link.router { " router" } else { "" });
     }
-    let carriers: Vec<_> = tunnels.carriers.iter().map(|spi| spi.to_string()).collect();
+    let carriers: Vec<_> = tunnels.carriers.iter().map(ToString::to_string).collect();
     let carriers = carriers.join(",");
     if carriers != spis {
         let _ = write!(text, " carriers {carriers}");
