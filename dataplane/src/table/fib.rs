@@ -21,6 +21,9 @@ pub(crate) enum Target {
     Port { port: PortId, gateway: Option<IpAddr> },
 }
 
+/// A network and the length of its prefix.
+type Prefix = (IpAddr, u8);
+
 /// One generation of the routes.
 pub(crate) struct Routes {
     fib4: Fib4,
@@ -36,7 +39,7 @@ impl Routes {
         eal: &Eal,
         name: &str,
         routes: &[Route],
-        (local, home_prefixes, blocked): (&[IpAddr], &[(IpAddr, u8)], &[(IpAddr, u8)]),
+        (local, home_prefixes, blocked): (&[IpAddr], &[Prefix], &[Prefix]),
     ) -> Result<Self, TableError> {
         let count = routes.len() + local.len() + home_prefixes.len() + blocked.len();
         let count = u32::try_from(count).map_err(|_| TableError::Full)?;
