@@ -113,13 +113,7 @@ struct Ports {
 /// # Errors
 /// [`DaemonError`].
 pub fn run(config: Config) -> Result<(), DaemonError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    // With other home agents to send mobile nodes to, SIGTERM begins a shutdown.
-    let shutdown = Arc::new(AtomicBool::new(false));
-    let by_term = if config.drain.home_agents.is_empty() { &stop } else { &shutdown };
-    for (signal, flag) in [(SIGTERM, by_term), (SIGINT, &stop)] {
-        signal_hook::flag::register(signal, Arc::clone(flag)).map_err(system("signals"))?;
-    }
+    let Orders { stop, shutdown } = Orders::listen(&config).map_err(system("signals"))?;
     harden().map_err(system("hardening"))?;
     let (persist, remembered) = Persist::open(&config.state, &config.home_agent.name.value)?;
     let mut horizon =
@@ -145,12 +139,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         build_dataplane(&eal, &config, setups, &pool)?;
     let (taps, tun, kernel) = connect_kernel(&config, &macs)?;
 
+    let policy = home_agent_config::policy(&config);
     let parts = Parts {
-        home_agent: HomeAgent::new(operations_config::add(
-            &config,
-            Some(persist.starts()),
-            home_agent_config::policy(&config),
-        )),
+        home_agent: HomeAgent::new(operations_config::add(&config, Some(persist.starts()), policy)),
         tables,
         workers: control,
         counters,
@@ -192,6 +183,25 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     drop(control);
     drop(ports);
     ended.map_err(system("the kernel side"))
+}
+
+/// What the operator wants by a signal.
+struct Orders {
+    stop: Arc<AtomicBool>,
+    shutdown: Arc<AtomicBool>,
+}
+
+impl Orders {
+    fn listen(config: &Config) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        // With other home agents to send mobile nodes to, SIGTERM begins a shutdown.
+        let shutdown = Arc::new(AtomicBool::new(false));
+        let by_term = if config.drain.home_agents.is_empty() { &stop } else { &shutdown };
+        for (signal, flag) in [(SIGTERM, by_term), (SIGINT, &stop)] {
+            signal_hook::flag::register(signal, Arc::clone(flag))?;
+        }
+        Ok(Self { stop, shutdown })
+    }
 }
 
 fn watch_directory(config: &Config, waker: &Waker) -> io::Result<Directory> {

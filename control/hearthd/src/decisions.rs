@@ -13,7 +13,7 @@ use tracing::{debug, error, warn};
 use crate::control::{Control, Parts};
 use crate::directory::FromDirectory;
 use crate::persist::{Leaving, Outgoing, SaLifted};
-use crate::{notices, tunnels};
+use crate::tunnels;
 
 /// A difference between the wall clock and the monotonic one that is a step, not drift.
 const STEP: Duration = Duration::from_millis(500);
