@@ -89,8 +89,9 @@ pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, mut mbuf: Mb
     };
     // RFC 6275 s.9.3.1: without a binding the packet is dropped and its sender told. With one it is
     // dropped as well: what a mobile node sends to the home agent comes out of a tunnel.
-    let is_bound =
-        view.bound(home_address.into()).is_some_and(|(_, bound)| bound.remote().ip() == from);
+    let is_bound = view
+        .bound(home_address.into())
+        .is_some_and(|(_, bound)| view.tunnels(bound).any(|tunnel| tunnel.remote().ip() == from));
     if is_bound || !work.side.strangers.admits(from, work.now) || mbuf.adj(ETHERNET_LEN).is_none() {
         return view.drop(mbuf, DropReason::PlainHomeAddress);
     }

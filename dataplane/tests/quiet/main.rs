@@ -19,6 +19,8 @@ mod chance;
 mod link_traffic;
 #[path = "../twin/model/mod.rs"]
 mod model;
+#[path = "../twin/node.rs"]
+mod node;
 #[path = "../twin/stage.rs"]
 mod stage;
 #[path = "../twin/traffic.rs"]

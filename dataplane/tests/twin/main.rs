@@ -15,6 +15,7 @@ mod chance;
 mod codec;
 mod link_traffic;
 mod model;
+mod node;
 #[path = "../packets/rig.rs"]
 #[allow(dead_code)]
 mod rig;

@@ -10,11 +10,12 @@ use hearth_wire::{Scope, SeqNo, Spi};
 use crate::chance::Chance;
 use crate::codec::Keys;
 use crate::model::{Content, Sa, Verdict, Way, Window, World};
+use crate::node::Node;
 use crate::rig::{
     ACCESS, CN_MAC, CN4, CN6, GATEWAY_MAC, GATEWAY4, GATEWAY6, HA4, HA6, HOME, MobileNode, Rig,
     SERVICE_PORT, SPI_BASE,
 };
-use crate::traffic::{Node, SUITES, Traffic, somewhere};
+use crate::traffic::{SUITES, Traffic, somewhere};
 use crate::watch::{self, Twins};
 
 pub struct Stage {
