@@ -13,9 +13,9 @@ use hearth_wire::Spi;
 
 use crate::capture::{CaptureFile, CaptureProgress, CaptureReader, CaptureStage, Captured};
 use crate::config::PortId;
-use crate::contests::{Contest, Contested};
+use crate::contests::Contest;
 use crate::filter::Filter;
-use crate::grants::NearGrants;
+use crate::hints::Hinted;
 use crate::layout::Ip;
 use crate::missing::HeldForSa;
 use crate::note::Note;
@@ -157,8 +157,7 @@ pub struct ControlPort {
     host: RingConsumer,
     batch: Burst<32>,
     held: HeldForSa,
-    near_grants: NearGrants,
-    contested: Contested,
+    hinted: Hinted,
     watched: Arc<Shared>,
     trace: TraceReader,
     capture: CaptureReader,
@@ -171,15 +170,19 @@ impl fmt::Debug for ControlPort {
     }
 }
 
-/// What it is made of.
-pub(crate) struct ControlPortParts {
-    pub(crate) pool: Mempool,
+/// Its ends of the rings.
+pub(crate) struct ControlRings {
     pub(crate) to_workers: Vec<RingProducer>,
     pub(crate) signalling: RingConsumer,
     pub(crate) host: RingConsumer,
+}
+
+/// What it is made of.
+pub(crate) struct ControlPortParts {
+    pub(crate) pool: Mempool,
+    pub(crate) rings: ControlRings,
     pub(crate) held: HeldForSa,
-    pub(crate) near_grants: NearGrants,
-    pub(crate) contested: Contested,
+    pub(crate) hinted: Hinted,
     pub(crate) watched: Arc<Shared>,
     pub(crate) capture: CaptureReader,
 }
@@ -187,22 +190,10 @@ pub(crate) struct ControlPortParts {
 impl ControlPort {
     pub(crate) fn new(parts: ControlPortParts) -> Self {
         let trace = TraceReader::new(Arc::clone(&parts.watched));
-        let ControlPortParts { pool, to_workers, signalling, host, held, .. } = parts;
-        let ControlPortParts { near_grants, contested, watched, capture, .. } = parts;
+        let ControlPortParts { pool, rings, held, hinted, watched, capture } = parts;
+        let ControlRings { to_workers, signalling, host } = rings;
         let batch = Burst::new();
-        Self {
-            pool,
-            to_workers,
-            signalling,
-            host,
-            batch,
-            held,
-            near_grants,
-            contested,
-            watched,
-            trace,
-            capture,
-        }
+        Self { pool, to_workers, signalling, host, batch, held, hinted, watched, trace, capture }
     }
 
     /// Follows the next `packets` packets that `filter` means through the workers' stages. A trace
@@ -287,11 +278,11 @@ impl ControlPort {
             handle(FromWorker::UnknownSpi(spi));
             handled += 1;
         });
-        self.near_grants.take(|spi| {
+        self.hinted.near_grants.take(|spi| {
             handle(FromWorker::NearGrant(spi));
             handled += 1;
         });
-        self.contested.take(|Contest { port, address, mac, probing }| {
+        self.hinted.contested.take(|Contest { port, address, mac, probing }| {
             handle(FromWorker::Contested { port, address, mac, probing });
             handled += 1;
         });

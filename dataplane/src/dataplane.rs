@@ -10,11 +10,10 @@ use hearth_dpdk::{
 
 use crate::capture::{self, CaptureReader, CaptureReaderParts};
 use crate::config::{BuildError, Config, PortId};
-use crate::contests::contests;
-use crate::control_port::{ControlPort, ControlPortParts};
+use crate::control_port::{ControlPort, ControlPortParts, ControlRings};
 use crate::counters::Counters;
 use crate::crypto::device;
-use crate::grants::grants;
+use crate::hints::hints;
 use crate::missing::missing_sas;
 use crate::sa::session::Sessions;
 use crate::sharing::AssistEnds;
@@ -92,29 +91,24 @@ impl Dataplane {
         })?;
         let counters = Arc::new(Counters::new(config.workers, ports.len()));
         let (missing, held) = missing_sas(eal, config, &tables, &name)?;
-        let (grants, near_grants) = grants(config.workers);
-        let (contests, contested) = contests(config.workers);
+        let (hints, hinted) = hints(config.workers);
         let ring = |_| BuildError::Dpdk("a ring");
-        let many = |part: &str| mpsc_ring(eal, &format!("{name}_{part}"), RING_SIZE).map_err(ring);
-        let quarter = (pool.available() + pool.in_use()) / 4;
-        let room = (1 << quarter.max(RING_SIZE).ilog2()).min(SIGNALLING_RING);
-        let (to_signalling, signalling) =
-            mpsc_ring(eal, &format!("{name}_sig"), room).map_err(ring)?;
+        let sized =
+            |part: &str, size| mpsc_ring(eal, &format!("{name}_{part}"), size).map_err(ring);
+        let many = |part: &str| sized(part, RING_SIZE);
+        let (to_signalling, signalling) = sized("sig", signalling_room(pool))?;
         let (to_host, host) = many("host")?;
-        let (copies, captured) =
-            mpsc_ring(eal, &format!("{name}_copy"), capture::RING_SIZE).map_err(ring)?;
+        let (copies, captured) = sized("copy", capture::RING_SIZE)?;
         let dpdk_ports = ports.iter().map(PortSetup::dpdk_number).collect();
         let watched = Arc::new(Shared::new(config.service));
-        let inboxes = (0..config.workers)
-            .map(|worker| many(&format!("w{worker}")))
-            .collect::<Result<Vec<_>, _>>()?;
+        let inboxes = (0..config.workers).map(|worker| many(&format!("w{worker}")));
+        let inboxes = inboxes.collect::<Result<Vec<_>, _>>()?;
         let peers: Vec<_> = inboxes.iter().map(|(producer, _)| producer.clone()).collect();
         let assists = AssistEnds::new(config.workers, |worker| many(&format!("a{worker}")))?;
         let (mut control_rings, mut workers) = (Vec::new(), Vec::new());
         let mut queues = deal(config.workers, ports, device_queues).into_iter();
-        let ends =
-            inboxes.into_iter().zip(assists).zip(missing).zip(grants.into_iter().zip(contests));
-        for (index, ((((_, inbox), assist), missing), (grants, contests))) in ends.enumerate() {
+        let ends = inboxes.into_iter().zip(assists).zip(missing).zip(hints);
+        for (index, ((((_, inbox), assist), missing), hints)) in ends.enumerate() {
             let (producer, from_control) =
                 spsc_ring(eal, &format!("{name}_c{index}"), RING_SIZE).map_err(ring)?;
             control_rings.push(producer);
@@ -129,8 +123,7 @@ impl Dataplane {
                 reader: qsbr.reader().ok_or(BuildError::Dpdk("a reader"))?,
                 counters: Arc::clone(&counters),
                 missing,
-                grants,
-                contests,
+                hints,
                 inbox,
                 assist,
                 from_control,
@@ -147,20 +140,17 @@ impl Dataplane {
             pool: (format!("{name}_cap"), pool.data_room()),
             dpdk_ports,
         });
-        let (pool, to_workers) = (pool.clone(), control_rings);
-        let control = ControlPort::new(ControlPortParts {
-            pool,
-            to_workers,
-            signalling,
-            host,
-            held,
-            near_grants,
-            contested,
-            capture,
-            watched,
-        });
-        Ok(Self { workers, tables: writer, control, counters })
+        let rings = ControlRings { to_workers: control_rings, signalling, host };
+        let pool = pool.clone();
+        let parts = ControlPortParts { pool, rings, held, hinted, capture, watched };
+        Ok(Self { workers, tables: writer, control: ControlPort::new(parts), counters })
     }
+}
+
+/// Packets that the ring of signalling holds: a power of two.
+fn signalling_room(pool: &Mempool) -> u32 {
+    let quarter = (pool.available() + pool.in_use()) / 4;
+    (1 << quarter.max(RING_SIZE).ilog2()).min(SIGNALLING_RING)
 }
 
 /// The prefix of this dataplane's names in DPDK, which no other of the process has.

@@ -27,6 +27,7 @@ mod dataplane;
 pub mod drop_reason;
 pub mod filter;
 mod grants;
+mod hints;
 mod layout;
 mod limiter;
 mod missing;

@@ -8,12 +8,11 @@ use hearth_dpdk::{BURST, Burst, Eal, Epoch, QsbrReader, RingConsumer, SharedRing
 
 use crate::clock;
 use crate::config::{BuildError, Config, PortId};
-use crate::contests::Contests;
 use crate::counters::Counters;
 use crate::crypto::engine::{Job, Mark, Rule};
 use crate::dataplane::WorkerQueues;
 use crate::drop_reason::DropReason;
-use crate::grants::Grants;
+use crate::hints::Hints;
 use crate::missing::MissingSas;
 use crate::sharing::{AssistEnds, Sharing};
 use crate::side::Pools;
@@ -78,8 +77,7 @@ pub(crate) struct WorkerParts<'a> {
     pub(crate) reader: QsbrReader,
     pub(crate) counters: Arc<Counters>,
     pub(crate) missing: MissingSas,
-    pub(crate) grants: Grants,
-    pub(crate) contests: Contests,
+    pub(crate) hints: Hints,
     pub(crate) inbox: RingConsumer,
     pub(crate) assist: AssistEnds,
     pub(crate) from_control: RingConsumer,
@@ -99,8 +97,8 @@ impl Worker {
             macs: parts.queues.tx.iter().map(|port| port.mac).collect(),
             counters,
             missing: parts.missing,
-            grants: parts.grants,
-            contests: parts.contests,
+            grants: parts.hints.grants,
+            contests: parts.hints.contests,
             peers: parts.peers,
             assist: parts.assist.peers,
             signalling: parts.signalling,

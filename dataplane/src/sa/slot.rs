@@ -249,7 +249,7 @@ impl SaSlot {
     pub(crate) fn draw(&self, tell: impl FnOnce()) -> Option<SeqNo> {
         let next = self.outbound.sequence.load(Ordering::Relaxed);
         // A grant ends, and half of a unit is used, at whole multiples of this and nowhere else.
-        if next % (UNIT / 2) == 0 && !self.goes_on(next, tell) {
+        if next.is_multiple_of(UNIT / 2) && !self.goes_on(next, tell) {
             return None;
         }
         self.outbound.sequence.store(next + 1, Ordering::Relaxed);
@@ -261,7 +261,7 @@ impl SaSlot {
     #[inline(never)]
     fn goes_on(&self, next: u64, tell: impl FnOnce()) -> bool {
         let granted = next < u64::from(self.granted()) * UNIT;
-        if !granted || next % UNIT != 0 {
+        if !granted || !next.is_multiple_of(UNIT) {
             tell();
         }
         granted
@@ -269,9 +269,7 @@ impl SaSlot {
 
     /// Units of outbound numbers that are granted.
     pub(crate) fn granted(&self) -> u16 {
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
-        let units = (self.facts.load(Ordering::Relaxed) >> 16) as u16;
-        units
+        (self.facts.load(Ordering::Relaxed) >> 16) as u16
     }
 
     /// Grants outbound numbers up to so many units, if that is more than before. Control only.

@@ -32,7 +32,7 @@ fn key(port: PortId, address: IpAddr) -> Option<Address6> {
     match address {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => {
             let [high, low] = Address6::from(v6).words();
-            Some(Address6::of_words([high | u64::from(port.0) + 1, low]))
+            Some(Address6::of_words([high | (u64::from(port.0) + 1), low]))
         }
         _ => Address6::of_home(address),
     }

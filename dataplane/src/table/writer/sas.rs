@@ -68,6 +68,16 @@ impl TableWriter {
             taken.insert(sa.parameters.spi).then_some(()).ok_or(TableError::SpiInUse)
         };
         let mut results: Vec<_> = sas.iter().map(admit).collect();
+        self.restore_admitted(sas, &mut results, threads);
+        results
+    }
+
+    fn restore_admitted(
+        &self,
+        sas: &[RestoredSa<'_>],
+        results: &mut [Result<(), TableError>],
+        threads: usize,
+    ) {
         let parts = Mutex::new(sas.chunks(PART).zip(results.chunks_mut(PART)));
         // A crypto device has one hand.
         let threads = if self.sessions.is_some() { 1 } else { threads.clamp(1, 256) };
@@ -83,8 +93,6 @@ impl TableWriter {
             }
             restore_parts((&self.crypto, self.sessions.as_ref()), &self.tables, &parts);
         });
-        drop(parts);
-        results
     }
 
     /// Lets outbound numbers of an SA be drawn up to so many units of 65,536, counted from 0; an SA
