@@ -186,13 +186,15 @@ mod tests {
         groups(prefixes.iter().map(|(address, len)| (address.parse().unwrap(), *len)))
     }
 
+    /// As DPDK reserves them, whatever two prefixes have in common beyond the longest that covers both.
     #[test]
-    fn groups_are_counted_by_the_ways_to_prefixes() {
+    fn groups_are_counted_down_from_the_covering_prefix() {
         assert_eq!(groups_of(&[("0.0.0.0", 0), ("192.0.2.0", 24), ("2001:db8::", 24)]), (0, 0));
         assert_eq!(groups_of(&[("192.0.2.1", 32), ("192.0.2.128", 25), ("192.0.3.0", 30)]), (2, 0));
         assert_eq!(groups_of(&[("2001:db8::", 32)]), (0, 1));
-        assert_eq!(groups_of(&[("2001:db8:1::", 48), ("2001:db8:2::", 48)]), (0, 3));
-        assert_eq!(groups_of(&[("2001:db8:100::", 48), ("2001:db8:200::", 48)]), (0, 4));
-        assert_eq!(groups_of(&[("2001:db8::1", 128)]), (0, 13));
+        assert_eq!(groups_of(&[("2001:db8:1::", 48), ("2001:db8:2::", 48)]), (0, 6));
+        assert_eq!(groups_of(&[("::", 0), ("2001:db8::", 32), ("2001:db8:1::", 48)]), (0, 3));
+        assert_eq!(groups_of(&[("2001:db8::1", 128), ("2001:db8::1", 128)]), (0, 13));
+        assert_eq!(groups_of(&[("2001:db8::", 33), ("2001:db8::1", 128)]), (0, 13));
     }
 }
