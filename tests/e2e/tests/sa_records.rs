@@ -12,7 +12,7 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use hearth_api::CounterRow;
@@ -156,6 +156,13 @@ impl Node {
 
     /// Sends a Binding Update and gives the status that answers it.
     fn update(&self, seq: u32, number: u16) -> u8 {
+        self.send_update(seq, number);
+        let answer = self.receive();
+        assert_eq!(answer[2], mh::mh_type::BA, "{answer:?}");
+        answer[6]
+    }
+
+    fn send_update(&self, seq: u32, number: u16) {
         let update = Message::BindingUpdate(BindingUpdate {
             seq: number,
             flags: BuFlags { acknowledge: true, home_registration: true, ..BuFlags::default() },
@@ -167,9 +174,6 @@ impl Node {
         let options = exthdr::home_address_header(mh::PROTO, self.home);
         let payload = [&options[..], &header[..len]].concat();
         self.send(8, seq, &payload, exthdr::DESTINATION_OPTIONS);
-        let answer = self.receive();
-        assert_eq!(answer[2], mh::mh_type::BA, "{answer:?}");
-        answer[6]
     }
 
     /// The Mobility Header of the next PType 8 packet.
@@ -217,4 +221,40 @@ fn an_sa_near_its_last_number_is_to_be_replaced() {
     data(u32::MAX);
     node.send(1, 0, &udp6((node.home, 4000), (CN6, port), b"round"), IPV6);
     lab.expect_dropped("replay_too_old", 1);
+}
+
+/// SA-10: within a second nothing is accepted any more under an SA that the HAC revokes, and the
+/// binding is gone.
+#[test]
+fn sa_10_what_the_hac_revokes_is_gone_within_a_second() {
+    let records = vec![record(1, Suite::Aes128CbcSha)];
+    let (lab, mut directory) = with_directory("sa-revoked", records);
+    lab.network.attach(0, Visited::Net6).unwrap();
+    wait::until("the SA", PATIENCE, || Ok((lab.sas().unwrap().len() == 1).then_some(()))).unwrap();
+    let node = Node::new(&lab, 1);
+    node.to_ha.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    // Repeated as a mobile node does it: routes and neighbours may have to be learnt first.
+    let mut number = 0;
+    wait::until("an answer", PATIENCE, || {
+        number += 1;
+        node.send_update(number.into(), number);
+        Ok(node.to_ha.recv(&mut [0; 2048]).ok())
+    })
+    .unwrap();
+    let revoked = encode_update(&Update::Revoked(Spi::new(1).unwrap())).unwrap();
+    directory.write_all(&revoked).unwrap();
+    let begun = Instant::now();
+    // As long as the SA is there, each Binding Update is answered.
+    let mut last_answer = Duration::ZERO;
+    loop {
+        number += 1;
+        node.send_update(number.into(), number);
+        if node.to_ha.recv(&mut [0; 2048]).is_err() {
+            break;
+        }
+        last_answer = begun.elapsed();
+        assert!(last_answer < Duration::from_secs(1), "still accepted");
+    }
+    println!("last answered {last_answer:?} after the revocation");
+    assert!(lab.sas().unwrap().is_empty() && lab.bindings().unwrap().is_empty());
 }
