@@ -220,7 +220,7 @@ mod tests {
         let rows = [row(&["home-agent::registration::reg_01"], None)];
         let program = "hearth-home-agent::conformance".into();
         let ran = Ran { program, name: "registration::reg_01".into(), passed: true };
-        let report = of(&rows, &[case("REG-01")], &[ran.clone()], false);
+        let report = of(&rows, &[case("REG-01")], std::slice::from_ref(&ran), false);
         assert!(!report.is_good, "{}", report.text);
         assert!(of(&rows, &[], &[ran], false).is_good);
     }
