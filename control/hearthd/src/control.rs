@@ -119,6 +119,8 @@ pub struct Control {
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
     housekept: Instant,
+    /// SIGHUP has come.
+    pub(crate) reload: Arc<AtomicBool>,
 }
 
 impl Control {
@@ -136,6 +138,7 @@ impl Control {
         )?;
         let mut control = Self::without_kernel(parts);
         control.routes = Some(routes);
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&control.reload))?;
         for change in control.parts.kernel.snapshot()? {
             control.kernel_changed(change);
         }
@@ -172,6 +175,7 @@ impl Control {
             unresolved: Vec::new(),
             last_packet: now,
             housekept: now,
+            reload: Arc::default(),
         };
         control.configure_links();
         let max_bindings = control.parts.home_agent.policy().max_bindings;
@@ -391,6 +395,7 @@ impl Control {
         self.housekept = instant;
         self.watch_workers(instant);
         self.journal.begin_anew(instant);
+        self.reload_if_asked();
         self.parts.tables.reclaim();
         self.retry_draining();
         self.follow_wall_clock();

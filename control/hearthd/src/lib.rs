@@ -12,6 +12,7 @@
 //! | [`directory`] | watches the HAC's SA directory |
 //! | [`lookups`] | asks the directory for SAs that are missing |
 //! | [`home_link_config`], `home_link` | home prefixes and links: their YAML, and what is seen there |
+//! | `reload` | home prefixes read anew on SIGHUP |
 //! | [`host_path`] | the TAP of each port, and the TUN to mobile nodes |
 //! | [`kernel`] | neighbours by `netlink`; [`kernel_routes`] what the kernel is given |
 //! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB |
@@ -57,6 +58,7 @@ pub mod operations_config;
 pub mod outlet;
 mod paths_config;
 pub mod persist;
+mod reload;
 mod restore;
 mod route_watch;
 pub mod routes;

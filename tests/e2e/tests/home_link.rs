@@ -291,3 +291,42 @@ fn reg_13_and_mpd_01_radvd_says_how_long_home_prefixes_last() {
     assert!(heard.iter().all(|said| ["1", "True"].contains(&said[0].as_str())), "{heard:?}");
     assert_eq!(heard[0][1..], ["5", "1800"]);
 }
+
+/// The YAML of hearthd with another line for the IPv6 home prefix, read on SIGHUP.
+fn reconfigure(lab: &TestLab, from: &str, to: &str) {
+    let path = lab.options.files.config("hearthd");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(&path, text.replace(from, to)).unwrap();
+    lab.hearthd.as_ref().unwrap().signal(rustix::process::Signal::HUP);
+}
+
+#[test]
+fn mpd_03_and_reg_15_a_renumbering_is_told_and_bindings_end_with_their_prefix() {
+    let more = "mobile_prefixes: {min_interval: 1, max_interval: 2}\n  ";
+    let mut lab = link_lab("home-link-renumbering", more);
+    let who = who(&lab);
+    let mut node = lab.register(&who, Visited::Net6);
+    let path = lab.options.files.dir.join("tunnel.pcapng");
+    let mn = lab.network.mobile_node(0).unwrap();
+    let capture = Capture::start(mn, "hearth0", &path).unwrap();
+    let place = "mode: link, port: home}";
+    let six = format!("\"{HOME_PREFIX6}\", {place}");
+    let shorter = format!("\"{HOME_PREFIX6}\", valid_lifetime: 400, {place}");
+    reconfigure(&lab, &six, &shorter);
+    wait::until("a Mobile Prefix Advertisement", PATIENCE, || {
+        let told = tshark(&path, "icmpv6.type == 147", &["ipv6.dst"]);
+        Ok(told.contains(&vec![who.home6.to_string()]).then_some(()))
+    })
+    .unwrap();
+    drop(capture.finish().unwrap());
+    assert!(lab.bindings().unwrap()[0].remaining <= 400);
+    let over = shorter.replace("valid_lifetime: 400", "valid_until: \"2026-01-01T00:00:00Z\"");
+    reconfigure(&lab, &shorter, &over);
+    wait::until("the end of the binding", PATIENCE, || {
+        Ok(lab.bindings()?.is_empty().then_some(()))
+    })
+    .unwrap();
+    logged(&mut lab, "binding expired", 1);
+    node.stop().unwrap();
+}
