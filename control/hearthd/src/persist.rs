@@ -240,7 +240,7 @@ impl Persist {
     /// # Errors
     /// The disk does not take it.
     pub(crate) fn begin(&mut self, highest_spi: u32) -> Result<(), StoreError> {
-        self.highest_spi = highest_spi;
+        self.highest_spi = self.highest_spi.max(highest_spi);
         self.put_own(false)?;
         self.store.delete(Kind::HomeAgent, CLEAN)?;
         let mark = self.store.flush_turn(self.now_millis())?;
