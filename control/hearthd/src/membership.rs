@@ -2,6 +2,7 @@
 //! ports that YAML names, so that routers and switches there send their packets.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
@@ -25,9 +26,9 @@ impl Groups {
             self.joined.remove(&group);
             return Ok(());
         }
-        if !self.joined.contains_key(&group) {
+        if let Entry::Vacant(place) = self.joined.entry(group) {
             let sockets = interfaces.iter().map(|interface| join(group, *interface));
-            self.joined.insert(group, sockets.collect::<io::Result<_>>()?);
+            place.insert(sockets.collect::<io::Result<_>>()?);
         }
         Ok(())
     }
