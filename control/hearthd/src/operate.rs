@@ -69,6 +69,10 @@ impl Control {
         let (uid, pid) = (peer.uid, peer.pid);
         match begun {
             Ok(begun) => {
+                if command == Command::Undrain {
+                    // Also a shutdown that SIGTERM began: bindings are made again, to last.
+                    self.operations.ends = None;
+                }
                 info!(uid, pid, ?command, ?begun, "an operator's command");
                 Ok(BegunRow { concerned: concerned(begun) })
             }
