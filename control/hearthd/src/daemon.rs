@@ -139,9 +139,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         build_dataplane(&eal, &config, setups, &pool)?;
     let (taps, tun, kernel) = connect_kernel(&config, &macs)?;
 
-    let policy = home_agent_config::policy(&config);
+    let (policy, counter) = (home_agent_config::policy(&config), Some(persist.restart_counter()));
     let parts = Parts {
-        home_agent: HomeAgent::new(operations_config::add(&config, Some(persist.starts()), policy)),
+        home_agent: HomeAgent::new(operations_config::add(&config, counter, policy)),
         tables,
         workers: control,
         counters,

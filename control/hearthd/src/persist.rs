@@ -14,7 +14,7 @@
 //! | binding | home address | the home agent's octets |
 //! | grant | SPI, generation | outbound numbers that may be used, and the start that granted them |
 //! | inbound | SPI, generation | numbers below which all count as seen, octets carried |
-//! | home agent | a name | the number of starts, the boot, the highest SPI, the epoch |
+//! | home agent | a name | the numbers of starts and of losses, the boot, the highest SPI, the epoch |
 //!
 //! **Outbound numbers** are granted in units of 2^16, and no worker draws one beyond what the disk
 //! has as granted. A restart goes on behind the grant; each start adds [`FIRST_GRANT`] to what it
@@ -142,6 +142,8 @@ pub struct Persist {
     grants: VecDeque<Granted>,
     /// The number of this start.
     starts: u32,
+    /// How often bindings were lost, by the first start of all too.
+    losses: u32,
     /// AES-GCM's part of the IV in this run.
     epoch: u32,
     highest_spi: u32,
@@ -171,6 +173,7 @@ pub struct Remembered {
     grants: HashMap<(Spi, u64), (u16, u32)>,
     inbound: HashMap<(Spi, u64), Numbers>,
     starts: u32,
+    losses: u32,
     /// The highest SPI that was ever installed, where nothing was lost since: what the HAC issued
     /// beyond it while nobody was there is new.
     pub highest_spi: Option<u32>,
@@ -210,6 +213,7 @@ impl Persist {
             awaited: HashMap::new(),
             grants: VecDeque::new(),
             starts: remembered.starts,
+            losses: remembered.losses,
             epoch: last_epoch.map_or(seconds, |last| seconds.max(last.wrapping_add(1))),
             highest_spi: 0,
             observer: None,
@@ -227,11 +231,11 @@ impl Persist {
         Ok((this, remembered))
     }
 
-    /// How often this home agent was started, this time included: the restart counter of
-    /// RFC 5847 s.3.3.
+    /// The restart counter of RFC 5847 s.3.3: it grows with every start that may have lost bindings,
+    /// and with no other.
     #[must_use]
-    pub const fn starts(&self) -> u32 {
-        self.starts
+    pub const fn restart_counter(&self) -> u32 {
+        self.losses
     }
 
     /// Notes that this start has succeeded, and waits until the disk has it: from now on numbers
@@ -257,8 +261,10 @@ impl Persist {
 
     /// What the home agent knows of itself.
     fn put_own(&mut self, again: bool) -> Result<(), StoreError> {
-        let (starts, epoch, highest) = (self.starts, self.epoch, self.highest_spi);
-        for (name, number) in [(STARTS, starts), (EPOCH, epoch), (HIGHEST, highest)] {
+        let (starts, losses) = (self.starts, self.losses);
+        let (epoch, highest) = (self.epoch, self.highest_spi);
+        let numbers = [(STARTS, starts), (LOSSES, losses), (EPOCH, epoch), (HIGHEST, highest)];
+        for (name, number) in numbers {
             self.put(Kind::HomeAgent, name, &number.to_be_bytes(), again)?;
         }
         self.put(Kind::HomeAgent, BOOT, &boot().unwrap_or_default(), again)
@@ -569,6 +575,7 @@ pub(crate) enum Leaving<'a> {
 }
 
 const STARTS: &[u8] = b"starts";
+const LOSSES: &[u8] = b"losses";
 const BOOT: &[u8] = b"boot";
 const HIGHEST: &[u8] = b"spi";
 const EPOCH: &[u8] = b"epoch";
@@ -631,8 +638,9 @@ fn remember(recovered: Recovered) -> Result<(Remembered, Option<u32>), OpenError
     // Within one boot, what was written is there, whether or not the disk had it.
     let same_boot = boot().is_some_and(|boot| names.get(BOOT) == Some(&boot));
     let whole = recovered.lost.is_none() && (same_boot || names.contains_key(CLEAN));
+    let losses = number(LOSSES).unwrap_or(0).saturating_add(u32::from(!whole));
     let (highest_spi, epoch) = (number(HIGHEST).filter(|_| whole), number(EPOCH));
-    Ok((Remembered { recovered, grants, inbound, starts, highest_spi }, epoch))
+    Ok((Remembered { recovered, grants, inbound, starts, losses, highest_spi }, epoch))
 }
 
 impl Remembered {

@@ -223,3 +223,20 @@ fn the_highest_spi_is_known_within_a_boot_and_after_a_stop() {
     drop(run);
     assert_eq!(Run::start(&section).highest_spi, Some(41));
 }
+
+/// RFC 5847 s.3.3: a mobile node that sees the counter grow takes its binding for lost.
+#[test]
+fn the_restart_counter_grows_with_losses_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let section = section(folder.path());
+    for _ in 0..2 {
+        assert_eq!(Run::start(&section).persist.restart_counter(), 1);
+    }
+    // A power cut: who knows what the disk had.
+    let mut run = Run::start(&section);
+    run.persist.store.put(Kind::HomeAgent, BOOT, b"another").unwrap();
+    run.turn();
+    drop(run);
+    assert_eq!(Run::start(&section).persist.restart_counter(), 2);
+    assert_eq!(Run::start(&section).persist.restart_counter(), 2);
+}
