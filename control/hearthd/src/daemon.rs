@@ -13,7 +13,9 @@ use hearth_dpdk::{
 };
 use hearth_home_agent::HomeAgent;
 use hearth_store::{OpenError, StoreError};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
@@ -115,6 +117,7 @@ struct Ports {
 pub fn run(config: Config) -> Result<(), DaemonError> {
     let Orders { stop, shutdown } = Orders::listen(&config).map_err(system("signals"))?;
     harden().map_err(system("hardening"))?;
+    raise_files().map_err(system("the limit of open files"))?;
     let (persist, remembered) = Persist::open(&config.state, &config.home_agent.name.value)?;
     let mut horizon =
         SpiHorizon::open(&config.state.folder.value, config.home_agent.spi_range.value.0)
@@ -451,6 +454,13 @@ fn start_workers(
 fn harden() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
+}
+
+/// As many open files as this process may have at all: each multicast group takes one a port, and the
+/// state and the API must not go without for that.
+fn raise_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 /// Pins the calling thread to `core`.
