@@ -11,6 +11,7 @@
 import json
 import socket
 import sys
+import threading
 
 from scapy.all import (
     ARP,
@@ -69,10 +70,11 @@ def peers(prefix):
 
 def answer_to(question, interface, wanted):
     """The first packet on the interface that is wanted, once the question has been sent."""
-    sniffer = AsyncSniffer(iface=interface, lfilter=wanted, count=1, timeout=PATIENCE)
+    listening = threading.Event()
+    sniffer = AsyncSniffer(iface=interface, lfilter=wanted, count=1, timeout=PATIENCE,
+                           started_callback=listening.set)
     sniffer.start()
-    while not getattr(sniffer, "running", False):
-        pass
+    listening.wait(PATIENCE)
     question()
     sniffer.join()
     if not sniffer.results:

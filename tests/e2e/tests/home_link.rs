@@ -7,12 +7,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{
-    fs,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, net::IpAddr, path::Path, process::Command};
 
 use hearth_e2e::{PATIENCE, TestLab};
 use hearth_lab::{
@@ -20,6 +15,7 @@ use hearth_lab::{
     config::NodeTuning,
     netns::{output, run},
     plan::{HA_HOME4, HA_HOME6, HA6, HOME_PREFIX4, HOME_PREFIX6, Subscriber, Visited},
+    program::Program,
     wait,
 };
 use hearth_wire::suite::Suite;
@@ -237,7 +233,7 @@ fn dhd_01_and_dhd_02_a_host_asks_for_home_agents_and_strangers_get_binding_error
 }
 
 /// radvd on the TAP of the home port, with the file that the documentation gives.
-fn radvd(lab: &TestLab) -> (std::process::Child, PathBuf) {
+fn radvd(lab: &TestLab) -> Program {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/radvd/radvd.conf");
     let text = fs::read_to_string(example).unwrap();
     let text = text.replace("AdvValidLifetime 86400", "AdvValidLifetime 300");
@@ -246,10 +242,11 @@ fn radvd(lab: &TestLab) -> (std::process::Child, PathBuf) {
     let path = dir.join("radvd.conf");
     fs::write(&path, text).unwrap();
     lab.network.ha.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
-    let mut radvd = lab.network.ha.command("/usr/sbin/radvd");
-    radvd.arg("-C").arg(&path).arg("-p").arg(dir.join("radvd.pid"));
-    radvd.args(["-n", "-d", "1", "-m", "logfile", "-l"]).arg(dir.join("radvd.log"));
-    (radvd.spawn().unwrap(), path)
+    let place = |name: &str| dir.join(name).display().to_string();
+    let (config, pid, log) = (place("radvd.conf"), place("radvd.pid"), place("radvd.log"));
+    let arguments = ["-C", &config, "-p", &pid, "-n", "-d", "1", "-m", "logfile", "-l", &log];
+    let (radvd, said) = (Path::new("/usr/sbin/radvd"), dir.join("radvd.said"));
+    Program::start(&lab.network.ha, radvd, &arguments, &said).unwrap()
 }
 
 #[test]
@@ -258,7 +255,7 @@ fn reg_13_and_mpd_01_radvd_says_how_long_home_prefixes_last() {
     let who = who(&lab);
     let path = lab.options.files.dir.join("home.pcapng");
     let capture = Capture::start(&lab.network.cn, "home", &path).unwrap();
-    let (mut router, _) = radvd(&lab);
+    let mut router = radvd(&lab);
     wait::until("a Router Advertisement", PATIENCE, || {
         let filter = "icmpv6.type == 134";
         Ok((!tshark(&path, filter, &["frame.number"]).is_empty()).then_some(()))
@@ -280,8 +277,7 @@ fn reg_13_and_mpd_01_radvd_says_how_long_home_prefixes_last() {
     let valid = prefix[2].as_u64().unwrap();
     assert!((250..=300).contains(&valid), "{valid}");
     node.stop().unwrap();
-    router.kill().unwrap();
-    router.wait().unwrap();
+    router.crash().unwrap();
     let fields = [
         "icmpv6.nd.ra.flag.h",
         "icmpv6.opt.home_agent_preference",

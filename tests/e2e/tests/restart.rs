@@ -23,7 +23,8 @@ const LONGEST_GAP: Duration = Duration::from_secs(10);
 fn judged_by_scapy(capture: &Path) -> serde_json::Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peer/numbers.py");
     let output =
-        Command::new("python3").arg(script).arg(capture).arg(HA_PORT.to_string()).output().unwrap();
+        Command::new("/usr/bin/python3").arg(script).arg(capture).arg(HA_PORT.to_string()).output();
+    let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
