@@ -374,11 +374,13 @@ impl Persist {
         if units == kept.numbers.grant {
             return;
         }
-        kept.numbers.grant = units;
         let generation = kept.generation;
         let key = sa_key(spi, generation);
-        let done = self.store.put(Kind::Grant, &key, &grant_value(units, starts));
-        self.missed |= done.is_err();
+        if self.store.put(Kind::Grant, &key, &grant_value(units, starts)).is_err() {
+            // Not on its way to the disk: the workers ask again.
+            return;
+        }
+        kept.numbers.grant = units;
         self.grants.push_back(Granted { mark: None, spi, generation, units });
     }
 
