@@ -90,6 +90,9 @@ pub(crate) fn read(ip: &Ip, packet: &[u8], service: &Service) -> Reading {
 /// it by this error. `None` where it is no envelope, or not the first fragment of one.
 pub(crate) fn of_own(packet: &[u8], service: &Service, complaint: Complaint) -> Option<OuterError> {
     let (from, _) = Ip::addresses(packet)?;
+    if !service.is_at(from) {
+        return None;
+    }
     let own = Quoted::read(packet, from).filter(|own| own.from_port == service.port)?;
     own.error(complaint, 0, packet.len())
 }
