@@ -11,7 +11,7 @@ use crate::config::Service;
 use crate::drop_reason::DropReason;
 use crate::layout::{
     ETHERNET_LEN, IPV6_LEN, Ip, UpperLayer, destination_port, ethertype, is_link_scope, proto,
-    upper_layer,
+    upper_layer, upper_layer_v6,
 };
 use crate::table::binding::BindingEntry;
 
@@ -86,10 +86,16 @@ fn is_own(source: IpAddr, binding: &BindingEntry) -> bool {
     on_link || binding.is_home(source)
 }
 
-/// Whether a packet is of Neighbour Discovery, Redirect included (RFC 4861 s.4).
+/// Whether a packet is of Neighbour Discovery, Redirect included (RFC 4861 s.4), or may be: the
+/// kernel follows more extension headers than are followed here.
 pub(crate) fn is_discovery(ip: &Ip, packet: &[u8]) -> bool {
-    let upper = if ip.destination.is_ipv6() { upper_layer(ip, packet) } else { None };
-    upper.is_some_and(|upper| {
+    if ip.destination.is_ipv4() {
+        return false;
+    }
+    if upper_layer_v6(packet).is_none() {
+        return true;
+    }
+    upper_layer(ip, packet).is_some_and(|upper| {
         upper.proto == proto::ICMPV6
             && packet.get(upper.offset).is_some_and(|kind| (133..=137).contains(kind))
     })

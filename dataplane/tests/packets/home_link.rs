@@ -239,8 +239,23 @@ fn a_mobile_node_claims_nothing_through_its_tunnel() {
         rig.send(ACCESS, &packet);
         rig.is_silent();
     }
+    // The kernel would find it behind as many headers as there are.
+    let options = [60, 0, 1, 4, 0, 0, 0, 0].repeat(9);
+    let mut message = icmp6(
+        mn.home6,
+        HA6,
+        255,
+        [&[136, 0, 0, 0, 0x20, 0, 0, 0][..], &victim.home6.octets()].concat(),
+    );
+    let mut payload = options;
+    payload[64] = 58;
+    payload.extend(message.drain(40..));
+    let inner = codec::ip_with(mn.home6.into(), HA6.into(), 60, 255, 0, &payload);
+    let packet = mn.data(&inner);
+    rig.send(ACCESS, &packet);
+    rig.is_silent();
     assert!(rig.contested.is_empty());
-    assert_eq!(rig.drops(), [("inner_link_scope", 5)].into());
+    assert_eq!(rig.drops(), [("inner_link_scope", 6)].into());
     rig.finish();
 }
 

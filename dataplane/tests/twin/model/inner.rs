@@ -155,7 +155,9 @@ impl World {
         let discovery = ip::upper_layer_of_first(&packet, ip).is_some_and(|(proto, at)| {
             proto == 58 && packet.get(at).is_some_and(|kind| (133..=137).contains(kind))
         });
-        if ip.is_v6() && discovery {
+        // Where it can't be told it may be.
+        let unknown = ip::upper_layer(&packet, ip).is_none();
+        if ip.is_v6() && (discovery || unknown) {
             return Err(D::InnerLinkScope);
         }
         let port = self.route(ip.from).map_or(PortId(0), |route| route.port);
