@@ -81,9 +81,9 @@ fn both_twins_do_the_same_with_a_crypto_device() {
 }
 
 /// What this traffic never meets: full queues, lost buffers, a worker that stalls or ends, fragments that
-/// wait for others, next hops that stay silent, and ICMP errors about outer packets. Tests of their
-/// own are in `packets` and `sizes`.
-const NOT_HERE: [D; 24] = [
+/// wait for others, next hops that stay silent, ICMP errors about outer packets, groups, anycast
+/// addresses, and numbers that are not granted. Tests of their own are in `packets` and `sizes`.
+const NOT_HERE: [D; 29] = [
     D::MultiSegment,
     D::FragmentOverlap,
     D::FragmentTableFull,
@@ -108,6 +108,11 @@ const NOT_HERE: [D; 24] = [
     D::Stopped,
     D::FlowCopies,
     D::NestedTooDeep,
+    D::AnycastOther,
+    D::PlainHomeAddress,
+    D::GroupNoMember,
+    D::GroupCopies,
+    D::OutboundGrant,
 ];
 
 /// A generator that has lost the way to a verdict would let both twins agree about nothing.
