@@ -270,7 +270,7 @@ impl HomeAgent {
                     mn_id.is_some_and(|mn_id| who.names(mn_id))
                 };
                 let id = Id::from_index(place).filter(named);
-                let full = self.operations.outstanding.is_full();
+                let full = self.operations.outstanding.is_full(Kind::Revocation);
                 if id.is_some() && (full || !self.has_token(now, Kind::Revocation)) {
                     return Visit::Wait;
                 }

@@ -45,6 +45,16 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 4] =
         [Self::Refresh, Self::Revocation, Self::Switch, Self::Heartbeat];
+
+    /// How many messages of all kinds may be waited for where one of this kind is to be one more:
+    /// mobile nodes that are silent do not keep operators' commands from others.
+    const fn room(self) -> usize {
+        match self {
+            Self::Revocation => MOST,
+            Self::Switch => MOST / 4 * 3,
+            Self::Refresh | Self::Heartbeat => MOST / 2,
+        }
+    }
 }
 
 /// What is said.
@@ -112,8 +122,9 @@ impl OutstandingTable {
         self.of.is_empty()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.all.len() >= MOST
+    /// Whether there is no room for one more of this kind.
+    pub(crate) fn is_full(&self, kind: Kind) -> bool {
+        self.all.len() >= kind.room()
     }
 
     pub(crate) fn find(&self, binding: Id<Binding>, kind: Kind) -> Option<Id<Outstanding>> {
@@ -182,7 +193,7 @@ impl HomeAgent {
         out: &mut Vec<Action>,
     ) -> bool {
         let table = &mut self.operations.outstanding;
-        if table.is_full() || table.find(binding, about.kind()).is_some() {
+        if table.is_full(about.kind()) || table.find(binding, about.kind()).is_some() {
             return false;
         }
         let (sent, timer) = (0, TimerId::NONE);
@@ -329,6 +340,25 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 20, 20]);
         let steady = Schedule { first: seconds(60), longest: seconds(60), most: 3 };
         assert_eq!(steady.wait(u32::MAX), seconds(60));
+    }
+
+    #[test]
+    fn the_silent_leave_room_for_commands() {
+        let mut table = OutstandingTable::default();
+        let mut fill = |from, to, about: About| {
+            let schedule = Schedule { first: HELD_BACK, longest: HELD_BACK, most: 1 };
+            for number in from..to {
+                let binding = Id::from_index(number).unwrap();
+                let (about, at, timer) = (about.clone(), Timestamp::ZERO, TimerId::NONE);
+                let one = Outstanding { binding, about, schedule, sent: 0, at, timer };
+                assert!(table.insert(one).is_some());
+            }
+            Kind::ALL.map(|kind| table.is_full(kind))
+        };
+        let [half, more] = [MOST / 2, MOST / 4 * 3];
+        assert_eq!(fill(0, half - 1, About::Heartbeat { seq: 0 }), [false; 4]);
+        assert_eq!(fill(half - 1, half, About::Refresh), [true, false, false, true]);
+        assert_eq!(fill(half, more, About::Switch), [true, false, true, true]);
     }
 
     #[test]

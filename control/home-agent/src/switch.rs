@@ -83,8 +83,10 @@ impl HomeAgent {
             let id = Id::from_index(drain.next);
             let bound = id.filter(|id| self.cache.at(*id).is_some_and(|it| is_alive(it, now)));
             let at = at.or_else(|| {
-                let waits = bound.is_some() && !self.has_token(now, Kind::Switch);
-                waits.then(|| now.after(PACE))
+                // Who is not told is not refused either.
+                let full = self.operations.outstanding.is_full(Kind::Switch);
+                let waits = full || !self.has_token(now, Kind::Switch);
+                (bound.is_some() && waits).then(|| now.after(PACE))
             });
             if let Some(at) = at {
                 let timer = self.operations.wheel.set(at, Due::Switches);
