@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::control::{Control, Parts};
 use crate::host_path::Tap;
 use crate::membership::Groups;
-use crate::operations_config::port_number;
+use crate::operations_config::{is_of_another, port_number};
 use crate::server::{Peer, Refused};
 use crate::silence::Silence;
 
@@ -196,6 +196,10 @@ fn command(config: &Config, request: &Request) -> Result<Command, Refused> {
             if to.len() > 100 || within > 86_400 {
                 let text = "home_agents: 100 at most; within: 0 to 86400 seconds";
                 return Err(Refused::Request(text.into()));
+            }
+            if let Some(wrong) = to.iter().find(|to| !is_of_another(config, **to)) {
+                let text = format!("home_agents: {wrong} is no address of another home agent");
+                return Err(Refused::Request(text));
             }
             Command::Drain { to, within: Duration::from_secs(within.into()) }
         }

@@ -181,14 +181,12 @@ pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), 
 
 fn check_home_agents(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
     let home_agents = &config.drain.home_agents;
-    let own: Vec<IpAddr> =
-        config.ports.iter().flat_map(|port| &port.addresses).map(|net| net.value.addr()).collect();
     for (index, address) in home_agents.iter().enumerate() {
         let key = format!("drain.home_agents[{index}]");
         let value = address.value;
-        let message = if own.contains(&value.into()) {
+        let message = if is_own(config, value) {
             format!("{value} is this home agent's own; give the addresses of others")
-        } else if value.is_unspecified() || value.is_multicast() || value.is_loopback() {
+        } else if !is_of_another(config, value) {
             format!("{value} is no address of a home agent; give a unicast address")
         } else {
             continue;
@@ -201,6 +199,17 @@ fn check_home_agents(document: &Document<Config>, config: &Config) -> Result<(),
         return Err(document.error(address.referenced, "drain.home_agents[100]", message));
     }
     Ok(())
+}
+
+fn is_own(config: &Config, address: Ipv6Addr) -> bool {
+    let mut own = config.ports.iter().flat_map(|port| &port.addresses);
+    own.any(|net| net.value.addr() == IpAddr::V6(address))
+}
+
+/// Whether `address` can be another home agent's.
+pub(crate) fn is_of_another(config: &Config, address: Ipv6Addr) -> bool {
+    let unicast = !(address.is_unspecified() || address.is_multicast() || address.is_loopback());
+    unicast && !is_own(config, address)
 }
 
 /// The number of the port with this name.
