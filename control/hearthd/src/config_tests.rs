@@ -423,17 +423,15 @@ fn what_is_wrong_with_a_home_prefix() {
 
 #[test]
 fn what_is_wrong_with_home_links() {
-    for (section, key, remedy) in [
-        ("home_link: {dad_transmits: 11}", "home_agent.home_link.dad_transmits", "0 to 10"),
-        ("home_link: {max_probing: 0}", "home_agent.home_link.max_probing", "1 to 65536"),
-        (
-            "mobile_prefixes: {min_interval: 60, max_interval: 59}",
-            "home_agent.mobile_prefixes.max_interval",
-            "60 to",
-        ),
-        ("discovery: {enable: true}", "home_agent.discovery.enable", "enabled"),
+    for (good, bad, key, remedy) in [
+        ("dad_transmits: 1 ", "dad_transmits: 11 ", "home_link.dad_transmits", "0 to 10"),
+        ("max_probing: 4096", "max_probing: 0", "home_link.max_probing", "1 to 65536"),
+        ("max_interval: 86400", "max_interval: 599", "mobile_prefixes.max_interval", "600 to"),
+        ("    enabled: false ", "    enable: false ", "discovery.enable", "enabled"),
     ] {
-        let text = GOOD.replace("  port: 7872 ", &format!("  {section}\n  port: 7872 "));
+        let key = format!("home_agent.{key}");
+        assert_eq!(GOOD.matches(good).count(), 1, "{good}");
+        let text = GOOD.replace(good, bad);
         let complaint = check_text(&text).unwrap_err().to_string();
         assert!(complaint.contains(&format!(": {key}: ")), "{complaint}");
         assert!(complaint.contains(remedy), "{complaint} lacks {remedy:?}");
