@@ -33,11 +33,15 @@ use crate::netlink::{Netlink, Notifications};
 const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 
 /// Least time between two builds.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(10);
 
-/// How many times as long as it works the thread rests, so that a flapping table does not cost a
-/// core.
+/// How many times as long as it has worked the thread rests, so that a flapping table does not cost
+/// a core.
 const REST: u32 = 3;
+
+/// Work without rest: a few changes after a quiet time, an interface with its addresses and routes
+/// say, are in the FIB as soon as it is built.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The longest wait for a notification: then there may be something to free, or the end has come.
 const LOOK: Duration = Duration::from_millis(100);
@@ -95,6 +99,23 @@ enum Way {
     Nowhere,
 }
 
+/// What the thread has worked and not rested from.
+#[derive(Default)]
+struct Effort {
+    owed: Duration,
+    since: Option<Instant>,
+}
+
+impl Effort {
+    /// How long to rest after having worked for `worked` until `now`.
+    fn rest(&mut self, now: Instant, worked: Duration) -> Duration {
+        let rested = self.since.map(|since| now.saturating_duration_since(since + worked));
+        self.owed = self.owed.saturating_sub(rested.unwrap_or_default() / REST) + worked;
+        self.since = Some(now);
+        if self.owed > AT_ONCE { GATHER.max(worked * REST) } else { GATHER }
+    }
+}
+
 impl RouteWatch {
     /// Connects; `interfaces` are the kernel's numbers of the TAPs, in the order of the ports.
     pub(crate) fn connect(
@@ -117,7 +138,7 @@ impl RouteWatch {
 
     /// Runs until `stop`, or until nobody listens.
     pub(crate) fn run(mut self, stop: &AtomicBool) {
-        let (mut due, mut earliest) = (true, Instant::now());
+        let (mut due, mut earliest, mut effort) = (true, Instant::now(), Effort::default());
         while !stop.load(Ordering::Relaxed) {
             let step = self.changed().and_then(|changed| {
                 due |= changed;
@@ -127,7 +148,8 @@ impl RouteWatch {
                 }
                 let found = self.build()?;
                 due = matches!(found, Some(Found::Refused(_)));
-                earliest = Instant::now() + GATHER.max(began.elapsed() * REST);
+                let now = Instant::now();
+                earliest = now + effort.rest(now, now - began);
                 Ok(found)
             });
             let (found, broken) = match step {
@@ -323,4 +345,26 @@ fn next_hop(hop: &RouteNextHop) -> (Option<u32>, Option<IpAddr>) {
         _ => None,
     });
     (Some(hop.interface_index), gateway)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A few changes are built at once; a table that flaps for long costs a quarter of a core.
+    #[test]
+    fn only_work_without_end_is_rested_from() {
+        let (mut effort, mut now, work) = (Effort::default(), Instant::now(), 100);
+        let work = Duration::from_millis(work);
+        let mut rests = Vec::new();
+        for _ in 0..20 {
+            now += work;
+            rests.push(effort.rest(now, work));
+            now += rests[rests.len() - 1];
+        }
+        assert!(rests[..9].iter().all(|rest| *rest == GATHER), "{rests:?}");
+        assert!(rests[12..].contains(&(work * REST)), "{rests:?}");
+        now += Duration::from_secs(60) + work;
+        assert_eq!(effort.rest(now, work), GATHER);
+    }
 }
