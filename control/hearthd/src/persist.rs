@@ -200,8 +200,8 @@ impl Persist {
         let origin = recovered.now(now);
         report_loss(&recovered);
         let (remembered, last_epoch) = remember(recovered)?;
-        // The lower half differs just as well.
-        let seconds = u32::try_from(now / 1000 & u64::from(u32::MAX)).unwrap_or(0);
+        // What does not fit 32 bits is left out: what is left differs from start to start as well.
+        let seconds = u32::try_from((now / 1000) & u64::from(u32::MAX)).unwrap_or(0);
         let this = Self {
             store,
             sync: section.sync,

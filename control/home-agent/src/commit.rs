@@ -189,9 +189,9 @@ impl HomeAgent {
     }
 
     /// The lifetime granted, in units of 4 s, and its end: not more than asked for, nor than the
-    /// policy (RFC 6275 s.10.3.1), nor than what is left of the SA and of the prefix (RFC 6275 s.10.3.1), rounded down.
-    /// In their last seconds it is one unit, the least that can be said; the binding ends with
-    /// whichever ends first.
+    /// policy and what is left of the prefix (RFC 6275 s.10.3.1), nor than what is left of the SA
+    /// rounded down. In their last seconds it is one unit, the least that can be said; the
+    /// binding ends with whichever ends first.
     fn granted(&self, now: Timestamp, sa: &Sa, request: &Request) -> (u16, Timestamp) {
         let prefix = self.links.prefixes.left(request.home_address, now);
         let left = sa.ends.since(now).min(prefix.unwrap_or(Duration::MAX));
