@@ -16,7 +16,7 @@ use crate::config::PortId;
 use crate::contests::Contest;
 use crate::filter::Filter;
 use crate::hints::Hinted;
-use crate::layout::Ip;
+use crate::layout::{ETHERNET_LEN, Ip, ethertype};
 use crate::missing::HeldForSa;
 use crate::note::Note;
 use crate::trace::{Step, TraceProgress, TraceReader};
@@ -36,6 +36,31 @@ pub struct SignallingPacket<'a> {
     pub next_header: u8,
     /// The decrypted content without padding and trailer.
     pub payload: &'a [u8],
+    /// Destination and source of the IPv6 frame that it came in. Where it came another way, out of a
+    /// tunnel or in fragments, there may be none, or octets that say nothing: only a destination
+    /// that is a port's own address makes the source worth a look.
+    pub frame: Option<LinkEnds>,
+}
+
+/// MAC addresses of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkEnds {
+    /// Where it was sent to.
+    pub destination: [u8; 6],
+    /// Who sent it.
+    pub source: [u8; 6],
+}
+
+impl LinkEnds {
+    /// Of the frame whose header was cut off in front of a packet.
+    fn of(packet: &mut Mbuf) -> Option<Self> {
+        let header = *packet.prepend(ETHERNET_LEN)?.first_chunk::<ETHERNET_LEN>()?;
+        packet.adj(ETHERNET_LEN)?;
+        let [a, b, c, d, e, f, source @ .., high, low] = header;
+        let is_unicast = source[0] & 1 == 0;
+        (is_unicast && [high, low] == ethertype::IPV6)
+            .then_some(Self { destination: [a, b, c, d, e, f], source })
+    }
 }
 
 /// A packet whose next hop has no MAC address yet. Give it back with [`ControlPort::resend`] or
@@ -313,7 +338,29 @@ impl ControlPort {
         payload: &[u8],
     ) -> Result<(), ControlError> {
         let len = u16::try_from(payload.len()).map_err(|_| ControlError::TooLarge)?;
-        let note = Note::Signalling { spi, local, remote, next_header, payload: (0, len) };
+        let payload_at = (0, len);
+        let link = None;
+        let note = Note::Signalling { spi, local, remote, next_header, payload: payload_at, link };
+        self.send(spi.get(), note, payload)
+    }
+
+    /// The same to a mobile node on the link of `port` whose home address is `remote` and bound: not
+    /// into its tunnel, but to the link-layer address that it was given by
+    /// [`TableWriter::set_neighbour`](crate::TableWriter::set_neighbour) (RFC 6275 s.10.3.2).
+    ///
+    /// # Errors
+    /// As [`Self::send_signalling`].
+    pub fn send_signalling_on_link(
+        &mut self,
+        port: PortId,
+        spi: Spi,
+        (local, remote): (SocketAddr, SocketAddr),
+        next_header: u8,
+        payload: &[u8],
+    ) -> Result<(), ControlError> {
+        let len = u16::try_from(payload.len()).map_err(|_| ControlError::TooLarge)?;
+        let (payload_at, link) = ((0, len), Some(port));
+        let note = Note::Signalling { spi, local, remote, next_header, payload: payload_at, link };
         self.send(spi.get(), note, payload)
     }
 
@@ -397,12 +444,15 @@ impl ControlPort {
     }
 }
 
-fn deliver(mbuf: Mbuf, handle: &mut impl FnMut(FromWorker<'_>)) {
+fn deliver(mut mbuf: Mbuf, handle: &mut impl FnMut(FromWorker<'_>)) {
     match Note::load(&mbuf) {
-        Some(Note::Signalling { spi, local, remote, next_header, payload: (offset, len) }) => {
+        Some(Note::Signalling {
+            spi, local, remote, next_header, payload: (offset, len), ..
+        }) => {
             let (offset, len) = (usize::from(offset), usize::from(len));
+            let frame = LinkEnds::of(&mut mbuf);
             if let Some(payload) = mbuf.data().get(offset..offset + len) {
-                let packet = SignallingPacket { spi, remote, local, next_header, payload };
+                let packet = SignallingPacket { spi, remote, local, next_header, payload, frame };
                 handle(FromWorker::Signalling(packet));
             }
         }

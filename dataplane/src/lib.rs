@@ -50,7 +50,9 @@ pub use config::{
     Binding, BuildError, Config, CryptoDeviceConfig, Defended, FlowRule, PortId, RestoredSa, Route,
     SaParameters, SaUsage, Service, TableError, Tunnel,
 };
-pub use control_port::{ControlError, ControlPort, FromWorker, HeldPacket, SignallingPacket};
+pub use control_port::{
+    ControlError, ControlPort, FromWorker, HeldPacket, LinkEnds, SignallingPacket,
+};
 pub use counters::{Counters, Snapshot};
 pub use dataplane::{Dataplane, PortSetup};
 pub use drop_reason::DropReason;

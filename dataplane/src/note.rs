@@ -40,6 +40,8 @@ pub(crate) enum Note {
         next_header: u8,
         /// Offset and length.
         payload: (u16, u16),
+        /// From control: to its neighbour on this port, whose address is bound.
+        link: Option<PortId>,
     },
     /// Between control and workers: an Ethernet frame from or to this port's TAP.
     Host { port: PortId },
@@ -105,6 +107,9 @@ const FRAME: u8 = 10;
 const PACKET: u8 = 11;
 const DISCOVERY: u8 = 12;
 const PLAIN_HOME_ADDRESS: u8 = 13;
+
+/// In the place of a port.
+const NO_PORT: u16 = u16::MAX;
 
 impl Area {
     const EMPTY: Self = Self {
@@ -173,18 +178,21 @@ impl Note {
                 let detail = u8::from(from_host);
                 Area { kind: DOWNLINK, detail, offset: bid, depth, ..Area::EMPTY }
             }
-            Self::Signalling { spi, local, remote, next_header, payload: (offset, len) } => Area {
-                kind: SIGNALLING,
-                spi: spi.get(),
-                local: mapped(local.ip()).octets(),
-                local_port: local.port(),
-                remote: mapped(remote.ip()).octets(),
-                remote_port: remote.port(),
-                detail: next_header,
-                offset,
-                len,
-                ..Area::EMPTY
-            },
+            Self::Signalling { spi, local, remote, next_header, payload: (offset, len), link } => {
+                Area {
+                    kind: SIGNALLING,
+                    port: link.map_or(NO_PORT, |port| port.0),
+                    spi: spi.get(),
+                    local: mapped(local.ip()).octets(),
+                    local_port: local.port(),
+                    remote: mapped(remote.ip()).octets(),
+                    remote_port: remote.port(),
+                    detail: next_header,
+                    offset,
+                    len,
+                    ..Area::EMPTY
+                }
+            }
             Self::Inner { spi, home_address } => {
                 Area { kind: INNER, spi: spi.get(), local: home_address.octets(), ..Area::EMPTY }
             }
@@ -224,6 +232,7 @@ impl Note {
                 remote: SocketAddr::new(address(area.remote), area.remote_port),
                 next_header: area.detail,
                 payload: (area.offset, area.len),
+                link: (area.port != NO_PORT).then_some(PortId(area.port)),
             },
             HOST => Self::Host { port: PortId(area.port) },
             UNREACHABLE => Self::Unreachable { port: PortId(area.port) },
@@ -264,8 +273,22 @@ mod tests {
             Note::Envelope(envelope(protected(PType::ProtectedData)).at_depth(2)),
             Note::Downlink { from_host: true, bid: 0, depth: 0 },
             Note::Downlink { from_host: false, bid: u16::MAX, depth: 3 },
-            Note::Signalling { spi, local: v6, remote: v4, next_header: 60, payload: (72, 56) },
-            Note::Signalling { spi, local: v4, remote: v6, next_header: 43, payload: (0, 40) },
+            Note::Signalling {
+                spi,
+                local: v6,
+                remote: v4,
+                next_header: 60,
+                payload: (72, 56),
+                link: None,
+            },
+            Note::Signalling {
+                spi,
+                local: v4,
+                remote: v6,
+                next_header: 43,
+                payload: (0, 40),
+                link: Some(PortId(1)),
+            },
             Note::Host { port: PortId(7) },
             Note::Unresolved { port: PortId(1), next_hop: v4.ip() },
             Note::Unresolved { port: PortId(1), next_hop: v6.ip() },

@@ -201,7 +201,7 @@ impl Watch {
     /// outer addresses.
     #[cold]
     pub(crate) fn signalling(&self, way: Way, note: &Note, octets: &[u8]) {
-        let Note::Signalling { spi, local, remote, next_header, payload: (offset, len) } = note
+        let Note::Signalling { spi, local, remote, next_header, payload: (offset, len), .. } = note
         else {
             return;
         };

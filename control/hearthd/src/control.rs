@@ -25,7 +25,7 @@ use crate::decisions::Draining;
 use crate::directory::Directory;
 use crate::follow::Follow;
 use crate::from_worker;
-use crate::home_link;
+use crate::home_link::{self, AtHome};
 use crate::host_path::{Tap, Tun, frame_of};
 use crate::journal::Journal;
 use crate::kernel::{Change, Kernel};
@@ -111,6 +111,8 @@ pub struct Control {
     pub(crate) actions: Vec<Action>,
     /// Messages to mobile nodes, until the turn's changes are written down.
     pub(crate) outbox: Vec<Outgoing>,
+    /// Mobile nodes at home that signalled in this turn.
+    pub(crate) at_home: Vec<AtHome>,
     pub(crate) journal: Journal,
     pub(crate) watchdog: Watchdog,
     pub(crate) loads: Loads,
@@ -161,6 +163,7 @@ impl Control {
             limits: SaLimits::default(),
             lookups: Lookups::default(),
             draining: Draining::new(),
+            at_home: Vec::new(),
             sa_records_refused: 0,
             clock: None,
             routes: None,
@@ -258,10 +261,11 @@ impl Control {
 
     fn take_from_workers(&mut self) -> usize {
         let now = self.now();
-        let Self { parts, host_queue_full, actions, unresolved, lookups, .. } = self;
-        let Parts { workers, home_agent, taps, directory, tables, persist, .. } = parts;
+        let Self { parts, host_queue_full, actions, unresolved, lookups, at_home, .. } = self;
+        let Parts { workers, home_agent, taps, directory, tables, persist, macs, .. } = parts;
         let count = workers.poll(BATCH, |message| match message {
             FromWorker::Signalling(packet) => {
+                at_home.extend(AtHome::of(home_agent, macs, &packet));
                 let packet = SignallingPacket {
                     spi: packet.spi,
                     remote: packet.remote,
@@ -296,6 +300,7 @@ impl Control {
             }
         });
         self.act(None);
+        self.at_home.clear();
         self.resolve();
         count
     }

@@ -195,7 +195,8 @@ impl Control {
         let Parts { tables, workers, persist, .. } = &mut self.parts;
         match action {
             Action::SendSignalling { spi, local, remote, next_header, payload } => {
-                self.outbox.push(Outgoing { spi, local, remote, next_header, payload });
+                let link = self.refused_at_home(remote.ip());
+                self.outbox.push(Outgoing { spi, local, remote, next_header, payload, link });
             }
             Action::SendData { home_address, packet } => {
                 workers.send_inner(home_address, &packet)?;
@@ -258,8 +259,14 @@ impl Control {
     pub(crate) fn end_turn(&mut self) {
         let Parts { persist, home_agent, tables, workers, .. } = &mut self.parts;
         persist.end_turn(home_agent, &mut self.outbox, |leaving| match leaving {
-            Leaving::Message(Outgoing { spi, local, remote, next_header, payload }) => {
-                let sent = workers.send_signalling(*spi, *local, *remote, *next_header, payload);
+            Leaving::Message(Outgoing { spi, local, remote, next_header, payload, link }) => {
+                let (next_header, ends) = (*next_header, (*local, *remote));
+                let sent = match *link {
+                    None => workers.send_signalling(*spi, *local, *remote, next_header, payload),
+                    Some(port) => {
+                        workers.send_signalling_on_link(port, *spi, ends, next_header, payload)
+                    }
+                };
                 if let Err(error) = sent {
                     error!(%spi, %error, "a message to a mobile node could not be sent");
                 }

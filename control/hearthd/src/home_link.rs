@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
 
-use hearth_dataplane::PortId;
+use hearth_dataplane::{LinkEnds, PortId, SignallingPacket};
 use hearth_home_agent::{
     Action, DiscoveryPolicy, Event, HomeAgent, HomeLink, HomePrefix, LinkEvent, LinkId, LinkPolicy,
     MobilePrefixPolicy, Timestamp, WallClock, anycast,
@@ -128,7 +128,49 @@ impl Control {
     }
 }
 
+/// A mobile node that signals from its home address on its home link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AtHome {
+    home_address: IpAddr,
+    port: PortId,
+    mac: [u8; 6],
+}
+
+impl AtHome {
+    /// The sender of a message, where it is one; `macs` are those of the ports. What a router has
+    /// forwarded comes from another link, or looks no different, and goes back by that router.
+    pub(crate) fn of(
+        home_agent: &HomeAgent,
+        macs: &[[u8; 6]],
+        packet: &SignallingPacket<'_>,
+    ) -> Option<Self> {
+        let LinkEnds { destination, source } = packet.frame?;
+        let home_address = packet.remote.ip();
+        let LinkId(port) = home_agent.home_link(home_address)?;
+        let own = macs.get(usize::from(port)) == Some(&destination);
+        own.then_some(Self { home_address, port: PortId(port), mac: source })
+    }
+}
+
 impl Control {
+    /// The port on whose link an answer finds a mobile node that is at home while its address is
+    /// still bound: it was refused. "The home agent MUST send it to the mobile node's link-layer
+    /// address" (RFC 6275 s.10.3.2): by the routes it would go into the tunnel.
+    pub(crate) fn refused_at_home(&mut self, remote: IpAddr) -> Option<PortId> {
+        let AtHome { port, mac, .. } =
+            *self.at_home.iter().rfind(|sender| sender.home_address == remote)?;
+        let IpAddr::V6(home_address) = remote else { return None };
+        self.parts.home_agent.binding(home_address)?;
+        // It is used for such answers only, and goes with the binding.
+        match self.parts.tables.set_neighbour(port, remote, Some(mac)) {
+            Ok(()) => Some(port),
+            Err(error) => {
+                warn!(%home_address, %error, "a mobile node at home can't be answered there");
+                None
+            }
+        }
+    }
+
     /// While a home address was bound, the kernel found its mobile node by the dataplane's answer
     /// on the TAP. What is sent to it from now on goes to the link, the answer to a de-registration
     /// at home first of all (RFC 6275 s.10.3.2, 9.5.4).

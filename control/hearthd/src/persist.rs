@@ -30,7 +30,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use hearth_dataplane::{SaNumbers, SaObserver, SaParameters, SaUsage};
+use hearth_dataplane::{PortId, SaNumbers, SaObserver, SaParameters, SaUsage};
 use hearth_home_agent::{Change, Cursor, HomeAgent, SA_LIFE_LEN, SaInfo, SaLife, Timestamp};
 use hearth_store::{Kind, Mark, OpenError, Options, Recovered, Store, StoreError};
 use hearth_wire::directory::{DirectionKeys, SaRecord, Update, decode_update, encode_update};
@@ -78,6 +78,8 @@ pub(crate) struct Outgoing {
     pub(crate) remote: SocketAddr,
     pub(crate) next_header: u8,
     pub(crate) payload: Vec<u8>,
+    /// On this port's link, where the mobile node is at home and its address is bound.
+    pub(crate) link: Option<PortId>,
 }
 
 /// A message that waits for the disk.

@@ -191,8 +191,9 @@ pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
     }
     for mbuf in burst.drain() {
         match Note::load(&mbuf) {
-            Some(Note::Signalling { spi, local, remote, next_header, .. }) => {
-                tunnel_out::signalling(view, work, mbuf, (spi, next_header), local, remote);
+            Some(Note::Signalling { spi, local, remote, next_header, link, .. }) => {
+                let ends = (local, remote);
+                tunnel_out::signalling(view, work, mbuf, (spi, next_header), ends, link);
             }
             Some(Note::Host { port }) => host::from_host(view, work, port, mbuf),
             Some(Note::Unresolved { port, next_hop }) => {

@@ -320,7 +320,7 @@ fn signalling(view: &View, mbuf: Mbuf, envelope: Envelope, content: Payload) {
         return view.drop(mbuf, DropReason::IpHeader);
     };
     let payload = (len16(content.offset), len16(content.len));
-    let note = Note::Signalling { spi, local, remote, next_header, payload };
+    let note = Note::Signalling { spi, local, remote, next_header, payload, link: None };
     if view.watch.is_on() {
         view.watch.signalling(capture::Way::In, &note, mbuf.data());
     }

@@ -11,6 +11,7 @@ use hearth_wire::{Cipher, Scope, SeqNo, Spi};
 use zerocopy::IntoBytes;
 
 use crate::capture;
+use crate::config::PortId;
 use crate::crypto::engine::Job;
 use crate::crypto::frame::Frame;
 use crate::drop_reason::DropReason;
@@ -245,8 +246,8 @@ pub(crate) fn signalling(
     work: &mut Work,
     mbuf: Mbuf,
     (spi, next_header): (Spi, u8),
-    local: SocketAddr,
-    remote: SocketAddr,
+    (local, remote): (SocketAddr, SocketAddr),
+    link: Option<PortId>,
 ) {
     let Some(outer) = OuterHeaders::new(local, remote) else {
         return view.drop(mbuf, DropReason::IpHeader);
@@ -254,13 +255,13 @@ pub(crate) fn signalling(
     let Some(sa) = view.tables.sas.find(spi.get()) else {
         return view.drop(mbuf, DropReason::OutboundSaGone);
     };
-    // Signalling is network control traffic: CS6 (RFC 4594 s.3.1).
-    let content = Content {
-        ptype: PType::MobilityHeader,
-        next_header,
-        traffic_class: 0xc0,
-        hop: OuterHop::Routed(0),
+    // RFC 6275 s.10.3.2: a mobile node at home whose address is bound all the same.
+    let hop = match link.map(|port| next_hop::neighbour(view, port, remote.ip())) {
+        Some(NextHop::Neighbour(neighbour)) => OuterHop::Neighbour(neighbour),
+        _ => OuterHop::Routed(0),
     };
+    // Signalling is network control traffic: CS6 (RFC 4594 s.3.1).
+    let content = Content { ptype: PType::MobilityHeader, next_header, traffic_class: 0xc0, hop };
     if protect(view, work, mbuf, sa, &outer, content) {
         view.counters.signalling_out.add(1);
     }

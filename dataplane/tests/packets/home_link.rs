@@ -3,10 +3,10 @@
 //!
 //! Read first: RFC 6275 s.9.3.1, 10.4.1, 10.5.1; RFC 3963 s.6.2; RFC 4861 s.7; RFC 5227.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use hearth_dataplane::{Defended, PortId};
+use hearth_dataplane::{Defended, FromWorker, LinkEnds, PortId};
 use hearth_wire::{Scope, Suite};
 
 use crate::codec;
@@ -288,6 +288,46 @@ fn control_sends_frames_and_packets() {
     rig.control.send_frame(PortId(9), &frame).unwrap();
     rig.turns();
     assert_eq!(rig.drops(), [("ip_header", 1), ("port_unknown", 1)].into());
+    rig.finish();
+}
+
+/// DRG-04: a mobile node that is at home is answered there while its address is still bound, and
+/// others go on sending to it through the tunnel.
+#[test]
+fn who_is_refused_at_home_is_answered_on_the_link() {
+    let mut rig = Rig::new();
+    let away = rig.attach(MobileNode::usual());
+    let home = MobileNode { remote: SocketAddr::new(away.home6.into(), 5000), ..away.clone() };
+    let update = home.sealed(&home.plain(8, 0, 135, &[59; 16]));
+    rig.inject(HOME, 0, &codec::ethernet(rig.mac(HOME), OTHER_MAC, &update));
+    rig.turns();
+    let mut frames = Vec::new();
+    rig.control.poll(100, |message| {
+        if let FromWorker::Signalling(packet) = message {
+            assert_eq!((packet.remote, packet.payload), (home.remote, &[59; 16][..]));
+            frames.push(packet.frame);
+        }
+    });
+    let ends = LinkEnds { destination: rig.mac(HOME), source: OTHER_MAC };
+    assert_eq!(frames, [Some(ends)]);
+
+    let ends = (home.local, home.remote);
+    let answer = |rig: &mut Rig| {
+        rig.control.send_signalling_on_link(HOME, home.spi, ends, 135, &[60; 16]).unwrap();
+        rig.turns();
+    };
+    // Its link-layer address is not known: as any other packet to it.
+    answer(&mut rig);
+    assert_eq!(away.open(&rig.received_one(ACCESS)).next_header, 41);
+    rig.tables.set_neighbour(HOME, away.home6.into(), Some(OTHER_MAC)).unwrap();
+    answer(&mut rig);
+    let sent = rig.received_one(HOME);
+    assert_eq!(sent.destination(), OTHER_MAC);
+    let opened = home.open(&sent);
+    assert_eq!((opened.next_header, &opened.payload[..]), (135, &[60; 16][..]));
+    let inner = codec::ip(CN6.into(), away.home6.into(), 17, b"to a mobile node");
+    rig.send(HOME, &inner);
+    assert_eq!(away.open(&rig.received_one(ACCESS)).payload[40..], inner[40..]);
     rig.finish();
 }
 

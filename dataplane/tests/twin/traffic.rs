@@ -60,7 +60,7 @@ impl Traffic {
         let kind = self.chance.within(0..100);
         let (port, mut frame) = match kind {
             0..6 => (ACCESS, self.guest_sends()),
-            6..8 => self.to_guest(),
+            6..8 => self.guest_bound(),
             8..52 => (ACCESS, self.uplink()),
             52..74 => self.downlink(),
             74..82 => self.passing(),
@@ -174,7 +174,7 @@ impl Traffic {
     }
 
     /// To such a one, and small enough for both tunnels.
-    fn to_guest(&mut self) -> (PortId, Vec<u8>) {
+    fn guest_bound(&mut self) -> (PortId, Vec<u8>) {
         let (guest, _) = self.a_guest();
         let mn = &self.nodes[guest].mn;
         let v6 = self.chance.once_in(2);
@@ -189,7 +189,7 @@ impl Traffic {
     }
 
     /// A fragment of an envelope from behind a mobile router would wait for others.
-    fn keep_whole(&mut self, inner: &mut Vec<u8>) {
+    fn keep_whole(&mut self, inner: &mut [u8]) {
         let to_service = match inner.first().map(|first| first >> 4) {
             Some(6) if inner.len() >= 40 => inner[24..40] == HA6.octets(),
             Some(4) if inner.len() >= 20 => inner[16..20] == HA4.octets(),

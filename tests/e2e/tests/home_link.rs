@@ -7,18 +7,32 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{fs, net::IpAddr, path::Path, process::Command};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::unix::net::UnixListener,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, SystemTime},
+};
 
-use hearth_e2e::{PATIENCE, TestLab};
+use hearth_e2e::{
+    PATIENCE, TestLab,
+    packet::{self, Sealer},
+};
 use hearth_lab::{
     capture::Capture,
     config::NodeTuning,
     netns::{output, run},
-    plan::{HA_HOME4, HA_HOME6, HA6, HOME_PREFIX4, HOME_PREFIX6, Subscriber, Visited},
+    plan::{HA_HOME4, HA_HOME6, HA_PORT, HA6, HOME_PREFIX4, HOME_PREFIX6, Subscriber, Visited},
     program::Program,
     wait,
 };
-use hearth_wire::suite::Suite;
+use hearth_wire::directory::{DirectionKeys, SaRecord, Services, Update, encode_update};
+use hearth_wire::mh::{self, BindingUpdate, BuFlags, BuOptions, Message};
+use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr};
 use serde_json::{Value, json};
 
 const HA_ON_LINK6: &str = "2001:db8:b:1::1";
@@ -29,7 +43,13 @@ const ANYCAST: &str = "2001:db8:b:1:fdff:ffff:ffff:fffe";
 
 /// A lab whose home prefixes are on the correspondent's link; `more` goes under `home_agent`.
 fn link_lab(name: &str, more: &str) -> TestLab {
-    let mut lab = TestLab::prepare(name);
+    let mut lab = on_link(TestLab::prepare(name), more);
+    lab.start_hac().unwrap();
+    lab.start_hearthd().unwrap();
+    lab
+}
+
+fn on_link(lab: TestLab, more: &str) -> TestLab {
     let path = lab.options.files.config("hearthd");
     let text = fs::read_to_string(&path).unwrap();
     let addresses = format!("addresses: [\"{HA_HOME6}/64\", \"{HA_HOME4}/27\"");
@@ -46,8 +66,6 @@ fn link_lab(name: &str, more: &str) -> TestLab {
     cn.ip(&format!("-4 route del {HOME_PREFIX4} via {HA_HOME4}")).unwrap();
     cn.ip(&format!("-6 address add {CN_ON_LINK6}/64 dev home nodad")).unwrap();
     cn.ip(&format!("-4 address add {CN_ON_LINK4}/25 dev home")).unwrap();
-    lab.start_hac().unwrap();
-    lab.start_hearthd().unwrap();
     lab
 }
 
@@ -165,6 +183,151 @@ fn judge(capture: &Path, who: &Subscriber, mac: &str) {
     let own = tshark(capture, &own, &["arp.src.hw_mac", "eth.dst"]);
     assert!(!own.is_empty(), "a gratuitous ARP");
     assert!(own.iter().all(|fields| fields[..] == [mac, "ff:ff:ff:ff:ff:ff"]), "{own:?}");
+}
+
+/// What the home agent's kernel knows of a neighbour behind the home port's TAP.
+fn known_at_home_agent(lab: &TestLab, address: IpAddr) -> String {
+    let mut ip = lab.network.ha.command("ip");
+    run(ip.args(["neighbour", "show", &address.to_string(), "dev", "home"])).unwrap()
+}
+
+#[test]
+fn drg_03_the_kernel_forgets_the_stand_in_when_a_binding_ends() {
+    // The address under which it sees mobile nodes that are away.
+    const STAND_IN: &str = "lladdr 02:68:65:61:72:74";
+    let lab = link_lab("home-link-stand-in", "");
+    let who = who(&lab);
+    let home: IpAddr = who.home6.into();
+    let mut node = lab.register(&who, Visited::Net6);
+    // By the TAP of the home port, as a kernel without a better route finds it.
+    let mut ping = lab.network.ha.command("ping");
+    ping.args(["-c", "1", "-W", "2", "-I", "home", &home.to_string()]);
+    run(&mut ping).unwrap();
+    let known = known_at_home_agent(&lab, home);
+    assert!(known.contains(STAND_IN), "{known}");
+    node.stop().unwrap();
+    wait::until("the end of the binding", PATIENCE, || {
+        Ok(lab.bindings()?.is_empty().then_some(()))
+    })
+    .unwrap();
+    let known = known_at_home_agent(&lab, home);
+    assert!(!known.contains("lladdr"), "{known}");
+    // What the box sends now is for whoever has the address on the link: the mobile node at home.
+    let address = format!("{home}/128");
+    lab.network.cn.ip(&format!("-6 address add {address} dev home nodad")).unwrap();
+    assert_eq!(lab.ping(&lab.network.ha, HA_ON_LINK6.parse().unwrap(), home, 2).unwrap(), 2);
+    let known = known_at_home_agent(&lab, home);
+    assert!(known.contains("lladdr") && !known.contains(STAND_IN), "{known}");
+}
+
+/// The test as mobile node: the SA that it has, and the next number under it.
+struct Node {
+    home: Ipv6Addr,
+    number: u32,
+}
+
+impl Node {
+    const SPI: u32 = 7;
+
+    fn keys() -> DirectionKeys {
+        let suite = Suite::Aes128CbcSha;
+        let key = |len| vec![0x5a; len].into_boxed_slice();
+        DirectionKeys::new(suite, key(suite.ikey_len()), key(suite.ekey_len())).unwrap()
+    }
+
+    fn record(who: &Subscriber) -> Vec<u8> {
+        let hour = SystemTime::now() + Duration::from_secs(3600);
+        let record = SaRecord {
+            spi: Spi::new(Self::SPI).unwrap(),
+            mn_id: MobileNodeId::new("at-home@example.net").unwrap(),
+            home_agent: "lab".into(),
+            suite: Suite::Aes128CbcSha,
+            scope: Scope::SignallingAndData,
+            mn_to_ha: Self::keys(),
+            ha_to_mn: Self::keys(),
+            validity_end: hour.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
+            home_address: who.home6,
+            ipv4_home_address: None,
+            ha_address: HA6,
+            generation: 1,
+            services: Services::default(),
+        };
+        encode_update(&Update::Issued(Box::new(record))).unwrap().to_vec()
+    }
+
+    /// A Binding Update; from home it has no Home Address option.
+    fn send(&mut self, socket: &UdpSocket, at_home: bool, seq: u16, lifetime: u16) {
+        let flags = BuFlags { acknowledge: true, home_registration: true, ..BuFlags::default() };
+        let update = BindingUpdate { seq, flags, lifetime, options: BuOptions::default() };
+        let mut header = [0; 256];
+        let len = mh::emit(&Message::BindingUpdate(update), self.home, HA6, &mut header).unwrap();
+        let option = exthdr::home_address_header(mh::PROTO, self.home);
+        let (next_header, payload) = if at_home {
+            (mh::PROTO, header[..len].to_vec())
+        } else {
+            (exthdr::DESTINATION_OPTIONS, [&option[..], &header[..len]].concat())
+        };
+        let sealer = Sealer::new(Self::SPI, &Self::keys());
+        socket.send(&sealer.seal(8, self.number, &payload, next_header)).unwrap();
+        self.number += 1;
+    }
+
+    /// The status of the Binding Acknowledgement that comes, without a routing header.
+    fn status(socket: &UdpSocket) -> u8 {
+        let mut buffer = [0; 2048];
+        let len = socket.recv(&mut buffer).expect("a Binding Acknowledgement");
+        let text = Sealer::new(Self::SPI, &Self::keys()).open(&buffer[..len]).expect("ICV");
+        assert_eq!((text.last(), text[2]), (Some(&mh::PROTO), 6), "{text:?}");
+        text[6]
+    }
+}
+
+#[test]
+fn drg_04_who_is_refused_at_home_is_told_so_there() {
+    let socket = |run: &Path| run.join("test.sock");
+    let lab = TestLab::prepare_with("home-link-refused", |options| {
+        options.tuning.directory = Some(socket(&options.files.run));
+    });
+    let mut lab = on_link(lab, "");
+    let listener = UnixListener::bind(socket(&lab.options.files.run)).unwrap();
+    let directory = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+        stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+        stream
+    });
+    lab.start_hearthd().unwrap();
+    let mut directory = directory.join().unwrap();
+    let who = who(&lab);
+    directory.write_all(&Node::record(&who)).unwrap();
+    wait::until("the SA", PATIENCE, || Ok((lab.sas()?.len() == 1).then_some(()))).unwrap();
+    lab.network.attach(0, Visited::Net6).unwrap();
+    let home_agent: SocketAddr = (HA6, HA_PORT).into();
+    let away = packet::socket(&lab.network.mobile_nodes[0], home_agent);
+    let mut node = Node { home: who.home6, number: 0 };
+    wait::until("the binding", PATIENCE, || {
+        node.send(&away, false, 5, 100);
+        Ok((lab.bindings()?.len() == 1).then_some(()))
+    })
+    .unwrap();
+
+    let cn = &lab.network.cn;
+    cn.ip(&format!("-6 route add {HA6}/128 via {HA_HOME6}")).unwrap();
+    assert_eq!(lab.ping(cn, CN_ON_LINK6.parse().unwrap(), HA6.into(), 2).unwrap(), 2);
+    cn.ip(&format!("-6 address add {}/128 dev home nodad", who.home6)).unwrap();
+    let open = || {
+        let socket = UdpSocket::bind((who.home6, 5000))?;
+        socket.connect(home_agent)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    let at_home = cn.enter(open).unwrap().unwrap();
+    node.send(&at_home, true, 4, 0);
+    assert_eq!(Node::status(&at_home), 135, "an old number");
+    assert_eq!(lab.bindings().unwrap().len(), 1);
+    node.send(&at_home, true, 6, 0);
+    assert_eq!(Node::status(&at_home), 0, "DRG-03");
+    assert!(lab.bindings().unwrap().is_empty());
 }
 
 #[test]
