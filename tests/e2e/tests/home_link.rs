@@ -5,7 +5,7 @@
 //!                                                  ::1, .129    2001:db8:b:1::/64     ::2, .130
 //!                                                               203.0.113.128/25
 //! ```
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     fs,

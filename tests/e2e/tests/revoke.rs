@@ -49,7 +49,8 @@ fn inside(work: &Value) -> Vec<(bool, u8, String)> {
 /// tshark's words for a PType 8 packet's content, put behind an IPv6 header between `from` and `to`.
 fn named(folder: &Path, from: &str, to: &str, next_header: u8, octets: &str) -> String {
     let len = octets.len() / 2;
-    let mut packet = vec![0x60, 0, 0, 0, u8::try_from(len >> 8).unwrap(), (len & 0xff) as u8];
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(u16::try_from(len).unwrap().to_be_bytes());
     packet.extend([next_header, 64]);
     for address in [from, to] {
         packet.extend(address.parse::<std::net::Ipv6Addr>().unwrap().octets());
