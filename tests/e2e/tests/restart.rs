@@ -21,7 +21,7 @@ const LONGEST_GAP: Duration = Duration::from_secs(10);
 
 /// What Scapy makes of the sequence numbers in a capture.
 fn judged_by_scapy(capture: &Path) -> serde_json::Value {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peer/numbers.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peer/sent_numbers.py");
     let output =
         Command::new("/usr/bin/python3").arg(script).arg(capture).arg(HA_PORT.to_string()).output();
     let output = output.unwrap();

@@ -1,6 +1,6 @@
 """Sequence numbers of a home agent (RFC 6618 section 6), as a capture shows them.
 
-Written from the RFC alone, with Scapy; shares nothing with Hearth. `numbers.py CAPTURE PORT` prints
+Written from the RFC alone, with Scapy; shares nothing with Hearth. `sent_numbers.py CAPTURE PORT` prints
 JSON: packets that came from PORT under an SA, pairs of SPI and number in more than one of them, and
 packets whose number is below an earlier one of the same SA.
 """
