@@ -160,8 +160,13 @@ pub fn is_link_local(address: IpAddr) -> bool {
 /// The first header that is no extension header, and where it starts; a fragment header ends the
 /// chain. None where the chain is broken.
 pub fn upper_layer(packet: &[u8], ip: &Ip) -> Option<(u8, usize)> {
-    let (mut proto, mut at) = (ip.proto, ip.header);
+    let (mut proto, mut at, mut headers) = (ip.proto, ip.header, 0);
     while ip.is_v6() && matches!(proto, 0 | 43 | 60) {
+        headers += 1;
+        // No honest packet has as many.
+        if headers == 8 {
+            return None;
+        }
         let (next, len) = (*packet.get(at)?, *packet.get(at + 1)?);
         proto = next;
         at += 8 + usize::from(len) * 8;
