@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -56,11 +57,19 @@ pub struct DirectoryConfig {
     pub home_agent: Box<str>,
 }
 
-/// The directory, seen from the control thread.
+/// The directory, seen from the control thread. Dropping it ends the connection and the watch.
 #[derive(Debug)]
 pub struct Directory {
     updates: Receiver<FromDirectory>,
     connection: Arc<Mutex<Option<UnixStream>>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.resynchronise();
+    }
 }
 
 impl Directory {
@@ -71,9 +80,16 @@ impl Directory {
     pub fn watch(config: DirectoryConfig, waker: Waker) -> io::Result<Self> {
         let (sender, updates) = bounded(BACKLOG);
         let connection = Arc::new(Mutex::new(None));
-        let watcher = Watcher { config, waker, sender, connection: Arc::clone(&connection) };
+        let ended = Arc::new(AtomicBool::new(false));
+        let watcher = Watcher {
+            config,
+            waker,
+            sender,
+            connection: Arc::clone(&connection),
+            ended: Arc::clone(&ended),
+        };
         thread::Builder::new().name("directory".into()).spawn(move || watcher.run())?;
-        Ok(Self { updates, connection })
+        Ok(Self { updates, connection, ended })
     }
 
     /// The next update that has come, if any.
@@ -108,6 +124,7 @@ struct Watcher {
     waker: Waker,
     sender: Sender<FromDirectory>,
     connection: Arc<Mutex<Option<UnixStream>>>,
+    ended: Arc<AtomicBool>,
 }
 
 impl Watcher {
@@ -115,7 +132,7 @@ impl Watcher {
         let path = self.config.socket.display().to_string();
         let mut pause = Duration::from_millis(50);
         let mut complained = false;
-        loop {
+        while !self.ended.load(Ordering::Relaxed) {
             let ended = self.connect().and_then(|stream| {
                 info!(socket = %path, "watching the SA directory");
                 pause = Duration::from_millis(50);
@@ -125,6 +142,7 @@ impl Watcher {
             self.keep(None);
             match ended {
                 Ok(()) => return,
+                Err(_) if self.ended.load(Ordering::Relaxed) => return,
                 Err(error) if !complained => {
                     warn!(socket = %path, %error, "no SA directory; trying again, forwarding goes on");
                     complained = true;
@@ -144,6 +162,10 @@ impl Watcher {
             .ok_or_else(|| io::Error::other("the home agent's name is too long"))?;
         stream.write_all(&octets)?;
         self.keep(Some(stream.try_clone()?));
+        // Whoever ended the watch meanwhile found no connection to end.
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         Ok(stream)
     }
 
