@@ -211,7 +211,7 @@ impl Control {
         });
         let Persist { withheld, failed, .. } = self.parts.persist;
         let state = [
-            ("state_write_failed", failed, "Turns whose changes the disk did not take at once."),
+            ("state_write_failed", failed, "Turns while the disk did not take what had changed."),
             ("state_withheld", withheld, "Answers not sent, as the disk did not take their cause."),
         ];
         rows.extend(state.map(|(counter, count, description)| CounterRow {

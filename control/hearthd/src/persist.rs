@@ -496,8 +496,9 @@ impl Persist {
         home_agent.changes(|change| self.take(change, false));
         self.rewrite_in_part(home_agent);
         let written = self.store.flush_turn(self.now_millis());
-        self.failed += u64::from(written.is_err());
-        self.tell_trouble(written.err().or_else(|| self.store.trouble()));
+        let trouble = written.err().or_else(|| self.store.trouble());
+        self.failed += u64::from(trouble.is_some());
+        self.tell_trouble(trouble);
         let durable = self.store.durable();
         if let Ok(mark) = written {
             self.held.iter_mut().for_each(|held| held.mark = held.mark.or(Some(mark)));
