@@ -219,6 +219,11 @@ impl Control {
             count,
             description: description.into(),
         }));
+        rows.push(CounterRow {
+            counter: "routes".into(),
+            count: self.routes.as_ref().map_or(0, |routes| routes.count),
+            description: "Routes of the kernel that are in use now.".into(),
+        });
         rows.extend(self.message_counters());
         rows
     }

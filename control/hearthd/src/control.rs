@@ -106,7 +106,7 @@ pub struct Control {
     pub(crate) sa_records_refused: u64,
     pub(crate) clock: Option<(Instant, SystemTime)>,
     /// `None` where there is no kernel side.
-    routes: Option<Routes>,
+    pub(crate) routes: Option<Routes>,
     pub(crate) kernel_routes: KernelRoutes,
     pub(crate) actions: Vec<Action>,
     /// Messages to mobile nodes, until the turn's changes are written down.

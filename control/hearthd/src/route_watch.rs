@@ -48,8 +48,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What the thread has to say.
 pub(crate) enum Found {
-    /// Routes and addresses as they are now.
-    Built(BuiltRoutes),
+    /// Routes and addresses as they are now, and how many routes leave by a port.
+    Built(BuiltRoutes, usize),
     /// They did not fit; it is tried again.
     Refused(TableError),
     /// The kernel does not answer: the thread has ended.
@@ -220,8 +220,9 @@ impl RouteWatch {
         let Read { routes, blocked, addresses } = &read;
         Ok(Some(match self.builder.build(routes, blocked, addresses, &self.home_prefixes) {
             Ok(built) => {
+                let count = routes.len();
                 self.built = Some(read);
-                Found::Built(built)
+                Found::Built(built, count)
             }
             Err(error) => Found::Refused(error),
         }))

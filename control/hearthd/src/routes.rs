@@ -32,6 +32,8 @@ pub struct Routes {
     thread: Option<JoinHandle<()>>,
     refused: Option<Instant>,
     told: bool,
+    /// How many are in use.
+    pub(crate) count: u64,
 }
 
 impl Routes {
@@ -60,7 +62,8 @@ impl Routes {
             }
             watch.run(&stopped);
         })?;
-        let mut routes = Self { found, stop, thread: Some(thread), refused: None, told: false };
+        let thread = Some(thread);
+        let mut routes = Self { found, stop, thread, refused: None, told: false, count: 0 };
         match routes.found.recv_timeout(START) {
             Ok(first) => routes.take(tables, first, Instant::now())?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
@@ -82,8 +85,9 @@ impl Routes {
 
     fn take(&mut self, tables: &mut TableWriter, found: Found, now: Instant) -> io::Result<()> {
         match found {
-            Found::Built(built) => {
+            Found::Built(built, count) => {
                 tables.publish_routes(built);
+                self.count = count as u64;
                 if self.told {
                     info!("the routes are in the FIB again");
                 }

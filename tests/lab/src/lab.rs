@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, process::Command, time::Duration};
 
-use hearth_api::{BindingRow, DropRow, SaRow};
+use hearth_api::{BindingRow, CounterRow, DropRow, SaRow};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -154,7 +154,19 @@ impl Lab {
             Ok(self.show::<serde_json::Value>("ports").ok().filter(|ports| !ports.is_empty()))
         })?;
         self.hearthd = Some(hearthd);
-        self.network.route_home_agent(Duration::from_secs(5))
+        let before = self.routes();
+        self.network.route_home_agent(Duration::from_secs(5))?;
+        // They are in use a moment later. A home agent that had them before has no more of them.
+        let _had_them = wait::until("the routes in use", Duration::from_secs(2), || {
+            Ok((self.routes() >= before + 2).then_some(()))
+        });
+        Ok(())
+    }
+
+    /// How many routes hearthd uses.
+    fn routes(&self) -> u64 {
+        let rows: Vec<CounterRow> = self.show("counters").unwrap_or_default();
+        rows.iter().find(|row| row.counter == "routes").map_or(0, |row| row.count)
     }
 
     fn start(&self, program: &str, role: &str) -> Result<Program> {
