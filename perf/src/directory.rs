@@ -112,7 +112,7 @@ pub(crate) fn serve(
                     name = home_agent;
                 }
                 Request::Lookup { spi } => {
-                    send(&mut stream, &looked_up(spi, (suite, end), sas, &name)?)?
+                    send(&mut stream, &looked_up(spi, (suite, end), sas, &name)?)?;
                 }
             }
         }

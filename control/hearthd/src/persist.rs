@@ -27,16 +27,27 @@
 //! doubled its rate in them. A stop writes the numbers themselves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use hearth_dataplane::{PortId, SaNumbers, SaObserver, SaParameters, SaUsage};
-use hearth_home_agent::{Change, Cursor, HomeAgent, SA_LIFE_LEN, SaInfo, SaLife, Timestamp};
-use hearth_store::{Kind, Mark, OpenError, Options, Recovered, Store, StoreError};
-use hearth_wire::directory::{DirectionKeys, SaRecord, Update, decode_update, encode_update};
+use hearth_home_agent::{Change, Cursor, HomeAgent, SaInfo, SaLife, Timestamp};
+use hearth_store::{Kind, Mark, OpenError, Options, Store, StoreError};
+use hearth_wire::directory::{SaRecord, Update, encode_update};
 use hearth_wire::{SeqNo, Spi};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use zeroize::Zeroizing;
+
+mod records;
+mod remembered;
+
+use records::{
+    FRAME_LENGTH, Numbers, SA_HEAD, SA_VERSION, WITHOUT_KEYS, grant_value, inbound_value,
+    pack_keys, record_of, sa_key,
+};
+pub use remembered::Remembered;
+pub(crate) use remembered::SaLifted;
+use remembered::{BOOT, CLEAN, EPOCH, HIGHEST, LOSSES, STARTS, boot, remember, report_loss};
 
 use crate::state_config::{Keys, State as Section, Sync};
 
@@ -66,9 +77,6 @@ const REWRITE: usize = 256;
 /// again by then.
 const HELD: usize = 1 << 16;
 const HELD_FOR: Duration = Duration::from_secs(5);
-
-/// Flag of an SA's record: its keys are zeros, the directory has them.
-const WITHOUT_KEYS: u8 = 1;
 
 /// A message to a mobile node.
 #[derive(Debug)]
@@ -108,17 +116,6 @@ struct KeptSa {
     top: u32,
     /// Both integrity keys and both encryption keys, one behind the other. Empty without keys.
     keys: Zeroizing<Box<[u8]>>,
-}
-
-/// Where the numbers of an SA go on after a restart, and what it has carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Numbers {
-    /// Outbound numbers below `grant << 16` may have been used.
-    grant: u16,
-    /// Inbound numbers below it count as seen.
-    floor: u32,
-    in_octets: u64,
-    out_octets: u64,
 }
 
 /// A grant that is not on the disk yet.
@@ -167,27 +164,6 @@ pub struct Persist {
     pub(crate) withheld: u64,
     /// Turns whose changes could not be written at once.
     pub(crate) failed: u64,
-}
-
-/// What was found at the start.
-pub struct Remembered {
-    recovered: Recovered,
-    grants: HashMap<(Spi, u64), (u16, u32)>,
-    inbound: HashMap<(Spi, u64), Numbers>,
-    starts: u32,
-    losses: u32,
-    /// The highest SPI that was ever installed, where nothing was lost since: what the HAC issued
-    /// beyond it while nobody was there is new.
-    pub highest_spi: Option<u32>,
-}
-
-/// An SA as it was kept.
-pub(crate) struct SaLifted {
-    pub(crate) record: Box<SaRecord>,
-    pub(crate) life: SaLife,
-    /// Whether its keys are the directory's to say.
-    pub(crate) without_keys: bool,
-    numbers: Numbers,
 }
 
 impl Persist {
@@ -579,224 +555,10 @@ pub(crate) enum Leaving<'a> {
     Grant(Spi, u16),
 }
 
-const STARTS: &[u8] = b"starts";
-const LOSSES: &[u8] = b"losses";
-const BOOT: &[u8] = b"boot";
-const HIGHEST: &[u8] = b"spi";
-const EPOCH: &[u8] = b"epoch";
-const CLEAN: &[u8] = b"clean";
-
-/// What an SA's value begins with: version, flags, grant, inbound numbers, life.
-const SA_VERSION: u8 = 1;
-const GRANT: usize = 6;
-const INBOUND: usize = 20;
-const SA_HEAD: usize = 2 + GRANT + INBOUND + SA_LIFE_LEN;
-/// Octets of the length in front of a frame of the directory.
-const FRAME_LENGTH: usize = 4;
-
-fn grant_value(units: u16, starts: u32) -> [u8; GRANT] {
-    let ([a, b], [c, d, e, f]) = (units.to_be_bytes(), starts.to_be_bytes());
-    [a, b, c, d, e, f]
-}
-
-fn read_grant(value: &[u8]) -> Option<(u16, u32)> {
-    let [a, b, c, d, e, f] = *value.first_chunk::<GRANT>()?;
-    Some((u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])))
-}
-
-fn inbound_value(numbers: Numbers) -> [u8; INBOUND] {
-    let mut value = [0; INBOUND];
-    value[..4].copy_from_slice(&numbers.floor.to_be_bytes());
-    value[4..12].copy_from_slice(&numbers.in_octets.to_be_bytes());
-    value[12..].copy_from_slice(&numbers.out_octets.to_be_bytes());
-    value
-}
-
-fn read_inbound(value: &[u8]) -> Option<Numbers> {
-    let (floor, rest) = value.split_first_chunk::<4>()?;
-    let (in_octets, rest) = rest.split_first_chunk::<8>()?;
-    Some(Numbers {
-        grant: 0,
-        floor: u32::from_be_bytes(*floor),
-        in_octets: u64::from_be_bytes(*in_octets),
-        out_octets: u64::from_be_bytes(*rest.first_chunk::<8>()?),
-    })
-}
-
-/// What the log says besides SAs and bindings; and the epoch of the last start.
-fn remember(recovered: Recovered) -> Result<(Remembered, Option<u32>), OpenError> {
-    let (mut grants, mut inbound) = (HashMap::new(), HashMap::new());
-    let mut names: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    for batch in recovered.live.batches() {
-        batch.read(|record| match record.kind {
-            Kind::Grant => grants.extend(sa_name(record.key).zip(read_grant(record.value))),
-            Kind::Inbound => inbound.extend(sa_name(record.key).zip(read_inbound(record.value))),
-            Kind::HomeAgent => _ = names.insert(record.key.into(), record.value.into()),
-            Kind::Sa | Kind::Binding | Kind::Prefix => {}
-        })?;
-    }
-    let number = |name: &[u8]| {
-        let octets = names.get(name)?.as_slice().try_into().ok()?;
-        Some(u32::from_be_bytes(octets))
-    };
-    let starts = number(STARTS).unwrap_or(0).saturating_add(1);
-    // Within one boot, what was written is there, whether or not the disk had it.
-    let same_boot = boot().is_some_and(|boot| names.get(BOOT) == Some(&boot));
-    let whole = recovered.lost.is_none() && (same_boot || names.contains_key(CLEAN));
-    let losses = number(LOSSES).unwrap_or(0).saturating_add(u32::from(!whole));
-    let (highest_spi, epoch) = (number(HIGHEST).filter(|_| whole), number(EPOCH));
-    Ok((Remembered { recovered, grants, inbound, starts, losses, highest_spi }, epoch))
-}
-
-impl Remembered {
-    /// Hands out the SAs. Where the disk has lost what it had taken, none: they may have used
-    /// numbers beyond what the log says (R-16, R-23).
-    pub(crate) fn sas(&self, mut each: impl FnMut(SaLifted)) {
-        if self.is_damaged() {
-            return;
-        }
-        self.read(Kind::Sa, |key, value| {
-            match sa_name(key).and_then(|name| self.lifted(name, value)) {
-                Some(sa) => each(sa),
-                None => error!("a record of an SA can't be read; its mobile node has to come anew"),
-            }
-        });
-    }
-
-    /// Hands out the bindings: home address, octets.
-    pub(crate) fn bindings(&self, mut each: impl FnMut(Ipv6Addr, &[u8])) {
-        if self.is_damaged() {
-            return;
-        }
-        self.read(Kind::Binding, |key, value| {
-            if let Ok(home_address) = <[u8; 16]>::try_from(key) {
-                each(home_address.into(), value);
-            }
-        });
-    }
-
-    fn is_damaged(&self) -> bool {
-        self.recovered.lost.as_ref().is_some_and(|lost| lost.durable)
-    }
-
-    fn read(&self, kind: Kind, mut each: impl FnMut(&[u8], &[u8])) {
-        for batch in self.recovered.live.batches() {
-            let read = batch.read(|record| {
-                if record.kind == kind {
-                    each(record.key, record.value);
-                }
-            });
-            if let Err(error) = read {
-                error!(%error, "a part of the state can't be read any more");
-            }
-        }
-    }
-
-    fn lifted(&self, name: (Spi, u64), value: &[u8]) -> Option<SaLifted> {
-        let (head, frame) = value.split_first_chunk::<SA_HEAD>()?;
-        let ([version, flags], rest) = head.split_first_chunk::<2>()?;
-        let (grant, rest) = rest.split_first_chunk::<GRANT>()?;
-        let (inbound, life) = rest.split_first_chunk::<INBOUND>()?;
-        let Ok(Update::Issued(record)) = decode_update(frame) else { return None };
-        if *version != SA_VERSION || (record.spi, record.generation) != name {
-            return None;
-        }
-        let mut numbers = read_inbound(inbound)?;
-        if let Some(later) = self.inbound.get(&name).filter(|later| later.floor >= numbers.floor) {
-            numbers = *later;
-        }
-        let grants = [read_grant(grant), self.grants.get(&name).copied()];
-        numbers.grant = grants.into_iter().flatten().map(|grant| self.used(grant)).max()?;
-        let life = SaLife::from_octets(life.first_chunk()?)?;
-        Some(SaLifted { record, life, without_keys: flags & WITHOUT_KEYS != 0, numbers })
-    }
-
-    /// What may have been used of a grant that was made at the start `of`: each start since has
-    /// added to it.
-    fn used(&self, (units, of): (u16, u32)) -> u16 {
-        let since = self.starts.saturating_sub(of).saturating_sub(1);
-        let added = since.saturating_mul(FIRST_GRANT.into());
-        u16::try_from(u32::from(units).saturating_add(added)).unwrap_or(u16::MAX)
-    }
-}
-
-fn report_loss(recovered: &Recovered) {
-    match &recovered.lost {
-        Some(lost) if lost.durable => error!(
-            %lost,
-            "the state is damaged: SAs of before are not used again (R-23), and mobile nodes have \
-             to fetch new ones"
-        ),
-        Some(lost) => warn!(%lost, "the end of the state is missing"),
-        None => {}
-    }
-}
-
-/// The record that the directory gave out.
-fn record_of(info: &SaInfo, kept: &KeptSa, home_agent: &str) -> Option<SaRecord> {
-    let suite = info.suite;
-    let mut keys: &[u8] = &kept.keys;
-    let mut take = |length: usize| -> Option<Box<[u8]>> {
-        if kept.keys.is_empty() {
-            return Some(vec![0; length].into());
-        }
-        let (key, rest) = keys.split_at_checked(length)?;
-        keys = rest;
-        Some(key.into())
-    };
-    let mut direction =
-        || DirectionKeys::new(suite, take(suite.ikey_len())?, take(suite.ekey_len())?);
-    Some(SaRecord {
-        spi: info.spi,
-        mn_id: info.mn_id.clone(),
-        home_agent: home_agent.into(),
-        suite,
-        scope: info.scope,
-        mn_to_ha: direction()?,
-        ha_to_mn: direction()?,
-        validity_end: kept.validity_end,
-        home_address: info.home_address,
-        ipv4_home_address: info.ipv4_home_address,
-        ha_address: info.ha_address,
-        generation: info.generation,
-        services: info.services.clone(),
-    })
-}
-
-fn pack_keys(record: &SaRecord) -> Zeroizing<Box<[u8]>> {
-    let of = |keys: &DirectionKeys| keys.integrity().len() + keys.encryption().len();
-    let mut packed = Vec::with_capacity(of(&record.mn_to_ha) + of(&record.ha_to_mn));
-    for keys in [&record.mn_to_ha, &record.ha_to_mn] {
-        packed.extend_from_slice(keys.integrity());
-        packed.extend_from_slice(keys.encryption());
-    }
-    Zeroizing::new(packed.into())
-}
-
-fn sa_key(spi: Spi, generation: u64) -> [u8; 12] {
-    let mut key = [0; 12];
-    key[..4].copy_from_slice(&spi.get().to_be_bytes());
-    key[4..].copy_from_slice(&generation.to_be_bytes());
-    key
-}
-
-fn sa_name(key: &[u8]) -> Option<(Spi, u64)> {
-    let (spi, generation) = key.split_first_chunk::<4>()?;
-    let spi = Spi::new(u32::from_be_bytes(*spi)).ok()?;
-    Some((spi, u64::from_be_bytes(generation.try_into().ok()?)))
-}
-
-/// What tells one boot of the machine from another.
-fn boot() -> Option<Vec<u8>> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().into())
-}
-
 fn unix_millis() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_epoch.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
-#[path = "persist_tests.rs"]
 mod tests;

@@ -107,12 +107,24 @@ impl TestLab {
 
     /// Pings the correspondent by both home addresses; every ping must be answered.
     pub fn ping_both(&self, who: &Subscriber) {
-        let pairs: [(IpAddr, IpAddr); 2] =
-            [(who.home6.into(), CN6.into()), (who.home4.into(), CN4.into())];
-        let node = self.lab.network.mobile_node(0).unwrap();
-        for (from, to) in pairs {
-            assert_eq!(self.lab.ping(node, from, to, 3).unwrap(), 3, "{from} -> {to}");
+        for (from, to) in pairs(who) {
+            assert_eq!(self.pinged(from, to, 3), 3, "{from} -> {to}");
         }
+    }
+
+    /// Waits until both home addresses reach the correspondent, after a home agent was started under a
+    /// mobile node: what comes in the first moments, before the kernel's routes are in use, is lost.
+    pub fn until_both_answer(&self, who: &Subscriber) {
+        for (from, to) in pairs(who) {
+            wait::until("an answer to a ping", PATIENCE, || {
+                Ok((self.pinged(from, to, 1) == 1).then_some(()))
+            })
+            .unwrap();
+        }
+    }
+
+    fn pinged(&self, from: IpAddr, to: IpAddr, count: u32) -> u32 {
+        self.lab.ping(self.network.mobile_node(0).unwrap(), from, to, count).unwrap()
     }
 
     /// How often hearthd dropped a packet for a reason.
@@ -133,6 +145,11 @@ impl TestLab {
             "{reason} is not {count}: {all:?}"
         );
     }
+}
+
+/// A subscriber's home addresses, each with the correspondent's of its version.
+fn pairs(who: &Subscriber) -> [(IpAddr, IpAddr); 2] {
+    [(who.home6.into(), CN6.into()), (who.home4.into(), CN4.into())]
 }
 
 impl Deref for TestLab {

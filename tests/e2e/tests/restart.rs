@@ -83,6 +83,7 @@ fn sa_15_two_home_agents_never_have_one_folder() {
     lab.hearthd.take().unwrap().crash().unwrap();
     lab.start_hearthd().unwrap();
     assert_eq!(lab.bindings().unwrap()[0].sequence, before[0].sequence);
+    lab.until_both_answer(&who);
     lab.ping_both(&who);
     node.stop().unwrap();
 }

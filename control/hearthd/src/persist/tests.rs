@@ -1,7 +1,9 @@
 //! What one run writes down, the next one finds.
 
+use std::net::Ipv6Addr;
+
 use hearth_home_agent::{Event, Policy};
-use hearth_wire::directory::Services;
+use hearth_wire::directory::{DirectionKeys, Services};
 use hearth_wire::{MobileNodeId, Scope, Suite};
 
 use super::*;
