@@ -1,7 +1,7 @@
 # Hearth: what a person types. `make` alone lists it.
 #
-# The daemons that the lab, the demo and the end-to-end tests run are release
-# builds in $(BIN_DIR); HEARTH_BIN_DIR names another folder.
+# The daemons that the lab and the demo run are release builds in $(BIN_DIR). End-to-end
+# tests run those of their own build; HEARTH_BIN_DIR names another folder.
 
 CARGO      ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -35,7 +35,8 @@ lab: build ## bring up the lab of network namespaces and leave it there
 lab-down: ## remove every trace of the lab
 	@$(SUDO) scripts/lab-down.sh $(BIN_DIR)/hearth-lab
 
-test: build ## unit, vector and end-to-end tests, and the conformance list
+test: deps ## unit, vector and end-to-end tests, and the conformance list
+	$(CARGO) build --workspace --bins
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    set -x; $(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace && \
 	    $(CARGO) run -q -p hearth-conformance -- report $(TARGET_DIR)/nextest/default/junit.xml; \
@@ -44,6 +45,7 @@ test: build ## unit, vector and end-to-end tests, and the conformance list
 	fi
 
 conformance: deps ## the conformance list, row by row: pass, fail, exception, missing
+	$(CARGO) build --workspace --bins
 	$(CARGO) run -q -p hearth-conformance -- run
 
 bench: deps ## every performance row in about ten minutes: target/perf/report.html

@@ -21,7 +21,7 @@ pub struct Programs(PathBuf);
 
 impl Programs {
     /// The folder that the environment variable `HEARTH_BIN_DIR` names, else the folder of this
-    /// program, as in `target/release`; for a test, `release` in Cargo's target folder.
+    /// program, as in `target/release`; for a test, the folder of the binaries of its own build.
     ///
     /// # Errors
     /// Where this program's own path is unknown.
@@ -31,11 +31,8 @@ impl Programs {
         }
         let own = std::env::current_exe().map_err(file("this program"))?;
         let folder = own.parent().unwrap_or(Path::new("/"));
-        if folder.ends_with("deps") {
-            let target = folder.ancestors().nth(2).unwrap_or(folder);
-            return Ok(Self(target.join("release")));
-        }
-        Ok(Self(folder.to_owned()))
+        let tests = folder.ends_with("deps");
+        Ok(Self(if tests { folder.parent().unwrap_or(folder) } else { folder }.to_owned()))
     }
 
     /// One of them.
@@ -48,7 +45,7 @@ impl Programs {
             return Ok(path);
         }
         Err(LabError::Wrong(format!(
-            "{} is missing: run `make build`, or name its folder in HEARTH_BIN_DIR",
+            "{} is missing: run `cargo build --workspace --bins`, or name its folder in HEARTH_BIN_DIR",
             path.display()
         )))
     }
