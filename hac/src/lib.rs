@@ -6,6 +6,7 @@
 //! | [`config`] | the YAML file, checked as a whole before anything starts |
 //! | [`cert`], [`tls`] | the server certificate's lint and channel binding, the TLS server |
 //! | [`auth`] | how mobile nodes prove who they are |
+//! | [`radius`] | AAA servers behind it |
 //! | [`policy`], [`keys`] | what an SA gets: suite, scope, validity, keys |
 //! | [`lockstep`], [`session`] | the protocol without I/O: containers, then MHAuth messages |
 //! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
@@ -27,6 +28,7 @@ pub mod listener;
 pub mod lockstep;
 pub mod log_limit;
 pub mod policy;
+pub mod radius;
 pub mod session;
 pub mod sources;
 #[cfg(test)]
