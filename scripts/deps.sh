@@ -4,7 +4,8 @@
 set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
-run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography frr radvd)
+run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography frr radvd
+    eapoltest freeradius hostapd)
 
 missing=()
 for package in "${build[@]}" "${run[@]}"; do
@@ -29,10 +30,12 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 "$@"; }
     apt update
     apt install -y --no-install-recommends "${missing[@]}" >/dev/null
-    # Tests run FRR in namespaces of their own; nobody asked for a routing daemon on this machine.
-    if [[ " ${missing[*]} " == *" frr "* ]] && [ -d /run/systemd/system ]; then
-        "${as_root[@]}" systemctl disable --now --quiet frr || true
-    fi
+    # Tests start daemons of their own; nobody asked for routing or RADIUS on this machine.
+    for daemon in frr freeradius; do
+        if [[ " ${missing[*]} " == *" $daemon "* ]] && [ -d /run/systemd/system ]; then
+            "${as_root[@]}" systemctl disable --now --quiet "$daemon" || true
+        fi
+    done
 fi
 
 if ! command -v "${CARGO:-cargo}" >/dev/null; then
