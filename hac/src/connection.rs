@@ -23,6 +23,7 @@ use crate::directory::{Clock, Directory};
 use crate::keys::SystemEntropy;
 use crate::lockstep::{Lockstep, Refused, Request};
 use crate::log_limit::LogLimit;
+use crate::radius::{Relay, RelayError, Relayed};
 use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
 
 /// Longest wait for the peer's FIN after ours.
@@ -150,7 +151,12 @@ impl Connection<'_> {
 
     async fn answer(&self, session: &mut Session, request: &Request) -> Reply {
         let shared = self.shared;
-        match session.request(&request.content, (shared.clock)(), &mut SystemEntropy) {
+        let mut step = session.request(&request.content, (shared.clock)(), &mut SystemEntropy);
+        if let Step::Relay(relay) = step {
+            let result = self.relay(*relay).await;
+            step = session.relayed(result, (shared.clock)(), &mut SystemEntropy);
+        }
+        match step {
             Step::Respond(reply) => reply,
             Step::Issue(request) => {
                 // the record is in the directory before Response/Done leaves.
@@ -160,7 +166,14 @@ impl Connection<'_> {
                 }
                 session.issued(result, (shared.clock)())
             }
+            // What the AAA server says is answered or issued.
+            Step::Relay(_) => refuse_unkeyed(StatusCode::InternalServerError, None),
         }
+    }
+
+    /// Asks the AAA server.
+    async fn relay(&self, _: Relay) -> Result<Relayed, RelayError> {
+        Err(RelayError::AllDead { retry_after: self.shared.limits.retry_after })
     }
 
     /// Waits for one request.

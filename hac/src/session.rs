@@ -1,14 +1,21 @@
-//! One MHAuth exchange with pre-shared keys, without I/O: Content in, Content out.
+//! One MHAuth exchange, without I/O: Content in, Content out.
 //!
-//! Read first: RFC 6618 s.5.3, 5.5 to 5.8; readings R-5 to R-9, R-14.
+//! Read first: RFC 6618 s.5.3, 5.5 to 5.9; readings R-5 to R-11, R-14.
 //!
 //! ```text
-//!         Request/MHAuth-Init            Request/MHAuth-Done
-//!  Init ------------------------> Done ------------------------> Issuing --> Closed
-//!    |   Response: mn-rand,        |   mip6-sas, mip6-suitelist,    |  Response: SA, bootstrapping
-//!    |   hac-rand, auth            |   auth                         |  data, status-code 200, auth
-//!    +-- refusal --> Closed        +-- refusal --> Closed           +-- refusal --> Closed
+//!         Request/MHAuth-Init
+//!  Init ----------------------> Psk ------ Done ------+
+//!    |                                                v
+//!    +------------------------> Eap ------ Done --> Issuing --> Closed
+//!    |                         ^   ^  Mid |              |  Response: SA, bootstrapping
+//!    |                         +---+------+              |  data, status-code 200, auth
+//!    |                           ^ v                     |
+//!    |                         Relaying (AAA server)     |
+//!    +-- refusal --> Closed                              +-- refusal --> Closed
 //! ```
+
+mod eap;
+mod psk;
 
 use std::sync::Arc;
 
@@ -18,11 +25,11 @@ use hearth_wire::hac::{AuthMethod, Message, Parsed, Side, StatusCode};
 use hearth_wire::{MobileNodeId, Spi};
 use zeroize::Zeroizing;
 
-use crate::auth::psk::Psk;
 use crate::cert::ChannelBinding;
 use crate::config::{Realm, Subscriber};
 use crate::directory::{IssueError, IssueRequest};
 use crate::keys::{Entropy, direction_keys};
+use crate::radius::{Relay, RelayError, Relayed};
 
 /// What a session wants after a request.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub enum Step {
     Respond(Reply),
     /// Have this issued, then hand the result to [`Session::issued`].
     Issue(Box<IssueRequest>),
+    /// Have the AAA server judge this, then hand the result to [`Session::relayed`].
+    Relay(Box<Relay>),
 }
 
 /// A response.
@@ -45,7 +54,7 @@ pub struct Reply {
 /// What a response means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Response/MHAuth-Init: go on.
+    /// Response/MHAuth-Init or Response/MHAuth-Mid: go on.
     Challenged,
     /// Response/MHAuth-Done with a new SA.
     Issued(Spi),
@@ -61,19 +70,18 @@ impl Outcome {
     }
 }
 
-/// The exchange between its two round trips.
-struct Exchange {
-    mn_id: MobileNodeId,
-    mn_rand: [u8; 32],
-    hac_rand: [u8; 32],
-    /// Stands in for the PSK of an mn-id that nobody has (R-8).
-    stand_in: Psk,
+/// Who a final response is for and what signs it.
+enum Signer {
+    Psk(psk::Exchange),
+    Eap(eap::Signer),
 }
 
 enum State {
     Init,
-    Done(Exchange),
-    Issuing(Exchange),
+    Psk(psk::Exchange),
+    Eap(Box<eap::Run>),
+    Relaying(Box<eap::Run>, eap::Asked),
+    Issuing(Signer),
     Closed,
 }
 
@@ -105,27 +113,38 @@ impl Session {
     pub fn request(&mut self, content: &[u8], now: u64, entropy: &mut dyn Entropy) -> Step {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Init => Step::Respond(self.init(content, entropy)),
-            State::Done(exchange) => match self.done(&exchange, content, now, entropy) {
-                Ok(request) => {
-                    self.state = State::Issuing(exchange);
-                    Step::Issue(Box::new(request))
-                }
-                Err(status) => Step::Respond(self.refuse(&exchange, status, now)),
+            State::Psk(exchange) => match self.psk_done(&exchange, content, now, entropy) {
+                Ok(request) => self.issue(request, Signer::Psk(exchange)),
+                Err(status) => Step::Respond(self.refuse(&Signer::Psk(exchange), status, now)),
             },
-            State::Issuing(_) | State::Closed => {
+            State::Eap(run) => self.eap_request(run, content, now, entropy),
+            State::Relaying(..) | State::Issuing(_) | State::Closed => {
                 Step::Respond(refuse_unkeyed(StatusCode::BadRequest, None))
             }
         }
     }
 
+    /// Takes what became of [`Step::Relay`].
+    pub fn relayed(
+        &mut self,
+        result: Result<Relayed, RelayError>,
+        now: u64,
+        entropy: &mut dyn Entropy,
+    ) -> Step {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Relaying(run, asked) => self.eap_relayed(run, asked, result, now, entropy),
+            _ => Step::Respond(refuse_unkeyed(StatusCode::InternalServerError, None)),
+        }
+    }
+
     /// Takes what became of [`Step::Issue`].
     pub fn issued(&mut self, result: Result<Box<SaRecord>, IssueError>, now: u64) -> Reply {
-        let State::Issuing(exchange) = std::mem::replace(&mut self.state, State::Closed) else {
+        let State::Issuing(signer) = std::mem::replace(&mut self.state, State::Closed) else {
             return refuse_unkeyed(StatusCode::InternalServerError, None);
         };
         // R-9: 503 where coming back later helps, 500 for an own fault.
         let refusal = match result {
-            Ok(record) => match self.success(&exchange, &record) {
+            Ok(record) => match self.success(&signer, &record) {
                 Some(content) => {
                     return Reply { content, outcome: Outcome::Issued(record.spi) };
                 }
@@ -136,84 +155,58 @@ impl Session {
             }
             Err(IssueError::Store) => StatusCode::InternalServerError,
         };
-        self.refuse(&exchange, refusal, now)
+        self.refuse(&signer, refusal, now)
     }
 
-    /// Request/MHAuth-Init -> Response/MHAuth-Init (RFC 6618 s.5.8, messages 1 and 2).
+    /// Request/MHAuth-Init -> Response/MHAuth-Init (RFC 6618 s.5.8, 5.9, messages 1 and 2).
     fn init(&mut self, content: &[u8], entropy: &mut dyn Entropy) -> Reply {
-        let exchange = match self.begin(content, entropy) {
-            Ok(exchange) => exchange,
-            Err(reply) => return reply,
-        };
-        // R-7: hac-rand here, the ciphersuite in Response/Done. R-5: no status-code.
-        let response = Message {
-            mn_rand: Some(exchange.mn_rand),
-            hac_rand: Some(exchange.hac_rand),
-            auth_methods: vec![AuthMethod::Psk],
-            ..Message::default()
-        };
-        let content = self.sign(&exchange, &response);
-        self.mn_id = Some(exchange.mn_id.clone());
-        self.state = State::Done(exchange);
-        Reply { content, outcome: Outcome::Challenged }
-    }
-
-    fn begin(&self, content: &[u8], entropy: &mut dyn Entropy) -> Result<Exchange, Reply> {
         let bad = || refuse_unkeyed(StatusCode::BadRequest, None);
-        let Parsed { message, .. } = message::parse(content).map_err(|_| bad())?;
-        let (Some(mn_id), Some(_)) = (message.mn_id, message.auth_methods.first()) else {
-            return Err(bad());
+        let Ok(Parsed { message, .. }) = message::parse(content) else {
+            return bad();
         };
-        // RFC 6618 s.5.5.2: the HAC selects exactly one method or returns an error.
-        if !message.auth_methods.contains(&AuthMethod::Psk) {
-            // R-8: no method, no key. The "1" of R-10 keys responses under EAP, which this is not.
-            return Err(refuse_unkeyed(StatusCode::NotImplemented, None));
+        let (Some(mn_id), Some(mn_rand)) = (message.mn_id, message.mn_rand) else {
+            return bad();
+        };
+        if message.auth_methods.is_empty() {
+            return bad();
         }
-        let mn_rand = message.mn_rand.ok_or_else(bad)?;
-        let fault = |_| refuse_unkeyed(StatusCode::InternalServerError, None);
-        let mut hac_rand = [0; 32];
-        entropy.fill(&mut hac_rand).map_err(fault)?;
-        // Drawn for everybody, so that an unknown mn-id takes no longer than a known one (R-8).
-        let stand_in = Psk::unknown(entropy).map_err(fault)?;
-        Ok(Exchange { mn_id, mn_rand, hac_rand, stand_in })
+        // RFC 6618 s.5.5.2: the HAC selects exactly one method or returns an error. By the realm
+        // alone, so that it tells nothing about the mn-id (R-8).
+        let wanted = &self.realm.auth.choice(&mn_id).methods;
+        let chosen = wanted.iter().find(|method| message.auth_methods.contains(method)).copied();
+        self.mn_id = Some(mn_id.clone());
+        match chosen {
+            Some(AuthMethod::Psk) => self.psk_init(mn_id, mn_rand, entropy),
+            Some(AuthMethod::Eap) => self.eap_init(mn_id, mn_rand),
+            // R-8: no method, no key. The "1" of R-10 keys responses under EAP, which this is not.
+            None => refuse_unkeyed(StatusCode::NotImplemented, None),
+        }
     }
 
-    /// Request/MHAuth-Done (RFC 6618 s.5.8, message 3): what is to be issued, or the refusal.
-    fn done(
+    fn issue(&mut self, request: IssueRequest, signer: Signer) -> Step {
+        self.state = State::Issuing(signer);
+        Step::Issue(Box::new(request))
+    }
+
+    /// What an authenticated Request/MHAuth-Done asks for, by the policy for `mn_id`.
+    fn issue_request(
         &self,
-        exchange: &Exchange,
-        content: &[u8],
+        mn_id: &MobileNodeId,
+        done: &Message,
         now: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<IssueRequest, StatusCode> {
-        let parsed = message::parse(content).map_err(|_| StatusCode::BadRequest)?;
-        if parsed.auth.is_none() {
-            return Err(StatusCode::BadRequest);
-        }
-        // Nothing in the message counts before this: what fails from here on was sent by the MN.
-        let key = self.key(exchange).octets();
-        if !message::verify(content, &parsed, Side::Mn, key, self.binding.octets()) {
-            return Err(StatusCode::Unauthorized);
-        }
-        let message = parsed.message;
-        // R-5: under PSK the second request can only be Done, and Done has all of these.
-        let (Some(mn_rand), Some(hac_rand), Some(proposed), Some(offered)) =
-            (message.mn_rand, message.hac_rand, message.scope, message.suite_list)
-        else {
+        // R-5: Done has both.
+        let (Some(proposed), Some(offered)) = (done.scope, &done.suite_list) else {
             return Err(StatusCode::BadRequest);
         };
-        // RFC 6618 s.5.8: the consistency of identities and nonces with MHAuth-Init.
-        let same_node = message.mn_id.is_none_or(|mn_id| mn_id == exchange.mn_id);
-        if mn_rand != exchange.mn_rand || hac_rand != exchange.hac_rand || !same_node {
-            return Err(StatusCode::Unauthorized);
-        }
-        let subscriber = self.subscriber(exchange).ok_or(StatusCode::Unauthorized)?;
+        let subscriber = self.subscriber(mn_id).ok_or(StatusCode::Unauthorized)?;
         let policy = &subscriber.policy;
-        let suite = policy.choose_suite(&offered).ok_or(StatusCode::NotImplemented)?;
+        let suite = policy.choose_suite(offered).ok_or(StatusCode::NotImplemented)?;
         let mut keys =
             || direction_keys(suite, entropy).map_err(|_| StatusCode::InternalServerError);
         Ok(IssueRequest {
-            mn_id: exchange.mn_id.clone(),
+            mn_id: mn_id.clone(),
             suite,
             scope: policy.choose_scope(proposed),
             mn_to_ha: keys()?,
@@ -222,14 +215,12 @@ impl Session {
         })
     }
 
-    /// Response/MHAuth-Done (RFC 6618 s.5.8, message 4) with the SA and the bootstrapping data.
-    fn success(&self, exchange: &Exchange, record: &SaRecord) -> Option<Zeroizing<Vec<u8>>> {
-        let agent = self.realm.home_agent(self.subscriber(exchange)?)?;
+    /// Response/MHAuth-Done with the SA and the bootstrapping data (RFC 6618 s.5.6, 5.7).
+    fn success(&self, signer: &Signer, record: &SaRecord) -> Option<Zeroizing<Vec<u8>>> {
+        let agent = self.realm.home_agent(self.subscriber(signer.mn_id())?)?;
         let (to_ha, to_mn) = (&record.mn_to_ha, &record.ha_to_mn);
         let response = Message {
             status: Some(StatusCode::Ok),
-            mn_rand: Some(exchange.mn_rand),
-            hac_rand: Some(exchange.hac_rand),
             scope: Some(record.scope),
             suite: Some(record.suite),
             spi: Some(record.spi),
@@ -247,35 +238,50 @@ impl Session {
             hnp_ip4: agent.prefix_ip4.map(|prefix| (prefix.network(), prefix.prefix_len())),
             dns_ip6: self.realm.dns_ip6.clone(),
             dns_ip4: self.realm.dns_ip4.clone(),
-            ..Message::default()
+            ..signer.headers()
         };
-        Some(self.sign(exchange, &response))
+        Some(self.sign(signer, &response))
     }
 
     /// A refusal to a mobile node whose key is at hand, or stands in for one (R-8).
-    fn refuse(&self, exchange: &Exchange, status: StatusCode, now: u64) -> Reply {
-        let retry_after = (status == StatusCode::ServiceUnavailable)
-            .then(|| now.saturating_add(self.retry_after));
-        let response = Message {
-            status: Some(status),
-            retry_after,
-            mn_rand: Some(exchange.mn_rand),
-            hac_rand: Some(exchange.hac_rand),
-            ..Message::default()
+    fn refuse(&self, signer: &Signer, status: StatusCode, now: u64) -> Reply {
+        self.refuse_until(signer, status, now.saturating_add(self.retry_after))
+    }
+
+    /// A refusal; a 503 asks to come back at `retry_after` (unix seconds).
+    fn refuse_until(&self, signer: &Signer, status: StatusCode, retry_after: u64) -> Reply {
+        let retry_after = (status == StatusCode::ServiceUnavailable).then_some(retry_after);
+        let response = Message { status: Some(status), retry_after, ..signer.headers() };
+        Reply { content: self.sign(signer, &response), outcome: Outcome::Refused(status) }
+    }
+
+    fn sign(&self, signer: &Signer, response: &Message) -> Zeroizing<Vec<u8>> {
+        let key = match signer {
+            Signer::Psk(exchange) => self.psk(exchange).octets(),
+            Signer::Eap(signer) => signer.key(),
         };
-        Reply { content: self.sign(exchange, &response), outcome: Outcome::Refused(status) }
+        response.encode_signed(Side::Hac, key, self.binding.octets())
     }
 
-    fn sign(&self, exchange: &Exchange, response: &Message) -> Zeroizing<Vec<u8>> {
-        response.encode_signed(Side::Hac, self.key(exchange).octets(), self.binding.octets())
+    fn subscriber(&self, mn_id: &MobileNodeId) -> Option<&Subscriber> {
+        self.realm.subscribers.get(mn_id)
+    }
+}
+
+impl Signer {
+    const fn mn_id(&self) -> &MobileNodeId {
+        match self {
+            Self::Psk(exchange) => exchange.mn_id(),
+            Self::Eap(signer) => signer.mn_id(),
+        }
     }
 
-    fn subscriber(&self, exchange: &Exchange) -> Option<&Subscriber> {
-        self.realm.subscribers.get(&exchange.mn_id)
-    }
-
-    fn key<'a>(&'a self, exchange: &'a Exchange) -> &'a Psk {
-        self.subscriber(exchange).map_or(&exchange.stand_in, |subscriber| &subscriber.psk)
+    /// The headers that a final response repeats or ends the method with.
+    fn headers(&self) -> Message {
+        match self {
+            Self::Psk(exchange) => exchange.headers(),
+            Self::Eap(signer) => signer.headers(),
+        }
     }
 }
 

@@ -134,14 +134,14 @@ fn done(hac_rand: [u8; 32]) -> Message {
 fn responded(step: Step) -> Reply {
     match step {
         Step::Respond(reply) => reply,
-        Step::Issue(_) => panic!("an SA would be issued"),
+        step => panic!("not answered: {step:?}"),
     }
 }
 
 fn issue(step: Step) -> Box<IssueRequest> {
     match step {
         Step::Issue(request) => request,
-        Step::Respond(reply) => panic!("refused: {:?}", reply.outcome),
+        step => panic!("not issued: {step:?}"),
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`ip`] | IPv4, IPv6, UDP headers and checksums | RFC 791, 8200, 768 |
 //! | [`icmp6`] | Neighbour Discovery, home agent and prefix discovery, Multicast Listener Discovery | RFC 4861 s.4; RFC 6275 s.6.5 to 6.8, 7; RFC 2710, 3810 |
 //! | [`igmp`] | IGMP of versions 1 to 3 | RFC 2236, 3376 |
+//! | [`eap`] | EAP packets | RFC 3748 s.4, 5 |
 //! | [`hac`] | container, TV-headers, MHAuth messages | RFC 6618 s.5 |
 //! | [`directory`] | the SA directory between HAC and HA | R-50 |
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@
 
 pub mod addresses;
 pub mod directory;
+pub mod eap;
 pub mod exthdr;
 pub mod flow_key;
 pub mod frame;

@@ -14,8 +14,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::raw::{self, Root};
 use super::{
-    Config, DirectoryConfig, Limits, Realm, TlsConfig, home_agents, mobile_networks, services,
-    subscribers,
+    Config, DirectoryConfig, Limits, Realm, TlsConfig, auth, home_agents, mobile_networks,
+    services, subscribers,
 };
 use crate::cert::{self, ChannelBinding};
 use crate::policy::{Policy, ScopePolicy};
@@ -52,7 +52,8 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
             IpAddr::V4(server) => dns_ip4.push(*server),
         }
     }
-    let realm = Realm { home_agents, subscribers, policy, dns_ip6, dns_ip4 };
+    let auth = auth::check(file)?;
+    let realm = Realm { home_agents, subscribers, policy, auth, dns_ip6, dns_ip4 };
     mobile_networks::check(file, &realm)?;
     Ok(Config {
         listen: root.listen.iter().map(|listen| listen.value).collect(),

@@ -2,6 +2,7 @@
 //!
 //! Read first: configs/hac.yaml.
 
+pub mod auth;
 mod check;
 mod home_agents;
 mod mobile_networks;
@@ -22,6 +23,7 @@ use hearth_wire::directory::Services;
 use ipnet::{Ipv4Net, Ipv6Net};
 use rustls::ServerConfig;
 
+pub use self::auth::Auth;
 use crate::auth::psk::Psk;
 use crate::cert::ChannelBinding;
 use crate::policy::Policy;
@@ -70,6 +72,8 @@ pub struct Realm {
     pub subscribers: HashMap<MobileNodeId, Subscriber>,
     /// For an mn-id that nobody has, and for subscribers without a policy of their own.
     pub policy: Policy,
+    /// How its mobile nodes may authenticate.
+    pub auth: Auth,
     /// IPv6 DNS servers reachable through the home agents.
     pub dns_ip6: Vec<Ipv6Addr>,
     /// IPv4 DNS servers.

@@ -18,6 +18,8 @@ pub(super) struct Root {
     #[serde(default)]
     pub(super) policy: Policy,
     #[serde(default)]
+    pub(super) auth: super::auth::Raw,
+    #[serde(default)]
     pub(super) dns: Vec<IpAddr>,
     pub(super) subscribers: Vec<Subscriber>,
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use hearth_hac::auth::psk::Psk;
 use hearth_hac::cert::ChannelBinding;
-use hearth_hac::config::{HomeAddress, HomeAgent, Realm, Subscriber};
+use hearth_hac::config::{Auth, HomeAddress, HomeAgent, Realm, Subscriber};
 use hearth_hac::keys::{Entropy, EntropyError};
 use hearth_hac::policy::{Policy, ScopePolicy};
 use hearth_wire::directory::Services;
@@ -81,6 +81,7 @@ pub(crate) fn realm() -> Realm {
         home_agents: vec![home_agent()],
         subscribers: HashMap::from([(mn_id("mn1@example.net"), subscriber())]),
         policy: policy(),
+        auth: Auth::default(),
         dns_ip6: vec!["2001:db8:100::53".parse().unwrap()],
         dns_ip4: vec!["203.0.113.53".parse().unwrap(), "203.0.113.54".parse().unwrap()],
     }
