@@ -5,7 +5,10 @@
 //! A session hands over each EAP packet of the mobile node as a [`Relay`] and gets a [`Relayed`], or
 //! a [`RelayError`] where no server answered.
 
+pub mod attribute;
 pub mod authorisation;
+pub mod mppe;
+pub mod packet;
 
 use std::fmt;
 
