@@ -4,11 +4,24 @@
 //!
 //! A session hands over each EAP packet of the mobile node as a [`Relay`] and gets a [`Relayed`], or
 //! a [`RelayError`] where no server answered.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`attribute`], [`packet`], [`mppe`], [`authorisation`] | formats, without I/O |
+//! | [`health`] | whether a server is dead, without I/O |
+//! | [`server`], [`radsec`], [`counters`] | one server: sockets, retransmission, Status-Server |
+//! | [`client`] | several servers in their order: EAP passed through |
 
 pub mod attribute;
 pub mod authorisation;
+pub mod client;
+pub mod counters;
+pub mod health;
+mod link;
 pub mod mppe;
 pub mod packet;
+pub mod radsec;
+pub mod server;
 
 use std::fmt;
 
@@ -16,6 +29,8 @@ use hearth_wire::MobileNodeId;
 use zeroize::Zeroizing;
 
 pub use authorisation::Authorisation;
+pub use client::Client;
+pub use server::{ServerConfig, Transport};
 
 /// One EAP packet of the mobile node for the AAA server.
 #[derive(Debug)]

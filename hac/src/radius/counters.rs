@@ -1,0 +1,104 @@
+//! What happened between the HAC and one server (names after RFC 4668).
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::packet::ResponseError;
+
+/// A counter, named as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// Requests, each counted once; Status-Server not included.
+    Requests,
+    /// Packets sent again because no answer came.
+    Retransmissions,
+    /// Requests given up without an answer.
+    Timeouts,
+    /// Status-Server sent.
+    StatusServers,
+    /// Valid answers to all of these.
+    Responses,
+    /// Access-Accept among them.
+    AccessAccepts,
+    /// Access-Reject among them.
+    AccessRejects,
+    /// Access-Challenge among them.
+    AccessChallenges,
+    /// Dropped: a length is wrong.
+    MalformedResponses,
+    /// Dropped: the code does not answer the request.
+    UnknownTypes,
+    /// Dropped: wrong Response Authenticator. Another secret, most likely.
+    BadAuthenticators,
+    /// Dropped: no Message-Authenticator.
+    NoMessageAuthenticators,
+    /// Dropped: wrong Message-Authenticator.
+    BadMessageAuthenticators,
+    /// Dropped: late, or a duplicate; nobody waits for it.
+    Unexpected,
+    /// Times that it died.
+    Deaths,
+}
+
+impl Counter {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Requests,
+        Self::Retransmissions,
+        Self::Timeouts,
+        Self::StatusServers,
+        Self::Responses,
+        Self::AccessAccepts,
+        Self::AccessRejects,
+        Self::AccessChallenges,
+        Self::MalformedResponses,
+        Self::UnknownTypes,
+        Self::BadAuthenticators,
+        Self::NoMessageAuthenticators,
+        Self::BadMessageAuthenticators,
+        Self::Unexpected,
+        Self::Deaths,
+    ];
+}
+
+impl From<ResponseError> for Counter {
+    fn from(error: ResponseError) -> Self {
+        match error {
+            ResponseError::Malformed => Self::MalformedResponses,
+            ResponseError::Code => Self::UnknownTypes,
+            ResponseError::Authenticator => Self::BadAuthenticators,
+            ResponseError::NoMessageAuthenticator => Self::NoMessageAuthenticators,
+            ResponseError::MessageAuthenticator => Self::BadMessageAuthenticators,
+        }
+    }
+}
+
+/// All counters of one server; any thread may count.
+#[derive(Debug, Default)]
+pub struct Counters([AtomicU64; Counter::ALL.len()]);
+
+impl Counters {
+    /// Adds one.
+    pub fn count(&self, counter: Counter) {
+        if let Some(value) = self.0.get(counter as usize) {
+            value.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0.get(counter as usize).map_or(0, |value| value.load(Ordering::Relaxed))
+    }
+}
+
+/// `Name=value` for each counter.
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, counter) in Counter::ALL.into_iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}{counter:?}={}", self.get(counter))?;
+        }
+        Ok(())
+    }
+}
