@@ -36,7 +36,7 @@ lab-down: ## remove every trace of the lab
 	@$(SUDO) scripts/lab-down.sh $(BIN_DIR)/hearth-lab
 
 test: deps ## unit, vector and end-to-end tests, and the conformance list
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --workspace --bins --tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    set -x; $(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace && \
 	    $(CARGO) run -q -p hearth-conformance -- report $(TARGET_DIR)/nextest/default/junit.xml; \
@@ -45,7 +45,7 @@ test: deps ## unit, vector and end-to-end tests, and the conformance list
 	fi
 
 conformance: deps ## the conformance list, row by row: pass, fail, exception, missing
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --workspace --bins --tests
 	$(CARGO) run -q -p hearth-conformance -- run
 
 bench: deps ## every performance row in about ten minutes: target/perf/report.html

@@ -1,7 +1,7 @@
 //! End-to-end tests in network namespaces, with programs of others as peers.
 //!
 //! The tests run daemons of their own build (`make test` builds them first, as does `cargo build
-//! --workspace --bins`), or those in the folder that `HEARTH_BIN_DIR` names. They need root.
+//! --workspace --bins --tests`), or those in the folder that `HEARTH_BIN_DIR` names. They need root.
 //!
 //! Each test has a lab of its own, one at a time on a machine: under nextest by a test group
 //! (`.config/nextest.toml`), anywhere by a lock file. A test that fails leaves its logs in

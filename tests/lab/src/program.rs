@@ -45,7 +45,7 @@ impl Programs {
             return Ok(path);
         }
         Err(LabError::Wrong(format!(
-            "{} is missing: run `cargo build --workspace --bins`, or name its folder in HEARTH_BIN_DIR",
+            "{} is missing: run `cargo build --workspace --bins --tests`, or name its folder in HEARTH_BIN_DIR",
             path.display()
         )))
     }
