@@ -133,6 +133,18 @@ fn lint_names(certificate: &X509Certificate<'_>) -> Result<(), CertificateError>
     if usable { Ok(()) } else { Err(CertificateError::NoSubjectAltName) }
 }
 
+/// The dNSNames of a certificate, in lower case.
+#[must_use]
+pub fn dns_names(der: &[u8]) -> Vec<String> {
+    let Ok(certificate) = parse(der) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let names = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    names.collect()
+}
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     match X509Certificate::from_der(der) {
         Ok((&[], certificate)) => Ok(certificate),

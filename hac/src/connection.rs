@@ -12,7 +12,6 @@ use hearth_wire::hac::message::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
@@ -20,6 +19,7 @@ use crate::cert::ChannelBinding;
 use crate::config::{Limits, Realm};
 use crate::counters::{Counter, Counters};
 use crate::directory::{Clock, Directory};
+use crate::handshake::{self, Handshakes};
 use crate::keys::SystemEntropy;
 use crate::lockstep::{Lockstep, Refused, Request};
 use crate::log_limit::LogLimit;
@@ -34,9 +34,7 @@ const DRAIN_OCTETS: u64 = 256 << 10;
 /// What every connection needs.
 pub struct Shared {
     /// The TLS server.
-    pub acceptor: TlsAcceptor,
-    /// CB-octets of its certificate.
-    pub binding: ChannelBinding,
+    pub handshakes: Handshakes,
     /// Home agents and subscribers.
     pub realm: Arc<Realm>,
     /// The SA directory.
@@ -76,25 +74,10 @@ pub enum Service {
 pub async fn serve(stream: TcpStream, peer: SocketAddr, service: Service, shared: &Shared) {
     let _ = stream.set_nodelay(true);
     let limits = &shared.limits;
-    let accept = shared.acceptor.accept(stream).into_fallible();
-    let stream = match timeout(limits.handshake_timeout, accept).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err((error, mut stream))) => {
-            shared.counters.count(Counter::HandshakesFailed);
-            debug!(%peer, %error, "TLS handshake failed");
-            // The alert is on its way; unread input must not turn the close into a reset.
-            let _ = stream.shutdown().await;
-            drain(&mut stream).await;
-            return;
-        }
-        Err(_) => {
-            shared.counters.count(Counter::HandshakesFailed);
-            debug!(%peer, "TLS handshake took too long");
-            return;
-        }
-    };
+    let Some((stream, binding)) = handshake::accept(stream, peer, shared).await else { return };
     let deadline = Instant::now() + limits.session_timeout;
-    let mut connection = Connection { stream, peer, lockstep: Lockstep::default(), shared };
+    let lockstep = Lockstep::default();
+    let mut connection = Connection { stream, binding, peer, lockstep, shared };
     if let Err(error) = timeout_at(deadline, connection.run(service)).await.unwrap_or_else(|_| {
         shared.counters.count(Counter::TimedOut);
         Err(io::ErrorKind::TimedOut.into())
@@ -113,6 +96,8 @@ enum NoRequest {
 
 struct Connection<'a> {
     stream: TlsStream<TcpStream>,
+    /// CB-octets of the certificate that the mobile node has met.
+    binding: ChannelBinding,
     peer: SocketAddr,
     lockstep: Lockstep,
     shared: &'a Shared,
@@ -122,7 +107,7 @@ impl Connection<'_> {
     /// Runs the session until a response ends it.
     async fn run(&mut self, service: Service) -> io::Result<()> {
         let shared = self.shared;
-        let (realm, binding) = (shared.realm.clone(), shared.binding.clone());
+        let (realm, binding) = (shared.realm.clone(), self.binding.clone());
         let mut session = Session::new(realm, binding, shared.limits.retry_after);
         loop {
             let request = match self.request().await? {
@@ -236,7 +221,7 @@ impl Connection<'_> {
 }
 
 /// Reads and throws away until the peer closes, for a bounded time.
-async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
     let mut rest = stream.take(DRAIN_OCTETS);
     let _ = timeout(DRAIN_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tracing::info;
 
 use crate::config::Config;
@@ -15,11 +14,14 @@ use crate::connection::Shared;
 use crate::counters::Counters;
 use crate::directory::server::Server;
 use crate::directory::{Clock, Directory, OpenError, Store};
+use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
 use crate::log_limit::LogLimit;
 
 /// How long sessions may go on after the order to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often certificates are looked at for a change.
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a HAC does not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +92,7 @@ impl Hac {
         let directory =
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
         let shared = Arc::new(Shared {
-            acceptor: TlsAcceptor::from(tls.server),
-            binding: tls.binding,
+            handshakes: Handshakes::new(tls),
             realm,
             directory: directory.clone(),
             limits,
@@ -99,9 +100,11 @@ impl Hac {
             counters: Counters::default(),
             log_limit: LogLimit::default(),
         });
+        shared.handshakes.server().report_staples();
         let admission = Admission::new(shared.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { server.serve(directory).await });
+        tasks.spawn(watch(shared.clone()));
         for listener in listeners {
             tasks.spawn(listener::accept(listener, admission.clone()));
         }
@@ -121,6 +124,12 @@ impl Hac {
         &self.shared.counters
     }
 
+    /// Reads the certificates, their keys and what is stapled to them again. Open sessions go on;
+    /// what can't serve leaves in place what was there, and is logged.
+    pub async fn reload(&self) {
+        read_again(&self.shared, true).await;
+    }
+
     /// Accepts no more, gives the open sessions a moment to end, and closes the store.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
@@ -132,4 +141,18 @@ impl Hac {
         let _ = tokio::task::spawn_blocking(move || directory.close()).await;
         info!(counters = %self.shared.counters, "stopped");
     }
+}
+
+/// Looks now and then whether certificates have changed: whoever renews them need not say so.
+async fn watch(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        read_again(&shared, false).await;
+    }
+}
+
+async fn read_again(shared: &Arc<Shared>, everything: bool) {
+    let (server, now) = (shared.handshakes.server().clone(), (shared.clock)());
+    // Files, signatures of keys: nothing for a thread that serves sessions.
+    let _ = tokio::task::spawn_blocking(move || server.reload(everything, now)).await;
 }

@@ -4,13 +4,13 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`config`] | the YAML file, checked as a whole before anything starts |
-//! | [`cert`], [`tls`] | the server certificate's lint and channel binding, the TLS server |
+//! | [`cert`], [`tls`] | server certificates: lint, channel binding, choice, reading them again |
 //! | [`auth`] | how mobile nodes prove who they are |
 //! | [`radius`] | AAA servers behind it |
 //! | [`policy`], [`keys`] | what an SA gets: suite, scope, validity, keys |
 //! | [`lockstep`], [`session`] | the protocol without I/O: containers, then MHAuth messages |
 //! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
-//! | [`listener`], [`connection`], [`sources`] | sockets, deadlines and limits around it |
+//! | [`listener`], [`handshake`], [`connection`], [`sources`] | sockets, deadlines and limits around it |
 //! | [`daemon`], [`hardening`], [`counters`], [`log_limit`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -22,6 +22,7 @@ pub mod connection;
 pub mod counters;
 pub mod daemon;
 pub mod directory;
+pub mod handshake;
 pub mod hardening;
 pub mod keys;
 pub mod listener;

@@ -76,7 +76,9 @@ fn main() -> ExitCode {
         // Before the daemon says that it is ready: an order to stop counts from then on.
         let mut orders = Orders::listen().map_err(StartError::Thread)?;
         let hac = Hac::start(config, clock)?;
-        orders.stop().await;
+        while orders.next().await == Order::Reload {
+            hac.reload().await;
+        }
         hac.stop().await;
         Ok::<(), StartError>(())
     });
@@ -100,8 +102,16 @@ fn filter(argument: Option<String>) -> Result<EnvFilter, String> {
     EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
 }
 
-/// The signals that end the daemon.
+/// What a signal asks for.
+#[derive(PartialEq, Eq)]
+enum Order {
+    Reload,
+    Stop,
+}
+
+/// The signals that the daemon listens to.
 struct Orders {
+    reload: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -109,16 +119,22 @@ struct Orders {
 impl Orders {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
+            reload: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    /// Waits for SIGTERM or SIGINT.
-    async fn stop(&mut self) {
+    /// Waits for SIGHUP, SIGTERM or SIGINT.
+    async fn next(&mut self) -> Order {
         tokio::select! {
+            _ = self.reload.recv() => {
+                info!("SIGHUP");
+                return Order::Reload;
+            }
             _ = self.terminate.recv() => info!("SIGTERM"),
             _ = self.interrupt.recv() => info!("SIGINT"),
         }
+        Order::Stop
     }
 }

@@ -108,6 +108,27 @@ fn what_is_wrong_is_named() {
         ("    spi_range", "    port: 0\n    spi_range", "hac.yaml:7: home_agents[0].port: 0 is no"),
         ("hac.pem", "no.pem", "hac.yaml:2: tls.certificate: no.pem can't be read: "),
         ("hac.key", "hac.pem", "hac.yaml:2: tls.key: hac.pem: no PEM private key"),
+        (
+            "hac.key",
+            "hac.key, more_certificates: [{certificate: no.pem, key: hac.key}]",
+            "hac.yaml:2: tls.more_certificates[0].certificate: no.pem can't be read: ",
+        ),
+        (
+            "hac.key",
+            "hac.key, unknown_name: never",
+            "hac.yaml:2: tls.unknown_name: never is neither default nor refuse",
+        ),
+        ("hac.key", "hac.key, suites: [RC4]", "hac.yaml:2: tls.suites[0]: RC4 is no suite of this"),
+        (
+            "hac.key",
+            "hac.key, suites: [TLS_AES_128_GCM_SHA256]",
+            "hac.yaml:2: tls.suites: names no suite of TLS 1.2",
+        ),
+        (
+            "hac.key",
+            "hac.key, suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]",
+            "hac.yaml:2: tls.suites: names no suite of TLS 1.3, or switch it off",
+        ),
         ("mn1@example.net", "mn1@", "hac.yaml:13: subscribers[0].mn_id: not a network access"),
         ("mn2@", "mn1@", "hac.yaml:17: subscribers[1].mn_id: mn1@example.net stands twice"),
         ("sixteen octets..", "too short", "hac.yaml:14: subscribers[0].psk: a pre-shared key has"),

@@ -1,25 +1,20 @@
-//! Judges what was read: the file as a whole, TLS, policy and limits.
+//! Judges what was read: the file as a whole, and policy.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_wire::{Scope, Suite};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::raw::{self, Root};
 use super::{
-    Config, DirectoryConfig, Limits, Realm, TlsConfig, auth, home_agents, mobile_networks,
-    services, subscribers,
+    Config, DirectoryConfig, Realm, auth, home_agents, limits, mobile_networks, services,
+    subscribers, tls,
 };
-use crate::cert::{self, ChannelBinding};
 use crate::policy::{Policy, ScopePolicy};
-use crate::tls;
 
 /// DNS servers at most; a response has room for no more than 65535 octets.
 const MAX_DNS: usize = 32;
@@ -57,59 +52,20 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
     mobile_networks::check(file, &realm)?;
     Ok(Config {
         listen: root.listen.iter().map(|listen| listen.value).collect(),
-        tls: tls_config(file, now)?,
+        tls: tls::check(file, now)?,
         directory: DirectoryConfig {
             store: file.resolve(&root.directory.store),
             socket: file.resolve(&root.directory.socket),
             allow_uids: root.directory.allow_uids.clone(),
         },
         realm: Arc::new(realm),
-        limits: limits(file)?,
+        limits: limits::check(file)?,
     })
 }
 
 /// A place without a line: the error is about something that is not there.
 pub(super) fn start() -> Location {
     Location::UNKNOWN
-}
-
-fn tls_config(file: &Document<Root>, now: u64) -> Result<TlsConfig, ConfigError> {
-    let raw = &file.value.tls;
-    let (path, pem) = read(file, &raw.certificate, "tls.certificate")?;
-    let wrong = |message: String| {
-        let message = format!("{}: {message}", path.display());
-        file.error(raw.certificate.referenced, "tls.certificate", message)
-    };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| wrong(format!("no PEM certificate chain: {error}")))?;
-    let end_entity = chain.first().ok_or_else(|| wrong("holds no PEM certificate".to_owned()))?;
-    cert::lint(end_entity, now).map_err(|error| wrong(error.to_string()))?;
-    let binding =
-        ChannelBinding::of_certificate(end_entity).map_err(|error| wrong(error.to_string()))?;
-
-    let (path, pem) = read(file, &raw.key, "tls.key")?;
-    let wrong = |message: String| {
-        file.error(raw.key.referenced, "tls.key", format!("{}: {message}", path.display()))
-    };
-    let key = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|error| wrong(format!("no PEM private key: {error}")))?;
-    let server = tls::server_config(chain, key, raw.tls13)
-        .map_err(|error| wrong(format!("does not serve with this certificate: {error}")))?;
-    Ok(TlsConfig { server, binding })
-}
-
-/// Reads a file that the configuration names.
-pub(super) fn read(
-    file: &Document<Root>,
-    path: &Spanned<PathBuf>,
-    key: &str,
-) -> Result<(PathBuf, zeroize::Zeroizing<Vec<u8>>), ConfigError> {
-    let resolved = file.resolve(&path.value);
-    match std::fs::read(&resolved) {
-        Ok(octets) => Ok((resolved, zeroize::Zeroizing::new(octets))),
-        Err(error) => Err(file.error(path.referenced, key, unreadable(&resolved, &error))),
-    }
 }
 
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> String {
@@ -190,39 +146,6 @@ fn suites(
         return Err(file.error(names.referenced, key, message));
     }
     Ok(suites)
-}
-
-fn limits(file: &Document<Root>) -> Result<Limits, ConfigError> {
-    let raw = &file.value.limits;
-    let value = |given: &Option<Spanned<u64>>, name: &str, default: u64, max: u64| match given {
-        Some(given) => in_range(file, given, &format!("limits.{name}"), 1..=max),
-        None => Ok(default),
-    };
-    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let per_source = &raw.connections_per_source;
-    Ok(Limits {
-        connections: count(value(&raw.connections, "connections", 4096, 1_000_000)?),
-        connections_per_source: count(value(per_source, "connections_per_source", 64, 1_000_000)?),
-        handshake_timeout: Duration::from_secs(value(
-            &raw.handshake_timeout,
-            "handshake_timeout",
-            10,
-            3600,
-        )?),
-        request_timeout: Duration::from_secs(value(
-            &raw.request_timeout,
-            "request_timeout",
-            10,
-            3600,
-        )?),
-        session_timeout: Duration::from_secs(value(
-            &raw.session_timeout,
-            "session_timeout",
-            30,
-            3600,
-        )?),
-        retry_after: value(&raw.retry_after, "retry_after", 30, 86_400)?,
-    })
 }
 
 pub(super) fn in_range(

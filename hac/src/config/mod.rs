@@ -5,28 +5,29 @@
 pub mod auth;
 mod check;
 mod home_agents;
+mod limits;
 mod mobile_networks;
 mod raw;
 mod services;
 mod subscribers;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hearth_config::ConfigError;
 use hearth_wire::MobileNodeId;
 use hearth_wire::directory::Services;
 use ipnet::{Ipv4Net, Ipv6Net};
-use rustls::ServerConfig;
 
 pub use self::auth::Auth;
+pub use self::limits::Limits;
 use crate::auth::psk::Psk;
-use crate::cert::ChannelBinding;
 use crate::policy::Policy;
+use crate::tls::Server;
 
 /// Everything that a HAC needs to run.
 #[derive(Debug)]
@@ -34,22 +35,13 @@ pub struct Config {
     /// Addresses and TCP ports to serve.
     pub listen: Vec<SocketAddr>,
     /// The TLS server.
-    pub tls: TlsConfig,
+    pub tls: Arc<Server>,
     /// The SA directory.
     pub directory: DirectoryConfig,
     /// Home agents, subscribers and policy.
     pub realm: Arc<Realm>,
     /// What one client, and all of them together, may take.
     pub limits: Limits,
-}
-
-/// The TLS server: its settings, and the channel binding of its certificate.
-#[derive(Debug)]
-pub struct TlsConfig {
-    /// Settings for rustls.
-    pub server: Arc<ServerConfig>,
-    /// CB-octets.
-    pub binding: ChannelBinding,
 }
 
 /// Where the SA directory lies and who may read it.
@@ -182,23 +174,6 @@ pub struct Subscriber {
     pub policy: Policy,
     /// What it may beyond a home address; a change of it reaches the SAs that it has.
     pub services: Services,
-}
-
-/// What one client, and all of them together, may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Sessions at a time.
-    pub connections: usize,
-    /// Connections at a time from one IPv4 address or IPv6 /64.
-    pub connections_per_source: usize,
-    /// Longest TLS handshake.
-    pub handshake_timeout: Duration,
-    /// Longest wait for one request.
-    pub request_timeout: Duration,
-    /// Longest session.
-    pub session_timeout: Duration,
-    /// What a 503 asks the mobile node to wait, in seconds.
-    pub retry_after: u64,
 }
 
 impl Config {

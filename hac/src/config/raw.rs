@@ -31,8 +31,23 @@ pub(super) struct Root {
 pub(super) struct Tls {
     pub(super) certificate: Spanned<PathBuf>,
     pub(super) key: Spanned<PathBuf>,
+    pub(super) ocsp: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) more_certificates: Vec<Certificate>,
+    pub(super) unknown_name: Option<Spanned<String>>,
     #[serde(default = "yes")]
     pub(super) tls13: bool,
+    pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default = "yes")]
+    pub(super) tickets: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) key: Spanned<PathBuf>,
+    pub(super) ocsp: Option<Spanned<PathBuf>>,
 }
 
 const fn yes() -> bool {

@@ -1,0 +1,171 @@
+//! All certificates of a HAC, the choice among them, and reading them again while it runs.
+//!
+//! Read first: RFC 6066 s.3; readings.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustls::server::ClientHello;
+use tracing::{info, warn};
+
+use super::identity::{Files, Fingerprint, Identity, LoadError};
+use super::settings::Settings;
+
+/// What becomes of a client that asks for a name that no certificate has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownName {
+    /// It meets the first certificate.
+    #[default]
+    Default,
+    /// Its handshake ends with the alert unrecognized_name.
+    Refuse,
+}
+
+/// Whom a client meets.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// The TLS server with this certificate.
+    Serve(Arc<Identity>),
+    /// Nobody: it asks for an unknown name.
+    Refuse,
+}
+
+/// The certificates of a HAC.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    unknown_name: UnknownName,
+    /// What the listener reads for each connection.
+    current: RwLock<Arc<[Arc<Identity>]>>,
+    /// Only who reloads looks here.
+    slots: Mutex<Vec<Slot>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    files: Files,
+    /// The files as they were when they were last read, with success or without.
+    seen: Fingerprint,
+    identity: Arc<Identity>,
+}
+
+impl Slot {
+    fn is_due(&self, now: u64) -> bool {
+        let stapled_until = self.identity.staple().and_then(Result::ok);
+        self.files.fingerprint() != self.seen || stapled_until.is_some_and(|until| until <= now)
+    }
+}
+
+impl Server {
+    /// Reads the certificates in these files, the one that is met by default first.
+    ///
+    /// # Errors
+    /// Which of them can't serve, and why.
+    pub fn load(
+        files: Vec<Files>,
+        settings: Settings,
+        unknown_name: UnknownName,
+        now: u64,
+    ) -> Result<Self, (usize, LoadError)> {
+        let mut slots = Vec::with_capacity(files.len());
+        for (index, files) in files.into_iter().enumerate() {
+            let seen = files.fingerprint();
+            let identity = Identity::load(&files, &settings, None, now);
+            let identity = Arc::new(identity.map_err(|error| (index, error))?);
+            slots.push(Slot { files, seen, identity });
+        }
+        let current = RwLock::new(slots.iter().map(|slot| slot.identity.clone()).collect());
+        Ok(Self { settings, unknown_name, current, slots: Mutex::new(slots) })
+    }
+
+    /// The certificates as they are now.
+    #[must_use]
+    pub fn identities(&self) -> Arc<[Arc<Identity>]> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Chooses by the name that a client asks for, then the first whose signatures it can verify.
+    #[must_use]
+    pub fn choose(&self, hello: &ClientHello<'_>) -> Choice {
+        let identities = self.identities();
+        let named = |name: &str| {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            move |identity: &&Arc<Identity>| identity.names().contains(&name)
+        };
+        let of_name = hello.server_name().map(|name| {
+            let of_name: Vec<_> = identities.iter().filter(named(name)).collect();
+            of_name
+        });
+        let candidates = match of_name {
+            Some(of_name) if !of_name.is_empty() => of_name,
+            Some(_) if self.unknown_name == UnknownName::Refuse => return Choice::Refuse,
+            _ => by_default(&identities),
+        };
+        let suitable = candidates.iter().find(|identity| identity.suits(hello));
+        // Where none suits rustls finds the words for it.
+        match suitable.or(candidates.first()) {
+            Some(identity) => Choice::Serve(Arc::clone(identity)),
+            None => Choice::Refuse,
+        }
+    }
+
+    /// Reads again what has changed at `now` (unix seconds), or everything. A certificate that can't
+    /// serve leaves the one in place that was there. Sessions that are open go on.
+    pub fn reload(&self, everything: bool, now: u64) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = false;
+        for slot in slots.iter_mut() {
+            if everything || slot.is_due(now) {
+                changed |= reload(slot, &self.settings, now);
+            }
+        }
+        if changed {
+            let identities = slots.iter().map(|slot| slot.identity.clone()).collect();
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = identities;
+        }
+    }
+
+    /// Logs what is wrong with responses that were to be stapled.
+    pub fn report_staples(&self) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in slots.iter() {
+            report_staple(slot);
+        }
+    }
+}
+
+/// The first certificate, and those of the same name with other keys.
+fn by_default(identities: &[Arc<Identity>]) -> Vec<&Arc<Identity>> {
+    let Some(first) = identities.first() else { return Vec::new() };
+    let same = |identity: &&Arc<Identity>| {
+        Arc::ptr_eq(identity, first)
+            || first.names().first().is_some_and(|name| identity.names().contains(name))
+    };
+    identities.iter().filter(same).collect()
+}
+
+fn reload(slot: &mut Slot, settings: &Settings, now: u64) -> bool {
+    // Taken before: what changes while it is read is read once more.
+    slot.seen = slot.files.fingerprint();
+    let certificate = slot.files.certificate.display();
+    match Identity::load(&slot.files, settings, Some(&slot.identity), now) {
+        Ok(identity) => {
+            let is_new = identity.certificate() != slot.identity.certificate();
+            slot.identity = Arc::new(identity);
+            info!(%certificate, is_new, "certificate read");
+            report_staple(slot);
+            true
+        }
+        Err(error) => {
+            warn!(%certificate, %error, "the certificate stays as it was");
+            false
+        }
+    }
+}
+
+fn report_staple(slot: &Slot) {
+    if let (Some(path), Some(Err(error))) = (&slot.files.ocsp, slot.identity.staple()) {
+        let path: &Path = path;
+        warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
+    }
+}
