@@ -36,7 +36,7 @@ async fn hac_26_the_client_gets_a_certificate_that_it_can_verify() {
         ("-tls1_3", "ECDSA"),
         ("-tls1_3 -sigalgs rsa_pss_rsae_sha256", "RSA-PSS"),
         ("-tls1_3 -sigalgs ecdsa_secp256r1_sha256", "ECDSA"),
-        ("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256", "RSA"),
+        ("-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256", "RSA-PSS"),
         ("-tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256", "ECDSA"),
         ("-tls1_2 -sigalgs RSA+SHA256", "RSA"),
     ] {
