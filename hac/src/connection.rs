@@ -23,7 +23,7 @@ use crate::handshake::{self, Handshakes};
 use crate::keys::SystemEntropy;
 use crate::lockstep::{Lockstep, Refused, Request};
 use crate::log_limit::LogLimit;
-use crate::radius::{Relay, RelayError, Relayed};
+use crate::radius::{Client, Relay, RelayError, Relayed};
 use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
 
 /// Longest wait for the peer's FIN after ours.
@@ -43,6 +43,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Unix seconds.
     pub clock: Clock,
+    /// The AAA servers.
+    pub radius: Option<Client>,
     /// Counters.
     pub counters: Counters,
     /// For warnings that strangers can cause.
@@ -157,8 +159,12 @@ impl Connection<'_> {
     }
 
     /// Asks the AAA server.
-    async fn relay(&self, _: Relay) -> Result<Relayed, RelayError> {
-        Err(RelayError::AllDead { retry_after: self.shared.limits.retry_after })
+    async fn relay(&self, relay: Relay) -> Result<Relayed, RelayError> {
+        match &self.shared.radius {
+            Some(client) => client.relay(relay, self.peer.ip()).await,
+            // The configuration never offers what no server is there for.
+            None => Err(RelayError::AllDead { retry_after: self.shared.limits.retry_after }),
+        }
     }
 
     /// Waits for one request.

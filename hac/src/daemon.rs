@@ -17,6 +17,7 @@ use crate::directory::{Clock, Directory, OpenError, Store};
 use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
 use crate::log_limit::LogLimit;
+use crate::radius::Client;
 
 /// How long sessions may go on after the order to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -76,7 +77,7 @@ impl Hac {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let Config { listen, tls, directory: places, realm, limits } = config;
+        let Config { listen, tls, directory: places, realm, limits, radius } = config;
         let store = Store::open(&places.store, realm.clone(), clock())
             .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
         let server = Server::bind(&places.socket, &places.allow_uids)
@@ -97,6 +98,7 @@ impl Hac {
             directory: directory.clone(),
             limits,
             clock,
+            radius: radius.map(|radius| Client::start(radius.servers, &radius.nas_identifier)),
             counters: Counters::default(),
             log_limit: LogLimit::default(),
         });

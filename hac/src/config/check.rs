@@ -11,7 +11,7 @@ use hearth_wire::{Scope, Suite};
 
 use super::raw::{self, Root};
 use super::{
-    Config, DirectoryConfig, Realm, auth, home_agents, limits, mobile_networks, services,
+    Config, DirectoryConfig, Realm, auth, home_agents, limits, mobile_networks, radius, services,
     subscribers, tls,
 };
 use crate::policy::{Policy, ScopePolicy};
@@ -50,6 +50,8 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
     let auth = auth::check(file)?;
     let realm = Realm { home_agents, subscribers, policy, auth, dns_ip6, dns_ip4 };
     mobile_networks::check(file, &realm)?;
+    let limits = limits::check(file)?;
+    let radius = radius::check(file, &realm.auth, limits.session_timeout)?;
     Ok(Config {
         listen: root.listen.iter().map(|listen| listen.value).collect(),
         tls: tls::check(file, now)?,
@@ -59,7 +61,8 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
             allow_uids: root.directory.allow_uids.clone(),
         },
         realm: Arc::new(realm),
-        limits: limits::check(file)?,
+        limits,
+        radius,
     })
 }
 

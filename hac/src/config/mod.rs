@@ -7,6 +7,7 @@ mod check;
 mod home_agents;
 mod limits;
 mod mobile_networks;
+pub mod radius;
 mod raw;
 mod services;
 mod subscribers;
@@ -25,6 +26,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use self::auth::Auth;
 pub use self::limits::Limits;
+pub use self::radius::{AccountingConfig, RadiusConfig};
 use crate::auth::psk::Psk;
 use crate::policy::Policy;
 use crate::tls::Server;
@@ -42,6 +44,8 @@ pub struct Config {
     pub realm: Arc<Realm>,
     /// What one client, and all of them together, may take.
     pub limits: Limits,
+    /// AAA servers and accounting.
+    pub radius: Option<RadiusConfig>,
 }
 
 /// Where the SA directory lies and who may read it.

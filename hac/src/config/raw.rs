@@ -19,6 +19,7 @@ pub(super) struct Root {
     pub(super) policy: Policy,
     #[serde(default)]
     pub(super) auth: super::auth::Raw,
+    pub(super) radius: Option<super::radius::Raw>,
     #[serde(default)]
     pub(super) dns: Vec<IpAddr>,
     pub(super) subscribers: Vec<Subscriber>,
