@@ -7,6 +7,7 @@
 //! | [`cert`], [`tls`] | server certificates: lint, channel binding, choice, reading them again |
 //! | [`auth`] | how mobile nodes prove who they are |
 //! | [`radius`] | AAA servers behind it |
+//! | [`subscribers`] | who can get an SA |
 //! | [`policy`], [`keys`] | what an SA gets: suite, scope, validity, keys |
 //! | [`lockstep`], [`session`] | the protocol without I/O: containers, then MHAuth messages |
 //! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
@@ -32,6 +33,7 @@ pub mod policy;
 pub mod radius;
 pub mod session;
 pub mod sources;
+pub mod subscribers;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -217,7 +217,7 @@ impl Session {
 
     /// Response/MHAuth-Done with the SA and the bootstrapping data (RFC 6618 s.5.6, 5.7).
     fn success(&self, signer: &Signer, record: &SaRecord) -> Option<Zeroizing<Vec<u8>>> {
-        let agent = self.realm.home_agent(self.subscriber(signer.mn_id())?)?;
+        let agent = self.realm.home_agent(self.subscriber(signer.mn_id())?.as_ref())?;
         let (to_ha, to_mn) = (&record.mn_to_ha, &record.ha_to_mn);
         let response = Message {
             status: Some(StatusCode::Ok),
@@ -257,14 +257,14 @@ impl Session {
 
     fn sign(&self, signer: &Signer, response: &Message) -> Zeroizing<Vec<u8>> {
         let key = match signer {
-            Signer::Psk(exchange) => self.psk(exchange).octets(),
+            Signer::Psk(exchange) => exchange.psk().octets(),
             Signer::Eap(signer) => signer.key(),
         };
         response.encode_signed(Side::Hac, key, self.binding.octets())
     }
 
-    fn subscriber(&self, mn_id: &MobileNodeId) -> Option<&Subscriber> {
-        self.realm.subscribers.get(mn_id)
+    fn subscriber(&self, mn_id: &MobileNodeId) -> Option<Arc<Subscriber>> {
+        self.realm.subscribers.find(mn_id)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hearth_hac::auth::psk::Psk;
 use hearth_hac::config::{Config, HomeAddress};
 use hearth_hac::daemon::system_clock;
 use hearth_wire::MobileNodeId;
@@ -67,12 +68,15 @@ impl Folder {
 #[test]
 fn a_configuration_is_read() {
     let config = Folder::new().load(TEXT).unwrap();
-    let subscriber = |id: &str| &config.realm.subscribers[&MobileNodeId::new(id).unwrap()];
+    let subscriber =
+        |id: &str| config.realm.subscribers.find(&MobileNodeId::new(id).unwrap()).unwrap();
     let fixed = HomeAddress::Fixed("2001:db8:100::10".parse().unwrap());
     assert_eq!(subscriber("mn1@example.net").ip6, fixed);
+    let mn2 = MobileNodeId::new("mn2@example.net").unwrap();
+    let stand_in = || Psk::new(vec![0xff; 16]).unwrap();
     let second = subscriber("mn2@example.net");
     assert_eq!((second.ip6, second.ip4), (HomeAddress::Pool, HomeAddress::None));
-    assert_eq!(second.psk.octets()[15], 0x0f);
+    assert_eq!(config.realm.subscribers.psk(&mn2, stand_in()).octets()[15], 0x0f);
     assert_eq!(config.realm.home_agents[0].port, 7872);
     assert_eq!(config.limits.connections, 4096);
 }
@@ -175,7 +179,7 @@ fn what_is_wrong_is_named() {
 fn services_are_a_subscribers_own_or_the_policys() {
     let services = |text: &str, id: &str| {
         let config = Folder::new().load(text).unwrap();
-        config.realm.subscribers[&MobileNodeId::new(id).unwrap()].services.clone()
+        config.realm.subscribers.find(&MobileNodeId::new(id).unwrap()).unwrap().services.clone()
     };
     assert_eq!(services(TEXT, "mn2@example.net"), Services::default());
     let router = format!("{TEXT}    prefixes: ['2001:db8:200::/56', 192.0.2.0/28]\n");

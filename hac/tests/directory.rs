@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Counting, NOW, home_agent, mn_id, realm, subscriber};
+use common::{Counting, NOW, change, home_agent, mn_id, realm, subscriber};
 use hearth_hac::config::{HomeAddress, Realm};
 use hearth_hac::directory::server::Server;
 use hearth_hac::directory::{Directory, IssueError, IssueRequest, Store, WatchError};
@@ -76,7 +76,7 @@ async fn issue(directory: &Directory, id: &str) -> Box<SaRecord> {
 
 /// `count` subscribers `n0@example.net`, ... whose home addresses come from the pools.
 fn pooled(count: usize) -> Realm {
-    let mut realm = realm();
+    let realm = realm();
     for index in 0..count {
         let mut subscriber = subscriber();
         subscriber.ip6 = HomeAddress::Pool;
@@ -94,7 +94,7 @@ fn two_home_agents() -> Realm {
     second.ip6 = "2001:db8:1::2".parse().unwrap();
     second.spis = 1001..=2000;
     two.home_agents.push(second);
-    two.subscribers.get_mut(&mn_id("n0@example.net")).unwrap().home_agent = 1;
+    change(&two, "n0@example.net", |subscriber| subscriber.home_agent = 1);
     two
 }
 
@@ -243,7 +243,7 @@ async fn leases_of_former_subscribers_are_given_back() {
         issue(&directory, &format!("n{index}@example.net")).await;
     }
     drop(directory);
-    let mut changed = pooled(5);
+    let changed = pooled(5);
     changed.subscribers.remove(&mn_id("n2@example.net"));
     let directory = place.open(changed);
     let record = issue(&directory, "n4@example.net").await;
@@ -260,9 +260,8 @@ async fn a_changed_home_address_ends_the_sa() {
     let directory = place.open(realm());
     issue(&directory, "mn1@example.net").await;
     drop(directory);
-    let mut changed = realm();
-    let id = mn_id("mn1@example.net");
-    changed.subscribers.get_mut(&id).unwrap().ip4 = HomeAddress::None;
+    let changed = realm();
+    change(&changed, "mn1@example.net", |subscriber| subscriber.ip4 = HomeAddress::None);
     let directory = place.open(changed);
     assert_eq!(lookup(&directory, 1), Update::Unknown(Spi::new(1).unwrap()));
 }
@@ -272,15 +271,14 @@ async fn a_changed_home_address_ends_the_sa() {
 #[tokio::test]
 async fn changed_services_reach_sas_that_exist() {
     let place = Place::new();
-    let id = mn_id("mn1@example.net");
     let may = |prefixes: &[&str]| Services {
         prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         mobile_router: true,
         ..Services::default()
     };
     let with = |services: Services| {
-        let mut realm = realm();
-        realm.subscribers.get_mut(&id).unwrap().services = services;
+        let realm = realm();
+        change(&realm, "mn1@example.net", |subscriber| subscriber.services = services);
         realm
     };
     let both = may(&["2001:db8:200::/56", "192.0.2.0/28"]);

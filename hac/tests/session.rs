@@ -465,7 +465,7 @@ fn every_suite_can_be_issued_where_it_is_named() {
     for suite in Suite::known() {
         let mut named = subscriber();
         named.policy.suites = vec![suite];
-        let mut realm = realm();
+        let realm = realm();
         realm.subscribers.insert(mn_id("mn1@example.net"), named);
         let mut peer = Peer::new(realm);
         let (reply, _) =
@@ -496,7 +496,7 @@ fn hac_31_our_scope_rules() {
     ] {
         let mut own = subscriber();
         own.policy.scope = policy;
-        let mut realm = realm();
+        let realm = realm();
         realm.subscribers.insert(mn_id("mn1@example.net"), own);
         let mut peer = Peer::new(realm);
         let (reply, request) = peer.success(|message| message.scope = Some(proposed));

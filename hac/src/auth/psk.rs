@@ -29,8 +29,9 @@ impl Psk {
     /// Octets of the shortest key that is accepted.
     pub const MIN_LEN: usize = 16;
 
-    /// One block of SHA-256: HMAC hashes a longer key first (RFC 2104 s.2).
-    const BLOCK: usize = 64;
+    /// Octets of the longest key as it is kept: one block of SHA-256, as HMAC hashes a longer key
+    /// first (RFC 2104 s.2).
+    pub const MAX_LEN: usize = 64;
 
     /// Takes a key.
     ///
@@ -44,7 +45,7 @@ impl Psk {
             octets.zeroize();
             return Err(PskTooShort);
         }
-        if octets.len() > Self::BLOCK {
+        if octets.len() > Self::MAX_LEN {
             let hashed = Box::from(Sha256::digest(&octets).as_slice());
             octets.zeroize();
             return Ok(Self(hashed));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hearth_config::{ConfigError, Document};
 use hearth_wire::MobileNodeId;
@@ -127,9 +128,9 @@ fn foreign(realm: &Realm, networks: &Networks) -> Option<(Network, String)> {
 fn subscribers<'a>(
     file: &'a Document<Root>,
     realm: &'a Realm,
-) -> impl Iterator<Item = (usize, &'a super::Subscriber)> {
+) -> impl Iterator<Item = (usize, Arc<super::Subscriber>)> {
     file.value.subscribers.iter().enumerate().filter_map(|(place, raw)| {
         let mn_id = MobileNodeId::new(&raw.mn_id.value).ok()?;
-        Some((place, realm.subscribers.get(&mn_id)?))
+        Some((place, realm.subscribers.find(&mn_id)?))
     })
 }

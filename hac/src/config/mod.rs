@@ -13,22 +13,21 @@ mod services;
 mod subscribers;
 mod tls;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hearth_config::ConfigError;
-use hearth_wire::MobileNodeId;
 use hearth_wire::directory::Services;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use self::auth::Auth;
 pub use self::limits::Limits;
 pub use self::radius::{AccountingConfig, RadiusConfig};
-use crate::auth::psk::Psk;
 use crate::policy::Policy;
+use crate::subscribers::Subscribers;
+use crate::subscribers::sealed::SealedPsk;
 use crate::tls::Server;
 
 /// Everything that a HAC needs to run.
@@ -65,7 +64,7 @@ pub struct Realm {
     /// In the order of the file.
     pub home_agents: Vec<HomeAgent>,
     /// Everybody who can get an SA.
-    pub subscribers: HashMap<MobileNodeId, Subscriber>,
+    pub subscribers: Subscribers,
     /// For an mn-id that nobody has (R-8), and for subscribers without a policy of their own.
     pub policy: Policy,
     /// How its mobile nodes may authenticate.
@@ -86,16 +85,17 @@ impl Realm {
     /// How many subscribers may do what, for the operator who wrote it down.
     #[must_use]
     pub fn summary(&self) -> String {
+        let subscribers = self.subscribers.all();
         let count = |may: &dyn Fn(&Services) -> bool| {
-            self.subscribers.values().filter(|subscriber| may(&subscriber.services)).count()
+            subscribers.iter().filter(|(_, subscriber)| may(&subscriber.services)).count()
         };
         let prefixes: usize =
-            self.subscribers.values().map(|subscriber| subscriber.services.prefixes.len()).sum();
+            subscribers.iter().map(|(_, subscriber)| subscriber.services.prefixes.len()).sum();
         format!(
             "home agents {}, subscribers {}, mobile routers {}, mobile network prefixes {prefixes}, \
              several care-of addresses {}, flow bindings {}, multicast {}",
             self.home_agents.len(),
-            self.subscribers.len(),
+            subscribers.len(),
             count(&|services| services.mobile_router),
             count(&|services| services.care_of_addresses > 1),
             count(&|services| services.flows > 0),
@@ -109,7 +109,7 @@ impl Realm {
             .home_agents
             .iter()
             .flat_map(|agent| [Some(IpAddr::from(agent.ip6)), agent.ip4.map(IpAddr::from)]);
-        let fixed = self.subscribers.values().flat_map(|subscriber| {
+        let fixed = self.subscribers.all().into_iter().flat_map(|(_, subscriber)| {
             [subscriber.ip6.fixed().map(IpAddr::from), subscriber.ip4.fixed().map(IpAddr::from)]
         });
         let dns_ip6 = self.dns_ip6.iter().copied().map(IpAddr::from);
@@ -164,10 +164,10 @@ impl<A: Copy> HomeAddress<A> {
 }
 
 /// Somebody who can get an SA.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Subscriber {
-    /// The pre-shared key.
-    pub psk: Psk,
+    /// The pre-shared key, wrapped; `None` for one that has other means to prove who it is.
+    pub psk: Option<SealedPsk>,
     /// Index of the home agent in [`Realm::home_agents`].
     pub home_agent: usize,
     /// The IPv6 home address; never [`HomeAddress::None`] (R-14).

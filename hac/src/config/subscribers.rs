@@ -1,6 +1,6 @@
 //! Judges the subscribers: identity, key, home agent, home addresses.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -14,26 +14,33 @@ use super::home_agents::{is_host_ip4, is_host_ip6};
 use super::raw::{self, Root};
 use super::{HomeAddress, HomeAgent, Subscriber, services};
 use crate::auth::psk::Psk;
+use crate::keys::SystemEntropy;
 use crate::policy::Policy;
+use crate::subscribers::Subscribers;
+use crate::subscribers::sealed::SealedPsk;
 
 pub(super) fn check(
     file: &Document<Root>,
     agents: &[HomeAgent],
     policy: &Policy,
     services: &Services,
-) -> Result<HashMap<MobileNodeId, Subscriber>, ConfigError> {
+) -> Result<Subscribers, ConfigError> {
     let mut taken: HashSet<IpAddr> = agents
         .iter()
         .flat_map(|agent| [Some(IpAddr::from(agent.ip6)), agent.ip4.map(IpAddr::from)])
         .flatten()
         .collect();
-    let mut subscribers = HashMap::new();
+    let no_random = |_| file.error(start(), "subscribers", "the system gives no random numbers");
+    let subscribers = Subscribers::new(&mut SystemEntropy).map_err(no_random)?;
     for (index, raw) in file.value.subscribers.iter().enumerate() {
         let key = format!("subscribers[{index}]");
         let mn_id = MobileNodeId::new(&raw.mn_id.value).map_err(|error| {
             file.error(raw.mn_id.referenced, format!("{key}.mn_id"), error.to_string())
         })?;
-        let checked = subscriber(file, raw, agents, (policy, services), &key)?;
+        let mut checked = subscriber(file, raw, agents, (policy, services), &key)?;
+        let psk = psk(file, &raw.psk, &format!("{key}.psk"))?;
+        let sealed = SealedPsk::seal(subscribers.key(), &mn_id, &psk, &mut SystemEntropy);
+        checked.psk = Some(sealed.map_err(no_random)?);
         let fixed = [
             (checked.ip6.fixed().map(IpAddr::from), &raw.home_address_ip6, "home_address_ip6"),
             (checked.ip4.fixed().map(IpAddr::from), &raw.home_address_ip4, "home_address_ip4"),
@@ -68,7 +75,7 @@ fn subscriber(
     let own = PolicyKeys { suites: &raw.suites, scope: &raw.scope, sa_validity: &raw.sa_validity };
     let policy = own.over(file, policy.clone(), key)?;
     Ok(Subscriber {
-        psk: psk(file, &raw.psk, &format!("{key}.psk"))?,
+        psk: None,
         home_agent,
         ip6,
         ip4,

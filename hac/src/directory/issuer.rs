@@ -38,7 +38,7 @@ impl Issuer<'_, '_> {
             return Ok(Err(IssueError::Store));
         };
         let mn_id = request.mn_id.as_str();
-        let (home_address, ipv4_home_address) = match self.home(mn_id, subscriber, agent)? {
+        let (home_address, ipv4_home_address) = match self.home(mn_id, &subscriber, agent)? {
             Ok(home) => home,
             Err(error) => return Ok(Err(error)),
         };

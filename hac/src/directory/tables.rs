@@ -42,9 +42,10 @@ pub(super) fn decode_record(encoded: &[u8]) -> Option<Box<SaRecord>> {
     }
 }
 
-pub(super) fn find<'r>(realm: &'r Realm, mn_id: &str) -> Option<(&'r Subscriber, &'r HomeAgent)> {
-    let subscriber = realm.subscribers.get(&MobileNodeId::new(mn_id).ok()?)?;
-    Some((subscriber, realm.home_agent(subscriber)?))
+pub(super) fn find<'r>(realm: &'r Realm, mn_id: &str) -> Option<(Arc<Subscriber>, &'r HomeAgent)> {
+    let subscriber = realm.subscribers.find(&MobileNodeId::new(mn_id).ok()?)?;
+    let home_agent = realm.home_agent(&subscriber)?;
+    Some((subscriber, home_agent))
 }
 
 /// Every table, in one write transaction.

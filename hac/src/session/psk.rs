@@ -10,31 +10,38 @@ use super::{Outcome, Reply, Session, State, refuse_unkeyed};
 use crate::auth::psk::Psk;
 use crate::directory::IssueRequest;
 use crate::keys::{Entropy, EntropyError};
+use crate::subscribers::Subscribers;
 
 /// The exchange between its two round trips.
 pub(super) struct Exchange {
     mn_id: MobileNodeId,
     mn_rand: [u8; 32],
     hac_rand: [u8; 32],
-    /// Stands in for the PSK of an mn-id that nobody has.
-    stand_in: Psk,
+    /// The PSK, or what stands in for that of an mn-id that nobody has.
+    psk: Psk,
 }
 
 impl Exchange {
     fn begin(
         mn_id: MobileNodeId,
         mn_rand: [u8; 32],
+        subscribers: &Subscribers,
         entropy: &mut dyn Entropy,
     ) -> Result<Self, EntropyError> {
         let mut hac_rand = [0; 32];
         entropy.fill(&mut hac_rand)?;
         // Drawn for everybody, so that an unknown mn-id takes no longer than a known one.
         let stand_in = Psk::unknown(entropy)?;
-        Ok(Self { mn_id, mn_rand, hac_rand, stand_in })
+        let psk = subscribers.psk(&mn_id, stand_in);
+        Ok(Self { mn_id, mn_rand, hac_rand, psk })
     }
 
     pub(super) const fn mn_id(&self) -> &MobileNodeId {
         &self.mn_id
+    }
+
+    pub(super) const fn psk(&self) -> &Psk {
+        &self.psk
     }
 
     pub(super) fn headers(&self) -> Message {
@@ -50,12 +57,13 @@ impl Session {
         mn_rand: [u8; 32],
         entropy: &mut dyn Entropy,
     ) -> Reply {
-        let Ok(exchange) = Exchange::begin(mn_id, mn_rand, entropy) else {
+        let subscribers = &self.realm.subscribers;
+        let Ok(exchange) = Exchange::begin(mn_id, mn_rand, subscribers, entropy) else {
             return refuse_unkeyed(StatusCode::InternalServerError, None);
         };
         // hac-rand here, the ciphersuite in Response/Done. R-5: no status-code.
         let response = Message { auth_methods: vec![AuthMethod::Psk], ..exchange.headers() };
-        let (key, binding) = (self.psk(&exchange).octets(), self.binding.octets());
+        let (key, binding) = (exchange.psk.octets(), self.binding.octets());
         let content = response.encode_signed(Side::Hac, key, binding);
         self.state = State::Psk(exchange);
         Reply { content, outcome: Outcome::Challenged }
@@ -74,7 +82,7 @@ impl Session {
             return Err(StatusCode::BadRequest);
         }
         // Nothing in the message counts before this: what fails from here on was sent by the MN.
-        let key = self.psk(exchange).octets();
+        let key = exchange.psk.octets();
         if !message::verify(content, &parsed, Side::Mn, key, self.binding.octets()) {
             return Err(StatusCode::Unauthorized);
         }
@@ -91,10 +99,5 @@ impl Session {
             return Err(StatusCode::Unauthorized);
         }
         self.issue_request(&exchange.mn_id, &message, now, entropy)
-    }
-
-    pub(super) fn psk<'a>(&'a self, exchange: &'a Exchange) -> &'a Psk {
-        let subscriber = self.subscriber(&exchange.mn_id);
-        subscriber.map_or(&exchange.stand_in, |subscriber| &subscriber.psk)
     }
 }

@@ -1,13 +1,15 @@
 //! What the integration tests share: a realm, the mobile node's side of messages, random sources.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use hearth_hac::auth::psk::Psk;
 use hearth_hac::cert::ChannelBinding;
 use hearth_hac::config::{Auth, HomeAddress, HomeAgent, Realm, Subscriber};
 use hearth_hac::keys::{Entropy, EntropyError};
 use hearth_hac::policy::{Policy, ScopePolicy};
+use hearth_hac::subscribers::Subscribers;
+use hearth_hac::subscribers::sealed::{SealedPsk, SealingKey};
 use hearth_wire::directory::Services;
 use hearth_wire::{MobileNodeId, Scope};
 
@@ -40,6 +42,13 @@ pub(crate) fn mn_id(text: &str) -> MobileNodeId {
     MobileNodeId::new(text).unwrap()
 }
 
+/// [`PSK`] as that of `text`.
+pub(crate) fn sealed(text: &str) -> SealedPsk {
+    let key = Arc::new(SealingKey::new(&[7; 32]));
+    let psk = Psk::new(PSK.to_vec()).unwrap();
+    SealedPsk::seal(&key, &mn_id(text), &psk, &mut Counting(3)).unwrap()
+}
+
 pub(crate) fn policy() -> Policy {
     Policy {
         suites: Policy::DEFAULT_SUITES.to_vec(),
@@ -50,7 +59,7 @@ pub(crate) fn policy() -> Policy {
 
 pub(crate) fn subscriber() -> Subscriber {
     Subscriber {
-        psk: Psk::new(PSK.to_vec()).unwrap(),
+        psk: Some(sealed("mn1@example.net")),
         home_agent: 0,
         ip6: HomeAddress::Fixed("2001:db8:100::10".parse().unwrap()),
         ip4: HomeAddress::Fixed("203.0.113.10".parse().unwrap()),
@@ -77,14 +86,24 @@ pub(crate) fn home_agent() -> HomeAgent {
 
 /// One home agent, and `mn1@example.net` with fixed home addresses.
 pub(crate) fn realm() -> Realm {
+    let subscribers = Subscribers::new(&mut Counting(9)).unwrap();
+    subscribers.insert(mn_id("mn1@example.net"), subscriber());
     Realm {
         home_agents: vec![home_agent()],
-        subscribers: HashMap::from([(mn_id("mn1@example.net"), subscriber())]),
+        subscribers,
         policy: policy(),
         auth: Auth::default(),
         dns_ip6: vec!["2001:db8:100::53".parse().unwrap()],
         dns_ip4: vec!["203.0.113.53".parse().unwrap(), "203.0.113.54".parse().unwrap()],
     }
+}
+
+/// Changes one subscriber.
+pub(crate) fn change(realm: &Realm, id: &str, change: impl FnOnce(&mut Subscriber)) {
+    let id = mn_id(id);
+    let mut subscriber = (*realm.subscribers.find(&id).unwrap()).clone();
+    change(&mut subscriber);
+    realm.subscribers.insert(id, subscriber);
 }
 
 /// The channel binding of a certificate made for the purpose.
