@@ -1,13 +1,17 @@
-//! The documents that hearthd serves on its Unix socket and the CLI reads.
+//! The documents that hearthd and hearth-hac serve on their Unix sockets and the CLI reads.
 //!
 //! `GET` of a path in [`paths`] answers with a JSON list of the rows named there; [`follow`] says
-//! what trace and capture take and give, [`operate`] what changes something. Times are whole seconds, sizes octets, rates per second,
+//! what trace and capture take and give, [`operate`] what changes something, [`hac`] what the HAC
+//! serves. Times are whole seconds, sizes octets, rates per second,
 //! unless a field says otherwise. What is refused is answered with a status of 4xx or 5xx and a
 //! sentence.
 #![forbid(unsafe_code)]
 
 pub mod follow;
+pub mod hac;
 pub mod operate;
+#[cfg(feature = "server")]
+pub mod server;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

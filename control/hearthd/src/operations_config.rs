@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+pub use hearth_api::server::Operators;
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_home_agent::{MulticastPolicy, OperationsPolicy, Policy};
 use serde::Deserialize;
@@ -11,17 +12,6 @@ use crate::config::Config;
 
 const fn plain<T>(value: T) -> Spanned<T> {
     Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
-}
-
-/// Who may change something through the API, apart from root. Whoever may open the socket may look.
-#[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Operators {
-    /// Users, by number. Default: none.
-    pub uids: Vec<u32>,
-    /// Groups, by number, that are a client's own (not one of its supplementary ones). Default:
-    /// none.
-    pub gids: Vec<u32>,
 }
 
 /// Binding Refresh Requests before a binding ends (RFC 6275 s.9.5.5).

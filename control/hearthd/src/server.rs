@@ -3,26 +3,23 @@
 //! A thread of its own with a small runtime; each request becomes a question to the control
 //! thread, which owns the state and answers when it next looks.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::IncomingStream;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_api::follow::{CaptureRequest, TraceRequest};
 use hearth_api::operate::{Begun, DrainRequest, GroupRow, ReinitRequest, RevokeRequest};
+use hearth_api::server::{Operators, bind};
+pub use hearth_api::server::{Peer, Refused, SocketFile};
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use serde::Serialize;
 use tokio::net::UnixListener;
@@ -30,7 +27,6 @@ use tokio::sync::oneshot;
 
 use crate::config::Api;
 use crate::operate::Request;
-use crate::operations_config::Operators;
 use crate::outlet::Inlet;
 use crate::wake::Waker;
 
@@ -59,66 +55,6 @@ pub enum Question {
     Capture(CaptureRequest, Peer, oneshot::Sender<Result<Inlet, Refused>>),
 }
 
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// The user; `None` where the kernel does not say.
-    pub uid: Option<u32>,
-    /// Its group.
-    pub gid: Option<u32>,
-    /// The process.
-    pub pid: Option<i32>,
-}
-
-impl Peer {
-    /// Whether it may change something.
-    fn may_operate(&self, operators: &Operators) -> bool {
-        let is_one = |id: Option<u32>, ids: &[u32]| id.is_some_and(|id| ids.contains(&id));
-        self.uid == Some(0)
-            || is_one(self.uid, &operators.uids)
-            || is_one(self.gid, &operators.gids)
-    }
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let credentials = stream.io().peer_cred().ok();
-        Self {
-            uid: credentials.map(|credentials| credentials.uid()),
-            gid: credentials.map(|credentials| credentials.gid()),
-            pid: credentials.and_then(|credentials| credentials.pid()),
-        }
-    }
-}
-
-/// Why there is no answer, as the operator reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// Others may.
-    Forbidden(String),
-    /// Something in the request is out of range.
-    Request(String),
-    /// What it names does not exist.
-    Unknown(String),
-    /// Another one is running.
-    Busy(String),
-    /// This daemon's own trouble.
-    Fault(String),
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let (status, text) = match self {
-            Self::Forbidden(text) => (StatusCode::FORBIDDEN, text),
-            Self::Request(text) => (StatusCode::BAD_REQUEST, text),
-            Self::Unknown(text) => (StatusCode::NOT_FOUND, text),
-            Self::Busy(text) => (StatusCode::CONFLICT, text),
-            Self::Fault(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
-        };
-        (status, text).into_response()
-    }
-}
-
 /// Questions that wait; a client beyond them gets 503.
 const BACKLOG: usize = 64;
 
@@ -138,7 +74,8 @@ struct Desk {
 /// The socket can't be made: another daemon listens on it, or its folder can't be written.
 pub fn serve(api: &Api, waker: Waker) -> io::Result<Receiver<Question>> {
     let (questions, receiver) = bounded(BACKLOG);
-    let listener = bind(&api.socket.value)?;
+    let taken = "another hearthd listens here; give this one an api.socket of its own";
+    let listener = bind(&api.socket.value, taken)?;
     let operators = Arc::new(api.operators.clone());
     let desk = Desk { questions, waker, operators };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -258,57 +195,5 @@ async fn put<T>(
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         _ => Err(StatusCode::GATEWAY_TIMEOUT),
-    }
-}
-
-/// Makes the socket, mode 0660. One that a daemon left behind is replaced; one that a living
-/// daemon listens on is not.
-fn bind(socket: &Path) -> io::Result<std::os::unix::net::UnixListener> {
-    use std::os::unix::net::{UnixListener, UnixStream};
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", socket.display()));
-    if let Some(folder) = socket.parent() {
-        fs::create_dir_all(folder).map_err(named)?;
-    }
-    if UnixStream::connect(socket).is_ok() {
-        return Err(named(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another hearthd listens here; give this one an api.socket of its own",
-        )));
-    }
-    match fs::remove_file(socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(socket).map_err(named)?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o660)).map_err(named)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Removes the socket file when the daemon ends.
-#[derive(Debug)]
-pub struct SocketFile(pub PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operators_are_root_and_those_of_yaml() {
-        let peer = |uid, gid| Peer { uid: Some(uid), gid: Some(gid), pid: None };
-        let operators = Operators { uids: vec![1000], gids: vec![4] };
-        assert!(peer(0, 9).may_operate(&Operators::default()));
-        assert!(peer(1000, 9).may_operate(&operators) && peer(7, 4).may_operate(&operators));
-        assert!(!peer(7, 9).may_operate(&operators) && !peer(4, 1000).may_operate(&operators));
-        // Who can't be told is nobody, and the root group is not root.
-        let nobody = Peer { uid: None, gid: None, pid: None };
-        assert!(!nobody.may_operate(&operators) && !peer(7, 0).may_operate(&operators));
     }
 }
