@@ -5,11 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hearth_hac::auth::eap::server::Offer;
 use hearth_hac::auth::psk::Psk;
-use hearth_hac::config::{Config, HomeAddress};
+use hearth_hac::config::{Auth, Config, HomeAddress};
 use hearth_hac::daemon::system_clock;
 use hearth_wire::MobileNodeId;
 use hearth_wire::directory::Services;
+use hearth_wire::eap::EapType;
+use hearth_wire::eap::gpsk::Ciphersuite;
+use hearth_wire::hac::AuthMethod;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType};
 
 /// A folder with a certificate and its key.
@@ -457,5 +461,52 @@ fn a_wrong_log_filter_is_exit_2() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.starts_with("hearth-hac: --log hac=loud: "), "{said}");
         assert!(!folder.path("hac.redb").exists());
+    }
+}
+
+/// The `auth` section: defaults, order, realms, and what is refused with line and key.
+#[test]
+fn auth_methods() {
+    let folder = Folder::new();
+    let auth = |more: &str| {
+        let radius = "radius: {servers: [{address: 127.0.0.1, secret_file: secret, \
+             returns_authenticated_name: true}]}";
+        folder
+            .load(&format!("{TEXT}{radius}\nauth: {more}\n"))
+            .map(|config| config.realm.auth.clone())
+    };
+    fs::write(folder.path("secret"), "sixteen octets or more\n").unwrap();
+    assert_eq!(folder.load(TEXT).unwrap().realm.auth, Auth::default());
+    let given = auth(
+        "{methods: [eap, psk], eap: {methods: [radius, gpsk], allow_without_msk: [md5], gpsk: \
+         {server_id: hac, ciphersuites: [sha256]}}, realms: [{realm: Fleet.example.net, methods: \
+         [psk]}, {realm: x.example.net, eap_methods: [gpsk]}]}",
+    )
+    .unwrap();
+    let (psk, eap) = (AuthMethod::Psk, AuthMethod::Eap);
+    let gpsk = Offer::Local(EapType::GPSK);
+    assert_eq!(given.default.methods, [eap, psk]);
+    assert_eq!(given.default.eap, [Offer::Aaa, gpsk]);
+    assert_eq!(given.allow_without_msk, [EapType::MD5_CHALLENGE]);
+    assert_eq!(*given.gpsk.id_server, *b"hac");
+    assert_eq!(given.gpsk.suites, [Ciphersuite::Sha256]);
+    let choice = |id: &str| given.choice(&MobileNodeId::new(id).unwrap());
+    assert_eq!(choice("a@fleet.example.net").methods, [psk]);
+    assert_eq!((&choice("a@X.example.net").eap[..], choice("a").eap.len()), (&[gpsk][..], 2));
+
+    for (more, expected) in [
+        ("{methods: []}", "auth.methods: is empty"),
+        ("{methods: [otp]}", "auth.methods[0]: otp is unknown; one of psk, eap"),
+        ("{methods: [psk, psk]}", "auth.methods[1]: psk stands twice"),
+        ("{eap: {methods: [ttls]}}", "auth.eap.methods[0]: ttls is unknown; one of gpsk"),
+        ("{eap: {allow_without_msk: [nak]}}", "auth.eap.allow_without_msk[0]: nak is no EAP"),
+        ("{eap: {gpsk: {server_id: ''}}}", "auth.eap.gpsk.server_id: has 0 octets; 1 to 254"),
+        ("{eap: {gpsk: {ciphersuites: [des]}}}", "auth.eap.gpsk.ciphersuites[0]: des is unknown"),
+        ("{realms: [{realm: 'a b'}]}", "auth.realms[0].realm: a b is no realm"),
+        ("{realms: [{realm: x.net}, {realm: X.NET}]}", "auth.realms[1].realm: x.net stands twice"),
+        ("{sasl: true}", "sasl"),
+    ] {
+        let error = auth(more).unwrap_err();
+        assert!(error.contains(expected) && error.starts_with("hac.yaml:"), "{more}: {error}");
     }
 }

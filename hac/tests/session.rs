@@ -6,13 +6,12 @@ mod common;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use common::{Broken, Counting, NOW, PSK, binding, mn_id, realm, subscriber};
+use common::{Broken, Counting, NOW, PSK, binding, mn_id, realm, record, subscriber};
 use hearth_hac::cert::ChannelBinding;
 use hearth_hac::config::Realm;
 use hearth_hac::directory::{IssueError, IssueRequest};
 use hearth_hac::policy::ScopePolicy;
 use hearth_hac::session::{Outcome, Reply, Session, Step};
-use hearth_wire::directory::{SaRecord, Services};
 use hearth_wire::hac::{AuthMethod, Message, Side, StatusCode, message};
 use hearth_wire::{Scope, Spi, Suite};
 
@@ -90,24 +89,6 @@ fn again(
         keys.encryption().into(),
     )
     .unwrap()
-}
-
-fn record(request: IssueRequest) -> Box<SaRecord> {
-    Box::new(SaRecord {
-        spi: Spi::new(7).unwrap(),
-        mn_id: request.mn_id,
-        home_agent: "ha1".into(),
-        suite: request.suite,
-        scope: request.scope,
-        mn_to_ha: request.mn_to_ha,
-        ha_to_mn: request.ha_to_mn,
-        validity_end: request.validity_end,
-        home_address: "2001:db8:100::10".parse().unwrap(),
-        ipv4_home_address: Some("203.0.113.10".parse().unwrap()),
-        ha_address: "2001:db8:1::1".parse().unwrap(),
-        generation: 1,
-        services: Services::default(),
-    })
 }
 
 fn init(change: impl FnOnce(&mut Message)) -> Vec<u8> {

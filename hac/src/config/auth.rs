@@ -5,10 +5,12 @@
 use hearth_config::{ConfigError, Document, Spanned};
 use hearth_wire::MobileNodeId;
 use hearth_wire::eap::EapType;
+use hearth_wire::eap::gpsk::{Ciphersuite, MAX_ID};
 use hearth_wire::hac::AuthMethod;
 use serde::Deserialize;
 
 use super::raw::Root;
+use crate::auth::eap::gpsk;
 use crate::auth::eap::server::Offer;
 
 /// The `auth` section as it stands in the file.
@@ -28,6 +30,15 @@ struct RawEap {
     methods: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     allow_without_msk: Vec<Spanned<String>>,
+    #[serde(default)]
+    gpsk: RawGpsk,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawGpsk {
+    server_id: Option<Spanned<String>>,
+    ciphersuites: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +58,8 @@ pub struct Auth {
     pub realms: Vec<(Box<str>, AuthChoice)>,
     /// EAP methods that may open an SA without an MSK (EAP-04).
     pub allow_without_msk: Vec<EapType>,
+    /// EAP-GPSK.
+    pub gpsk: gpsk::Settings,
 }
 
 /// What the mobile nodes of one realm are offered.
@@ -62,7 +75,12 @@ impl Default for Auth {
     fn default() -> Self {
         let default =
             AuthChoice { methods: vec![AuthMethod::Psk], eap: vec![Offer::Local(EapType::GPSK)] };
-        Self { default, realms: Vec::new(), allow_without_msk: Vec::new() }
+        Self {
+            default,
+            realms: Vec::new(),
+            allow_without_msk: Vec::new(),
+            gpsk: gpsk::Settings::default(),
+        }
     }
 }
 
@@ -103,6 +121,7 @@ pub(super) fn check(file: &Document<Root>) -> Result<Auth, ConfigError> {
         })?;
         auth.allow_without_msk.push(eap_type);
     }
+    auth.gpsk = gpsk_settings(file, &raw.eap.gpsk)?;
     for (index, realm) in raw.realms.iter().enumerate() {
         let key = format!("auth.realms[{index}]");
         let name = realm.realm.value.to_ascii_lowercase();
@@ -126,6 +145,22 @@ pub(super) fn check(file: &Document<Root>) -> Result<Auth, ConfigError> {
         auth.realms.push((name.into(), choice));
     }
     Ok(auth)
+}
+
+fn gpsk_settings(file: &Document<Root>, raw: &RawGpsk) -> Result<gpsk::Settings, ConfigError> {
+    let mut settings = gpsk::Settings::default();
+    if let Some(id) = &raw.server_id {
+        if id.value.is_empty() || id.value.len() > MAX_ID {
+            let message = format!("has {} octets; 1 to {MAX_ID}", id.value.len());
+            return Err(file.error(id.referenced, "auth.eap.gpsk.server_id", message));
+        }
+        settings.id_server = id.value.as_bytes().into();
+    }
+    if let Some(names) = &raw.ciphersuites {
+        let key = "auth.eap.gpsk.ciphersuites";
+        settings.suites = list(file, names, key, Ciphersuite::from_name, "aes, sha256")?;
+    }
+    Ok(settings)
 }
 
 const OFFERS: &str = "gpsk, radius";

@@ -47,11 +47,11 @@ pub struct Relay {
 /// challenged can judge the answer, so a conversation never moves to another one.
 pub struct RelayState {
     /// Index of the server in the configuration.
-    pub(crate) server: usize,
+    pub server: usize,
     /// Its State attributes, in order (RFC 2865 s.5.24).
-    pub(crate) state: Vec<Box<[u8]>>,
+    pub state: Vec<Box<[u8]>>,
     /// What the conversation began with: the same in each of its requests (RFC 3579 s.2.1).
-    pub(crate) user_name: Box<[u8]>,
+    pub user_name: Box<[u8]>,
 }
 
 impl fmt::Debug for RelayState {

@@ -21,8 +21,10 @@ use hearth_wire::hac::{AuthMethod, Message, Parsed, Side, StatusCode};
 use zeroize::Zeroizing;
 
 use super::{Outcome, Reply, Session, State, Step};
+use crate::auth::eap::gpsk::Gpsk;
 use crate::auth::eap::server::{Methods, Server, Success, Turn};
 use crate::auth::eap::{DoneKey, Method, NO_MSK};
+use crate::auth::psk::Psk;
 use crate::keys::Entropy;
 use crate::radius::{Authorisation, Relay, RelayError, Relayed};
 
@@ -77,8 +79,17 @@ struct Offered<'a> {
 
 impl Methods for Offered<'_> {
     fn make(&self, eap_type: EapType, entropy: &mut dyn Entropy) -> Option<Box<dyn Method>> {
-        let _ = (eap_type, entropy, self.session, self.mn_id);
-        None
+        let mn_id = self.mn_id;
+        match eap_type {
+            EapType::GPSK => {
+                let stand_in = Psk::unknown(entropy).ok()?;
+                let psk = self.session.realm.subscribers.psk(mn_id, stand_in);
+                let settings = self.session.realm.auth.gpsk.clone();
+                let run = Gpsk::new(settings, mn_id.clone(), psk, entropy).ok()?;
+                Some(Box::new(run))
+            }
+            _ => None,
+        }
     }
 }
 

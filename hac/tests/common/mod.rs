@@ -1,17 +1,20 @@
 //! What the integration tests share: a realm, the mobile node's side of messages, random sources.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod eap;
+
 use std::sync::Arc;
 
 use hearth_hac::auth::psk::Psk;
 use hearth_hac::cert::ChannelBinding;
 use hearth_hac::config::{Auth, HomeAddress, HomeAgent, Realm, Subscriber};
+use hearth_hac::directory::IssueRequest;
 use hearth_hac::keys::{Entropy, EntropyError};
 use hearth_hac::policy::{Policy, ScopePolicy};
 use hearth_hac::subscribers::Subscribers;
 use hearth_hac::subscribers::sealed::{SealedPsk, SealingKey};
-use hearth_wire::directory::Services;
-use hearth_wire::{MobileNodeId, Scope};
+use hearth_wire::directory::{SaRecord, Services};
+use hearth_wire::{MobileNodeId, Scope, Spi};
 
 pub(crate) const PSK: [u8; 32] = [0x5a; 32];
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -110,4 +113,23 @@ pub(crate) fn change(realm: &Realm, id: &str, change: impl FnOnce(&mut Subscribe
 pub(crate) fn binding() -> ChannelBinding {
     let identity = rcgen::generate_simple_self_signed(["hac.example.net".to_owned()]).unwrap();
     ChannelBinding::of_certificate(identity.cert.der()).unwrap()
+}
+
+/// What would be issued for this, with SPI 7.
+pub(crate) fn record(request: IssueRequest) -> Box<SaRecord> {
+    Box::new(SaRecord {
+        spi: Spi::new(7).unwrap(),
+        mn_id: request.mn_id,
+        home_agent: "ha1".into(),
+        suite: request.suite,
+        scope: request.scope,
+        mn_to_ha: request.mn_to_ha,
+        ha_to_mn: request.ha_to_mn,
+        validity_end: request.validity_end,
+        home_address: "2001:db8:100::10".parse().unwrap(),
+        ipv4_home_address: Some("203.0.113.10".parse().unwrap()),
+        ha_address: "2001:db8:1::1".parse().unwrap(),
+        generation: 1,
+        services: Services::default(),
+    })
 }

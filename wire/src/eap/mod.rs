@@ -11,8 +11,11 @@
 //! |     Type      |  Type-Data ...        (Request and Response only)
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-
 //! ```
+//!
+//! [`gpsk`] has the messages and keys of EAP-GPSK, which both ends need.
 
 mod eap_type;
+pub mod gpsk;
 
 use core::fmt;
 

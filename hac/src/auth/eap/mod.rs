@@ -4,10 +4,12 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`gpsk`] | EAP-GPSK (RFC 5433) |
 //! | [`server`] | the authenticator: Identity, negotiation, the method's run, success or failure |
 //!
 //! A method sees Type-Data only; Code, Identifier, Length and Type are the server's.
 
+pub mod gpsk;
 pub mod server;
 
 use core::fmt;
