@@ -51,6 +51,49 @@ impl Counter {
         Self::WarningsSuppressed,
     ];
 
+    /// As operators see it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        self.words().1
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Connections => ("connections", "TCP connections accepted"),
+            Self::ConnectionsRefused => {
+                ("connections_refused", "connections closed at once: too many")
+            }
+            Self::HandshakesFailed => {
+                ("handshakes_failed", "TLS handshakes that failed or took too long")
+            }
+            Self::TimedOut => ("timed_out", "sessions whose request did not come in time"),
+            Self::Issued => ("issued", "SAs issued (status 200)"),
+            Self::BadRequest => ("bad_request", "sessions refused as malformed (400)"),
+            Self::Unauthorized => ("unauthorized", "sessions not authenticated (401)"),
+            Self::InternalServerError => {
+                ("internal_server_error", "sessions that met a fault of this server (500)")
+            }
+            Self::NotImplemented => {
+                ("not_implemented", "sessions that asked for what is not offered (501)")
+            }
+            Self::ServiceUnavailable => {
+                ("service_unavailable", "sessions asked to come back later (503)")
+            }
+            Self::GatewayTimeout => {
+                ("gateway_timeout", "sessions whose AAA server was silent (504)")
+            }
+            Self::WarningsSuppressed => {
+                ("warnings_suppressed", "warnings not logged: too many in a short time")
+            }
+        }
+    }
+
     /// The counter of sessions that ended with this status code. 100 never ends one.
     #[must_use]
     pub const fn of(status: StatusCode) -> Self {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinSet;
 use tracing::info;
 
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::connection::Shared;
 use crate::counters::Counters;
@@ -51,6 +52,9 @@ pub enum StartError {
         /// What is wrong.
         error: io::Error,
     },
+    /// The admin socket can't be made.
+    #[error("admin socket {0}")]
+    Admin(io::Error),
     /// The kernel refuses a thread.
     #[error("{0}")]
     Thread(io::Error),
@@ -77,11 +81,15 @@ impl Hac {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let Config { listen, tls, directory: places, realm, limits, radius } = config;
+        let Config { listen, tls, directory: places, realm, limits, radius, admin } = config;
         let store = Store::open(&places.store, realm.clone(), clock())
             .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
         let server = Server::bind(&places.socket, &places.allow_uids)
             .map_err(|error| StartError::Socket { path: places.socket.clone(), error })?;
+        let admin = match admin {
+            Some(admin) => Some(Admin::bind(admin).map_err(StartError::Admin)?),
+            None => None,
+        };
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for address in listen {
@@ -107,6 +115,9 @@ impl Hac {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { server.serve(directory).await });
         tasks.spawn(watch(shared.clone()));
+        if let Some(admin) = admin {
+            tasks.spawn(admin.serve(shared.clone(), admission.clone()));
+        }
         for listener in listeners {
             tasks.spawn(listener::accept(listener, admission.clone()));
         }

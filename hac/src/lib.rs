@@ -12,10 +12,12 @@
 //! | [`lockstep`], [`session`] | the protocol without I/O: containers, then MHAuth messages |
 //! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
 //! | [`listener`], [`handshake`], [`connection`], [`sources`] | sockets, deadlines and limits around it |
+//! | [`admin`] | the socket that operators ask |
 //! | [`daemon`], [`hardening`], [`counters`], [`log_limit`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+pub mod admin;
 pub mod auth;
 pub mod cert;
 pub mod config;

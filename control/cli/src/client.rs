@@ -22,12 +22,14 @@ use tokio::time::timeout;
 #[derive(Debug, Error)]
 pub enum Error {
     /// Nobody listens on the socket.
-    #[error("no home agent listens on {}: {source}; is hearthd running?", path.display())]
+    #[error("no daemon listens on {}: {source}; is {daemon} running?", path.display())]
     Connect {
         /// The socket.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
+        /// Who should listen there.
+        daemon: &'static str,
     },
     /// The socket is somebody else's.
     #[error(
@@ -41,7 +43,7 @@ pub enum Error {
     },
     /// Something listens and says nothing.
     #[error(
-        "hearthd listens on {} and does not answer within {} s: it is stopped or stuck; see its \
+        "{daemon} listens on {} and does not answer within {} s: it is stopped or stuck; see its \
          log, or wait longer with --timeout",
         path.display(),
         patience.as_secs()
@@ -51,15 +53,17 @@ pub enum Error {
         path: PathBuf,
         /// How long was waited.
         patience: Duration,
+        /// Who listens there.
+        daemon: &'static str,
     },
     /// The connection broke.
-    #[error("the connection to hearthd broke: {0}; it may have ended")]
+    #[error("the connection to the daemon broke: {0}; it may have ended")]
     Http(#[from] hyper::Error),
     /// The runtime could not start, the request could not be built, or a file can't be used.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The daemon refused without a word.
-    #[error("hearthd answered {0}{words}", words = meaning(*.0))]
+    #[error("the daemon answered {0}{words}", words = meaning(*.0))]
     Status(StatusCode),
     /// The daemon refused, and said why.
     #[error("{0}")]
@@ -68,7 +72,7 @@ pub enum Error {
     #[error("that concerns {0}; say --yes if it is meant")]
     NotMeant(String),
     /// The answer is not what this version expects.
-    #[error("hearthd's answer can't be read: {0}; are hearth and hearthd of one version?")]
+    #[error("the daemon's answer can't be read: {0}; are hearth and it of one version?")]
     Json(#[from] serde_json::Error),
 }
 
@@ -80,7 +84,7 @@ fn meaning(status: StatusCode) -> &'static str {
         }
         StatusCode::SERVICE_UNAVAILABLE => ": too many clients ask at once; try again",
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            ": it knows no such question; are hearth and hearthd of one version?"
+            ": it knows no such question; are hearth and it of one version?"
         }
         _ => "",
     }
@@ -91,6 +95,8 @@ fn meaning(status: StatusCode) -> &'static str {
 pub struct Daemon {
     /// Its API socket.
     pub socket: PathBuf,
+    /// Its name.
+    pub name: &'static str,
     /// For how long it may be silent.
     pub patience: Duration,
 }
@@ -208,7 +214,7 @@ impl Daemon {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        request.headers_mut().insert("host", hyper::header::HeaderValue::from_static("hearthd"));
+        request.headers_mut().insert("host", hyper::header::HeaderValue::from_static("localhost"));
         let response = sender.send_request(request).await?;
         let status = response.status();
         if status == StatusCode::OK {
@@ -226,7 +232,7 @@ impl Daemon {
     }
 
     fn silent(&self) -> Error {
-        Error::Silent { path: self.socket.clone(), patience: self.patience }
+        Error::Silent { path: self.socket.clone(), patience: self.patience, daemon: self.name }
     }
 
     fn unreachable(&self, source: io::Error) -> Error {
@@ -235,7 +241,7 @@ impl Daemon {
             ErrorKind::PermissionDenied => Error::Forbidden { path },
             // More clients wait than the socket holds: nobody takes them.
             ErrorKind::WouldBlock => self.silent(),
-            _ => Error::Connect { path, source },
+            _ => Error::Connect { path, source, daemon: self.name },
         }
     }
 }

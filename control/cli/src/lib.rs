@@ -5,6 +5,7 @@
 pub mod capture;
 pub mod client;
 pub mod follow;
+pub mod hac;
 pub mod operate;
 pub mod table;
 pub mod trace;

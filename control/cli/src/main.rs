@@ -9,6 +9,7 @@ use hearth_api::operate::GroupRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::client::{self, Daemon};
 use hearth_cli::follow::{CaptureArguments, TraceArguments, capture, trace};
+use hearth_cli::hac;
 use hearth_cli::operate::{
     DrainArguments, ReinitArguments, RevokeArguments, drain, reinit, revoke, undrain,
 };
@@ -19,10 +20,13 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, Parser)]
 #[command(name = "hearth", version)]
 struct Arguments {
-    /// The daemon's API socket.
+    /// hearthd's API socket.
     #[arg(long, global = true, default_value = "/run/hearth/hearthd.sock", value_name = "PATH")]
     socket: PathBuf,
-    /// For how many seconds hearthd may be silent before that is an error.
+    /// The HAC's admin socket.
+    #[arg(long, global = true, default_value = "/run/hearth/hac.sock", value_name = "PATH")]
+    hac_socket: PathBuf,
+    /// For how many seconds a daemon may be silent before that is an error.
     #[arg(
         long, global = true, default_value_t = 10, value_name = "S",
         value_parser = clap::value_parser!(u64).range(1..=3600)
@@ -91,12 +95,17 @@ enum What {
     Drops,
     /// Everything else that workers count: tunnels, ICMP errors, fragments.
     Counters,
+    /// What the HAC does, and how its sessions ended.
+    Hac,
 }
 
 fn main() -> ExitCode {
-    let Arguments { socket, timeout, command } = Arguments::parse();
-    let daemon = Daemon { socket, patience: Duration::from_secs(timeout) };
+    let Arguments { socket, hac_socket, timeout, command } = Arguments::parse();
+    let patience = Duration::from_secs(timeout);
+    let daemon = Daemon { socket, name: "hearthd", patience };
+    let hac = Daemon { socket: hac_socket, name: "hearth-hac", patience };
     let done = match command {
+        Command::Show { what: What::Hac, json, all } => hac::show(&hac, json, all),
         Command::Show { what, json, all } => show_what(&daemon, what, json, all),
         Command::Revoke(arguments) => revoke(&daemon, arguments),
         Command::Reinit(arguments) => reinit(&daemon, arguments),
@@ -124,6 +133,7 @@ fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), c
         What::Counters => {
             show::<CounterRow>(daemon, paths::COUNTERS, json, |row| all || row.count > 0)
         }
+        What::Hac => return Ok(()),
         What::Drops => show::<DropRow>(daemon, paths::DROPS, json, |row| all || row.packets > 0),
     }?;
     client::print(&text);

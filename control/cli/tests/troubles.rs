@@ -175,7 +175,7 @@ fn a_broken_capture_says_what_it_has() {
     let (output, words) = bench.capture(&bench.path("cut.pcapng"), &[], &packets(), false);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        words.starts_with("2 packets captured\nhearth: the connection to hearthd broke"),
+        words.starts_with("2 packets captured\nhearth: the connection to the daemon broke"),
         "{words}"
     );
 }

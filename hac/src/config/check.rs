@@ -11,8 +11,8 @@ use hearth_wire::{Scope, Suite};
 
 use super::raw::{self, Root};
 use super::{
-    Config, DirectoryConfig, Realm, auth, home_agents, limits, mobile_networks, radius, services,
-    subscribers, tls,
+    Config, DirectoryConfig, Realm, admin, auth, home_agents, limits, mobile_networks, radius,
+    services, subscribers, tls,
 };
 use crate::policy::{Policy, ScopePolicy};
 
@@ -63,6 +63,7 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
         realm: Arc::new(realm),
         limits,
         radius,
+        admin: admin::check(file),
     })
 }
 

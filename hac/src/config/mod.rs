@@ -2,6 +2,7 @@
 //!
 //! Read first: configs/hac.yaml.
 
+mod admin;
 pub mod auth;
 mod check;
 mod home_agents;
@@ -22,6 +23,7 @@ use hearth_config::ConfigError;
 use hearth_wire::directory::Services;
 use ipnet::{Ipv4Net, Ipv6Net};
 
+pub use self::admin::AdminConfig;
 pub use self::auth::Auth;
 pub use self::limits::Limits;
 pub use self::radius::{AccountingConfig, RadiusConfig};
@@ -45,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     /// AAA servers and accounting.
     pub radius: Option<RadiusConfig>,
+    /// The socket for operators.
+    pub admin: Option<AdminConfig>,
 }
 
 /// Where the SA directory lies and who may read it.

@@ -25,6 +25,7 @@ pub(super) struct Root {
     pub(super) subscribers: Vec<Subscriber>,
     #[serde(default)]
     pub(super) limits: Limits,
+    pub(super) admin: Option<super::admin::Raw>,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,95 @@
+//! The admin socket: HTTP with JSON for operators ([`hearth_api::hac`]).
+//!
+//! Whoever may open the socket may look; only root, this process's own user and the operators of
+//! YAML may change something, by the peer credentials of the connection.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::routing::get;
+use hearth_api::CounterRow;
+use hearth_api::hac::{Status, paths};
+use hearth_api::server::{self, Operators, Peer, Refused, SocketFile};
+use tokio::net::UnixListener;
+use tracing::{error, warn};
+
+use crate::config::AdminConfig;
+use crate::connection::Shared;
+use crate::counters::Counter;
+use crate::listener::Admission;
+
+/// What the answers come from.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) shared: Arc<Shared>,
+    admission: Arc<Admission>,
+    operators: Arc<Operators>,
+}
+
+impl Desk {
+    /// Refuses a change by others than operators. `what` is logged.
+    #[allow(dead_code, reason = "what changes something comes with the subscribers' store")]
+    pub(crate) fn operator(&self, peer: Peer, what: &str) -> Result<(), Refused> {
+        if peer.may_operate(&self.operators) {
+            return Ok(());
+        }
+        warn!(uid = peer.uid, pid = peer.pid, what, "not an operator's request");
+        let text = "only root may do that, hearth-hac's own user, and who stands under \
+                    admin.operators in its YAML";
+        Err(Refused::Forbidden(text.into()))
+    }
+}
+
+/// The socket, before anything is served on it.
+#[derive(Debug)]
+pub struct Admin {
+    listener: UnixListener,
+    operators: Operators,
+    _file: SocketFile,
+}
+
+impl Admin {
+    /// Makes the socket. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// It can't be made, or another HAC listens there.
+    pub fn bind(config: AdminConfig) -> io::Result<Self> {
+        let AdminConfig { socket, mut operators } = config;
+        let taken = "another hearth-hac listens here; give this one an admin.socket of its own";
+        let listener = UnixListener::from_std(server::bind(&socket, taken)?)?;
+        operators.uids.push(rustix::process::geteuid().as_raw());
+        Ok(Self { listener, operators, _file: SocketFile(socket) })
+    }
+
+    /// Serves until the task is cancelled.
+    pub async fn serve(self, shared: Arc<Shared>, admission: Arc<Admission>) {
+        let Self { listener, operators, _file } = self;
+        let desk = Desk { shared, admission, operators: Arc::new(operators) };
+        let service = router(desk).into_make_service_with_connect_info::<Peer>();
+        if let Err(error) = axum::serve(listener, service).await {
+            error!(%error, "the admin socket ended");
+        }
+    }
+}
+
+fn router(desk: Desk) -> axum::Router {
+    axum::Router::new().route(paths::STATUS, get(status)).with_state(desk)
+}
+
+async fn status(State(desk): State<Desk>) -> Json<Status> {
+    let shared = &desk.shared;
+    let counters = Counter::ALL.into_iter().map(|counter| CounterRow {
+        counter: counter.name().into(),
+        count: shared.counters.get(counter),
+        description: counter.description().into(),
+    });
+    let home_agents = shared.realm.home_agents.iter().map(|agent| agent.name.to_string());
+    Json(Status {
+        open_connections: desk.admission.open() as u64,
+        subscribers: shared.realm.subscribers.len() as u64,
+        home_agents: home_agents.collect(),
+        counters: counters.collect(),
+    })
+}

@@ -1,0 +1,37 @@
+//! The socket that `hearth` talks to.
+
+use std::path::PathBuf;
+
+use hearth_api::server::Operators;
+use hearth_config::Document;
+use serde::Deserialize;
+
+use super::raw::Root;
+
+/// The `admin` section as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    socket: PathBuf,
+    operators: Operators,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self { socket: "/run/hearth/hac.sock".into(), operators: Operators::default() }
+    }
+}
+
+/// Where operators ask, and who may change something.
+#[derive(Debug, Clone)]
+pub struct AdminConfig {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Who may change something, beside root and this process's own user.
+    pub operators: Operators,
+}
+
+pub(super) fn check(file: &Document<Root>) -> Option<AdminConfig> {
+    let raw = file.value.admin.as_ref()?;
+    Some(AdminConfig { socket: file.resolve(&raw.socket), operators: raw.operators.clone() })
+}
