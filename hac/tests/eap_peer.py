@@ -253,6 +253,9 @@ class Peer:
         self.lines, self.changed, self.second_half = [], threading.Condition(), second_half
         command = ["stdbuf", "-oL", "eapol_test", "-c", network, "-a", "127.0.0.1", "-p", str(port),
                    "-s", SECRET.decode(), "-A", "127.0.0.1", "-t", "20"]
+        with open(network) as text:
+            if "ctrl_interface=" in text.read():
+                command.append("-W")  # waits for who is at its control interface
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         stdin=subprocess.DEVNULL, text=True, errors="replace")
         self.reader = threading.Thread(target=self.read, daemon=True)
