@@ -13,6 +13,32 @@ pub enum ScopePolicy {
     Proposed,
 }
 
+/// Which home agent a subscriber is sent to that names none of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HomeAgentChoice {
+    /// The only one there is.
+    Fixed,
+    /// Of those that are alive and have room, the one with the fewest SAs for the room it has.
+    LeastLoaded,
+    /// The same among those of the subscriber's region; among all where that region has none.
+    Region,
+}
+
+impl HomeAgentChoice {
+    /// Every choice, for messages.
+    pub const ALL: [Self; 3] = [Self::Fixed, Self::LeastLoaded, Self::Region];
+
+    /// Its name in YAML.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::LeastLoaded => "least-loaded",
+            Self::Region => "region",
+        }
+    }
+}
+
 /// Policy for the SAs of one subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -23,6 +49,8 @@ pub struct Policy {
     pub scope: ScopePolicy,
     /// How long an SA is valid, in seconds.
     pub sa_validity: u64,
+    /// How a home agent is chosen for who names none.
+    pub home_agent_choice: HomeAgentChoice,
 }
 
 impl Policy {
@@ -51,7 +79,8 @@ mod tests {
     use super::*;
 
     fn policy(suites: &[Suite], scope: ScopePolicy) -> Policy {
-        Policy { suites: suites.to_vec(), scope, sa_validity: 60 }
+        let home_agent_choice = HomeAgentChoice::Fixed;
+        Policy { suites: suites.to_vec(), scope, sa_validity: 60, home_agent_choice }
     }
 
     /// HAC-29: the common suite is chosen, by our order; none common is none.

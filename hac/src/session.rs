@@ -150,10 +150,8 @@ impl Session {
                 }
                 None => StatusCode::InternalServerError,
             },
-            Err(IssueError::NoSpi | IssueError::NoHomeAddress | IssueError::Busy) => {
-                StatusCode::ServiceUnavailable
-            }
-            Err(IssueError::Store) => StatusCode::InternalServerError,
+            Err(error) if error.will_pass() => StatusCode::ServiceUnavailable,
+            Err(_) => StatusCode::InternalServerError,
         };
         self.refuse(&signer, refusal, now)
     }
@@ -212,12 +210,13 @@ impl Session {
             mn_to_ha: keys()?,
             ha_to_mn: keys()?,
             validity_end: now.saturating_add(policy.sa_validity),
+            grant: None,
         })
     }
 
     /// Response/MHAuth-Done with the SA and the bootstrapping data (RFC 6618 s.5.6, 5.7).
     fn success(&self, signer: &Signer, record: &SaRecord) -> Option<Zeroizing<Vec<u8>>> {
-        let agent = self.realm.home_agent(self.subscriber(signer.mn_id())?.as_ref())?;
+        let agent = self.realm.home_agent(&record.home_agent)?;
         let (to_ha, to_mn) = (&record.mn_to_ha, &record.ha_to_mn);
         let response = Message {
             status: Some(StatusCode::Ok),
@@ -234,7 +233,7 @@ impl Session {
             port: Some(agent.port),
             hoa_ip6: Some(record.home_address),
             hoa_ip4: record.ipv4_home_address,
-            hnp_ip6: Some((agent.prefix_ip6.network(), agent.prefix_ip6.prefix_len())),
+            hnp_ip6: Some(agent.home_prefix_of(record.home_address)),
             hnp_ip4: agent.prefix_ip4.map(|prefix| (prefix.network(), prefix.prefix_len())),
             dns_ip6: self.realm.dns_ip6.clone(),
             dns_ip4: self.realm.dns_ip4.clone(),
@@ -269,13 +268,6 @@ impl Session {
 }
 
 impl Signer {
-    const fn mn_id(&self) -> &MobileNodeId {
-        match self {
-            Self::Psk(exchange) => exchange.mn_id(),
-            Self::Eap(signer) => signer.mn_id(),
-        }
-    }
-
     /// The headers that a final response repeats or ends the method with.
     fn headers(&self) -> Message {
         match self {

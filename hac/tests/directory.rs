@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::{Counting, NOW, change, home_agent, mn_id, realm, subscriber};
 use hearth_hac::config::{HomeAddress, Realm};
 use hearth_hac::directory::server::Server;
-use hearth_hac::directory::{Directory, IssueError, IssueRequest, Store, WatchError};
+use hearth_hac::directory::{Clock, Directory, IssueError, IssueRequest, Store, WatchError};
 use hearth_hac::keys::direction_keys;
 use hearth_wire::directory::{
     Request, SaRecord, Services, Update, decode_update, deframe, encode_request, encode_update,
@@ -44,7 +44,9 @@ impl Place {
         let now = self.clock.load(Ordering::Relaxed);
         let store = Store::open(&self.path("hac.redb"), Arc::new(realm), now).unwrap();
         let clock = self.clock.clone();
-        Directory::start(store, Arc::new(move || clock.load(Ordering::Relaxed))).unwrap()
+        let clock: Clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        // Time that passes, passes by both clocks.
+        Directory::start_with(store, clock.clone(), clock).unwrap()
     }
 
     /// A directory with its socket; the latter ends with the runtime.
@@ -67,6 +69,7 @@ fn request(id: &str) -> IssueRequest {
         mn_to_ha: direction_keys(suite, &mut entropy).unwrap(),
         ha_to_mn: direction_keys(suite, &mut entropy).unwrap(),
         validity_end: NOW + 3600,
+        grant: None,
     }
 }
 
@@ -94,7 +97,7 @@ fn two_home_agents() -> Realm {
     second.ip6 = "2001:db8:1::2".parse().unwrap();
     second.spis = 1001..=2000;
     two.home_agents.push(second);
-    change(&two, "n0@example.net", |subscriber| subscriber.home_agent = 1);
+    change(&two, "n0@example.net", |subscriber| subscriber.home_agent = Some(1));
     two
 }
 
@@ -321,12 +324,11 @@ async fn ended_sas_are_purged_and_their_spis_rest() {
     let spi = |spi| Spi::new(spi).unwrap();
     assert_eq!(revoked, [Update::Revoked(spi(5)), Update::Revoked(spi(6))]);
     assert_eq!(lookup(&directory, 5), Update::Unknown(spi(5)));
-    let error = directory.issue(request("mn1@example.net")).await.unwrap_err();
+    let late = || IssueRequest { validity_end: NOW + 7200, ..request("mn1@example.net") };
+    let error = directory.issue(late()).await.unwrap_err();
     assert_eq!(error, IssueError::NoSpi, "the SPIs rest");
     place.clock.store(NOW + 3600 + 300, Ordering::Relaxed);
-    let mut late = request("mn1@example.net");
-    late.validity_end += 3600;
-    assert_eq!(directory.issue(late).await.unwrap().spi.get(), 5);
+    assert_eq!(directory.issue(late()).await.unwrap().spi.get(), 5);
 }
 
 /// which of more than 64 SAs of one mn-id go first is the home agent's to say, as it knows

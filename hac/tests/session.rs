@@ -74,6 +74,7 @@ impl Peer {
             mn_to_ha: again(request.suite, &request.mn_to_ha),
             ha_to_mn: again(request.suite, &request.ha_to_mn),
             validity_end: request.validity_end,
+            grant: None,
         };
         (self.session.issued(Ok(record(copy)), NOW), request)
     }

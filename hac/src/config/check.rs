@@ -11,10 +11,10 @@ use hearth_wire::{Scope, Suite};
 
 use super::raw::{self, Root};
 use super::{
-    Config, DirectoryConfig, Realm, admin, auth, home_agents, limits, mobile_networks, radius,
-    services, subscribers, tls,
+    Config, DirectoryConfig, Realm, admin, auth, home_agents, limits, mobile_networks, pools,
+    radius, replica, services, subscribers, tls,
 };
-use crate::policy::{Policy, ScopePolicy};
+use crate::policy::{HomeAgentChoice, Policy, ScopePolicy};
 
 /// DNS servers at most; a response has room for no more than 65535 octets.
 const MAX_DNS: usize = 32;
@@ -34,6 +34,7 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
     }
     let policy = policy(file, &root.policy, "policy")?;
     let home_agents = home_agents::check(file)?;
+    pools::apart(file, &home_agents, &root.dns)?;
     let services = services::of_deployment(file)?;
     let subscribers = subscribers::check(file, &home_agents, &policy, &services)?;
     if root.dns.len() > MAX_DNS {
@@ -48,10 +49,12 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
         }
     }
     let auth = auth::check(file)?;
-    let realm = Realm { home_agents, subscribers, policy, auth, dns_ip6, dns_ip4 };
+    let replica = replica::check(file)?;
+    let mut realm = Realm { home_agents, subscribers, policy, auth, replica, dns_ip6, dns_ip4 };
     mobile_networks::check(file, &realm)?;
     let limits = limits::check(file)?;
     let radius = radius::check(file, &realm.auth, limits.session_timeout)?;
+    replica::part(file, &mut realm)?;
     Ok(Config {
         listen: root.listen.iter().map(|listen| listen.value).collect(),
         tls: tls::check(file, now)?,
@@ -82,9 +85,15 @@ fn policy(file: &Document<Root>, raw: &raw::Policy, key: &str) -> Result<Policy,
         suites: Policy::DEFAULT_SUITES.to_vec(),
         scope: ScopePolicy::Mandated(Scope::SignallingAndData),
         sa_validity: 86_400,
+        home_agent_choice: HomeAgentChoice::Fixed,
     };
-    PolicyKeys { suites: &raw.suites, scope: &raw.scope, sa_validity: &raw.sa_validity }
-        .over(file, default, key)
+    PolicyKeys {
+        suites: &raw.suites,
+        scope: &raw.scope,
+        sa_validity: &raw.sa_validity,
+        home_agent_choice: &raw.home_agent_choice,
+    }
+    .over(file, default, key)
 }
 
 /// The keys that make a policy, of the deployment or of a subscriber.
@@ -92,6 +101,7 @@ pub(super) struct PolicyKeys<'a> {
     pub(super) suites: &'a Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) scope: &'a Option<Spanned<String>>,
     pub(super) sa_validity: &'a Option<Spanned<u64>>,
+    pub(super) home_agent_choice: &'a Option<Spanned<String>>,
 }
 
 impl PolicyKeys<'_> {
@@ -120,6 +130,13 @@ impl PolicyKeys<'_> {
         if let Some(seconds) = self.sa_validity {
             let key = format!("{key}.sa_validity");
             policy.sa_validity = in_range(file, seconds, &key, 60..=31_536_000)?;
+        }
+        if let Some(name) = self.home_agent_choice {
+            let choice = HomeAgentChoice::ALL.into_iter().find(|known| known.name() == name.value);
+            policy.home_agent_choice = choice.ok_or_else(|| {
+                let message = format!("{} is no choice; fixed, least-loaded, region", name.value);
+                file.error(name.referenced, format!("{key}.home_agent_choice"), message)
+            })?;
         }
         Ok(policy)
     }

@@ -9,9 +9,9 @@ use hearth_config::{ConfigError, Document, Spanned};
 use hearth_wire::{MIPV6TLS_PORT, Spi};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::HomeAgent;
-use super::check::start;
+use super::check::{in_range, start};
 use super::raw::{self, Root};
+use super::{HomeAgent, pools};
 
 pub(super) fn check(file: &Document<Root>) -> Result<Vec<HomeAgent>, ConfigError> {
     let mut agents: Vec<HomeAgent> = Vec::new();
@@ -59,16 +59,12 @@ fn home_agent(
         Some(text) => Some(prefix_ip4(file, text, &format!("{key}.home_prefix_ip4"))?),
         None => None,
     };
-    let pool_ip6 = match &raw.pools.ip6 {
-        Some(pool) => Some(pool_of(file, pool, &format!("{key}.pools.ip6"), "home_prefix_ip6", {
-            |address| is_host_ip6(prefix_ip6, address)
-        })?),
-        None => None,
-    };
-    let pool_ip4 = match &raw.pools.ip4 {
-        Some(pool) => Some(pool_of(file, pool, &format!("{key}.pools.ip4"), "home_prefix_ip4", {
-            |address| prefix_ip4.is_some_and(|prefix| is_host_ip4(prefix, address))
-        })?),
+    let pools = pools::check(file, raw, (prefix_ip6, prefix_ip4), key)?;
+    let max_sas = match &raw.max_sas {
+        Some(most) => {
+            let most = in_range(file, most, &format!("{key}.max_sas"), 1..=Spi::MAX.get().into())?;
+            u32::try_from(most).ok()
+        }
         None => None,
     };
     Ok(HomeAgent {
@@ -79,8 +75,9 @@ fn home_agent(
         spis: first..=last,
         prefix_ip6,
         prefix_ip4,
-        pool_ip6,
-        pool_ip4,
+        region: raw.region.as_ref().map(|region| region.value.as_str().into()),
+        max_sas,
+        pools,
     })
 }
 
@@ -176,22 +173,4 @@ fn split_prefix<A: FromStr>(text: &str, lengths: RangeInclusive<u8>) -> Result<(
 
 fn no_host_bits(clean: bool, truncated: &impl Display) -> Result<(), String> {
     if clean { Ok(()) } else { Err(format!("has bits behind its length; {truncated}")) }
-}
-
-fn pool_of<A: Copy + Ord + Display>(
-    file: &Document<Root>,
-    pool: &Spanned<[A; 2]>,
-    key: &str,
-    prefix_key: &str,
-    is_host: impl Fn(A) -> bool,
-) -> Result<RangeInclusive<A>, ConfigError> {
-    let [first, last] = pool.value;
-    let wrong = |message: String| Err(file.error(pool.referenced, key, message));
-    if first > last {
-        return wrong(format!("[{first}, {last}] runs backwards; [first, last]"));
-    }
-    if let Some(outside) = [first, last].into_iter().find(|address| !is_host(*address)) {
-        return wrong(format!("{outside} is no host address inside {prefix_key}"));
-    }
-    Ok(first..=last)
 }

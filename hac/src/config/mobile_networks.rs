@@ -62,7 +62,7 @@ pub(super) fn check(file: &Document<Root>, realm: &Realm) -> Result<(), ConfigEr
     };
     let mut networks = Networks::default();
     for (subscriber, checked) in subscribers(file, realm) {
-        for (index, prefix) in checked.services.prefixes.iter().copied().enumerate() {
+        for (index, prefix) in placed(file, subscriber, &checked) {
             let network = Network { prefix, subscriber, index };
             if let Some(other) = networks.insert(network) {
                 let name = file.value.subscribers.get(other.subscriber);
@@ -89,6 +89,18 @@ pub(super) fn check(file: &Document<Root>, realm: &Realm) -> Result<(), ConfigEr
     }
 }
 
+/// The mobile networks of a subscriber with their places in the file, where leases stand between.
+fn placed<'a>(
+    file: &'a Document<Root>,
+    subscriber: usize,
+    checked: &'a super::Subscriber,
+) -> impl Iterator<Item = (usize, IpNet)> {
+    let raw = file.value.subscribers.get(subscriber);
+    let given = raw.into_iter().flat_map(|raw| raw.prefixes.iter().enumerate());
+    let places = given.filter_map(|(place, text)| text.value.parse::<IpNet>().ok().map(|_| place));
+    places.zip(checked.services.prefixes.iter().copied())
+}
+
 /// A mobile network that takes what belongs to a home agent or to everybody.
 fn foreign(realm: &Realm, networks: &Networks) -> Option<(Network, String)> {
     let dns = realm.dns_ip6.iter().copied().map(IpAddr::from);
@@ -104,11 +116,13 @@ fn foreign(realm: &Realm, networks: &Networks) -> Option<(Network, String)> {
                 return Some((network, format!("holds {address}, the address of {name}")));
             }
         }
-        let ip6 = agent.pool_ip6.as_ref();
+        let ip6 = agent.pools.ip6.as_ref();
         let ip6 = ip6.map(|pool| (IpAddr::from(*pool.start()), IpAddr::from(*pool.end())));
-        let ip4 = agent.pool_ip4.as_ref();
+        let ip4 = agent.pools.ip4.as_ref();
         let ip4 = ip4.map(|pool| (IpAddr::from(*pool.start()), IpAddr::from(*pool.end())));
-        for (first, last) in [ip6, ip4].into_iter().flatten() {
+        let prefixes = agent.pools.prefixes();
+        let prefixes = prefixes.map(|pool| (pool.within.network(), pool.within.broadcast()));
+        for (first, last) in [ip6, ip4].into_iter().flatten().chain(prefixes) {
             if let Some(network) = networks.overlapping(first, last) {
                 return Some((network, format!("overlaps the pool {first} to {last} of {name}")));
             }

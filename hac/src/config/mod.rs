@@ -8,11 +8,17 @@ mod check;
 mod home_agents;
 mod limits;
 mod mobile_networks;
+mod pools;
 pub mod radius;
 mod raw;
+mod replica;
 mod services;
 mod subscribers;
 mod tls;
+
+pub(crate) use pools::number;
+pub use pools::{LeasedNetworks, Pools, PrefixPool};
+pub use replica::Replica;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -21,7 +27,7 @@ use std::sync::Arc;
 
 use hearth_config::ConfigError;
 use hearth_wire::directory::Services;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use self::admin::AdminConfig;
 pub use self::auth::Auth;
@@ -73,6 +79,8 @@ pub struct Realm {
     pub policy: Policy,
     /// How its mobile nodes may authenticate.
     pub auth: Auth,
+    /// Which part of SPIs and pools is this HAC's.
+    pub replica: Replica,
     /// IPv6 DNS servers reachable through the home agents.
     pub dns_ip6: Vec<Ipv6Addr>,
     /// IPv4 DNS servers.
@@ -80,10 +88,10 @@ pub struct Realm {
 }
 
 impl Realm {
-    /// The home agent that `subscriber` is sent to.
+    /// The home agent that is called `name`.
     #[must_use]
-    pub fn home_agent(&self, subscriber: &Subscriber) -> Option<&HomeAgent> {
-        self.home_agents.get(subscriber.home_agent)
+    pub fn home_agent(&self, name: &str) -> Option<&HomeAgent> {
+        self.home_agents.iter().find(|agent| *agent.name == *name)
     }
 
     /// How many subscribers may do what, for the operator who wrote it down.
@@ -139,10 +147,52 @@ pub struct HomeAgent {
     pub prefix_ip6: Ipv6Net,
     /// `mip6-ip4-hnp`.
     pub prefix_ip4: Option<Ipv4Net>,
-    /// IPv6 home addresses to lease.
-    pub pool_ip6: Option<RangeInclusive<Ipv6Addr>>,
-    /// IPv4 home addresses to lease.
-    pub pool_ip4: Option<RangeInclusive<Ipv4Addr>>,
+    /// Where it stands, as the operator calls it.
+    pub region: Option<Box<str>>,
+    /// SAs that it is to have at most; `None`: as many as it has SPIs. Only who is sent to a home
+    /// agent by choice is sent past it.
+    pub max_sas: Option<u32>,
+    /// What is leased to its mobile nodes.
+    pub pools: Pools,
+}
+
+impl HomeAgent {
+    /// SAs that it has room for.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        let spis = (self.spis.end() - self.spis.start()).saturating_add(1);
+        self.max_sas.map_or(spis, |max| max.min(spis))
+    }
+
+    /// The home network prefix of a mobile node with this home address, and its length.
+    #[must_use]
+    pub fn home_prefix_of(&self, home_address: Ipv6Addr) -> (Ipv6Addr, u8) {
+        let leased = self.pools.home_prefixes_ip6.as_ref();
+        match leased.and_then(|pool| pool.prefix_of(home_address.into())) {
+            Some(IpNet::V6(prefix)) => (prefix.network(), prefix.prefix_len()),
+            _ => (self.prefix_ip6.network(), self.prefix_ip6.prefix_len()),
+        }
+    }
+
+    /// Whether a mobile node with these home addresses can be its.
+    #[must_use]
+    pub fn serves(&self, ip6: HomeAddress<Ipv6Addr>, ip4: HomeAddress<Ipv4Addr>) -> bool {
+        let ip6 = match ip6 {
+            HomeAddress::None => false,
+            HomeAddress::Fixed(address) => home_agents::is_host_ip6(self.prefix_ip6, address),
+            HomeAddress::Pool => self.pools.ip6.is_some(),
+            HomeAddress::Prefix => self.pools.home_prefixes_ip6.is_some(),
+        };
+        let ip4 = match (ip4, self.prefix_ip4) {
+            (HomeAddress::None, _) => true,
+            (HomeAddress::Fixed(address), Some(prefix)) => {
+                home_agents::is_host_ip4(prefix, address)
+            }
+            (HomeAddress::Pool, _) => self.pools.ip4.is_some(),
+            (HomeAddress::Fixed(_), None) | (HomeAddress::Prefix, _) => false,
+        };
+        ip6 && ip4
+    }
 }
 
 /// How a subscriber gets a home address.
@@ -154,6 +204,9 @@ pub enum HomeAddress<A> {
     Fixed(A),
     /// A lease from the home agent's pool.
     Pool,
+    /// The first address of a home network prefix of its own, leased from the home agent's pool of
+    /// them; IPv6 only.
+    Prefix,
 }
 
 impl<A: Copy> HomeAddress<A> {
@@ -162,7 +215,7 @@ impl<A: Copy> HomeAddress<A> {
     pub const fn fixed(&self) -> Option<A> {
         match self {
             Self::Fixed(address) => Some(*address),
-            Self::None | Self::Pool => None,
+            Self::None | Self::Pool | Self::Prefix => None,
         }
     }
 }
@@ -172,8 +225,10 @@ impl<A: Copy> HomeAddress<A> {
 pub struct Subscriber {
     /// The pre-shared key, wrapped; `None` for one that has other means to prove who it is.
     pub psk: Option<SealedPsk>,
-    /// Index of the home agent in [`Realm::home_agents`].
-    pub home_agent: usize,
+    /// Index of its home agent in [`Realm::home_agents`]; `None`: its policy chooses.
+    pub home_agent: Option<usize>,
+    /// Home agents of this region come first, where its policy chooses by region.
+    pub region: Option<Box<str>>,
     /// The IPv6 home address; never [`HomeAddress::None`].
     pub ip6: HomeAddress<Ipv6Addr>,
     /// The IPv4 home address.
@@ -182,6 +237,8 @@ pub struct Subscriber {
     pub policy: Policy,
     /// What it may beyond a home address; a change of it reaches the SAs that it has.
     pub services: Services,
+    /// Mobile networks beside those, leased from the home agent's pools.
+    pub leased_networks: LeasedNetworks,
 }
 
 impl Config {

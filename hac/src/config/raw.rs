@@ -15,6 +15,7 @@ pub(super) struct Root {
     #[serde(default)]
     pub(super) directory: Directory,
     pub(super) home_agents: Vec<HomeAgent>,
+    pub(super) replica: Option<Spanned<Replica>>,
     #[serde(default)]
     pub(super) policy: Policy,
     #[serde(default)]
@@ -84,8 +85,17 @@ pub(super) struct HomeAgent {
     pub(super) spi_range: Spanned<[u32; 2]>,
     pub(super) home_prefix_ip6: Spanned<String>,
     pub(super) home_prefix_ip4: Option<Spanned<String>>,
+    pub(super) region: Option<Spanned<String>>,
+    pub(super) max_sas: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) pools: Pools,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replica {
+    pub(super) index: u16,
+    pub(super) of: u16,
 }
 
 #[derive(Deserialize, Default)]
@@ -93,6 +103,17 @@ pub(super) struct HomeAgent {
 pub(super) struct Pools {
     pub(super) ip6: Option<Spanned<[Ipv6Addr; 2]>>,
     pub(super) ip4: Option<Spanned<[Ipv4Addr; 2]>>,
+    pub(super) home_prefixes_ip6: Option<Spanned<PrefixPool>>,
+    pub(super) mobile_networks_ip6: Option<Spanned<PrefixPool>>,
+    pub(super) mobile_networks_ip4: Option<Spanned<PrefixPool>>,
+    pub(super) lease_time: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PrefixPool {
+    pub(super) within: String,
+    pub(super) length: u8,
 }
 
 #[derive(Deserialize, Default)]
@@ -101,6 +122,7 @@ pub(super) struct Policy {
     pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) scope: Option<Spanned<String>>,
     pub(super) sa_validity: Option<Spanned<u64>>,
+    pub(super) home_agent_choice: Option<Spanned<String>>,
     pub(super) mobile_router: Option<Spanned<bool>>,
     pub(super) care_of_addresses: Option<Spanned<u64>>,
     pub(super) bulk: Option<Spanned<bool>>,
@@ -115,6 +137,8 @@ pub(super) struct Subscriber {
     pub(super) mn_id: Spanned<String>,
     pub(super) psk: Spanned<Psk>,
     pub(super) home_agent: Option<Spanned<String>>,
+    pub(super) home_agent_choice: Option<Spanned<String>>,
+    pub(super) region: Option<String>,
     pub(super) home_address_ip6: Option<Spanned<String>>,
     pub(super) home_address_ip4: Option<Spanned<String>>,
     pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,

@@ -8,6 +8,7 @@ use hearth_wire::directory::Services;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::check::in_range;
+use super::pools::{POOL_IP4, POOL_IP6};
 use super::raw::{Root, Subscriber};
 
 /// Lifetimes that a Binding Update can ask for, in seconds (RFC 6275 s.6.1.7).
@@ -48,7 +49,7 @@ pub(super) fn of_subscriber(
     key: &str,
 ) -> Result<Services, ConfigError> {
     let prefixes = prefixes(file, raw, key)?;
-    let mobile_router = base.mobile_router || !prefixes.is_empty();
+    let mobile_router = base.mobile_router || !raw.prefixes.is_empty();
     let keys = Keys {
         mobile_router: raw.mobile_router.as_ref(),
         care_of_addresses: raw.care_of_addresses.as_ref(),
@@ -147,6 +148,8 @@ fn prefixes(
     raw.prefixes
         .iter()
         .enumerate()
+        // These are leased ([`super::pools`]).
+        .filter(|(_, text)| ![POOL_IP6, POOL_IP4].contains(&text.value.as_str()))
         .map(|(index, text)| {
             prefix(&text.value).map_err(|message| {
                 file.error(text.referenced, format!("{key}.prefixes[{index}]"), message)

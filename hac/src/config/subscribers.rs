@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 use super::check::{PolicyKeys, start, unreadable};
 use super::home_agents::{is_host_ip4, is_host_ip6};
 use super::raw::{self, Root};
-use super::{HomeAddress, HomeAgent, Subscriber, services};
+use super::{HomeAddress, HomeAgent, Subscriber, pools, services};
 use crate::auth::psk::Psk;
 use crate::keys::SystemEntropy;
-use crate::policy::Policy;
+use crate::policy::{HomeAgentChoice, Policy};
 use crate::subscribers::Subscribers;
 use crate::subscribers::sealed::SealedPsk;
 
@@ -67,20 +67,25 @@ fn subscriber(
     (policy, services): (&Policy, &Services),
     key: &str,
 ) -> Result<Subscriber, ConfigError> {
-    let home_agent = home_agent_of(file, raw, agents, key)?;
-    let (ip6, ip4) = match agents.get(home_agent) {
-        Some(agent) => (home_ip6(file, raw, agent, key)?, home_ip4(file, raw, agent, key)?),
-        None => (HomeAddress::None, HomeAddress::None),
+    let own = PolicyKeys {
+        suites: &raw.suites,
+        scope: &raw.scope,
+        sa_validity: &raw.sa_validity,
+        home_agent_choice: &raw.home_agent_choice,
     };
-    let own = PolicyKeys { suites: &raw.suites, scope: &raw.scope, sa_validity: &raw.sa_validity };
     let policy = own.over(file, policy.clone(), key)?;
+    let home_agent = home_agent_of(file, raw, agents, &policy, key)?;
+    let candidates = home_agent.map_or(agents, |index| agents.get(index..=index).unwrap_or(agents));
+    let (ip6, ip4) = home_addresses(file, raw, candidates, key)?;
     Ok(Subscriber {
         psk: None,
         home_agent,
+        region: raw.region.as_deref().map(Box::from),
         ip6,
         ip4,
         policy,
         services: services::of_subscriber(file, raw, services, key)?,
+        leased_networks: pools::leased_networks(file, raw, candidates, key)?,
     })
 }
 
@@ -88,20 +93,45 @@ fn home_agent_of(
     file: &Document<Root>,
     raw: &raw::Subscriber,
     agents: &[HomeAgent],
+    policy: &Policy,
     key: &str,
-) -> Result<usize, ConfigError> {
+) -> Result<Option<usize>, ConfigError> {
     let key = format!("{key}.home_agent");
     match &raw.home_agent {
-        None if agents.len() == 1 => Ok(0),
+        None if agents.len() == 1 => Ok(Some(0)),
+        None if policy.home_agent_choice != HomeAgentChoice::Fixed => Ok(None),
         None => {
-            let message = "is missing; there are several home agents, so name one";
+            let message = "is missing; there are several home agents, so name one, or give \
+                           home_agent_choice";
             Err(file.error(raw.mn_id.referenced, key, message))
         }
-        Some(name) => agents.iter().position(|agent| *agent.name == *name.value).ok_or_else(|| {
-            let message = format!("{} is none of home_agents", name.value);
-            file.error(name.referenced, key, message)
-        }),
+        Some(name) => {
+            agents.iter().position(|agent| *agent.name == *name.value).map(Some).ok_or_else(|| {
+                let message = format!("{} is none of home_agents", name.value);
+                file.error(name.referenced, key, message)
+            })
+        }
     }
+}
+
+/// The home addresses, by the first of the home agents that it can have: where there are several,
+/// those that don't have the address or the pool are never chosen for it.
+fn home_addresses(
+    file: &Document<Root>,
+    raw: &raw::Subscriber,
+    candidates: &[HomeAgent],
+    key: &str,
+) -> Result<(HomeAddress<Ipv6Addr>, HomeAddress<Ipv4Addr>), ConfigError> {
+    let mut wrong = None;
+    for agent in candidates {
+        let homes = home_ip6(file, raw, agent, key)
+            .and_then(|ip6| home_ip4(file, raw, agent, key).map(|ip4| (ip6, ip4)));
+        match homes {
+            Ok(homes) => return Ok(homes),
+            Err(error) => wrong = wrong.or(Some(error)),
+        }
+    }
+    wrong.map_or(Ok((HomeAddress::None, HomeAddress::None)), Err)
 }
 
 fn home_ip6(
@@ -112,7 +142,14 @@ fn home_ip6(
 ) -> Result<HomeAddress<Ipv6Addr>, ConfigError> {
     let key = format!("{key}.home_address_ip6");
     match raw.home_address_ip6.as_ref().filter(|given| given.value != "pool") {
-        None if agent.pool_ip6.is_some() => Ok(HomeAddress::Pool),
+        None if agent.pools.ip6.is_some() => Ok(HomeAddress::Pool),
+        Some(given) if given.value == "prefix" => match agent.pools.home_prefixes_ip6 {
+            Some(_) => Ok(HomeAddress::Prefix),
+            None => {
+                let message = format!("{} has no pools.home_prefixes_ip6", agent.name);
+                Err(file.error(given.referenced, key, message))
+            }
+        },
         None => {
             // R-14: the HAC always hands out an IPv6 home address.
             let message =
@@ -120,7 +157,7 @@ fn home_ip6(
             Err(file.error(raw.mn_id.referenced, key, message))
         }
         Some(given) => {
-            let address = fixed(file, given, &key, "an IPv6 address or pool")?;
+            let address = fixed(file, given, &key, "an IPv6 address, pool or prefix")?;
             if is_host_ip6(agent.prefix_ip6, address) {
                 return Ok(HomeAddress::Fixed(address));
             }
@@ -137,14 +174,14 @@ fn home_ip4(
 ) -> Result<HomeAddress<Ipv4Addr>, ConfigError> {
     let key = format!("{key}.home_address_ip4");
     let Some(given) = &raw.home_address_ip4 else {
-        return Ok(match agent.pool_ip4 {
+        return Ok(match agent.pools.ip4 {
             Some(_) => HomeAddress::Pool,
             None => HomeAddress::None,
         });
     };
     match (given.value.as_str(), agent.prefix_ip4) {
         ("none", _) => Ok(HomeAddress::None),
-        ("pool", _) if agent.pool_ip4.is_some() => Ok(HomeAddress::Pool),
+        ("pool", _) if agent.pools.ip4.is_some() => Ok(HomeAddress::Pool),
         ("pool", _) => {
             let message = format!("{} has no pools.ip4; give an address or none", agent.name);
             Err(file.error(given.referenced, key, message))

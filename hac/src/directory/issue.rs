@@ -1,7 +1,12 @@
 //! What a session asks the directory for.
 
-use hearth_wire::directory::DirectionKeys;
-use hearth_wire::{MobileNodeId, Scope, Suite};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hearth_wire::directory::{DirectionKeys, Services};
+use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
+
+use crate::config::{HomeAddress, LeasedNetworks, Subscriber};
+use crate::policy::HomeAgentChoice;
 
 /// An SA to be issued. Everything that the directory alone can know (SPI, leased home addresses,
 /// generation) is filled in there.
@@ -19,6 +24,53 @@ pub struct IssueRequest {
     pub ha_to_mn: DirectionKeys,
     /// End of validity, unix seconds.
     pub validity_end: u64,
+    /// What it is granted where that is not its subscriber's entry, as by an AAA server.
+    pub grant: Option<Box<Grant>>,
+}
+
+/// What a mobile node gets beside keys.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Index of its home agent in [`crate::config::Realm::home_agents`]; `None`: one is chosen.
+    pub home_agent: Option<usize>,
+    /// How it is chosen.
+    pub choice: HomeAgentChoice,
+    /// The region whose home agents come first, where it is chosen by region.
+    pub region: Option<Box<str>>,
+    /// The IPv6 home address; never [`HomeAddress::None`].
+    pub ip6: HomeAddress<Ipv6Addr>,
+    /// The IPv4 home address.
+    pub ip4: HomeAddress<Ipv4Addr>,
+    /// What it may beyond a home address.
+    pub services: Services,
+    /// Mobile networks beside those of its services.
+    pub leased_networks: LeasedNetworks,
+}
+
+impl From<&Subscriber> for Grant {
+    fn from(subscriber: &Subscriber) -> Self {
+        Self {
+            home_agent: subscriber.home_agent,
+            choice: subscriber.policy.home_agent_choice,
+            region: subscriber.region.clone(),
+            ip6: subscriber.ip6,
+            ip4: subscriber.ip4,
+            services: subscriber.services.clone(),
+            leased_networks: subscriber.leased_networks,
+        }
+    }
+}
+
+/// Whose SAs are to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoke {
+    /// This one.
+    Spi(Spi),
+    /// All of a mobile node.
+    Node(MobileNodeId),
+    /// All of the mobile nodes of a realm: what stands behind the last `@` of their mn-ids, in
+    /// whatever case.
+    Realm(Box<str>),
 }
 
 /// Why nothing was issued; nothing was consumed either.
@@ -26,10 +78,25 @@ pub struct IssueRequest {
 pub enum IssueError {
     /// The home agent's range of SPIs is in use.
     NoSpi,
-    /// The home agent's pool of home addresses is leased out.
+    /// No home agent that it can have is alive and has room.
+    NoHomeAgent,
+    /// The home agent's pool of home addresses is leased out, or the address that it is to have is
+    /// another's.
     NoHomeAddress,
+    /// The home agent's pool of mobile networks is leased out.
+    NoMobileNetwork,
+    /// The clock can't be believed: an SA might have ended before it began.
+    Clock,
     /// More sessions wait for the store than it can serve.
     Busy,
     /// The store failed.
     Store,
+}
+
+impl IssueError {
+    /// Whether coming back later helps (R-9: 503, else 500).
+    #[must_use]
+    pub const fn will_pass(self) -> bool {
+        !matches!(self, Self::Store)
+    }
 }

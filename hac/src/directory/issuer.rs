@@ -1,16 +1,18 @@
-//! Issues one SA: home addresses, SPI, generation, record.
+//! Issues one SA: home agent, home addresses, mobile networks, SPI, generation, record.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use hearth_wire::directory::{SaRecord, Update, encode_update};
+use hearth_wire::directory::{SaRecord, Services, Update, encode_update};
 use redb::{ReadableTable, StorageError};
 
-use super::issue::{IssueError, IssueRequest};
-use super::leases::Cursors;
-use super::tables::{Change, GENERATION, Tables, find, ip4_of};
-use crate::config::{HomeAddress, HomeAgent, Realm, Subscriber};
+use super::choice::{Candidates, Loads};
+use super::issue::{Grant, IssueError, IssueRequest};
+use super::leases::{Cursors, Family, Span, Term};
+use super::tables::{Change, GENERATION, Tables, find, ip4_of, realm_of};
+use super::time::At;
+use crate::config::{HomeAddress, HomeAgent, PrefixPool, Realm, number};
 
 /// SAs that the store holds of one mn-id; the next one ends the oldest, used or not.
 ///
@@ -19,37 +21,78 @@ use crate::config::{HomeAddress, HomeAgent, Realm, Subscriber};
 /// fetches SAs and uses them, however restless, never meets it.
 pub(super) const RECORDS_PER_NODE: usize = 128;
 
-/// Issues one SA within a transaction.
+/// Bits of a generation below the second it is of, where several HACs count on their own.
+const GENERATIONS_PER_SECOND: u32 = 16;
+
+/// Seconds that a lease outlives the last SA of a mobile node that only an AAA server knows, where
+/// the pool has no lease time.
+const UNCONFIGURED_LEASE: u64 = 7 * 86_400;
+
+/// What an SA gets, or why there is none; outside, that the store failed.
+type Outcome<T> = Result<Result<T, IssueError>, StorageError>;
+
+/// Issues SAs within a transaction.
 pub(super) struct Issuer<'a, 'txn> {
     pub(super) realm: &'a Realm,
     pub(super) reserved: &'a HashSet<u128>,
+    pub(super) loads: &'a Loads,
+    /// Whether each home agent is alive, in the order of the realm's.
+    pub(super) alive: &'a [bool],
     pub(super) cursors: &'a mut Cursors,
     pub(super) tables: &'a mut Tables<'txn>,
-    pub(super) now: u64,
+    pub(super) at: At,
 }
 
-impl Issuer<'_, '_> {
+/// Whose lease, of which home agent, until when.
+struct Holder<'a> {
+    mn_id: &'a str,
+    agent: &'a HomeAgent,
+    term: Term,
+    /// The subscriber's entry says what is fixed; else an AAA server does.
+    is_configured: bool,
+}
+
+impl<'a> Issuer<'a, '_> {
     pub(super) fn issue(
         &mut self,
         request: IssueRequest,
         changes: &mut Vec<Change>,
-    ) -> Result<Result<Box<SaRecord>, IssueError>, StorageError> {
-        let Some((subscriber, agent)) = find(self.realm, request.mn_id.as_str()) else {
-            return Ok(Err(IssueError::Store));
+    ) -> Outcome<Box<SaRecord>> {
+        if request.validity_end <= self.at.now {
+            return Ok(Err(IssueError::Clock));
+        }
+        let is_configured = request.grant.is_none();
+        let grant = match request.grant {
+            Some(grant) => *grant,
+            None => match find(self.realm, request.mn_id.as_str()) {
+                Some(subscriber) => Grant::from(&*subscriber),
+                None => return Ok(Err(IssueError::Store)),
+            },
         };
         let mn_id = request.mn_id.as_str();
-        let (home_address, ipv4_home_address) = match self.home(mn_id, &subscriber, agent)? {
+        let agent = match self.choose(mn_id, &grant)? {
+            Ok(agent) => agent,
+            Err(error) => return Ok(Err(error)),
+        };
+        // Nobody says that a subscriber of an AAA server is gone.
+        let lease_time = agent.pools.lease_time.or((!is_configured).then_some(UNCONFIGURED_LEASE));
+        let until = lease_time.map_or(Term::EVER, |time| request.validity_end.saturating_add(time));
+        let term = Term { now: self.at.now, until };
+        let holder = Holder { mn_id, agent, term, is_configured };
+        let (home_address, ipv4_home_address) = match self.home(&holder, &grant, changes)? {
             Ok(home) => home,
+            Err(error) => return Ok(Err(error)),
+        };
+        let services = match self.services(&holder, &grant)? {
+            Ok(services) => services,
             Err(error) => return Ok(Err(error)),
         };
         let records = &self.tables.records;
         let alive = |spi| records.get(spi).map(|record| record.is_some());
-        let spi = match self.tables.spis.take(&agent.name, &agent.spis, self.now, alive)? {
+        let spi = match self.tables.spis.take(&agent.name, &agent.spis, self.at.service, alive)? {
             Some(spi) => spi,
             None => return Ok(Err(IssueError::NoSpi)),
         };
-        let generation = self.tables.counters.get(GENERATION)?.map_or(0, |last| last.value()) + 1;
-        self.tables.counters.insert(GENERATION, generation)?;
         let update = Update::Issued(Box::new(SaRecord {
             spi,
             mn_id: request.mn_id,
@@ -62,75 +105,195 @@ impl Issuer<'_, '_> {
             home_address,
             ipv4_home_address,
             ha_address: agent.ip6,
-            generation,
-            services: subscriber.services.clone(),
+            generation: self.generation()?,
+            services,
         }));
         let (Some(encoded), Update::Issued(record)) = (encode_update(&update), update) else {
             return Ok(Err(IssueError::Store));
         };
         let encoded = Arc::new(encoded);
         self.insert(&record, &encoded)?;
+        if !is_configured {
+            self.tables.granted.insert(spi.get(), ())?;
+        }
         self.retire(record.mn_id.as_str(), changes)?;
-        changes.push(Change::Issued { home_agent: agent.name.clone(), encoded });
+        let home_agent = agent.name.clone();
+        changes.push(Change::Issued { home_agent, encoded, is_new: true });
         Ok(Ok(record))
+    }
+
+    /// The number of this issue. Where other HACs issue as well, all go by the clock, so that the
+    /// newest SA of a mobile node is known whichever HAC it has it from.
+    fn generation(&mut self) -> Result<u64, StorageError> {
+        let counted = self.tables.counters.get(GENERATION)?.map_or(0, |last| last.value()) + 1;
+        let generation = if self.realm.replica.has_others() {
+            counted.max(self.at.now << GENERATIONS_PER_SECOND)
+        } else {
+            counted
+        };
+        self.tables.counters.insert(GENERATION, generation)?;
+        Ok(generation)
+    }
+
+    fn choose(&self, mn_id: &str, grant: &Grant) -> Outcome<&'a HomeAgent> {
+        let former = match grant.home_agent {
+            Some(_) => Vec::new(),
+            None => self.former(mn_id)?,
+        };
+        let candidates = Candidates { realm: self.realm, loads: self.loads, alive: self.alive };
+        Ok(candidates.choose(grant, &former))
+    }
+
+    /// The home agents that `mn_id` has been sent to, the latest first.
+    fn former(&self, mn_id: &str) -> Result<Vec<Box<str>>, StorageError> {
+        let mut names = Vec::new();
+        if let Some(entry) = self.tables.by_node.range((mn_id, 0)..=(mn_id, u64::MAX))?.next_back()
+        {
+            let spi = entry?.1.value();
+            names.extend(self.tables.record(spi)?.map(|record| record.home_agent));
+        }
+        for family in [Family::Ip6, Family::HomePrefix] {
+            let held = self.tables.leases(family).held(mn_id)?;
+            names.extend(held.into_iter().map(|(_, home_agent)| home_agent));
+        }
+        Ok(names)
     }
 
     pub(super) fn insert(&mut self, record: &SaRecord, encoded: &[u8]) -> Result<(), StorageError> {
         let spi = record.spi.get();
+        let mn_id = record.mn_id.as_str();
         self.tables.records.insert(spi, encoded)?;
         self.tables.by_home_agent.insert((&*record.home_agent, spi), ())?;
-        self.tables.by_node.insert((record.mn_id.as_str(), record.generation), spi)?;
+        self.tables.by_node.insert((mn_id, record.generation), spi)?;
+        self.tables.by_realm.insert((&*realm_of(mn_id), spi), ())?;
         self.tables.by_end.insert((record.validity_end, spi), ())?;
         Ok(())
     }
 
     /// Keeps to [`RECORDS_PER_NODE`].
-    pub(super) fn retire(
-        &mut self,
-        mn_id: &str,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), StorageError> {
-        let live: Vec<u32> = self
-            .tables
-            .by_node
-            .range((mn_id, 0)..=(mn_id, u64::MAX))?
-            .map(|entry| entry.map(|(_, spi)| spi.value()))
-            .collect::<Result<_, _>>()?;
+    fn retire(&mut self, mn_id: &str, changes: &mut Vec<Change>) -> Result<(), StorageError> {
+        let live = self.tables.spis_of_node(mn_id)?;
         let excess = live.len().saturating_sub(RECORDS_PER_NODE);
         for spi in live.into_iter().take(excess) {
-            self.tables.remove(spi, self.now, changes)?;
+            self.tables.remove(spi, self.at, changes)?;
         }
         Ok(())
     }
 
-    /// The home addresses of a subscriber.
-    pub(super) fn home(
+    /// The home addresses of a mobile node.
+    fn home(
         &mut self,
-        mn_id: &str,
-        subscriber: &Subscriber,
-        agent: &HomeAgent,
-    ) -> Result<Result<(Ipv6Addr, Option<Ipv4Addr>), IssueError>, StorageError> {
-        let (reserved, cursors) = (self.reserved, &mut *self.cursors);
-        let ip6 = match (subscriber.ip6, &agent.pool_ip6) {
-            (HomeAddress::Fixed(address), _) => Some(address),
-            (HomeAddress::Pool, Some(pool)) => {
-                let pool = pool.start().to_bits()..=pool.end().to_bits();
-                let leased = self.tables.ip6.lease(mn_id, &agent.name, pool, reserved, cursors)?;
-                leased.map(Ipv6Addr::from_bits)
+        holder: &Holder<'_>,
+        grant: &Grant,
+        changes: &mut Vec<Change>,
+    ) -> Outcome<(Ipv6Addr, Option<Ipv4Addr>)> {
+        let pools = &holder.agent.pools;
+        let ip6 = match grant.ip6 {
+            HomeAddress::None => None,
+            HomeAddress::Fixed(address) => {
+                self.fixed(Family::Ip6, address.to_bits(), holder, changes)?.map(|()| address)
             }
-            _ => None,
+            HomeAddress::Pool => match &pools.ip6 {
+                Some(pool) => {
+                    let range = pool.start().to_bits()..=pool.end().to_bits();
+                    self.lease(Family::Ip6, range, 1, holder)?.map(Ipv6Addr::from_bits)
+                }
+                None => None,
+            },
+            // The first address of a prefix is the subnet-router anycast address.
+            HomeAddress::Prefix => self
+                .lease_prefix(Family::HomePrefix, pools.home_prefixes_ip6.as_ref(), holder)?
+                .map(|prefix| Ipv6Addr::from_bits(number(prefix.network()) | 1)),
         };
         let Some(ip6) = ip6 else { return Ok(Err(IssueError::NoHomeAddress)) };
-        let ip4 = match (subscriber.ip4, &agent.pool_ip4) {
-            (HomeAddress::None, _) => return Ok(Ok((ip6, None))),
-            (HomeAddress::Fixed(address), _) => Some(address),
-            (HomeAddress::Pool, Some(pool)) => {
-                let pool = pool.start().to_bits().into()..=pool.end().to_bits().into();
-                let leased = self.tables.ip4.lease(mn_id, &agent.name, pool, reserved, cursors)?;
-                leased.and_then(ip4_of)
+        let ip4 = match grant.ip4 {
+            HomeAddress::None => return Ok(Ok((ip6, None))),
+            HomeAddress::Fixed(address) => {
+                let number = address.to_bits().into();
+                self.fixed(Family::Ip4, number, holder, changes)?.map(|()| address)
             }
-            _ => None,
+            HomeAddress::Pool => match &pools.ip4 {
+                Some(pool) => {
+                    let range = pool.start().to_bits().into()..=pool.end().to_bits().into();
+                    self.lease(Family::Ip4, range, 1, holder)?.and_then(ip4_of)
+                }
+                None => None,
+            },
+            HomeAddress::Prefix => None,
         };
         Ok(ip4.map(|ip4| (ip6, Some(ip4))).ok_or(IssueError::NoHomeAddress))
+    }
+
+    /// What a mobile node may, its leased networks among it.
+    fn services(&mut self, holder: &Holder<'_>, grant: &Grant) -> Outcome<Services> {
+        let mut services = grant.services.clone();
+        let (leased, pools) = (grant.leased_networks, &holder.agent.pools);
+        let wanted = [
+            (leased.ip6, Family::Network6, &pools.mobile_networks_ip6),
+            (leased.ip4, Family::Network4, &pools.mobile_networks_ip4),
+        ];
+        let mut prefixes = services.prefixes.into_vec();
+        for (_, family, pool) in wanted.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
+            match self.lease_prefix(family, pool.as_ref(), holder)? {
+                Some(prefix) => prefixes.push(prefix),
+                None => return Ok(Err(IssueError::NoMobileNetwork)),
+            }
+        }
+        services.prefixes = prefixes.into();
+        Ok(Ok(services))
+    }
+
+    fn lease(
+        &mut self,
+        family: Family,
+        range: std::ops::RangeInclusive<u128>,
+        step: u128,
+        holder: &Holder<'_>,
+    ) -> Result<Option<u128>, StorageError> {
+        let pool = Span { home_agent: &holder.agent.name, range, step };
+        let (reserved, cursors) = (self.reserved, &mut *self.cursors);
+        let leases = self.tables.leases_mut(family);
+        leases.lease(holder.mn_id, &pool, holder.term, reserved, cursors)
+    }
+
+    fn lease_prefix(
+        &mut self,
+        family: Family,
+        pool: Option<&PrefixPool>,
+        holder: &Holder<'_>,
+    ) -> Result<Option<ipnet::IpNet>, StorageError> {
+        let Some(pool) = pool else { return Ok(None) };
+        let leased = self.lease(family, pool.range.clone(), pool.step(), holder)?;
+        Ok(leased.and_then(|number| pool.prefix(number)))
+    }
+
+    /// Takes an address that is fixed, so that no pool deals it out. What the configuration fixes is
+    /// its own; an AAA server gives nobody what another one has.
+    fn fixed(
+        &mut self,
+        family: Family,
+        number: u128,
+        holder: &Holder<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Result<Option<()>, StorageError> {
+        let mn_id = holder.mn_id;
+        let other = self.tables.leases(family).holder(number)?;
+        let other = other.filter(|other| **other != *mn_id);
+        let is_reserved = !holder.is_configured && self.reserved.contains(&number);
+        if is_reserved && !self.tables.leases(family).is_held(mn_id, number)? {
+            return Ok(None);
+        }
+        if let Some(other) = other {
+            let spis = self.tables.spis_with_address(&other, number)?;
+            if !spis.is_empty() && !holder.is_configured {
+                return Ok(None);
+            }
+            for spi in spis {
+                self.tables.remove(spi, self.at, changes)?;
+            }
+        }
+        let leases = self.tables.leases_mut(family);
+        leases.hold(mn_id, number, &holder.agent.name, holder.term.until)?;
+        Ok(Some(()))
     }
 }

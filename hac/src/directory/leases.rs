@@ -1,45 +1,98 @@
-//! Home addresses leased from pools: one for each mobile node, kept as long as it subscribes.
+//! Leases: home addresses, home network prefixes and mobile networks from pools, each held by one
+//! mobile node.
 //!
 //! Read first: RFC 6618 s.5.7.3.
+//!
+//! A mobile node gets again what it held. A lease that has ended stays where it is until the pool has
+//! nothing else left; then the one that ended first goes. Addresses that the configuration or an AAA
+//! server fixes are held as well, so that no pool deals them out.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use redb::{ReadableTable, StorageError, Table, TableDefinition, WriteTransaction};
 
-/// Which family of home addresses; addresses are kept as numbers.
+/// What is leased; addresses, and prefixes by their first address, are kept as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     Ip6,
     Ip4,
+    HomePrefix,
+    Network6,
+    Network4,
+}
+
+/// The tables of one family.
+struct Names {
+    by_address: TableDefinition<'static, u128, &'static str>,
+    by_node: TableDefinition<'static, (&'static str, u128), (&'static str, u64)>,
+    by_end: TableDefinition<'static, (&'static str, u64, u128), ()>,
+}
+
+macro_rules! names {
+    ($name:literal) => {
+        Names {
+            by_address: TableDefinition::new(concat!("lease-", $name, "-holder")),
+            by_node: TableDefinition::new(concat!("lease-", $name, "-node")),
+            by_end: TableDefinition::new(concat!("lease-", $name, "-end")),
+        }
+    };
 }
 
 impl Family {
-    const fn by_node(self) -> TableDefinition<'static, &'static str, u128> {
-        match self {
-            Self::Ip6 => TableDefinition::new("lease-ip6"),
-            Self::Ip4 => TableDefinition::new("lease-ip4"),
-        }
-    }
+    pub(super) const ALL: [Self; 5] =
+        [Self::Ip6, Self::Ip4, Self::HomePrefix, Self::Network6, Self::Network4];
 
-    const fn by_address(self) -> TableDefinition<'static, u128, &'static str> {
+    const fn names(self) -> Names {
         match self {
-            Self::Ip6 => TableDefinition::new("lease-ip6-holder"),
-            Self::Ip4 => TableDefinition::new("lease-ip4-holder"),
+            Self::Ip6 => names!("ip6"),
+            Self::Ip4 => names!("ip4"),
+            Self::HomePrefix => names!("home-prefix"),
+            Self::Network6 => names!("network-ip6"),
+            Self::Network4 => names!("network-ip4"),
         }
     }
 }
 
-/// Where the search for a free address goes on, by home agent and family. Leases are given back
-/// only when the store is opened, so what lies behind stays taken; a transaction that fails
-/// forgets the places.
+/// Where the search for a free number goes on, by home agent and family. What lies behind was taken
+/// when it was looked at; a transaction that fails forgets the places.
 pub(super) type Cursors = HashMap<(Box<str>, Family), u128>;
+
+/// A pool of one home agent.
+#[derive(Debug, Clone)]
+pub(super) struct Span<'a> {
+    pub(super) home_agent: &'a str,
+    pub(super) range: RangeInclusive<u128>,
+    /// From one number to the next.
+    pub(super) step: u128,
+}
+
+impl Span<'_> {
+    fn contains(&self, number: u128) -> bool {
+        self.range.contains(&number)
+            && (number - self.range.start()).checked_rem(self.step) == Some(0)
+    }
+}
+
+/// When, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Term {
+    pub(super) now: u64,
+    /// Unix seconds; [`Term::EVER`] for a lease that does not end.
+    pub(super) until: u64,
+}
+
+impl Term {
+    pub(super) const EVER: u64 = u64::MAX;
+}
 
 /// The lease tables of one family in one write transaction.
 pub(super) struct Leases<'txn> {
     family: Family,
-    by_node: Table<'txn, &'static str, u128>,
     by_address: Table<'txn, u128, &'static str>,
+    /// The home agent from whose pool it is, and its end.
+    by_node: Table<'txn, (&'static str, u128), (&'static str, u64)>,
+    by_end: Table<'txn, (&'static str, u64, u128), ()>,
 }
 
 impl<'txn> Leases<'txn> {
@@ -47,56 +100,172 @@ impl<'txn> Leases<'txn> {
         transaction: &'txn WriteTransaction,
         family: Family,
     ) -> Result<Self, redb::TableError> {
+        let names = family.names();
         Ok(Self {
             family,
-            by_node: transaction.open_table(family.by_node())?,
-            by_address: transaction.open_table(family.by_address())?,
+            by_address: transaction.open_table(names.by_address)?,
+            by_node: transaction.open_table(names.by_node)?,
+            by_end: transaction.open_table(names.by_end)?,
         })
     }
 
-    /// The address that `mn_id` holds.
-    pub(super) fn held(&self, mn_id: &str) -> Result<Option<u128>, StorageError> {
-        Ok(self.by_node.get(mn_id)?.map(|address| address.value()))
+    /// Whether `mn_id` holds `number`.
+    pub(super) fn is_held(&self, mn_id: &str, number: u128) -> Result<bool, StorageError> {
+        Ok(self.by_address.get(number)?.is_some_and(|holder| holder.value() == mn_id))
     }
 
-    /// The address that `mn_id` holds, or the first free one of `pool`, now its own. `None`: the
-    /// pool is leased out.
+    /// Who holds `number`.
+    pub(super) fn holder(&self, number: u128) -> Result<Option<Box<str>>, StorageError> {
+        Ok(self.by_address.get(number)?.map(|holder| holder.value().into()))
+    }
+
+    /// Everything that `mn_id` holds, with the home agents from whose pools it is.
+    pub(super) fn held(&self, mn_id: &str) -> Result<Vec<(u128, Box<str>)>, StorageError> {
+        self.by_node
+            .range((mn_id, 0)..=(mn_id, u128::MAX))?
+            .map(|entry| entry.map(|(key, value)| (key.value().1, Box::from(value.value().0))))
+            .collect()
+    }
+
+    /// A number of `pool` for `mn_id`: the one that it holds, else one that nobody holds, else that
+    /// whose lease ended first. `None`: the pool is leased out.
     pub(super) fn lease(
         &mut self,
         mn_id: &str,
-        home_agent: &str,
-        pool: RangeInclusive<u128>,
+        pool: &Span<'_>,
+        term: Term,
         reserved: &HashSet<u128>,
         cursors: &mut Cursors,
     ) -> Result<Option<u128>, StorageError> {
-        if let Some(address) = self.held(mn_id)? {
-            return Ok(Some(address));
+        let held = self.held(mn_id)?.into_iter().map(|(number, _)| number);
+        let held = held.filter(|number| pool.contains(*number)).find(|n| !reserved.contains(n));
+        let number = match held {
+            Some(held) => Some(held),
+            None => match self.fresh(pool, reserved, cursors)? {
+                Some(fresh) => Some(fresh),
+                None => self.ended(pool, term.now, reserved)?,
+            },
+        };
+        if let Some(number) = number {
+            self.hold(mn_id, number, pool.home_agent, term.until)?;
         }
-        let cursor = cursors.entry((home_agent.into(), self.family)).or_insert(*pool.start());
-        while *cursor <= *pool.end() {
-            let address = *cursor;
-            *cursor = cursor.saturating_add(1);
-            if !reserved.contains(&address) && self.by_address.get(address)?.is_none() {
-                self.by_address.insert(address, mn_id)?;
-                self.by_node.insert(mn_id, address)?;
-                return Ok(Some(address));
+        Ok(number)
+    }
+
+    fn fresh(
+        &self,
+        pool: &Span<'_>,
+        reserved: &HashSet<u128>,
+        cursors: &mut Cursors,
+    ) -> Result<Option<u128>, StorageError> {
+        let key = (pool.home_agent.into(), self.family);
+        let cursor = cursors.entry(key).or_insert(*pool.range.start());
+        // What was given back may have been fixed, outside the pool.
+        *cursor = (*cursor).max(*pool.range.start());
+        while *cursor <= *pool.range.end() {
+            let number = *cursor;
+            *cursor = cursor.saturating_add(pool.step);
+            if !reserved.contains(&number) && self.by_address.get(number)?.is_none() {
+                return Ok(Some(number));
+            }
+            if *cursor == number {
+                break;
             }
         }
         Ok(None)
     }
 
-    /// Gives back every lease that `keep` (mn-id, address) does not want.
-    pub(super) fn retain(&mut self, keep: impl Fn(&str, u128) -> bool) -> Result<(), StorageError> {
-        let mut gone = Vec::new();
-        for entry in self.by_node.iter()? {
-            let (mn_id, address) = entry?;
-            if !keep(mn_id.value(), address.value()) {
-                gone.push((mn_id.value().to_owned(), address.value()));
+    /// The number of `pool` whose lease ended first, by `now`.
+    fn ended(
+        &self,
+        pool: &Span<'_>,
+        now: u64,
+        reserved: &HashSet<u128>,
+    ) -> Result<Option<u128>, StorageError> {
+        let by_then = (pool.home_agent, 0, 0)..(pool.home_agent, now, 0);
+        for entry in self.by_end.range(by_then)? {
+            let number = entry?.0.value().2;
+            if pool.contains(number) && !reserved.contains(&number) {
+                return Ok(Some(number));
             }
         }
-        for (mn_id, address) in gone {
-            self.by_node.remove(mn_id.as_str())?;
-            self.by_address.remove(address)?;
+        Ok(None)
+    }
+
+    /// Has `mn_id` hold `number` until `until` at least; whoever held it does no longer.
+    pub(super) fn hold(
+        &mut self,
+        mn_id: &str,
+        number: u128,
+        home_agent: &str,
+        until: u64,
+    ) -> Result<(), StorageError> {
+        let former = self.holder(number)?;
+        let known = match &former {
+            Some(holder) => self.entry(holder, number)?,
+            None => None,
+        };
+        if let (Some(holder), Some((of, end))) = (&former, &known) {
+            if **holder == *mn_id && *end >= until {
+                return Ok(());
+            }
+            self.by_node.remove((&**holder, number))?;
+            self.by_end.remove((&**of, *end, number))?;
+        }
+        self.by_address.insert(number, mn_id)?;
+        self.by_node.insert((mn_id, number), (home_agent, until))?;
+        self.by_end.insert((home_agent, until, number), ())?;
+        Ok(())
+    }
+
+    fn entry(&self, mn_id: &str, number: u128) -> Result<Option<(Box<str>, u64)>, StorageError> {
+        let entry = self.by_node.get((mn_id, number))?;
+        Ok(entry.map(|entry| (Box::from(entry.value().0), entry.value().1)))
+    }
+
+    /// Gives back `number`, which `mn_id` holds.
+    pub(super) fn give_back(
+        &mut self,
+        mn_id: &str,
+        number: u128,
+        cursors: &mut Cursors,
+    ) -> Result<(), StorageError> {
+        let Some((home_agent, end)) = self.entry(mn_id, number)? else { return Ok(()) };
+        self.by_node.remove((mn_id, number))?;
+        self.by_address.remove(number)?;
+        self.by_end.remove((&*home_agent, end, number))?;
+        if let Some(cursor) = cursors.get_mut(&(home_agent, self.family)) {
+            *cursor = number.min(*cursor);
+        }
+        Ok(())
+    }
+
+    /// Fits every lease to `keep` (mn-id, number, its home agent and end): the home agent from whose
+    /// pool it is and the end that it has at most, or `None` where it is given back.
+    pub(super) fn fit(
+        &mut self,
+        keep: impl Fn(&str, u128, Option<&(Box<str>, u64)>) -> Option<(Box<str>, u64)>,
+    ) -> Result<(), StorageError> {
+        let mut all = Vec::new();
+        for entry in self.by_address.iter()? {
+            let (number, mn_id) = entry?;
+            all.push((number.value(), Box::<str>::from(mn_id.value())));
+        }
+        for (number, mn_id) in all {
+            let known = self.entry(&mn_id, number)?;
+            let Some((home_agent, end)) = keep(&mn_id, number, known.as_ref()) else {
+                self.give_back(&mn_id, number, &mut Cursors::new())?;
+                self.by_address.remove(number)?;
+                continue;
+            };
+            let end = known.as_ref().map_or(end, |(_, known)| end.min(*known));
+            if known.as_ref().is_none_or(|known| *known != (home_agent.clone(), end)) {
+                if let Some((of, end)) = known {
+                    self.by_end.remove((&*of, end, number))?;
+                }
+                self.by_node.insert((&*mn_id, number), (&*home_agent, end))?;
+                self.by_end.insert((&*home_agent, end, number), ())?;
+            }
         }
         Ok(())
     }

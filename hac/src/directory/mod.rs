@@ -5,6 +5,8 @@
 //! sessions. So a record is durable and on its way to its home agent before Response/Done leaves,
 //! and all watchers see changes in the order in which they were written.
 
+mod choice;
+mod fit;
 pub mod issue;
 mod issuer;
 mod leases;
@@ -12,8 +14,9 @@ pub mod server;
 mod spis;
 mod store;
 mod tables;
+mod time;
 pub mod writer;
 
-pub use issue::{IssueError, IssueRequest};
+pub use issue::{Grant, IssueError, IssueRequest, Revoke};
 pub use store::{OpenError, Store};
-pub use writer::{Clock, Directory, Frame, Watch, WatchError};
+pub use writer::{Clock, Directory, Frame, RevokeError, Watch, WatchError};

@@ -7,7 +7,7 @@ use redb::{ReadableTable, StorageError, Table, TableDefinition, WriteTransaction
 
 /// Home agent -> the lowest SPI of its range that was never dealt.
 const NEXT: TableDefinition<'_, &str, u32> = TableDefinition::new("next-spi");
-/// SPI of a dead SA -> unix second from which it may be dealt again.
+/// SPI of a dead SA -> service time ([`super::time`]) from which it may be dealt again.
 const RESTING: TableDefinition<'_, u32, u64> = TableDefinition::new("resting-spi");
 /// The same by home agent and time, for finding the first one.
 const RESTING_BY_TIME: TableDefinition<'_, (&str, u64, u32), ()> =
@@ -42,10 +42,10 @@ impl<'txn> Spis<'txn> {
         &mut self,
         home_agent: &str,
         range: &RangeInclusive<u32>,
-        now: u64,
+        service: u64,
         alive: impl Fn(u32) -> Result<bool, StorageError>,
     ) -> Result<Option<Spi>, StorageError> {
-        if let Some((at, spi)) = self.rested(home_agent, range, now)? {
+        if let Some((at, spi)) = self.rested(home_agent, range, service)? {
             self.by_time.remove((home_agent, at, spi))?;
             self.resting.remove(spi)?;
             return Ok(Spi::new(spi).ok());
@@ -64,9 +64,9 @@ impl<'txn> Spis<'txn> {
         &self,
         home_agent: &str,
         range: &RangeInclusive<u32>,
-        now: u64,
+        service: u64,
     ) -> Result<Option<(u64, u32)>, StorageError> {
-        for entry in self.by_time.range((home_agent, 0, 0)..=(home_agent, now, u32::MAX))? {
+        for entry in self.by_time.range((home_agent, 0, 0)..=(home_agent, service, u32::MAX))? {
             let (key, _) = entry?;
             let (_, at, spi) = key.value();
             if range.contains(&spi) {
@@ -76,15 +76,14 @@ impl<'txn> Spis<'txn> {
         Ok(None)
     }
 
-    /// Lays `spi` to rest; its SA was valid until `validity_end` and is gone at `now`.
+    /// Lays `spi` to rest; its SA was to be valid until the service time `end`.
     pub(super) fn rest(
         &mut self,
         home_agent: &str,
         spi: u32,
-        validity_end: u64,
-        now: u64,
+        end: u64,
     ) -> Result<(), StorageError> {
-        let until = validity_end.max(now).saturating_add(REST);
+        let until = end.saturating_add(REST);
         self.resting.insert(spi, until)?;
         self.by_time.insert((home_agent, until, spi), ())?;
         Ok(())

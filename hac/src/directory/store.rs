@@ -8,21 +8,24 @@
 
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions, Permissions};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hearth_wire::Spi;
-use hearth_wire::directory::{SaRecord, Update, encode_update};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use hearth_wire::directory::SaRecord;
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use zeroize::Zeroizing;
 
+use super::choice::Loads;
+use super::fit;
+use super::issue::Revoke;
 use super::issue::{IssueError, IssueRequest};
 use super::issuer::Issuer;
 use super::leases::Cursors;
-use super::tables::{BY_END, BY_HOME_AGENT, Change, RECORDS, Tables, decode_record, find};
-use crate::config::{HomeAddress, Realm};
+use super::tables::{BY_END, BY_HOME_AGENT, BY_NODE, BY_REALM, Change, RECORDS, Tables, realm_of};
+use super::time::{At, Behind, Timekeeper};
+use crate::config::{Realm, number};
 
 /// redb's page cache; its own default is a gibibyte.
 const CACHE_OCTETS: usize = 64 << 20;
@@ -74,6 +77,12 @@ impl Handle {
     }
 }
 
+/// What became of requests, in their order.
+pub(super) type Answers = Vec<Result<Box<SaRecord>, IssueError>>;
+
+/// SAs that are revoked in one transaction; others get their turn behind it.
+const REVOKED_AT_ONCE: usize = 1024;
+
 /// The store, opened for one realm.
 #[derive(Debug)]
 pub struct Store {
@@ -82,6 +91,8 @@ pub struct Store {
     realm: Arc<Realm>,
     reserved: HashSet<u128>,
     cursors: Cursors,
+    loads: Loads,
+    time: Timekeeper,
 }
 
 impl Store {
@@ -100,10 +111,17 @@ impl Store {
         let database = Handle::default();
         database.open(path)?;
         let reserved = realm.reserved_addresses().map(number).collect();
-        let cursors = Cursors::new();
-        let store = Self { path: path.to_owned(), database, realm, reserved, cursors };
-        store.fit(now)?;
-        Ok(store)
+        let transaction = database.write(path)?;
+        let fitted = fit::fit(&transaction, &realm, &reserved, now)?;
+        transaction.commit().map_err(redb::Error::from)?;
+        let time = Timekeeper::new(fitted.kept, now);
+        let (path, cursors) = (path.to_owned(), Cursors::new());
+        Ok(Self { path, database, realm, reserved, cursors, loads: fitted.loads, time })
+    }
+
+    /// Takes the clock at its word where the store has seen a later time.
+    pub fn trust_clock(&mut self, now: u64) {
+        self.time.trust(now);
     }
 
     /// The home agents that SAs are issued for.
@@ -125,114 +143,162 @@ impl Store {
         self.database.open(&self.path)
     }
 
-    /// Makes every table, and drops what the configuration no longer grants.
-    fn fit(&self, now: u64) -> Result<(), redb::Error> {
-        let transaction = self.database.write(&self.path)?;
-        {
-            let mut tables = Tables::open(&transaction)?;
-            let realm = &self.realm;
-            tables.ip6.retain(|mn_id, address| {
-                !self.reserved.contains(&address) && leases_ip6(realm, mn_id, address)
-            })?;
-            tables.ip4.retain(|mn_id, address| {
-                !self.reserved.contains(&address) && leases_ip4(realm, mn_id, address)
-            })?;
-            let (mut stale, mut changed) = (Vec::new(), Vec::new());
-            for entry in tables.records.iter()? {
-                let (spi, encoded) = entry?;
-                match decode_record(encoded.value()) {
-                    Some(record) if tables.grants(realm, &record)? => {
-                        changed
-                            .extend(with_services_of(realm, record).map(|record| record.spi.get()));
-                    }
-                    _ => stale.push(spi.value()),
-                }
-            }
-            for spi in stale {
-                tables.remove(spi, now, &mut Vec::new())?;
-            }
-            for spi in changed {
-                let record = tables.records.get(spi)?.and_then(|old| decode_record(old.value()));
-                let record = record.and_then(|record| with_services_of(realm, record));
-                if let Some(new) = record.and_then(|record| encode_update(&Update::Issued(record)))
-                {
-                    tables.records.insert(spi, &**new)?;
-                }
-            }
-        }
-        transaction.commit()?;
-        Ok(())
+    /// The time of now by the wall clock and the monotonic one, in seconds.
+    pub(super) fn look(&mut self, wall: u64, monotonic: u64) -> Result<At, Behind> {
+        self.time.look(wall, monotonic)
     }
 
-    /// Issues all of `requests` in one transaction. The answers are in the order of the requests;
-    /// `changes` gets what watchers are to be told, in order, once this has returned.
+    /// Does `work` in one transaction; `changes` gets what watchers are to be told, in order, once
+    /// this has returned.
+    ///
+    /// # Errors
+    /// The store failed: nothing was done.
+    fn transact<T>(
+        &mut self,
+        changes: &mut Vec<Change>,
+        work: impl FnOnce(&mut Work<'_, '_>, &mut Vec<Change>) -> Result<T, redb::StorageError>,
+    ) -> Result<T, redb::Error> {
+        let mut loads = self.loads.clone();
+        let result = (|| {
+            let transaction = self.database.write(&self.path)?;
+            let mut tables = Tables::open(&transaction)?;
+            let result = {
+                let mut work_on = Work {
+                    realm: &self.realm,
+                    reserved: &self.reserved,
+                    cursors: &mut self.cursors,
+                    loads: &mut loads,
+                    tables: &mut tables,
+                };
+                work(&mut work_on, changes)?
+            };
+            tables.keep(self.time.kept())?;
+            drop(tables);
+            transaction.commit()?;
+            Ok(result)
+        })();
+        match &result {
+            Ok(_) => {
+                loads.follow(&self.realm, changes);
+                loads.settle();
+                self.loads = loads;
+            }
+            Err(_) => {
+                self.cursors.clear();
+                changes.clear();
+            }
+        }
+        result
+    }
+
+    /// Issues all of `requests` in one transaction; `alive` says which home agents are, in the order
+    /// of the realm's.
     ///
     /// # Errors
     /// The store failed: nothing was issued.
     pub(super) fn issue(
         &mut self,
         requests: Vec<IssueRequest>,
-        now: u64,
+        (at, alive): (At, &[bool]),
         changes: &mut Vec<Change>,
-    ) -> Result<Vec<Result<Box<SaRecord>, IssueError>>, redb::Error> {
-        let result = self.try_issue(requests, now, changes);
-        if result.is_err() {
-            changes.clear();
-        }
-        result
-    }
-
-    fn try_issue(
-        &mut self,
-        requests: Vec<IssueRequest>,
-        now: u64,
-        changes: &mut Vec<Change>,
-    ) -> Result<Vec<Result<Box<SaRecord>, IssueError>>, redb::Error> {
-        let transaction = self.database.write(&self.path)?;
-        let mut answers = Vec::with_capacity(requests.len());
-        {
-            let mut tables = Tables::open(&transaction)?;
+    ) -> Result<Answers, redb::Error> {
+        self.transact(changes, |work, changes| {
+            let mut answers = Vec::with_capacity(requests.len());
             for request in requests {
+                work.loads.follow(work.realm, changes);
                 let mut issuer = Issuer {
-                    realm: &self.realm,
-                    reserved: &self.reserved,
-                    cursors: &mut self.cursors,
-                    tables: &mut tables,
-                    now,
+                    realm: work.realm,
+                    reserved: work.reserved,
+                    loads: work.loads,
+                    alive,
+                    cursors: work.cursors,
+                    tables: work.tables,
+                    at,
                 };
                 answers.push(issuer.issue(request, changes)?);
             }
-        }
-        transaction.commit()?;
-        Ok(answers)
+            Ok(answers)
+        })
     }
 
-    /// Removes every SA whose validity has ended at `now`.
+    /// Removes every SA whose validity has ended.
     ///
     /// # Errors
     /// The store failed: nothing was removed.
-    pub(super) fn purge(&mut self, now: u64, changes: &mut Vec<Change>) -> Result<(), redb::Error> {
+    pub(super) fn purge(&mut self, at: At, changes: &mut Vec<Change>) -> Result<(), redb::Error> {
         let ended: Vec<(u64, u32)> = {
             let table = self.database.read()?.open_table(BY_END)?;
             table
-                .range((0, 0)..=(now, u32::MAX))?
+                .range((0, 0)..=(at.now, u32::MAX))?
                 .map(|entry| entry.map(|(key, _)| key.value()))
                 .collect::<Result<_, _>>()?
         };
         if ended.is_empty() {
             return Ok(());
         }
-        let transaction = self.database.write(&self.path)?;
-        {
-            let mut tables = Tables::open(&transaction)?;
+        self.transact(changes, |work, changes| {
             for (end, spi) in ended {
-                tables.by_end.remove((end, spi))?;
-                tables.remove(spi, now, changes)?;
+                work.tables.by_end.remove((end, spi))?;
+                work.tables.remove(spi, at, changes)?;
             }
-        }
-        transaction.commit()?;
-        Ok(())
+            Ok(())
+        })
     }
+
+    /// Removes SAs that `which` names, so many at a time; how many it were, 0 behind the last.
+    ///
+    /// # Errors
+    /// The store failed: nothing was removed.
+    pub(super) fn revoke(
+        &mut self,
+        which: &Revoke,
+        at: At,
+        changes: &mut Vec<Change>,
+    ) -> Result<usize, redb::Error> {
+        let spis = named(&self.database.read()?, which)?;
+        if spis.is_empty() {
+            return Ok(0);
+        }
+        self.transact(changes, |work, changes| {
+            for spi in &spis {
+                work.tables.remove(*spi, at, changes)?;
+            }
+            Ok(spis.len())
+        })
+    }
+}
+
+/// What one transaction works on.
+struct Work<'a, 'txn> {
+    realm: &'a Realm,
+    reserved: &'a HashSet<u128>,
+    cursors: &'a mut Cursors,
+    loads: &'a mut Loads,
+    tables: &'a mut Tables<'txn>,
+}
+
+/// Some SPIs that `which` names, [`REVOKED_AT_ONCE`] at most.
+fn named(snapshot: &ReadTransaction, which: &Revoke) -> Result<Vec<u32>, redb::Error> {
+    let spis = match which {
+        Revoke::Spi(spi) => {
+            let record = snapshot.open_table(RECORDS)?.get(spi.get())?.map(|_| spi.get());
+            record.into_iter().collect()
+        }
+        Revoke::Node(mn_id) => {
+            let mn_id = mn_id.as_str();
+            let table = snapshot.open_table(BY_NODE)?;
+            let all = table.range((mn_id, 0)..=(mn_id, u64::MAX))?.take(REVOKED_AT_ONCE);
+            all.map(|entry| entry.map(|(_, spi)| spi.value())).collect::<Result<_, _>>()?
+        }
+        Revoke::Realm(realm) => {
+            // As if it were an mn-id's.
+            let realm = &*realm_of(&format!("@{realm}"));
+            let table = snapshot.open_table(BY_REALM)?;
+            let all = table.range((realm, 0)..=(realm, u32::MAX))?.take(REVOKED_AT_ONCE);
+            all.map(|entry| entry.map(|(key, _)| key.value().1)).collect::<Result<_, _>>()?
+        }
+    };
+    Ok(spis)
 }
 
 /// The record of `spi` if it is one of `home_agent`'s, in the form of the directory protocol.
@@ -276,38 +342,4 @@ pub(super) fn page(
         }
     }
     Ok(page)
-}
-
-/// The record with what its subscriber may by now, where that has changed: what a subscriber lost
-/// may be another's already.
-fn with_services_of(realm: &Realm, mut record: Box<SaRecord>) -> Option<Box<SaRecord>> {
-    let (subscriber, _) = find(realm, record.mn_id.as_str())?;
-    let has_changed = record.services != subscriber.services;
-    has_changed.then(|| {
-        record.services = subscriber.services.clone();
-        record
-    })
-}
-
-pub(super) fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V6(address) => address.to_bits(),
-        IpAddr::V4(address) => address.to_bits().into(),
-    }
-}
-
-fn leases_ip6(realm: &Realm, mn_id: &str, address: u128) -> bool {
-    let address = Ipv6Addr::from_bits(address);
-    find(realm, mn_id).is_some_and(|(subscriber, agent)| {
-        subscriber.ip6 == HomeAddress::Pool
-            && agent.pool_ip6.as_ref().is_some_and(|pool| pool.contains(&address))
-    })
-}
-
-fn leases_ip4(realm: &Realm, mn_id: &str, address: u128) -> bool {
-    let Ok(address) = u32::try_from(address).map(Ipv4Addr::from_bits) else { return false };
-    find(realm, mn_id).is_some_and(|(subscriber, agent)| {
-        subscriber.ip4 == HomeAddress::Pool
-            && agent.pool_ip4.as_ref().is_some_and(|pool| pool.contains(&address))
-    })
 }

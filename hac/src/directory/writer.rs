@@ -1,9 +1,10 @@
 //! The one thread that writes the store and tells watchers.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_wire::Spi;
 use hearth_wire::directory::{SaRecord, Update, encode_update};
@@ -12,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
-use super::issue::{IssueError, IssueRequest};
+use super::issue::{IssueError, IssueRequest, Revoke};
 use super::store::{self, Handle, Store};
 use super::tables::Change;
+use super::time::{At, Behind};
 
 /// One update as it goes over the socket, encoded once for all watchers.
 pub type Frame = Arc<Zeroizing<Vec<u8>>>;
@@ -36,7 +38,24 @@ type Answer = Result<Box<SaRecord>, IssueError>;
 enum Job {
     Issue(IssueRequest, oneshot::Sender<Answer>),
     Watch(Box<str>, oneshot::Sender<Watch>),
+    Revoke(Revoking),
     Stop,
+}
+
+/// A revocation on its way; of many SAs it takes several transactions.
+struct Revoking {
+    which: Revoke,
+    done: usize,
+    answer: oneshot::Sender<Result<usize, RevokeError>>,
+}
+
+/// Why not all was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokeError {
+    /// The store failed.
+    Store,
+    /// More waits for the store than it can serve.
+    Busy,
 }
 
 /// A watch of one home agent's records: all that existed at one instant, then every change.
@@ -70,10 +89,20 @@ impl Directory {
     /// # Errors
     /// The thread can't be started.
     pub fn start(store: Store, clock: Clock) -> std::io::Result<Self> {
+        let start = Instant::now();
+        Self::start_with(store, clock, Arc::new(move || start.elapsed().as_secs()))
+    }
+
+    /// The same with a `monotonic` clock, in seconds, that never is stepped.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn start_with(store: Store, clock: Clock, monotonic: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(QUEUE);
         let database = store.database();
         let home_agents = store.home_agents().map(Box::from).collect();
-        let mut writer = Writer { store, clock, watchers: Vec::new() };
+        let (watchers, revoking) = (Vec::new(), VecDeque::new());
+        let mut writer = Writer { store, clock, monotonic, watchers, revoking, complained: None };
         let thread = std::thread::Builder::new()
             .name("directory".to_owned())
             .spawn(move || writer.run(&queue))?;
@@ -92,6 +121,21 @@ impl Directory {
             TrySendError::Disconnected(_) => IssueError::Store,
         })?;
         answered.await.unwrap_or(Err(IssueError::Store))
+    }
+
+    /// Ends SAs. When this returns they are off the disk, and on their way to their home agents is
+    /// that they are; how many it were.
+    ///
+    /// # Errors
+    /// [`RevokeError`]; some may be revoked then.
+    pub async fn revoke(&self, which: Revoke) -> Result<usize, RevokeError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job::Revoke(Revoking { which, done: 0, answer });
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => RevokeError::Busy,
+            TrySendError::Disconnected(_) => RevokeError::Store,
+        })?;
+        answered.await.unwrap_or(Err(RevokeError::Store))
     }
 
     /// The home agents whose records can be watched.
@@ -156,7 +200,11 @@ struct Watcher {
 struct Writer {
     store: Store,
     clock: Clock,
+    monotonic: Clock,
     watchers: Vec<Watcher>,
+    revoking: VecDeque<Revoking>,
+    /// When the clock was complained about last, by the monotonic one.
+    complained: Option<u64>,
 }
 
 /// Whether the thread goes on.
@@ -170,7 +218,9 @@ impl Writer {
     fn run(&mut self, queue: &Receiver<Job>) {
         loop {
             self.purge();
-            match queue.recv_timeout(PURGE_INTERVAL) {
+            self.go_on_revoking();
+            let patience = if self.revoking.is_empty() { PURGE_INTERVAL } else { Duration::ZERO };
+            match queue.recv_timeout(patience) {
                 Ok(first) => {
                     if self.work(first, queue) == Then::Stop {
                         return;
@@ -200,6 +250,12 @@ impl Writer {
                     self.watch(home_agent, answer);
                     job = queue.try_recv().ok();
                 }
+                Job::Revoke(revoking) => {
+                    self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
+                    self.revoking.push_back(revoking);
+                    self.go_on_revoking();
+                    job = queue.try_recv().ok();
+                }
                 Job::Stop => {
                     self.issue(requests, answers);
                     return Then::Stop;
@@ -210,13 +266,24 @@ impl Writer {
         Then::GoOn
     }
 
-    fn issue(&mut self, requests: Vec<IssueRequest>, answers: Vec<oneshot::Sender<Answer>>) {
+    fn issue(&mut self, mut requests: Vec<IssueRequest>, answers: Vec<oneshot::Sender<Answer>>) {
         if requests.is_empty() {
             return;
         }
+        let Some(at) = self.look() else {
+            for answer in answers {
+                let _ = answer.send(Err(IssueError::Clock));
+            }
+            return;
+        };
+        // Sessions count from the wall clock, which may be held back.
+        let held = at.now.saturating_sub((self.clock)());
+        for request in &mut requests {
+            request.validity_end = request.validity_end.saturating_add(held);
+        }
+        let alive: Vec<bool> = self.store.home_agents().map(|name| self.is_alive(name)).collect();
         let mut changes = Vec::new();
-        let now = (self.clock)();
-        match self.store.issue(requests, now, &mut changes) {
+        match self.store.issue(requests, (at, &alive), &mut changes) {
             Ok(results) => {
                 self.publish(changes);
                 for (answer, result) in answers.into_iter().zip(results) {
@@ -235,9 +302,64 @@ impl Writer {
         }
     }
 
-    fn purge(&mut self) {
+    /// The time, where it can be believed.
+    fn look(&mut self) -> Option<At> {
+        let monotonic = (self.monotonic)();
+        match self.store.look((self.clock)(), monotonic) {
+            Ok(at) => {
+                self.complained = None;
+                Some(at)
+            }
+            Err(Behind { by }) => {
+                if self.complained.is_none_or(|then| monotonic.saturating_sub(then) >= 60) {
+                    error!(
+                        seconds = by,
+                        "the clock is behind the time of the store's last SA: no SA is issued. Set \
+                         the clock; if it is right, start with --trust-clock"
+                    );
+                    self.complained = Some(monotonic);
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether somebody watches for this home agent.
+    fn is_alive(&self, home_agent: &str) -> bool {
+        let mut watchers =
+            self.watchers.iter().filter(|watcher| *watcher.home_agent == *home_agent);
+        watchers.any(|watcher| !watcher.changes.is_closed())
+    }
+
+    /// Does a part of the revocation that waits longest.
+    fn go_on_revoking(&mut self) {
+        let Some(mut revoking) = self.revoking.pop_front() else { return };
+        let Some(at) = self.look() else {
+            let _ = revoking.answer.send(Err(RevokeError::Store));
+            return;
+        };
         let mut changes = Vec::new();
-        match self.store.purge((self.clock)(), &mut changes) {
+        match self.store.revoke(&revoking.which, at, &mut changes) {
+            Ok(0) => {
+                let _ = revoking.answer.send(Ok(revoking.done));
+            }
+            Ok(count) => {
+                self.publish(changes);
+                revoking.done += count;
+                self.revoking.push_front(revoking);
+            }
+            Err(error) => {
+                error!(%error, "the store failed, not all was revoked");
+                self.reopen();
+                let _ = revoking.answer.send(Err(RevokeError::Store));
+            }
+        }
+    }
+
+    fn purge(&mut self) {
+        let Some(at) = self.look() else { return };
+        let mut changes = Vec::new();
+        match self.store.purge(at, &mut changes) {
             Ok(()) => self.publish(changes),
             Err(error) => {
                 error!(%error, "ended SAs can't be removed from the store");
@@ -271,7 +393,7 @@ impl Writer {
     fn publish(&mut self, changes: Vec<Change>) {
         for change in changes {
             let (home_agent, frame) = match change {
-                Change::Issued { home_agent, encoded } => (home_agent, encoded),
+                Change::Issued { home_agent, encoded, .. } => (home_agent, encoded),
                 Change::Revoked { home_agent, spi } => {
                     let Some(frame) = encode_update(&Update::Revoked(spi)) else { continue };
                     (home_agent, Arc::new(frame))

@@ -50,9 +50,8 @@ pub(super) enum Asked {
     Done(Zeroizing<Vec<u8>>),
 }
 
-/// Who a final response is for, what keys it, and the EAP packet in it.
+/// What keys a final response, and the EAP packet in it.
 pub(super) struct Signer {
-    mn_id: MobileNodeId,
     key: DoneKey,
     packet: Option<[u8; HEADER_LEN]>,
 }
@@ -60,10 +59,6 @@ pub(super) struct Signer {
 impl Signer {
     pub(super) fn key(&self) -> &[u8] {
         self.key.octets()
-    }
-
-    pub(super) const fn mn_id(&self) -> &MobileNodeId {
-        &self.mn_id
     }
 
     pub(super) fn headers(&self) -> Message {
@@ -116,7 +111,7 @@ impl Session {
         };
         let Parsed { message, .. } = &parsed;
         if let Some(proven) = run.proven.take() {
-            let signer = Signer { mn_id: run.mn_id.clone(), key: proven.key, packet: None };
+            let signer = Signer { key: proven.key, packet: None };
             return self.eap_done(&run, signer, content, proven.authorisation, now, entropy);
         }
         let Some(packet) = &message.eap_payload else {
@@ -221,7 +216,7 @@ impl Session {
                     }
                     (Some(Proven { key, authorisation }), Asked::Done(content)) => {
                         let packet = Some(packet);
-                        let signer = Signer { mn_id: run.mn_id.clone(), key, packet };
+                        let signer = Signer { key, packet };
                         self.eap_done(&run, signer, &content, authorisation, now, entropy)
                     }
                 }
@@ -294,7 +289,7 @@ impl Session {
     fn eap_refuse(&self, mut run: Run, status: StatusCode, now: u64) -> Step {
         // After EAP-Success it is the MSK that keys a final response.
         let signer = match run.proven.take() {
-            Some(proven) => Signer { mn_id: run.mn_id, key: proven.key, packet: None },
+            Some(proven) => Signer { key: proven.key, packet: None },
             None => run.without_msk(None),
         };
         Step::Respond(self.refuse(&super::Signer::Eap(signer), status, now))
@@ -303,7 +298,7 @@ impl Session {
 
 impl Run {
     fn without_msk(self, packet: Option<[u8; HEADER_LEN]>) -> Signer {
-        Signer { mn_id: self.mn_id, key: DoneKey::NoMsk, packet }
+        Signer { key: DoneKey::NoMsk, packet }
     }
 }
 

@@ -36,10 +36,6 @@ impl Exchange {
         Ok(Self { mn_id, mn_rand, hac_rand, psk })
     }
 
-    pub(super) const fn mn_id(&self) -> &MobileNodeId {
-        &self.mn_id
-    }
-
     pub(super) const fn psk(&self) -> &Psk {
         &self.psk
     }

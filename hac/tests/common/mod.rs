@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use hearth_hac::auth::psk::Psk;
 use hearth_hac::cert::ChannelBinding;
-use hearth_hac::config::{Auth, HomeAddress, HomeAgent, Realm, Subscriber};
+use hearth_hac::config::{
+    Auth, HomeAddress, HomeAgent, LeasedNetworks, Pools, Realm, Replica, Subscriber,
+};
 use hearth_hac::directory::IssueRequest;
 use hearth_hac::keys::{Entropy, EntropyError};
-use hearth_hac::policy::{Policy, ScopePolicy};
+use hearth_hac::policy::{HomeAgentChoice, Policy, ScopePolicy};
 use hearth_hac::subscribers::Subscribers;
 use hearth_hac::subscribers::sealed::{SealedPsk, SealingKey};
 use hearth_wire::directory::{SaRecord, Services};
@@ -57,17 +59,20 @@ pub(crate) fn policy() -> Policy {
         suites: Policy::DEFAULT_SUITES.to_vec(),
         scope: ScopePolicy::Mandated(Scope::SignallingAndData),
         sa_validity: 3600,
+        home_agent_choice: HomeAgentChoice::Fixed,
     }
 }
 
 pub(crate) fn subscriber() -> Subscriber {
     Subscriber {
         psk: Some(sealed("mn1@example.net")),
-        home_agent: 0,
+        home_agent: Some(0),
+        region: None,
         ip6: HomeAddress::Fixed("2001:db8:100::10".parse().unwrap()),
         ip4: HomeAddress::Fixed("203.0.113.10".parse().unwrap()),
         policy: policy(),
         services: Services::default(),
+        leased_networks: LeasedNetworks::default(),
     }
 }
 
@@ -80,10 +85,15 @@ pub(crate) fn home_agent() -> HomeAgent {
         spis: 1..=1000,
         prefix_ip6: "2001:db8:100::/64".parse().unwrap(),
         prefix_ip4: Some("203.0.113.0/24".parse().unwrap()),
-        pool_ip6: Some(
-            "2001:db8:100::1000".parse().unwrap()..="2001:db8:100::1003".parse().unwrap(),
-        ),
-        pool_ip4: Some("203.0.113.100".parse().unwrap()..="203.0.113.103".parse().unwrap()),
+        region: None,
+        max_sas: None,
+        pools: Pools {
+            ip6: Some(
+                "2001:db8:100::1000".parse().unwrap()..="2001:db8:100::1003".parse().unwrap(),
+            ),
+            ip4: Some("203.0.113.100".parse().unwrap()..="203.0.113.103".parse().unwrap()),
+            ..Pools::default()
+        },
     }
 }
 
@@ -96,6 +106,7 @@ pub(crate) fn realm() -> Realm {
         subscribers,
         policy: policy(),
         auth: Auth::default(),
+        replica: Replica::default(),
         dns_ip6: vec!["2001:db8:100::53".parse().unwrap()],
         dns_ip4: vec!["203.0.113.53".parse().unwrap(), "203.0.113.54".parse().unwrap()],
     }
