@@ -137,7 +137,7 @@ impl Hac {
         &self.shared.counters
     }
 
-    /// Reads the certificates, their keys and what is stapled to them again. Open sessions go on;
+    /// Reads the certificates, their keys, what is stapled to them and CRLs again. Open sessions go on;
     /// what can't serve leaves in place what was there, and is logged.
     pub async fn reload(&self) {
         read_again(&self.shared, true).await;
@@ -166,6 +166,13 @@ async fn watch(shared: Arc<Shared>) {
 
 async fn read_again(shared: &Arc<Shared>, everything: bool) {
     let (server, now) = (shared.handshakes.server().clone(), (shared.clock)());
+    let eap_tls = shared.realm.auth.eap_tls.clone();
     // Files, signatures of keys: nothing for a thread that serves sessions.
-    let _ = tokio::task::spawn_blocking(move || server.reload(everything, now)).await;
+    let _ = tokio::task::spawn_blocking(move || {
+        server.reload(everything, now);
+        if let Some(eap_tls) = eap_tls {
+            eap_tls.reload(everything, now);
+        }
+    })
+    .await;
 }

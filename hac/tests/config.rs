@@ -85,6 +85,60 @@ fn a_configuration_is_read() {
     assert_eq!(config.limits.connections, 4096);
 }
 
+/// EAP-TLS is there when it is offered, and every file of it is named when it is wrong.
+#[test]
+fn eap_tls_needs_its_files() {
+    let folder = Folder::new();
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fs::write(folder.path("ca.pem"), ca.self_signed(&key).unwrap().pem()).unwrap();
+    let offered = format!("{TEXT}auth: {{methods: [eap], eap: {{methods: [tls, gpsk]}}}}\n");
+    let load = |more: &str| {
+        let files = "certificate: hac.pem, key: hac.key, client_ca: ca.pem";
+        let section = more.replace("FILES", files);
+        folder
+            .load(&format!("{offered}{section}"))
+            .map(|config| config.realm.auth.eap_tls.is_some())
+    };
+    let error = |more: &str| load(more).unwrap_err();
+    assert_eq!(load("eap_tls: {FILES}"), Ok(true));
+    assert_eq!(folder.load(TEXT).unwrap().realm.auth.eap_tls, None);
+    assert_eq!(
+        error(""),
+        "hac.yaml: eap_tls: is missing, but auth offers tls; give certificate, key and client_ca"
+    );
+    for (section, said) in [
+        ("eap_tls: {FILES, crl: [ca.pem]}", "hac.yaml:20: eap_tls.crl[0]: ca.pem: no PEM CRL"),
+        ("eap_tls: {FILES, mtu: 63}", "hac.yaml:20: eap_tls.mtu: 63 is out of range; 64 to 16384"),
+        (
+            "eap_tls: {FILES, tls_versions: ['1.1']}",
+            "eap_tls.tls_versions[0]: 1.1 is unknown; one of 1.2, 1.3",
+        ),
+        ("eap_tls: {FILES, tls_versions: []}", "eap_tls.tls_versions: is empty"),
+        (
+            "eap_tls: {FILES, identity: [cn]}",
+            "eap_tls.identity[0]: cn is unknown; one of email, upn, dns",
+        ),
+        ("eap_tls: {FILES, identity: [dns, dns]}", "eap_tls.identity[1]: dns stands twice"),
+        ("eap_tls: {FILES, more: 1}", "more"),
+        (
+            "eap_tls: {certificate: ca.pem, key: hac.key, client_ca: ca.pem}",
+            "hac.yaml:20: eap_tls.certificate: ca.pem: this is a CA certificate",
+        ),
+        (
+            "eap_tls: {certificate: hac.pem, key: ca.pem, client_ca: ca.pem}",
+            "eap_tls.key: ca.pem: no PEM private key",
+        ),
+        (
+            "eap_tls: {certificate: hac.pem, key: hac.key, client_ca: hac.key}",
+            "eap_tls.client_ca: hac.key: holds no PEM certificate",
+        ),
+    ] {
+        assert!(error(section).contains(said), "{said}: {}", error(section));
+    }
+}
+
 /// The example that stands in the repository is right but for the files it names.
 #[test]
 fn the_example_is_valid() {

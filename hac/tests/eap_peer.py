@@ -359,6 +359,8 @@ def main():
                   "peer": succeeded,
                   "methods": re.findall(r"EAP: Status notification: accept proposed method "
                                         r"\(param=([^)]*)\)", "\n".join(peer.lines))}
+        versions = re.findall(r"SSL: Using TLS version (\S+)", "\n".join(peer.lines))
+        result["tls"] = versions[-1] if versions else None
         ok = last[:1] == bytes([SUCCESS])
         if args.mode == "radius":
             result["same_msk"] = ok and peer.msk(wait=True) == authenticator.msk
@@ -381,7 +383,7 @@ def main():
         if args.log:
             with open(args.log, "w") as log:
                 log.write("\n".join(peer.lines))
-    json.dump(result, sys.stdout, indent=1)
+    json.dump(result, sys.stdout)
     return 0 if ok else 3
 
 

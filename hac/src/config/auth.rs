@@ -2,6 +2,8 @@
 //!
 //! Read first: RFC 6618 s.5.5.2, 5.9; RFC 3748 s.5.3; RFC 5433 s.5, 6; readings.
 
+use std::sync::Arc;
+
 use hearth_config::{ConfigError, Document, Spanned};
 use hearth_wire::MobileNodeId;
 use hearth_wire::eap::EapType;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use super::raw::Root;
 use crate::auth::eap::gpsk;
 use crate::auth::eap::server::Offer;
+use crate::auth::eap::tls::EapTls;
 
 /// The `auth` section as it stands in the file.
 #[derive(Deserialize, Default)]
@@ -60,6 +63,8 @@ pub struct Auth {
     pub allow_without_msk: Vec<EapType>,
     /// EAP-GPSK.
     pub gpsk: gpsk::Settings,
+    /// The EAP-TLS server; there where EAP-TLS is offered.
+    pub eap_tls: Option<Arc<EapTls>>,
 }
 
 /// What the mobile nodes of one realm are offered.
@@ -80,6 +85,7 @@ impl Default for Auth {
             realms: Vec::new(),
             allow_without_msk: Vec::new(),
             gpsk: gpsk::Settings::default(),
+            eap_tls: None,
         }
     }
 }
@@ -163,11 +169,12 @@ fn gpsk_settings(file: &Document<Root>, raw: &RawGpsk) -> Result<gpsk::Settings,
     Ok(settings)
 }
 
-const OFFERS: &str = "gpsk, radius";
+const OFFERS: &str = "gpsk, tls, radius";
 
 fn offer(name: &str) -> Option<Offer> {
     match name {
         "gpsk" => Some(Offer::Local(EapType::GPSK)),
+        "tls" => Some(Offer::Local(EapType::TLS)),
         "radius" => Some(Offer::Aaa),
         _ => None,
     }

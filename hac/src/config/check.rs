@@ -11,8 +11,8 @@ use hearth_wire::{Scope, Suite};
 
 use super::raw::{self, Root};
 use super::{
-    Config, DirectoryConfig, Realm, admin, auth, home_agents, limits, mobile_networks, pools,
-    radius, replica, services, subscribers, tls,
+    Config, DirectoryConfig, Realm, admin, auth, eap_tls, home_agents, limits, mobile_networks,
+    pools, radius, replica, services, subscribers, tls,
 };
 use crate::policy::{HomeAgentChoice, Policy, ScopePolicy};
 
@@ -48,7 +48,8 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
             IpAddr::V4(server) => dns_ip4.push(*server),
         }
     }
-    let auth = auth::check(file)?;
+    let mut auth = auth::check(file)?;
+    auth.eap_tls = eap_tls::check(file, &auth, now)?;
     let replica = replica::check(file)?;
     let mut realm = Realm { home_agents, subscribers, policy, auth, replica, dns_ip6, dns_ip4 };
     mobile_networks::check(file, &realm)?;

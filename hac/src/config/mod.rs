@@ -5,6 +5,7 @@
 mod admin;
 pub mod auth;
 mod check;
+mod eap_tls;
 mod home_agents;
 mod limits;
 mod mobile_networks;

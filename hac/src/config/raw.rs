@@ -21,6 +21,7 @@ pub(super) struct Root {
     #[serde(default)]
     pub(super) auth: super::auth::Raw,
     pub(super) radius: Option<super::radius::Raw>,
+    pub(super) eap_tls: Option<super::eap_tls::Raw>,
     #[serde(default)]
     pub(super) dns: Vec<IpAddr>,
     pub(super) subscribers: Vec<Subscriber>,

@@ -83,6 +83,10 @@ impl Methods for Offered<'_> {
                 let run = Gpsk::new(settings, mn_id.clone(), psk, entropy).ok()?;
                 Some(Box::new(run))
             }
+            EapType::TLS => {
+                let run = self.session.realm.auth.eap_tls.as_ref()?.run()?;
+                Some(Box::new(run))
+            }
             _ => None,
         }
     }

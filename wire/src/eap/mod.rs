@@ -12,10 +12,12 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-
 //! ```
 //!
-//! [`gpsk`] has the messages and keys of EAP-GPSK, which both ends need.
+//! [`gpsk`] has the messages and keys of EAP-GPSK, [`tls`] the fragments of EAP-TLS: both ends need
+//! them.
 
 mod eap_type;
 pub mod gpsk;
+pub mod tls;
 
 use core::fmt;
 

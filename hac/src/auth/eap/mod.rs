@@ -6,11 +6,13 @@
 //! |---|---|
 //! | [`gpsk`] | EAP-GPSK (RFC 5433) |
 //! | [`server`] | the authenticator: Identity, negotiation, the method's run, success or failure |
+//! | [`tls`] | EAP-TLS |
 //!
 //! A method sees Type-Data only; Code, Identifier, Length and Type are the server's.
 
 pub mod gpsk;
 pub mod server;
+pub mod tls;
 
 use core::fmt;
 

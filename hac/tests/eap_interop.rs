@@ -1,0 +1,229 @@
+//! EAP in a running HAC against EAP peers by others: wpa_supplicant's, as `eapol_test` has it.
+//!
+//! `eap_peer.py` carries its EAP to the HAC and keys MHAuth-Done with the MSK that it derived: a 200
+//! proves that both ends have the same one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hearth_hac::config::Config;
+use hearth_hac::daemon::{Hac, system_clock};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
+
+const NAME: &str = "hac.example.net";
+const PSK: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// A CA and what it has signed, in a folder.
+struct Pki {
+    folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let pki = Self { folder, issuer: Issuer::new(params, key) };
+        for name in ["hac", "eap"] {
+            pki.sign(name, |params| {
+                params.subject_alt_names = vec![SanType::DnsName(NAME.try_into().unwrap())];
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            });
+        }
+        pki
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(SerialNumber::from(name.as_bytes().to_vec()));
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    /// A mobile node's certificate.
+    fn sign_client(&self, name: &str, mn_id: &str, until: i32) {
+        self.sign(name, |params| {
+            params.subject_alt_names = vec![SanType::Rfc822Name(mn_id.try_into().unwrap())];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.not_after = date_time_ymd(until, 1, 1);
+        });
+    }
+
+    fn revoke(&self, names: &[&str]) {
+        let revoked = |name: &&str| RevokedCertParams {
+            serial_number: SerialNumber::from(name.as_bytes().to_vec()),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2200, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: names.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).unwrap();
+        fs::write(self.path("crl.pem"), list.pem().unwrap()).unwrap();
+    }
+}
+
+/// A HAC in this process.
+struct Running {
+    hac: Hac,
+    pki: Pki,
+}
+
+impl Running {
+    /// With this `auth` section and what goes with it.
+    fn start(pki: Pki, auth: &str) -> Self {
+        let text = format!(
+            "\
+listen: ['127.0.0.1:0']
+tls: {{certificate: hac.pem, key: hac.key}}
+directory: {{store: hac.redb, socket: hac.sock}}
+home_agents:
+  - name: ha1
+    ip6: 2001:db8:1::1
+    spi_range: [1, 1000]
+    home_prefix_ip6: '2001:db8:100::/64'
+subscribers:
+  - {{mn_id: mn1@example.net, psk: {{hex: '{PSK}'}}, home_address_ip6: '2001:db8:100::10'}}
+  - {{mn_id: mn2@example.net, psk: {{hex: '{PSK}'}}, home_address_ip6: '2001:db8:100::11'}}
+{auth}
+"
+        );
+        let path = pki.path("hac.yaml");
+        fs::write(&path, text).unwrap();
+        let config =
+            Config::load(&path, system_clock()()).unwrap_or_else(|error| panic!("{error}"));
+        Self { hac: Hac::start(config, system_clock()).unwrap(), pki }
+    }
+
+    /// eapol_test with this `network` block (without the identity), as mn1@example.net: what the
+    /// mobile node exits with, and what it prints.
+    async fn peer(&self, network: &str, options: &str) -> (Option<i32>, String) {
+        let folder = &self.pki.folder;
+        let file = tempfile::Builder::new().suffix(".conf").tempfile_in(folder).unwrap();
+        let network = network.replace("DIR", folder.path().to_str().unwrap());
+        let network = format!(
+            "network={{\nkey_mgmt=IEEE8021X\neapol_flags=0\nidentity=\"mn1@example.net\"\n{network}\n}}\n"
+        );
+        fs::write(file.path(), network).unwrap();
+        let mut command = Command::new("python3");
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eap_peer.py"))
+            .args(["hac", "127.0.0.1", &self.hac.addresses()[0].port().to_string()])
+            .arg(self.pki.path("ca.pem"))
+            .args([NAME, "mn1@example.net"])
+            .arg(file.path())
+            .args(options.split_whitespace());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
+    }
+
+    async fn accepted(&self, method: &str, network: &str, options: &str) -> String {
+        let (code, text) = self.peer(network, options).await;
+        assert_eq!(code, Some(0), "{network}: {text}");
+        assert!(text.contains("\"status-code\": [\"200\"]"), "{text}");
+        assert!(text.contains("\"keyed_with\": \"msk\""), "{text}");
+        assert!(text.contains("\"eap\": \"success\", \"peer\": true"), "{text}");
+        assert!(text.contains(&format!("\"methods\": [\"{method}\"]")), "{text}");
+        text
+    }
+
+    async fn refused(&self, network: &str, options: &str) {
+        let (code, text) = self.peer(network, options).await;
+        assert_eq!(code, Some(3), "{network}: {text}");
+        assert!(text.contains("\"status-code\": [\"401\"]"), "{text}");
+        assert!(text.contains("\"peer\": false"), "{text}");
+        assert!(!text.contains("mip6-spi"), "{text}");
+    }
+}
+
+const EAP_TLS: &str = "\
+auth: {methods: [eap], eap: {methods: [tls]}}
+eap_tls: {certificate: eap.pem, key: eap.key, client_ca: ca.pem, crl: [crl.pem], mtu: MTU}
+";
+
+/// A HAC with EAP-TLS, and mobile nodes with certificates.
+fn eap_tls(mtu: usize) -> Running {
+    let pki = Pki::new();
+    pki.sign_client("mn1", "mn1@example.net", 2200);
+    pki.revoke(&[]);
+    Running::start(pki, &EAP_TLS.replace("MTU", &mtu.to_string()))
+}
+
+/// wpa_supplicant with this certificate; `tls` is 1.2 or 1.3.
+fn with_certificate(name: &str, tls: &str) -> String {
+    // It has TLS 1.3 only where that is said; OpenSSL then takes the highest that both have.
+    let tls13 = u8::from(tls == "1.2");
+    format!(
+        "eap=TLS\nca_cert=\"DIR/ca.pem\"\nclient_cert=\"DIR/{name}.pem\"\n\
+         private_key=\"DIR/{name}.key\"\ndomain_match=\"{NAME}\"\n\
+         phase1=\"tls_disable_tlsv1_3={tls13}\""
+    )
+}
+
+/// EAP-11, R-10: with the last Response in Mid, then with it in Done.
+#[tokio::test(flavor = "multi_thread")]
+async fn wpa_supplicant_gets_an_sa_by_eap_tls_1_2_and_1_3() {
+    let running = eap_tls(4096);
+    for tls in ["1.2", "1.3"] {
+        for options in ["", "--last-in-done"] {
+            let text = running.accepted("TLS", &with_certificate("mn1", tls), options).await;
+            assert!(text.contains(&format!("\"tls\": \"TLSv{tls}\"")), "{text}");
+        }
+    }
+}
+
+/// EAP-11: fragments both ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn wpa_supplicant_and_the_hac_send_small_fragments() {
+    let running = eap_tls(128);
+    for tls in ["1.2", "1.3"] {
+        let network = with_certificate("mn1", tls) + "\nfragment_size=100";
+        running.accepted("TLS", &network, "").await;
+    }
+}
+
+/// EAP-11, EAP-07, R-11: expired, revoked, somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_do_not_hold_are_refused_with_401() {
+    let running = eap_tls(4096);
+    running.pki.sign_client("expired", "mn1@example.net", 2020);
+    running.pki.sign_client("mn2", "mn2@example.net", 2200);
+    for tls in ["1.2", "1.3"] {
+        running.refused(&with_certificate("expired", tls), "").await;
+        running.refused(&with_certificate("mn2", tls), "").await;
+    }
+    running.refused(&with_certificate("mn2", "1.2"), "--last-in-done").await;
+    running.pki.revoke(&["mn1"]);
+    running.hac.reload().await;
+    running.refused(&with_certificate("mn1", "1.2"), "").await;
+    running.refused(&with_certificate("mn1", "1.3"), "").await;
+    running.pki.revoke(&[]);
+    running.hac.reload().await;
+    running.accepted("TLS", &with_certificate("mn1", "1.3"), "").await;
+}
