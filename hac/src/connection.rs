@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearth_wire::MobileNodeId;
 use hearth_wire::hac::container;
 use hearth_wire::hac::message::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,7 @@ use crate::cert::ChannelBinding;
 use crate::config::{Limits, Realm};
 use crate::counters::{Counter, Counters};
 use crate::directory::{Clock, Directory};
+use crate::failures::Failures;
 use crate::handshake::{self, Handshakes};
 use crate::keys::SystemEntropy;
 use crate::lockstep::{Lockstep, Refused, Request};
@@ -47,6 +49,8 @@ pub struct Shared {
     pub radius: Option<Client>,
     /// Counters.
     pub counters: Counters,
+    /// Who failed to authenticate of late.
+    pub failures: Failures,
     /// For warnings that strangers can cause.
     pub log_limit: LogLimit,
 }
@@ -79,7 +83,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, service: Service, shared
     let Some((stream, binding)) = handshake::accept(stream, peer, shared).await else { return };
     let deadline = Instant::now() + limits.session_timeout;
     let lockstep = Lockstep::default();
-    let mut connection = Connection { stream, binding, peer, lockstep, shared };
+    let mut connection = Connection { stream, binding, peer, deadline, lockstep, shared };
     if let Err(error) = timeout_at(deadline, connection.run(service)).await.unwrap_or_else(|_| {
         shared.counters.count(Counter::TimedOut);
         Err(io::ErrorKind::TimedOut.into())
@@ -101,6 +105,8 @@ struct Connection<'a> {
     /// CB-octets of the certificate that the mobile node has met.
     binding: ChannelBinding,
     peer: SocketAddr,
+    /// When the session ends.
+    deadline: Instant,
     lockstep: Lockstep,
     shared: &'a Shared,
 }
@@ -129,6 +135,7 @@ impl Connection<'_> {
                 }
             };
             self.report(reply.outcome, &session);
+            self.hold_back(reply.outcome, session.mn_id()).await;
             self.respond(request.identifier, &reply).await?;
             if reply.outcome.ends() {
                 return Ok(());
@@ -155,6 +162,21 @@ impl Connection<'_> {
             }
             // What the AAA server says is answered or issued.
             Step::Relay(_) => refuse_unkeyed(StatusCode::InternalServerError, None),
+        }
+    }
+
+    /// Lets who fails again and again wait for its 401. It goes on to count as a connection of its
+    /// source, whether it waits for the answer or not.
+    async fn hold_back(&self, outcome: Outcome, mn_id: Option<&MobileNodeId>) {
+        let (Outcome::Refused(StatusCode::Unauthorized), Some(mn_id)) = (outcome, mn_id) else {
+            return;
+        };
+        let delay = self.shared.failures.count(mn_id, std::time::Instant::now());
+        if !delay.is_zero() {
+            self.shared.counters.count(Counter::Delayed);
+            // The answer has to leave before the session ends.
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(delay.min(left / 2)).await;
         }
     }
 

@@ -12,6 +12,8 @@ pub enum Counter {
     Connections,
     /// Connections closed at once: their source had too many, or there were too many in all.
     ConnectionsRefused,
+    /// Connections closed at once: their source, or all together, shake hands too often.
+    HandshakesRefused,
     /// TLS handshakes that failed or took too long.
     HandshakesFailed,
     /// Sessions that ended without a request, or with half of one, in time.
@@ -22,6 +24,8 @@ pub enum Counter {
     BadRequest,
     /// Status 401.
     Unauthorized,
+    /// Answers with status 401 that were held back: their mn-id has failed often.
+    Delayed,
     /// Status 500.
     InternalServerError,
     /// Status 501.
@@ -36,14 +40,16 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Connections,
         Self::ConnectionsRefused,
+        Self::HandshakesRefused,
         Self::HandshakesFailed,
         Self::TimedOut,
         Self::Issued,
         Self::BadRequest,
         Self::Unauthorized,
+        Self::Delayed,
         Self::InternalServerError,
         Self::NotImplemented,
         Self::ServiceUnavailable,
@@ -69,6 +75,9 @@ impl Counter {
             Self::ConnectionsRefused => {
                 ("connections_refused", "connections closed at once: too many")
             }
+            Self::HandshakesRefused => {
+                ("handshakes_refused", "connections closed at once: too many handshakes a second")
+            }
             Self::HandshakesFailed => {
                 ("handshakes_failed", "TLS handshakes that failed or took too long")
             }
@@ -76,6 +85,7 @@ impl Counter {
             Self::Issued => ("issued", "SAs issued (status 200)"),
             Self::BadRequest => ("bad_request", "sessions refused as malformed (400)"),
             Self::Unauthorized => ("unauthorized", "sessions not authenticated (401)"),
+            Self::Delayed => ("delayed", "answers (401) held back: their mn-id has failed often"),
             Self::InternalServerError => {
                 ("internal_server_error", "sessions that met a fault of this server (500)")
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
 use tracing::info;
@@ -15,6 +15,7 @@ use crate::connection::Shared;
 use crate::counters::Counters;
 use crate::directory::server::Server;
 use crate::directory::{Clock, Directory, OpenError, Store};
+use crate::failures::Failures;
 use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
 use crate::log_limit::LogLimit;
@@ -108,6 +109,7 @@ impl Hac {
             clock,
             radius: radius.map(|radius| Client::start(radius.servers, &radius.nas_identifier)),
             counters: Counters::default(),
+            failures: Failures::new(Instant::now()),
             log_limit: LogLimit::default(),
         });
         shared.handshakes.server().report_staples();

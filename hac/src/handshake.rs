@@ -6,9 +6,10 @@
 //!  ClientHello --> choice of certificate --> a turn --> signature, key exchange --> Finished
 //!   (waiting)                              (waiting)        (computing)            (waiting)
 //! ```
-//! A signature keeps a thread of the runtime for as long as it takes, some hundred microseconds with
-//! RSA. So only a few handshakes at a time are let into the queue of what is ready to run; a request
-//! of an open session never waits behind more than these, however many clients say hello.
+//! A signature keeps a thread for as long as it takes: some ten microseconds with ECDSA, a millisecond
+//! with RSA. So only a few handshakes at a time are let into the queue of what is ready to run, and
+//! slow signatures are made on threads of their own, beside those that serve sessions: a request of an
+//! open session does not wait for those who say hello, however many they are.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,8 +30,8 @@ use crate::connection::{Shared, drain};
 use crate::counters::Counter;
 use crate::tls::{Choice, Server};
 
-/// Handshakes that may wait to compute for each thread of the runtime.
-const TURNS_PER_THREAD: usize = 2;
+/// Handshakes that may compute at a time, for each processor.
+const TURNS_PER_PROCESSOR: usize = 2;
 
 /// The alert unrecognized_name, fatal, in a record of its own (RFC 6066 s.3, RFC 8446 s.5.1, 6).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -52,8 +53,8 @@ impl Handshakes {
     /// Handshakes with the certificates of `server`.
     #[must_use]
     pub fn new(server: Arc<Server>) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { server, turns: Semaphore::new(threads * TURNS_PER_THREAD) }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { server, turns: Semaphore::new(processors * TURNS_PER_PROCESSOR) }
     }
 
     /// The certificates.
@@ -79,9 +80,16 @@ impl Handshakes {
                 return Err(Failed { error, stream: Some(start.io) });
             }
         };
+        let config = identity.config().clone();
         let accept = {
             let _turn = self.turns.acquire().await;
-            start.into_stream(identity.config().clone()).into_fallible()
+            let compute = move || start.into_stream(config).into_fallible();
+            if identity.is_slow() {
+                let computed = tokio::task::spawn_blocking(compute).await;
+                computed.map_err(|error| Failed { error: error.into(), stream: None })?
+            } else {
+                compute()
+            }
         };
         match accept.await {
             Ok(stream) => Ok((stream, identity.binding().clone())),

@@ -11,7 +11,8 @@
 //! | [`policy`], [`keys`] | what an SA gets: suite, scope, validity, keys |
 //! | [`lockstep`], [`session`] | the protocol without I/O: containers, then MHAuth messages |
 //! | [`directory`] | what was issued: durable, told to home agents over a Unix socket |
-//! | [`listener`], [`handshake`], [`connection`], [`sources`] | sockets, deadlines and limits around it |
+//! | [`listener`], [`handshake`], [`connection`] | sockets and deadlines around it |
+//! | [`sources`], [`failures`], [`buckets`] | what one source, or who guesses, may take |
 //! | [`admin`] | the socket that operators ask |
 //! | [`daemon`], [`hardening`], [`counters`], [`log_limit`] | the running process |
 #![forbid(unsafe_code)]
@@ -19,12 +20,14 @@
 
 pub mod admin;
 pub mod auth;
+pub mod buckets;
 pub mod cert;
 pub mod config;
 pub mod connection;
 pub mod counters;
 pub mod daemon;
 pub mod directory;
+pub mod failures;
 pub mod handshake;
 pub mod hardening;
 pub mod keys;

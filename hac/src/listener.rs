@@ -4,14 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{debug, warn};
 
 use crate::connection::{Service, Shared, serve};
 use crate::counters::Counter;
-use crate::sources::Sources;
+use crate::sources::{Most, Rates, Sources};
 
 /// Connections that the kernel holds ready for accept.
 const BACKLOG: u32 = 1024;
@@ -20,6 +20,7 @@ const BACKLOG: u32 = 1024;
 pub struct Admission {
     shared: Arc<Shared>,
     sources: Sources,
+    rates: Rates,
     open: AtomicUsize,
 }
 
@@ -27,8 +28,14 @@ impl Admission {
     /// Admission to the server that `shared` makes up.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
-        let sources = Sources::new(shared.limits.connections_per_source);
-        Arc::new(Self { shared, sources, open: AtomicUsize::new(0) })
+        let limits = shared.limits;
+        let sources = Sources::new(Most {
+            of_source: limits.connections_per_source,
+            of_site: limits.connections_per_site,
+        });
+        let (per_source, overall) = (limits.handshakes_per_source, limits.handshakes_per_second);
+        let rates = Rates::new(per_source, overall, Instant::now());
+        Arc::new(Self { shared, sources, rates, open: AtomicUsize::new(0) })
     }
 
     /// Connections that are open now.
@@ -89,6 +96,11 @@ pub async fn accept(listener: TcpListener, admission: Arc<Admission>) {
             debug!(%peer, "refused: too many connections");
             continue;
         };
+        if !admission.rates.admit(peer.ip(), Instant::now()) {
+            shared.counters.count(Counter::HandshakesRefused);
+            debug!(%peer, "refused: too many handshakes a second");
+            continue;
+        }
         let open = Open::new(admission.clone());
         tokio::spawn(async move {
             serve(stream, peer, service, &open.0.shared).await;

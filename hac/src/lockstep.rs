@@ -34,7 +34,25 @@ impl Lockstep {
     /// Takes received octets. What stands behind a request waits until [`Lockstep::next_request`] is
     /// called again, after the response.
     pub fn push(&mut self, octets: &[u8]) {
+        self.reserve(octets.len());
         self.buffer.extend_from_slice(octets);
+    }
+
+    /// Makes room for `more` octets: no more of it than the request will take, and nothing of it is
+    /// left behind elsewhere.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.buffer.len() + more;
+        if needed <= self.buffer.capacity() {
+            return;
+        }
+        let request = match self.buffer.first_chunk::<{ Header::LEN }>() {
+            Some(&[_, _, high, low]) => Header::LEN + usize::from(u16::from_be_bytes([high, low])),
+            None => needed,
+        };
+        let mut grown = Vec::with_capacity(needed.max(request.min(needed * 2)));
+        grown.extend_from_slice(&self.buffer);
+        self.buffer.zeroize();
+        self.buffer = grown;
     }
 
     /// The next request; `None` where more octets have to come.
@@ -180,6 +198,19 @@ mod tests {
         assert_eq!(lockstep.next_request(), Ok(None));
         lockstep.push(&content[..1]);
         assert_eq!(lockstep.next_request(), request(1, &content));
+    }
+
+    /// HAC-39: a slow request takes little more memory than it has octets.
+    #[test]
+    fn the_buffer_is_no_larger_than_its_request() {
+        let mut lockstep = feed(&[0, 1, 0xff, 0xff]);
+        for _ in 0..15 {
+            lockstep.push(&[b'x'; 4096]);
+            assert!(lockstep.buffer.capacity() <= 4 + 65535, "{}", lockstep.buffer.capacity());
+            assert!(lockstep.buffer.capacity() <= 2 * lockstep.buffer.len());
+        }
+        lockstep.push(&[b'x'; 4095]);
+        assert_eq!(lockstep.next_request(), request(1, &[b'x'; 65535]));
     }
 
     #[test]

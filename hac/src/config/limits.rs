@@ -14,6 +14,12 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at a time from one IPv4 address or IPv6 /64.
     pub connections_per_source: usize,
+    /// Connections at a time from one IPv4 /24 or IPv6 /56.
+    pub connections_per_site: usize,
+    /// TLS handshakes a second of one IPv4 address or IPv6 /64; a /24 or /56 has four times as many.
+    pub handshakes_per_source: u32,
+    /// TLS handshakes a second of all together.
+    pub handshakes_per_second: Option<u32>,
     /// Longest TLS handshake.
     pub handshake_timeout: Duration,
     /// Longest wait for one request.
@@ -31,10 +37,22 @@ pub(super) fn check(file: &Document<Root>) -> Result<Limits, ConfigError> {
         None => Ok(default),
     };
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let rate = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let per_source = &raw.connections_per_source;
+    let per_site = &raw.connections_per_site;
+    let handshakes = &raw.handshakes_per_source;
+    let overall = match &raw.handshakes_per_second {
+        Some(_) => {
+            Some(rate(value(&raw.handshakes_per_second, "handshakes_per_second", 1, 1_000_000)?))
+        }
+        None => None,
+    };
     Ok(Limits {
         connections: count(value(&raw.connections, "connections", 4096, 1_000_000)?),
         connections_per_source: count(value(per_source, "connections_per_source", 64, 1_000_000)?),
+        connections_per_site: count(value(per_site, "connections_per_site", 256, 1_000_000)?),
+        handshakes_per_source: rate(value(handshakes, "handshakes_per_source", 200, 1_000_000)?),
+        handshakes_per_second: overall,
         handshake_timeout: Duration::from_secs(value(
             &raw.handshake_timeout,
             "handshake_timeout",

@@ -177,6 +177,9 @@ impl<'de> Deserialize<'de> for Secret {
 pub(super) struct Limits {
     pub(super) connections: Option<Spanned<u64>>,
     pub(super) connections_per_source: Option<Spanned<u64>>,
+    pub(super) connections_per_site: Option<Spanned<u64>>,
+    pub(super) handshakes_per_source: Option<Spanned<u64>>,
+    pub(super) handshakes_per_second: Option<Spanned<u64>>,
     pub(super) handshake_timeout: Option<Spanned<u64>>,
     pub(super) request_timeout: Option<Spanned<u64>>,
     pub(super) session_timeout: Option<Spanned<u64>>,

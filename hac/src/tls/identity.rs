@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ProducesTickets};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{ServerConfig, SupportedCipherSuite};
+use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
@@ -148,6 +148,12 @@ impl Identity {
             Ok(staple) => Ok(staple.until()),
             Err(error) => Err(*error),
         })
+    }
+
+    /// Whether signatures of this key take so long that sessions would notice.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.key.algorithm() == SignatureAlgorithm::RSA
     }
 
     /// Whether a client that says this can verify signatures of this key, and has a suite for it.
