@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
 run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography frr radvd
-    eapoltest freeradius hostapd)
+    eapoltest freeradius hostapd nsd ldnsutils)
 
 missing=()
 for package in "${build[@]}" "${run[@]}"; do
@@ -31,7 +31,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt update
     apt install -y --no-install-recommends "${missing[@]}" >/dev/null
     # Tests start daemons of their own; nobody asked for routing or RADIUS on this machine.
-    for daemon in frr freeradius; do
+    for daemon in frr freeradius nsd; do
         if [[ " ${missing[*]} " == *" $daemon "* ]] && [ -d /run/systemd/system ]; then
             "${as_root[@]}" systemctl disable --now --quiet "$daemon" || true
         fi

@@ -14,7 +14,7 @@
 //! | [`listener`], [`handshake`], [`connection`] | sockets and deadlines around it |
 //! | [`sources`], [`failures`], [`buckets`] | what one source, or who guesses, may take |
 //! | [`admin`] | the socket that operators ask |
-//! | [`daemon`], [`hardening`], [`counters`], [`log_limit`] | the running process |
+//! | [`daemon`], [`hardening`], [`notify`], [`counters`], [`log_limit`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
@@ -34,6 +34,7 @@ pub mod keys;
 pub mod listener;
 pub mod lockstep;
 pub mod log_limit;
+pub mod notify;
 pub mod policy;
 pub mod radius;
 pub mod session;

@@ -10,8 +10,9 @@ use clap::Parser;
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, StartError, system_clock};
 use hearth_hac::hardening::harden;
+use hearth_hac::notify::{self, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Home Agent Controller: authenticates mobile nodes over TLS and issues their security
@@ -76,9 +77,13 @@ fn main() -> ExitCode {
         // Before the daemon says that it is ready: an order to stop counts from then on.
         let mut orders = Orders::listen().map_err(StartError::Thread)?;
         let hac = Hac::start(config, clock)?;
+        notify(State::Ready);
         while orders.next().await == Order::Reload {
+            notify(State::Reloading);
             hac.reload().await;
+            notify(State::Ready);
         }
+        notify(State::Stopping);
         hac.stop().await;
         Ok::<(), StartError>(())
     });
@@ -100,6 +105,15 @@ fn filter(argument: Option<String>) -> Result<EnvFilter, String> {
         .or_else(environment)
         .unwrap_or(("", "info".to_owned()));
     EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
+}
+
+/// Tells the service manager, where there is one.
+fn notify(state: State) {
+    if let Some(place) = std::env::var_os("NOTIFY_SOCKET")
+        && let Err(error) = notify::tell(&place, state)
+    {
+        warn!(%error, "the service manager can't be told");
+    }
 }
 
 /// What a signal asks for.
