@@ -12,8 +12,8 @@ use crate::directory;
 use crate::efficiency::Case;
 use crate::fault::Fault;
 use crate::figures::{
-    SIZES, binding_updates, churn, cryptodev, efficiency, elephant, flood, handover, limit, mix,
-    passes, ring, scale, soak, wireguard,
+    SIZES, binding_updates, bootstraps, churn, cryptodev, efficiency, elephant, flood, handover,
+    limit, mix, passes, ring, scale, soak, wireguard,
 };
 use crate::frames::Direction;
 use crate::generator::{Plan, Sizes};
@@ -71,6 +71,8 @@ enum Figure {
     Handover(Timed),
     /// Binding Updates a second, a storm of registrations, bindings that all end, a restart.
     Bu(BuOptions),
+    /// Full bootstraps of a home agent controller against bare TLS handshakes; idle connections.
+    Hac(Timed),
     /// Packets of all kinds through the whole dataplane: each has to be accounted for, and every
     /// buffer to come back. It leaves the cores to others.
     Soak(SoakOptions),
@@ -304,6 +306,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
         Figure::Churn(timed) => ("churn", timed.seconds, &timed.output),
         Figure::Handover(timed) => ("handover", timed.seconds, &timed.output),
         Figure::Bu(BuOptions { timed, .. }) => ("bu", timed.seconds, &timed.output),
+        Figure::Hac(timed) => ("hac", timed.seconds, &timed.output),
         Figure::Soak(options) => ("soak", 0, &options.output),
     };
     let usual = || PathBuf::from(format!("target/perf/{name}.json"));
@@ -327,6 +330,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
             let size = binding_updates::Size { storm: options.sas, ending: options.ending };
             binding_updates::rows(lab, size, time, rows);
         }
+        Figure::Hac(_) => bootstraps::rows(lab, time, rows),
         Figure::Soak(options) => soak::rows(lab, options.packets, options.seed, rows),
     })
 }

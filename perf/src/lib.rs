@@ -13,6 +13,7 @@ macro_rules! say {
 mod buffers;
 mod capture;
 mod cli;
+mod controller;
 mod cycles;
 mod directory;
 mod efficiency;

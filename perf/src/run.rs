@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::figures::{
-    Rows, SIZES, binding_updates, churn, cryptodev, efficiency, elephant, flood, handover, later,
-    limit, mix, passes, ring, scale, soak, wireguard,
+    Rows, SIZES, binding_updates, bootstraps, churn, cryptodev, efficiency, elephant, flood,
+    handover, limit, mix, passes, ring, scale, soak, wireguard,
 };
 use crate::lab::Lab;
 use crate::report::{Row, Summary, verdicts};
@@ -93,7 +93,7 @@ pub(crate) fn quick(lab: &Lab, pace: f64, rows: &mut Rows) {
     scale::rows(lab, &[scale::MILLION], &[64], time * 4, rows);
     wireguard::rows(lab, time * 2, rows);
     binding_updates::rows(lab, binding_updates::Size::QUICK, time * 2, rows);
-    later::rows(rows);
+    bootstraps::rows(lab, time * 2, rows);
 }
 
 /// Everything, in about ten minutes at a pace of 1.
@@ -115,7 +115,7 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     ring::rows(lab, &ring::courses(TRIAL), None, rows);
     binding_updates::rows(lab, binding_updates::Size::WHOLE, time * 5, rows);
     soak::rows(lab, SOAK, 1, rows);
-    later::rows(rows);
+    bootstraps::rows(lab, time * 6, rows);
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The figures: each measures its rows and hands them to [`Rows`].
 
 pub(crate) mod binding_updates;
+pub(crate) mod bootstraps;
 pub(crate) mod churn;
 pub(crate) mod cryptodev;
 pub(crate) mod efficiency;
 pub(crate) mod elephant;
 pub(crate) mod flood;
 pub(crate) mod handover;
-pub(crate) mod later;
 pub(crate) mod limit;
 pub(crate) mod mix;
 pub(crate) mod passes;
