@@ -1,12 +1,21 @@
 //! The mobile node's side of the MN-HAC exchange, over message octets: no socket, no clock.
 //!
-//! Read first: RFC 6618 s.5.1 to 5.8; readings R-2 to R-9, R-13, R-14.
+//! Read first: RFC 6618 s.5.1 to 5.9; readings R-2 to R-10, R-13, R-14.
+//!
+//! With the pre-shared key itself, and with EAP:
 //!
 //! ```text
 //!   Request/MHAuth-Init   mn-id, mn-rand, auth-method            ->
 //!                      <- mn-rand, hac-rand, auth-method, auth   Response/MHAuth-Init
 //!   Request/MHAuth-Done   mn-rand, hac-rand, sas, suitelist, auth ->
 //!                      <- SA and addresses, mn-rand, hac-rand, status-code, auth
+//!
+//!   Request/MHAuth-Init   mn-id, mn-rand, auth-method            ->
+//!                      <- auth-method, eap-payload, auth          Response/MHAuth-Init
+//!   Request/MHAuth-Mid    eap-payload, auth                      ->
+//!                      <- eap-payload, auth                       Response/MHAuth-Mid
+//!   Request/MHAuth-Done   sas, suitelist, eap-payload, auth       ->
+//!                      <- SA and addresses, eap-payload, status-code, auth
 //! ```
 
 use core::fmt;
@@ -18,6 +27,9 @@ use hearth_wire::{MIPV6TLS_PORT, MobileNodeId, Scope, Spi, Suite};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypto::Transform;
+use crate::eap;
+
+mod with_eap;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,6 +41,8 @@ pub struct Proposal<'a> {
     pub mn_id: &'a MobileNodeId,
     /// Its pre-shared key.
     pub psk: &'a [u8],
+    /// How it proves that it has it.
+    pub auth: AuthMethod,
     /// Ciphersuites, the most wanted first.
     pub suites: &'a [Suite],
     /// Scope; the HAC decides.
@@ -104,7 +118,7 @@ impl fmt::Display for BootstrapError {
                     "not authenticated (401): wrong psk, or an mn_id the HAC does not know",
                 ),
                 StatusCode::NotImplemented => f.write_str(
-                    "not offered by the HAC (501): none of our suites, or not the psk method",
+                    "not offered by the HAC (501): none of our suites, or not our auth method",
                 ),
                 StatusCode::ServiceUnavailable => f.write_str("the HAC is overloaded (503)"),
                 other => write!(f, "refused by the HAC with status {}", code(*other)),
@@ -140,6 +154,7 @@ pub enum Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaited {
     Init,
+    Mid,
     Done,
     Nothing,
 }
@@ -147,6 +162,9 @@ enum Awaited {
 /// One exchange with a HAC.
 pub struct Session<'a> {
     proposal: Proposal<'a>,
+    eap: eap::Peer<'a>,
+    /// What keys Done under EAP (R-10).
+    msk: Option<Zeroizing<[u8; 64]>>,
     channel_binding: Vec<u8>,
     mn_rand: [u8; 32],
     hac_rand: [u8; 32],
@@ -157,7 +175,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Begins an exchange over a TLS session with this `tls-server-end-point` binding; the session
-    /// and its first request.
+    /// and its first request. `rand_peer` is the method's random value where that is EAP-GPSK.
     ///
     /// # Errors
     /// [`BootstrapError::TooLong`].
@@ -165,9 +183,12 @@ impl<'a> Session<'a> {
         proposal: Proposal<'a>,
         channel_binding: Vec<u8>,
         mn_rand: [u8; 32],
+        rand_peer: [u8; 32],
     ) -> Result<(Self, Zeroizing<Vec<u8>>), BootstrapError> {
         let session = Self {
             proposal,
+            eap: eap::Peer::new(proposal.mn_id, proposal.psk, rand_peer),
+            msk: None,
             channel_binding,
             mn_rand,
             hac_rand: [0; 32],
@@ -179,7 +200,7 @@ impl<'a> Session<'a> {
         let request = Message {
             mn_id: Some(proposal.mn_id.clone()),
             mn_rand: Some(mn_rand),
-            auth_methods: vec![AuthMethod::Psk],
+            auth_methods: vec![proposal.auth],
             ..Message::default()
         };
         let request = session.contain(&request.encode_unsigned())?;
@@ -211,7 +232,11 @@ impl<'a> Session<'a> {
     fn respond(&mut self, content: &[u8]) -> Result<Progress, BootstrapError> {
         let parsed = message::parse(content).map_err(|_| BootstrapError::Malformed)?;
         match std::mem::replace(&mut self.awaited, Awaited::Nothing) {
+            Awaited::Init if self.proposal.auth == AuthMethod::Eap => {
+                self.on_eap_init(content, &parsed).map(Progress::Send)
+            }
             Awaited::Init => self.on_init(content, &parsed).map(Progress::Send),
+            Awaited::Mid => self.on_eap_mid(content, &parsed).map(Progress::Send),
             Awaited::Done => {
                 self.on_done(content, parsed).map(|grant| Progress::Done(Box::new(grant)))
             }
@@ -225,7 +250,7 @@ impl<'a> Session<'a> {
         content: &[u8],
         parsed: &Parsed,
     ) -> Result<Zeroizing<Vec<u8>>, BootstrapError> {
-        self.authenticate(content, parsed)?;
+        self.authenticate(content, parsed, self.proposal.psk)?;
         let response = &parsed.message;
         match response.status {
             None | Some(StatusCode::Continue) => {}
@@ -251,15 +276,19 @@ impl<'a> Session<'a> {
 
     /// Response/MHAuth-Done.
     fn on_done(&self, content: &[u8], parsed: Parsed) -> Result<Grant, BootstrapError> {
-        self.authenticate(content, &parsed)?;
+        // R-10: the MSK keys Done under EAP, and is as fresh as the nonces under PSK.
+        let key = self.msk.as_ref().map_or(self.proposal.psk, |msk| msk.as_slice());
+        self.authenticate(content, &parsed, key)?;
         let response = parsed.message;
         match response.status {
             None => return Err(BootstrapError::Missing("status-code")),
             Some(StatusCode::Ok) => {}
             Some(status) => return Err(refusal(status, &response)),
         }
-        self.check_nonce(response.mn_rand, self.mn_rand, "mn-rand")?;
-        self.check_nonce(response.hac_rand, self.hac_rand, "hac-rand")?;
+        if self.msk.is_none() {
+            self.check_nonce(response.mn_rand, self.mn_rand, "mn-rand")?;
+            self.check_nonce(response.hac_rand, self.hac_rand, "hac-rand")?;
+        }
         let suite = response.suite.ok_or(BootstrapError::Missing("mip6-ciphersuite"))?;
         if !self.proposal.suites.contains(&suite) {
             return Err(BootstrapError::NotOffered);
@@ -287,10 +316,15 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Everything but a refusal must be signed with the pre-shared key: only the HAC knows it. A
-    /// refusal can be unsigned (R-8); TLS says who sent it.
-    fn authenticate(&self, content: &[u8], parsed: &Parsed) -> Result<(), BootstrapError> {
-        if message::verify(content, parsed, Side::Hac, self.proposal.psk, &self.channel_binding) {
+    /// Everything but a refusal must be signed: with the pre-shared key, which only the HAC knows,
+    /// or as EAP has it. A refusal can be unsigned (R-8); TLS says who sent it.
+    fn authenticate(
+        &self,
+        content: &[u8],
+        parsed: &Parsed,
+        key: &[u8],
+    ) -> Result<(), BootstrapError> {
+        if message::verify(content, parsed, Side::Hac, key, &self.channel_binding) {
             return Ok(());
         }
         match parsed.message.status {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
+use hearth_wire::hac::AuthMethod;
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
@@ -30,6 +31,8 @@ pub struct Config {
     pub mn_id: MobileNodeId,
     /// The pre-shared key.
     pub psk: Psk,
+    /// How we prove that we have it: as it is, or through EAP-GPSK.
+    pub auth: AuthMethod,
     /// Where and how to bootstrap.
     pub hac: Hac,
     /// Ciphersuites to offer, the most wanted first.
@@ -104,6 +107,8 @@ impl fmt::Debug for Psk {
 struct Raw {
     mn_id: Spanned<String>,
     psk: Spanned<RawPsk>,
+    #[serde(default)]
+    auth: Option<Spanned<String>>,
     hac: RawHac,
     #[serde(default)]
     suites: Option<Spanned<Vec<Spanned<String>>>>,
@@ -193,6 +198,7 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
     Ok(Config {
         mn_id,
         psk: psk(file)?,
+        auth: auth(file)?,
         hac: hac(file)?,
         suites: suites(file)?,
         scope: scope(file)?,
@@ -231,6 +237,20 @@ fn psk(file: &Document<Raw>) -> Result<Psk, ConfigError> {
     Psk::new(octets).ok_or_else(|| {
         file.error(at, key, "the key is too short; at least 16 octets (openssl rand -hex 32)")
     })
+}
+
+fn auth(file: &Document<Raw>) -> Result<AuthMethod, ConfigError> {
+    let Some(auth) = &file.value.auth else {
+        return Ok(AuthMethod::Psk);
+    };
+    match auth.value.as_str() {
+        "psk" => Ok(AuthMethod::Psk),
+        "eap-gpsk" => Ok(AuthMethod::Eap),
+        other => {
+            let message = format!("{other} is unknown; psk or eap-gpsk");
+            Err(file.error(auth.referenced, "auth", message))
+        }
+    }
 }
 
 const NOT_HEX: &str = "not an even number of hexadecimal digits";

@@ -92,11 +92,9 @@ impl HacClient {
                     Failure::other(format!("the certificate of {} {fault}", self.name))
                 })
             })?;
-        let mut mn_rand = [0; 32];
-        getrandom::fill(&mut mn_rand)
-            .map_err(|error| Failure::other(format!("no random numbers: {error}")))?;
-        let (session, request) =
-            Session::begin(proposal, binding, mn_rand).map_err(|error| refused(&error))?;
+        let (mn_rand, rand_peer) = (random()?, random()?);
+        let (session, request) = Session::begin(proposal, binding, mn_rand, rand_peer)
+            .map_err(|error| refused(&error))?;
         let grant = self.exchange(&mut tls, session, request)?;
         tls.conn.send_close_notify();
         let _ = tls.flush();
@@ -237,6 +235,13 @@ fn refused(error: &BootstrapError) -> Failure {
     };
     let retry_after = retry_after.map(|at| Duration::from_secs(at.saturating_sub(unix_now())));
     Failure { text: error.to_string(), retry_after, by_network: false }
+}
+
+fn random() -> Result<[u8; 32], Failure> {
+    let mut octets = [0; 32];
+    getrandom::fill(&mut octets)
+        .map_err(|error| Failure::other(format!("no random numbers: {error}")))?;
+    Ok(octets)
 }
 
 /// An error of the operating system without its number.

@@ -5,7 +5,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`config`] | the YAML file |
-//! | [`bootstrap`] | the exchange with the HAC, over message octets |
+//! | [`bootstrap`], [`eap`] | the exchange with the HAC, over message octets |
 //! | [`care_of_addresses`], [`flows`] | one registration or several, and which traffic prefers which |
 //! | [`registration`] | the state machine of Binding Updates, over events and times |
 //! | [`signalling`] | Binding Updates and Acknowledgements in protected frames |
@@ -23,6 +23,7 @@ pub mod care_of_addresses;
 pub mod claim;
 pub mod config;
 pub mod crypto;
+pub mod eap;
 pub mod flows;
 pub mod hac_client;
 pub mod hardening;

@@ -16,6 +16,7 @@ fn proposal(mn_id: &MobileNodeId) -> Proposal<'_> {
     Proposal {
         mn_id,
         psk: PSK,
+        auth: AuthMethod::Psk,
         suites: &[Suite::Aes128CbcSha256, Suite::Aes128CbcSha],
         scope: Scope::SignallingAndData,
     }
@@ -70,7 +71,8 @@ fn exchange(
     done: impl FnOnce(&mut Message),
 ) -> Result<Box<Grant>, BootstrapError> {
     let mn_id = mn_id();
-    let (mut session, request) = Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32])?;
+    let (mut session, request) =
+        Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32], [0x55; 32])?;
     let (_, request) = read(&request);
     let mut answer = init_response(&request);
     init(&mut answer);
@@ -94,7 +96,8 @@ fn fails(init: impl FnOnce(&mut Message), done: impl FnOnce(&mut Message)) -> Bo
 #[test]
 fn requests_are_those_of_section_5_8() {
     let mn_id = mn_id();
-    let (mut session, octets) = Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32]).unwrap();
+    let (mut session, octets) =
+        Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32], [0x55; 32]).unwrap();
     let (identifier, request) = read(&octets);
     assert_eq!((identifier, request.mn_id.as_ref()), (1, Some(&mn_id)));
     assert_eq!(
@@ -136,7 +139,8 @@ fn aes_128_gcm_has_ekeys_alone() {
     let mn_id = mn_id();
     let proposal = || Proposal { suites: &[Suite::Aes128Gcm], ..proposal(&mn_id) };
     let granted = |ekey: usize, ikey: Option<usize>| {
-        let (mut session, request) = Session::begin(proposal(), CB.to_vec(), [0x33; 32]).unwrap();
+        let (mut session, request) =
+            Session::begin(proposal(), CB.to_vec(), [0x33; 32], [0x55; 32]).unwrap();
         let answer = init_response(&read(&request).1);
         let Ok(Progress::Send(request)) = session.receive(&response(1, &answer)) else {
             panic!("no second request")
@@ -184,7 +188,7 @@ fn spoiled_responses_are_refused() {
 #[test]
 fn only_a_refusal_may_be_unsigned() {
     let mn_id = mn_id();
-    let begin = || Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32]).unwrap();
+    let begin = || Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32], [0x55; 32]).unwrap();
     let (_, request) = read(&begin().1);
     let good = init_response(&request);
     let refusal = Message {
@@ -216,7 +220,7 @@ fn only_a_refusal_may_be_unsigned() {
 #[test]
 fn containers_are_put_together_and_matched() {
     let mn_id = mn_id();
-    let begin = || Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32]).unwrap();
+    let begin = || Session::begin(proposal(&mn_id), CB.to_vec(), [0x33; 32], [0x55; 32]).unwrap();
     let (mut session, request) = begin();
     let octets = response(1, &init_response(&read(&request).1));
     let (last, first) = octets.split_last().unwrap();
@@ -234,7 +238,7 @@ proptest! {
     #[test]
     fn receive_never_panics(octets in prop::collection::vec(any::<u8>(), 0..200)) {
         let mn_id = mn_id();
-        let (mut session, _) = Session::begin(proposal(&mn_id), CB.to_vec(), [0; 32]).unwrap();
+        let (mut session, _) = Session::begin(proposal(&mn_id), CB.to_vec(), [0; 32], [0; 32]).unwrap();
         let _ = session.receive(&octets);
     }
 }

@@ -35,6 +35,9 @@ fn seven_lines_are_enough() {
     let config = load_text(GOOD).1.unwrap();
     assert_eq!(config.mn_id.as_str(), "mn1@example.net");
     assert_eq!(config.psk.octets().len(), 16);
+    assert_eq!(config.auth, AuthMethod::Psk);
+    let eap = GOOD.replace("psk:\n", "auth: eap-gpsk\npsk:\n");
+    assert_eq!(load_text(&eap).1.unwrap().auth, AuthMethod::Eap);
     assert_eq!(config.suites, [Suite::Aes128CbcSha256, Suite::Aes128CbcSha]);
     assert_eq!(config.scope, Scope::SignallingAndData);
     assert_eq!((config.tun.as_str(), config.link_mtu, config.table), ("hearth0", 1500, 6618));
@@ -89,6 +92,7 @@ fn what_is_wrong_is_named_with_line_and_key() {
         ("  file: mn.psk", "  text: short", ": psk.text: the key is too short"),
         ("  file: mn.psk", "  file: none", ": psk.file: "),
         ("  file: mn.psk", "  words: none", "psk"),
+        ("  file: mn.psk", "  file: mn.psk\nauth: otp", ": auth: otp is unknown; psk or eap-gpsk"),
         ("  name: hac.example.net", "  name: \"*.example.net\"", "5: hac.name: not a DNS name"),
         ("  port: 7873", "  port: 0", "6: hac.port: 0 is no port"),
         ("  port: 7873", "  port: 70000", "6: hac.port: "),

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
-use hearth_wire::hac::{Message, Side, StatusCode, container, message};
+use hearth_wire::hac::{AuthMethod, Message, Side, StatusCode, container, message};
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use rustls::{ServerConfig, ServerConnection};
@@ -86,6 +86,7 @@ fn bootstrap(client: &HacClient) -> Result<(Grant, IpAddr), Failure> {
     client.bootstrap(Proposal {
         mn_id: &mn_id,
         psk: PSK,
+        auth: AuthMethod::Psk,
         suites: &[Suite::Aes128CbcSha],
         scope: Scope::SignallingAndData,
     })

@@ -144,6 +144,7 @@ impl Node {
             let proposal = Proposal {
                 mn_id: &config.mn_id,
                 psk: config.psk.octets(),
+                auth: config.auth,
                 suites: &config.suites,
                 scope: config.scope,
             };
