@@ -41,7 +41,7 @@ impl Authorisation {
     /// Reads the attributes of an Access-Accept. One that has not its attribute's form counts as
     /// absent.
     #[must_use]
-    pub(super) fn read(attributes: Attributes<'_>) -> Self {
+    pub fn read(attributes: Attributes<'_>) -> Self {
         let number = |kind| attributes.single(kind)?.try_into().ok().map(u32::from_be_bytes);
         let address6 = |kind| attributes.single(kind).and_then(ip6);
         let from_prefix = || {
