@@ -80,7 +80,8 @@ struct hearth_heap {
 void hearth_heap_stats(struct hearth_heap *heap);
 
 /* mbufs and pools */
-/* The sum of the 32-bit words as they stand in memory; zeros are added to the last. */
+/* Folds to the one's complement sum of the 16-bit words as they stand in memory; a zero is added to
+ * the last. */
 uint64_t hearth_sum_words(const uint8_t *octets, size_t count);
 
 struct rte_mbuf *hearth_mbuf_alloc(struct rte_mempool *pool);
