@@ -25,7 +25,8 @@ use crate::handshake::{self, Handshakes};
 use crate::keys::SystemEntropy;
 use crate::lockstep::{Lockstep, Refused, Request};
 use crate::log_limit::LogLimit;
-use crate::radius::{Client, Relay, RelayError, Relayed};
+use crate::radius::accounting::ledger::Authorised;
+use crate::radius::{Accounting, Client, Relay, RelayError, Relayed};
 use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
 
 /// Longest wait for the peer's FIN after ours.
@@ -47,6 +48,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The AAA servers.
     pub radius: Option<Client>,
+    /// Accounting of SAs.
+    pub accounting: Option<Arc<Accounting>>,
     /// Counters.
     pub counters: Counters,
     /// Who failed to authenticate of late.
@@ -182,11 +185,22 @@ impl Connection<'_> {
 
     /// Asks the AAA server.
     async fn relay(&self, relay: Relay) -> Result<Relayed, RelayError> {
-        match &self.shared.radius {
-            Some(client) => client.relay(relay, self.peer.ip()).await,
+        let Some(client) = &self.shared.radius else {
             // The configuration never offers what no server is there for.
-            None => Err(RelayError::AllDead { retry_after: self.shared.limits.retry_after }),
+            return Err(RelayError::AllDead { retry_after: self.shared.limits.retry_after });
+        };
+        let (mn_id, from) = (relay.mn_id.clone(), self.peer.ip());
+        let relayed = client.relay(relay, from).await;
+        if let (Some(accounting), Ok(Relayed::Accept { user_name, authorisation, .. })) =
+            (&self.shared.accounting, &relayed)
+            // What is said about one subscriber is never put to another's account.
+            && user_name.as_deref() == Some(mn_id.as_str())
+        {
+            let interim_interval = authorisation.interim_interval;
+            let class = authorisation.class.clone();
+            accounting.authorised(mn_id, Authorised { class, interim_interval, from });
         }
+        relayed
     }
 
     /// Waits for one request.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{Config, RadiusConfig};
 use crate::connection::Shared;
 use crate::counters::Counters;
 use crate::directory::server::Server;
@@ -19,12 +19,15 @@ use crate::failures::Failures;
 use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
 use crate::log_limit::LogLimit;
-use crate::radius::Client;
+use crate::radius::{Accounting, Client};
 
 /// How long sessions may go on after the order to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often certificates are looked at for a change.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long accounting may take then to get rid of its records.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a HAC does not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,8 @@ pub struct Hac {
     admission: Arc<Admission>,
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
+    /// Those that end last: they tell what the others did.
+    accounts: JoinSet<()>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -101,20 +106,31 @@ impl Hac {
         }
         let directory =
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
+        let (radius, accounting) = match radius {
+            Some(RadiusConfig { nas_identifier, servers, accounting }) => (
+                Some(Client::start(servers, &nas_identifier)),
+                accounting.map(|to| Accounting::start(to, &nas_identifier, clock.clone())),
+            ),
+            None => (None, None),
+        };
         let shared = Arc::new(Shared {
             handshakes: Handshakes::new(tls),
             realm,
             directory: directory.clone(),
             limits,
             clock,
-            radius: radius.map(|radius| Client::start(radius.servers, &radius.nas_identifier)),
+            radius,
+            accounting,
             counters: Counters::default(),
             failures: Failures::new(Instant::now()),
             log_limit: LogLimit::default(),
         });
         shared.handshakes.server().report_staples();
         let admission = Admission::new(shared.clone());
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut accounts) = (JoinSet::new(), JoinSet::new());
+        if let Some(accounting) = &shared.accounting {
+            accounting.spawn(&directory, &mut accounts);
+        }
         tasks.spawn(async move { server.serve(directory).await });
         tasks.spawn(watch(shared.clone()));
         if let Some(admin) = admin {
@@ -124,7 +140,7 @@ impl Hac {
             tasks.spawn(listener::accept(listener, admission.clone()));
         }
         info!(listen = ?addresses, socket = %places.socket.display(), "ready");
-        Ok(Self { admission, shared, tasks, addresses })
+        Ok(Self { admission, shared, tasks, accounts, addresses })
     }
 
     /// The addresses listened on, with the ports that the kernel chose for port 0.
@@ -152,6 +168,10 @@ impl Hac {
         while self.admission.open() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        if let Some(accounting) = &self.shared.accounting {
+            accounting.flush(FLUSH_TIMEOUT).await;
+        }
+        self.accounts.shutdown().await;
         let directory = self.shared.directory.clone();
         let _ = tokio::task::spawn_blocking(move || directory.close()).await;
         info!(counters = %self.shared.counters, "stopped");

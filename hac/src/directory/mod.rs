@@ -6,6 +6,7 @@
 //! and all watchers see changes in the order in which they were written.
 
 mod choice;
+mod feed;
 mod fit;
 pub mod issue;
 mod issuer;
@@ -17,6 +18,7 @@ mod tables;
 mod time;
 pub mod writer;
 
+pub use feed::Changes;
 pub use issue::{Grant, IssueError, IssueRequest, Revoke};
 pub use store::{OpenError, Store};
 pub use writer::{Clock, Directory, Frame, RevokeError, Watch, WatchError};

@@ -12,6 +12,8 @@
 
 /// User-Name (RFC 2865 s.5.1).
 pub const USER_NAME: u8 = 1;
+/// NAS-Port (RFC 2865 s.5.5).
+pub const NAS_PORT: u8 = 5;
 /// Service-Type (RFC 2865 s.5.6).
 pub const SERVICE_TYPE: u8 = 6;
 /// Framed-IP-Address (RFC 2865 s.5.8).

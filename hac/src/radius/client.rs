@@ -21,7 +21,7 @@ use super::{Authorisation, Relay, RelayError, RelayState, Relayed, mppe};
 /// Service-Type Framed, as in the examples of RFC 3579 Appendix A.
 const FRAMED: u32 = 2;
 /// NAS-Port-Type Virtual: no port of ours is physical.
-const VIRTUAL: u32 = 5;
+pub(super) const VIRTUAL: u32 = 5;
 /// Octets of EAP-Requests that servers are asked not to exceed (RFC 3579 s.2.4): more than most of
 /// them would send anyway, and all of it fits a packet of theirs.
 const MTU: u32 = 1400;

@@ -11,7 +11,9 @@
 //! | [`health`] | whether a server is dead, without I/O |
 //! | [`server`], [`radsec`], [`counters`] | one server: sockets, retransmission, Status-Server |
 //! | [`client`] | several servers in their order: EAP passed through |
+//! | [`accounting`] | what was issued, told to accounting servers |
 
+pub mod accounting;
 pub mod attribute;
 pub mod authorisation;
 pub mod client;
@@ -28,6 +30,7 @@ use std::fmt;
 use hearth_wire::MobileNodeId;
 use zeroize::Zeroizing;
 
+pub use accounting::Accounting;
 pub use authorisation::Authorisation;
 pub use client::Client;
 pub use server::{ServerConfig, Transport};

@@ -1,0 +1,55 @@
+//! A watch inside this process, for what follows the SAs without being a home agent.
+
+use hearth_wire::directory::{Update, decode_update, deframe};
+use tokio::sync::mpsc;
+
+use super::store;
+use super::writer::{Frame, Watch, WatchError};
+
+/// Records that are read from the snapshot at a time.
+const PAGE: usize = 256;
+
+/// Changes after the snapshot of a watch.
+pub struct Changes(mpsc::Receiver<Frame>);
+
+impl Watch {
+    /// Hands every record that `home_agent` had when the watch began to `each`, and lets go of the
+    /// snapshot.
+    ///
+    /// # Errors
+    /// [`WatchError::Unavailable`]: the store failed.
+    pub async fn replay(
+        self,
+        home_agent: &str,
+        mut each: impl FnMut(Update),
+    ) -> Result<Changes, WatchError> {
+        let mut after = 0;
+        loop {
+            let page = store::page(&self.snapshot, home_agent, after, PAGE)
+                .map_err(|_| WatchError::Unavailable)?;
+            page.records.iter().filter_map(|frame| decode(frame)).for_each(&mut each);
+            match page.last {
+                Some(last) => after = last,
+                None => return Ok(Changes(self.changes)),
+            }
+            // A million records are no reason to keep a thread from the sessions.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Changes {
+    /// The next change; `None`: this watch lagged too far behind, or the directory was closed.
+    pub async fn next(&mut self) -> Option<Update> {
+        loop {
+            if let Some(update) = decode(&self.0.recv().await?) {
+                return Some(update);
+            }
+        }
+    }
+}
+
+fn decode(frame: &[u8]) -> Option<Update> {
+    let (message, _) = deframe(frame).ok()??;
+    decode_update(message).ok()
+}

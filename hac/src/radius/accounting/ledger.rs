@@ -1,0 +1,387 @@
+//! Which SAs are accounted for, without I/O: changes of the directory in, records out.
+//!
+//! Read first: RFC 2866 s.2, 5; RFC 2869 s.2.1; readings.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use hearth_wire::directory::SaRecord;
+use hearth_wire::{MobileNodeId, Spi};
+use ipnet::{IpNet, Ipv6Net};
+
+/// Mobile nodes that have been authenticated and whose SA has not been issued yet, at most.
+const AUTHORISED: usize = 4096;
+/// Intervals that an AAA server may ask for (RFC 2869 s.5.16: not under 60 seconds).
+const SHORTEST_INTERVAL: u32 = 60;
+
+/// What an AAA server said for accounting when it accepted a mobile node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorised {
+    /// Class, to be sent back.
+    pub class: Vec<Box<[u8]>>,
+    /// Seconds between interim records.
+    pub interim_interval: Option<u32>,
+    /// Where the mobile node was.
+    pub from: IpAddr,
+}
+
+/// One SA, as accounting knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Acct-Session-Id: SPI and number of issue, so that it is never used twice, and is the same
+    /// after a restart.
+    pub session_id: Box<str>,
+    /// The SPI.
+    pub spi: Spi,
+    /// Whose SA it is.
+    pub mn_id: MobileNodeId,
+    /// The IPv6 home address.
+    pub home_address: Ipv6Addr,
+    /// The IPv4 home address.
+    pub ipv4_home_address: Option<Ipv4Addr>,
+    /// The home agent's address.
+    pub home_agent: Ipv6Addr,
+    /// Mobile network prefixes.
+    pub prefixes: Vec<Ipv6Net>,
+    /// When it was issued, in unix seconds; `None`: before this process began.
+    pub begun: Option<u64>,
+    /// What the AAA server said; `None`: the HAC authenticated it, or it was before this process
+    /// began.
+    pub authorised: Option<Authorised>,
+}
+
+/// Acct-Status-Type (RFC 2866 s.5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// An SA was issued.
+    Start,
+    /// It still is.
+    Interim,
+    /// It has ended.
+    Stop(Cause),
+}
+
+/// Acct-Terminate-Cause (RFC 2866 s.5.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its validity is over.
+    SessionTimeout,
+    /// It was revoked, or its subscriber is gone.
+    AdminReset,
+}
+
+/// What a server is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What happened.
+    pub event: Event,
+    /// When, in unix seconds.
+    pub at: u64,
+    /// To which SA.
+    pub account: Arc<Account>,
+}
+
+/// One replay; a later one is greater.
+#[derive(Debug)]
+pub struct Replay(u64);
+
+struct Entry {
+    account: Arc<Account>,
+    home_agent: Box<str>,
+    validity_end: u64,
+    /// Seconds between interim records, and when the next one is due.
+    interim: Option<(u64, u64)>,
+    /// The replay that it was last seen in.
+    replay: u64,
+}
+
+/// The SAs that are accounted for. Times are unix seconds and parameters.
+pub struct Ledger {
+    entries: HashMap<Spi, Entry>,
+    /// When each is due for an interim record.
+    due: BTreeSet<(u64, Spi)>,
+    authorised: HashMap<MobileNodeId, Authorised>,
+    interim: Option<u64>,
+    replay: u64,
+}
+
+impl Ledger {
+    /// An empty one; `interim`: seconds between interim records where the AAA server does not say.
+    #[must_use]
+    pub fn new(interim: Option<u64>) -> Self {
+        Self {
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            authorised: HashMap::new(),
+            interim,
+            replay: 0,
+        }
+    }
+
+    /// SAs that are accounted for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// An AAA server accepted `mn_id`; its next SA has this.
+    pub fn authorised(&mut self, mn_id: MobileNodeId, authorised: Authorised) {
+        // Whoever is accepted and then leaves without an SA must not fill the memory.
+        if self.authorised.len() >= AUTHORISED && !self.authorised.contains_key(&mn_id) {
+            self.authorised.clear();
+        }
+        self.authorised.insert(mn_id, authorised);
+    }
+
+    /// An SA was issued.
+    pub fn issued(&mut self, record: &SaRecord, now: u64) -> Option<Record> {
+        let replay = self.replay;
+        let session_id = session_id(record);
+        if let Some(known) = self.entries.get_mut(&record.spi) {
+            // The same again, with other services.
+            if known.account.session_id == session_id {
+                known.replay = replay;
+                return None;
+            }
+        }
+        let authorised = self.authorised.remove(&record.mn_id);
+        Some(self.enter(record, session_id, Some(now), authorised, now, Event::Start))
+    }
+
+    /// Begins a replay of what a home agent has. Those of several may be under way at a time.
+    #[must_use]
+    pub const fn begin_replay(&mut self) -> Replay {
+        self.replay += 1;
+        Replay(self.replay)
+    }
+
+    /// An SA that exists already: known, or issued before this process began, or while its watch
+    /// lagged.
+    pub fn replayed(&mut self, record: &SaRecord, now: u64) -> Option<Record> {
+        let session_id = session_id(record);
+        let replay = self.replay;
+        match self.entries.get_mut(&record.spi) {
+            Some(known) if known.account.session_id == session_id => {
+                known.replay = replay;
+                None
+            }
+            _ => Some(self.enter(record, session_id, None, None, now, Event::Interim)),
+        }
+    }
+
+    /// Ends a replay: what `home_agent` had and was not in it has ended meanwhile.
+    pub fn replay_ended(&mut self, replay: Replay, home_agent: &str, now: u64) -> Vec<Record> {
+        let gone = |entry: &Entry| *entry.home_agent == *home_agent && entry.replay < replay.0;
+        let gone: Vec<Spi> =
+            self.entries.iter().filter(|(_, entry)| gone(entry)).map(|(spi, _)| *spi).collect();
+        gone.into_iter().filter_map(|spi| self.revoked(spi, now)).collect()
+    }
+
+    /// An SA has ended.
+    pub fn revoked(&mut self, spi: Spi, now: u64) -> Option<Record> {
+        let entry = self.entries.remove(&spi)?;
+        if let Some((_, due)) = entry.interim {
+            self.due.remove(&(due, spi));
+        }
+        let is_over = now >= entry.validity_end;
+        let cause = if is_over { Cause::SessionTimeout } else { Cause::AdminReset };
+        Some(Record { event: Event::Stop(cause), at: now, account: entry.account })
+    }
+
+    /// The interim records that are due, `count` of them at most.
+    pub fn interim(&mut self, now: u64, count: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        while records.len() < count {
+            let Some((due, spi)) = self.due.first().copied().filter(|(due, _)| *due <= now) else {
+                break;
+            };
+            self.due.remove(&(due, spi));
+            let Some(entry) = self.entries.get_mut(&spi) else { continue };
+            if let Some((interval, due)) = &mut entry.interim {
+                // A clock that was put forward brings one record, not one for each interval.
+                *due = now.saturating_add(*interval);
+                self.due.insert((*due, spi));
+            }
+            let account = entry.account.clone();
+            records.push(Record { event: Event::Interim, at: now, account });
+        }
+        records
+    }
+
+    fn enter(
+        &mut self,
+        record: &SaRecord,
+        session_id: Box<str>,
+        begun: Option<u64>,
+        authorised: Option<Authorised>,
+        now: u64,
+        event: Event,
+    ) -> Record {
+        let asked = authorised.as_ref().and_then(|authorised| authorised.interim_interval);
+        let interval = asked.map(|seconds| seconds.max(SHORTEST_INTERVAL).into()).or(self.interim);
+        let interim = interval.map(|interval| (interval, now.saturating_add(interval)));
+        if let Some((_, due)) = interim {
+            self.due.insert((due, record.spi));
+        }
+        let account = Arc::new(Account {
+            session_id,
+            spi: record.spi,
+            mn_id: record.mn_id.clone(),
+            home_address: record.home_address,
+            ipv4_home_address: record.ipv4_home_address,
+            home_agent: record.ha_address,
+            prefixes: record.services.prefixes.iter().filter_map(ip6_prefix).collect(),
+            begun,
+            authorised,
+        });
+        let entry = Entry {
+            account: account.clone(),
+            home_agent: record.home_agent.clone(),
+            validity_end: record.validity_end,
+            interim,
+            replay: self.replay,
+        };
+        if let Some(Entry { interim: Some((_, due)), .. }) = self.entries.insert(record.spi, entry)
+        {
+            self.due.remove(&(due, record.spi));
+        }
+        Record { event, at: now, account }
+    }
+}
+
+fn session_id(record: &SaRecord) -> Box<str> {
+    format!("{:07x}-{:x}", record.spi.get(), record.generation).into()
+}
+
+const fn ip6_prefix(prefix: &IpNet) -> Option<Ipv6Net> {
+    match prefix {
+        IpNet::V6(prefix) => Some(*prefix),
+        IpNet::V4(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearth_wire::directory::Services;
+    use hearth_wire::{Scope, Suite};
+
+    use super::*;
+    use crate::keys::direction_keys;
+    use crate::testing::Counting;
+
+    const END: u64 = 5000;
+
+    fn sa(spi: u32, generation: u64, home_agent: &str) -> SaRecord {
+        let keys = || direction_keys(Suite::Aes128CbcSha, &mut Counting::from(1)).unwrap();
+        SaRecord {
+            spi: Spi::new(spi).unwrap(),
+            mn_id: MobileNodeId::new("mn1@example.net").unwrap(),
+            home_agent: home_agent.into(),
+            suite: Suite::Aes128CbcSha,
+            scope: Scope::SignallingAndData,
+            mn_to_ha: keys(),
+            ha_to_mn: keys(),
+            validity_end: END,
+            home_address: "2001:db8:100::10".parse().unwrap(),
+            ipv4_home_address: None,
+            ha_address: "2001:db8:1::1".parse().unwrap(),
+            generation,
+            services: Services::default(),
+        }
+    }
+
+    fn events(records: impl IntoIterator<Item = Record>) -> Vec<(Event, u64, String)> {
+        let of = |record: Record| {
+            (record.event, record.at, record.account.session_id.clone().into_string())
+        };
+        records.into_iter().map(of).collect()
+    }
+
+    fn said(class: &str, interim_interval: Option<u32>) -> Authorised {
+        Authorised {
+            class: vec![class.as_bytes().into()],
+            interim_interval,
+            from: "192.0.2.1".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn an_sa_starts_and_stops() {
+        let mut ledger = Ledger::new(None);
+        let sa = sa(0xabc, 26, "ha1");
+        let id = "0000abc-1a".to_owned();
+        assert_eq!(events(ledger.issued(&sa, 100)), [(Event::Start, 100, id.clone())]);
+        assert_eq!(ledger.issued(&sa, 101), None, "told again with other services");
+        assert_eq!(ledger.interim(4000, 10), []);
+        let stop = Event::Stop(Cause::AdminReset);
+        assert_eq!(events(ledger.revoked(sa.spi, 4999)), [(stop, 4999, id.clone())]);
+        assert_eq!(ledger.revoked(sa.spi, 4999), None);
+        ledger.issued(&sa, 100);
+        let stop = Event::Stop(Cause::SessionTimeout);
+        assert_eq!(events(ledger.revoked(sa.spi, END)), [(stop, END, id)]);
+        assert!(ledger.is_empty() && ledger.due.is_empty());
+    }
+
+    #[test]
+    fn interim_records_come_at_their_time() {
+        let mut ledger = Ledger::new(Some(600));
+        let (one, two) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"));
+        ledger.issued(&one, 0);
+        ledger.authorised(two.mn_id.clone(), said("gold", Some(5)));
+        let start = ledger.issued(&two, 0).unwrap();
+        assert_eq!(start.account.authorised, Some(said("gold", Some(5))));
+        assert_eq!(ledger.interim(59, 10), []);
+        let two = "0000002-2".to_owned();
+        assert_eq!(events(ledger.interim(60, 10)), [(Event::Interim, 60, two)], "60 at least");
+        assert_eq!(events(ledger.interim(1_000_000, 10)).len(), 2, "one each after a jump");
+        assert_eq!(ledger.interim(1_000_059, 10), []);
+        assert_eq!(events(ledger.interim(1_000_600, 1)).len(), 1);
+        ledger.revoked(one.spi, 1_000_600);
+        assert_eq!(ledger.due.len(), 1);
+        // What was said counts for one SA.
+        let three = sa(3, 3, "ha1");
+        assert_eq!(ledger.issued(&three, 0).unwrap().account.authorised, None);
+    }
+
+    /// After a restart, and after a watch that lagged.
+    #[test]
+    fn a_replay_tells_what_was_missed() {
+        let mut ledger = Ledger::new(None);
+        let (old, gone, elsewhere) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"), sa(3, 3, "ha2"));
+        let replay = ledger.begin_replay();
+        let replayed = ledger.replayed(&old, 100).unwrap();
+        let _another = ledger.begin_replay();
+        assert_eq!((replayed.event, replayed.account.begun), (Event::Interim, None));
+        assert_eq!(ledger.replay_ended(replay, "ha1", 100), []);
+        ledger.issued(&gone, 100);
+        ledger.issued(&elsewhere, 100);
+        let replay = ledger.begin_replay();
+        assert_eq!(ledger.replayed(&old, 200), None, "known");
+        let new = sa(4, 4, "ha1");
+        assert_eq!(ledger.replayed(&new, 200).unwrap().event, Event::Interim);
+        let stop = Event::Stop(Cause::AdminReset);
+        let ended = events(ledger.replay_ended(replay, "ha1", 200));
+        assert_eq!(ended, [(stop, 200, "0000002-2".to_owned())]);
+        assert_eq!(ledger.len(), 3);
+        // An SPI that was dealt out anew is another session.
+        let reissued = sa(1, 9, "ha1");
+        assert_eq!(events(ledger.issued(&reissued, 300))[0].2, "0000001-9");
+    }
+
+    #[test]
+    fn what_strangers_leave_behind_is_bounded() {
+        let mut ledger = Ledger::new(None);
+        for number in 0..3 * AUTHORISED {
+            let mn_id = MobileNodeId::new(&format!("mn{number}@example.net")).unwrap();
+            ledger.authorised(mn_id, said("", None));
+        }
+        assert!(ledger.authorised.len() <= AUTHORISED);
+    }
+}
