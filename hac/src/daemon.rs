@@ -149,6 +149,12 @@ impl Hac {
         &self.addresses
     }
 
+    /// Accounting of SAs, where it is wanted.
+    #[must_use]
+    pub fn accounting(&self) -> Option<&Arc<Accounting>> {
+        self.shared.accounting.as_ref()
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -9,11 +9,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aaa::FreeRadius;
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, system_clock};
+use hearth_hac::directory::Clock;
 use hearth_hac::radius::attribute::{Attributes, EAP_MESSAGE, STATE, USER_NAME};
 use hearth_hac::radius::counters::Counter;
 use hearth_hac::radius::health::Standing;
@@ -291,7 +294,7 @@ async fn more_requests_than_identifiers_are_in_flight() {
     };
     let session = async {
         let mut sessions = tokio::task::JoinSet::new();
-        let client = std::sync::Arc::new(client);
+        let client = Arc::new(client);
         for number in 0..REQUESTS {
             let client = client.clone();
             sessions.spawn(async move {
@@ -403,6 +406,10 @@ struct Running {
 
 impl Running {
     fn start(servers: &str, more: &str) -> Self {
+        Self::start_at(servers, more, system_clock())
+    }
+
+    fn start_at(servers: &str, more: &str, clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         aaa::certificates(folder.path());
         aaa::certificate(folder.path(), "hac", "DNS:hac.example.net");
@@ -431,7 +438,7 @@ radius:
         fs::write(&path, text).unwrap();
         let config =
             Config::load(&path, system_clock()()).unwrap_or_else(|error| panic!("{error}"));
-        Self { hac: Hac::start(config, system_clock()).unwrap(), folder }
+        Self { hac: Hac::start(config, clock).unwrap(), folder }
     }
 
     /// wpa_supplicant's EAP peer as a mobile node: what it exits with, and what it prints.
@@ -566,4 +573,158 @@ async fn freeradius_is_asked_over_tls() {
     // Who is not the server that YAML names gets nothing.
     let running = Running::start(&more.replace("name: aaa.", "name: other."), "");
     assert_eq!(running.status(aaa::NAME, &aaa.network("PEAP", "")).await, 504);
+}
+
+/// An SA is accounted for from its issue to its end, also where the server is away at its end;
+/// Class, session and addresses are those of the SA.
+#[tokio::test]
+async fn freeradius_accounts_for_an_sa() {
+    let mut aaa = FreeRadius::start();
+    let later = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let (later, clock) = (later.clone(), system_clock());
+        Arc::new(move || clock() + later.load(Ordering::Relaxed))
+    };
+    let accounting = format!(
+        "  accounting:
+    servers: [{{address: 127.0.0.1, port: {}, secret_file: secret, timeout: 1, dead_time: 1}}]
+    interim: 300
+",
+        aaa.acct
+    );
+    let running = Running::start_at(&server(aaa.auth, ""), &accounting, clock);
+    let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
+    assert_eq!(code, Some(0), "{text}");
+    let detail = aaa.path("detail");
+    let records = || -> Vec<String> {
+        let text = fs::read_to_string(&detail).unwrap_or_default();
+        text.split("\n\n")
+            .filter(|record| record.contains("Timestamp"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let has = |record: &str, attributes: &[&str]| {
+        for attribute in attributes {
+            assert!(record.contains(attribute), "{attribute} in\n{record}");
+        }
+    };
+    until(|| records().len() == 1).await;
+    let start = records().remove(0);
+    let common = [
+        "User-Name = \"mn1@example.net\"",
+        "Framed-IPv6-Address = 2001:db8:100::10",
+        "NAS-Identifier = \"hac.example.net\"",
+        "Class = 0x636c617373",
+        "Calling-Station-Id = \"127.0.0.1\"",
+        "PMIP6-Home-LMA-IPv6-Address = 2001:db8:1::1",
+        "NAS-Port = 1\n",
+        "Acct-Session-Id = \"0000001-1\"",
+        "Acct-Authentic = RADIUS",
+    ];
+    has(&start, &common);
+    has(&start, &["Acct-Status-Type = Start"]);
+    later.store(301, Ordering::Relaxed);
+    until(|| records().len() == 2).await;
+    let interim = records().remove(1);
+    has(&interim, &common);
+    has(&interim, &["Acct-Status-Type = Interim-Update", "Acct-Session-Time = 30"]);
+    aaa.kill();
+    later.store(90_000, Ordering::Relaxed);
+    // Both the interim record and the end come late.
+    let accounting = running.hac.accounting().unwrap().clone();
+    until(|| accounting.sessions() == 0 && accounting.waiting() > 0).await;
+    aaa.run();
+    until(|| records().iter().any(|record| record.contains("Acct-Status-Type = Stop"))).await;
+    let stop = records().pop().unwrap();
+    has(&stop, &common);
+    has(&stop, &["Acct-Terminate-Cause = Session-Timeout", "Acct-Session-Time = 900"]);
+    until(|| accounting.waiting() == 0).await;
+    assert_eq!(accounting.lost(), 0);
+    running.hac.stop().await;
+}
+
+/// `--check` finds what is wrong, with file, line, key and what would be right.
+#[test]
+fn what_is_wrong_in_yaml_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    aaa::certificates(folder.path());
+    aaa::certificate(folder.path(), "hac", "DNS:hac.example.net");
+    fs::write(folder.path().join("secret"), "sixteen octets..\n").unwrap();
+    fs::write(folder.path().join("empty"), "\n").unwrap();
+    let text = format!(
+        "\
+listen: ['127.0.0.1:0']
+tls: {{certificate: hac.pem, key: hac.key}}
+home_agents:
+  - {{name: ha1, ip6: '2001:db8:1::1', spi_range: [1, 9], home_prefix_ip6: '2001:db8:100::/64'}}
+subscribers:
+  - {{mn_id: mn1@example.net, psk: {{hex: '{psk}'}}, home_address_ip6: '2001:db8:100::10'}}
+auth: {{methods: [eap], eap: {{methods: [radius]}}}}
+radius:
+  servers:
+    - address: 192.0.2.1
+      secret_file: secret
+      returns_authenticated_name: true
+    - address: 2001:db8::1812
+      port: 1645
+      secret_file: secret
+      timeout: 3
+      returns_authenticated_name: true
+  accounting:
+    servers: [{{address: 192.0.2.1, secret_file: secret}}]
+    interim: 600
+",
+        psk = aaa::PSK
+    );
+    let load = |text: &str| {
+        let path = folder.path().join("hac.yaml");
+        fs::write(&path, text).unwrap();
+        let prefix = format!("{}/", folder.path().display());
+        Config::load(&path, system_clock()())
+            .map_err(|error| error.to_string().replace(&prefix, ""))
+    };
+    let radius = load(&text).unwrap_or_else(|error| panic!("{error}")).radius.unwrap();
+    let addresses: Vec<_> =
+        radius.servers.iter().map(|server| server.address.to_string()).collect();
+    assert_eq!(addresses, ["192.0.2.1:1812", "[2001:db8::1812]:1645"]);
+    assert_eq!(radius.servers[0].secret.octets(), aaa::SECRET.as_bytes(), "without the line's end");
+    let accounting = radius.accounting.unwrap();
+    assert_eq!(accounting.servers[0].address.port(), 1813);
+    assert!(!format!("{:?}", radius.servers).contains("octets.."), "no secret in Debug");
+    for (from, to, wrong) in [
+        ("methods: [radius]", "methods: [gpsk]", "hac.yaml:10: radius.servers: are never asked"),
+        ("      secret_file: secret\n", "", "hac.yaml:10: radius.servers[0]: give exactly one of"),
+        ("secret_file: secret", "secret_file: no", "hac.yaml:11: radius.servers[0].secret_file: "),
+        ("secret_file: secret", "secret_file: empty", "holds no secret"),
+        ("secret_file: secret", "secret_credential: x", "CREDENTIALS_DIRECTORY is not set"),
+        ("true\n    - ", "false\n    - ", "hac.yaml:12: radius.servers[0].returns_authenticated"),
+        ("      returns_authenticated_name: true\n", "", "is missing; true where User-Name in"),
+        ("timeout: 3", "timeout: 24", "hac.yaml:10: radius.servers: may take 30 s one after the"),
+        ("port: 1645", "port: 0", "hac.yaml:14: radius.servers[1].port: 0 is out of range; 1 to"),
+        (
+            "2001:db8::1812\n      port: 1645",
+            "192.0.2.1",
+            "radius.servers[1].address: 192.0.2.1:18",
+        ),
+        ("interim: 600", "interim: 59", "radius.accounting.interim: 59 is out of range; 60 to"),
+        ("interim: 600", "interval: 600", "radius.accounting.interval: unknown key `interval`"),
+        (
+            "      port: 1645",
+            "      tls: {ca: ca.pem, certificate: no, key: server.key}",
+            "no can't",
+        ),
+        ("  servers:\n    - address", "  servrs:\n    - address", "unknown key `servrs`"),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        let error = load(&changed).err().unwrap_or_else(|| panic!("{to} is taken"));
+        assert!(error.contains(wrong), "{error}\n{wrong}");
+    }
+    let without = text.split("radius:\n").next().unwrap();
+    let error = load(without).unwrap_err();
+    assert_eq!(
+        error,
+        "hac.yaml: radius.servers: is missing; auth names radius as an EAP method, so name its \
+         servers"
+    );
 }
