@@ -1,13 +1,18 @@
-//! EAP in a running HAC against EAP peers by others: wpa_supplicant's, as `eapol_test` has it.
+//! EAP in a running HAC against an EAP peer by others, wpa_supplicant's as `eapol_test` has it; and
+//! with AAA servers by others behind it.
 //!
 //! `eap_peer.py` carries its EAP to the HAC and keys MHAuth-Done with the MSK that it derived: a 200
 //! proves that both ends have the same one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "common/aaa.rs"]
+mod aaa;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aaa::{FreeRadius, Hostapd, Usim};
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, system_clock};
 use rcgen::{
@@ -17,7 +22,6 @@ use rcgen::{
 };
 
 const NAME: &str = "hac.example.net";
-const PSK: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A CA and what it has signed, in a folder.
 struct Pki {
@@ -111,7 +115,8 @@ subscribers:
   - {{mn_id: mn1@example.net, psk: {{hex: '{PSK}'}}, home_address_ip6: '2001:db8:100::10'}}
   - {{mn_id: mn2@example.net, psk: {{hex: '{PSK}'}}, home_address_ip6: '2001:db8:100::11'}}
 {auth}
-"
+",
+            PSK = aaa::PSK,
         );
         let path = pki.path("hac.yaml");
         fs::write(&path, text).unwrap();
@@ -120,22 +125,19 @@ subscribers:
         Self { hac: Hac::start(config, system_clock()).unwrap(), pki }
     }
 
-    /// eapol_test with this `network` block (without the identity), as mn1@example.net: what the
-    /// mobile node exits with, and what it prints.
-    async fn peer(&self, network: &str, options: &str) -> (Option<i32>, String) {
+    /// eapol_test with this configuration, as mn1@example.net: what the mobile node exits with, and
+    /// what it prints.
+    async fn peer(&self, configuration: &str, options: &str) -> (Option<i32>, String) {
         let folder = &self.pki.folder;
         let file = tempfile::Builder::new().suffix(".conf").tempfile_in(folder).unwrap();
-        let network = network.replace("DIR", folder.path().to_str().unwrap());
-        let network = format!(
-            "network={{\nkey_mgmt=IEEE8021X\neapol_flags=0\nidentity=\"mn1@example.net\"\n{network}\n}}\n"
-        );
-        fs::write(file.path(), network).unwrap();
+        fs::write(file.path(), configuration.replace("DIR", folder.path().to_str().unwrap()))
+            .unwrap();
         let mut command = Command::new("python3");
         command
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eap_peer.py"))
             .args(["hac", "127.0.0.1", &self.hac.addresses()[0].port().to_string()])
             .arg(self.pki.path("ca.pem"))
-            .args([NAME, "mn1@example.net"])
+            .args([NAME, aaa::NAME])
             .arg(file.path())
             .args(options.split_whitespace());
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -179,11 +181,16 @@ fn eap_tls(mtu: usize) -> Running {
 fn with_certificate(name: &str, tls: &str) -> String {
     // It has TLS 1.3 only where that is said; OpenSSL then takes the highest that both have.
     let tls13 = u8::from(tls == "1.2");
-    format!(
+    network(&format!(
         "eap=TLS\nca_cert=\"DIR/ca.pem\"\nclient_cert=\"DIR/{name}.pem\"\n\
          private_key=\"DIR/{name}.key\"\ndomain_match=\"{NAME}\"\n\
          phase1=\"tls_disable_tlsv1_3={tls13}\""
-    )
+    ))
+}
+
+/// wpa_supplicant's configuration for mn1@example.net.
+fn network(lines: &str) -> String {
+    format!("network={{\nkey_mgmt=WPA-EAP\nidentity=\"{}\"\n{lines}\n}}\n", aaa::NAME)
 }
 
 /// EAP-11, R-10: with the last Response in Mid, then with it in Done.
@@ -203,7 +210,8 @@ async fn wpa_supplicant_gets_an_sa_by_eap_tls_1_2_and_1_3() {
 async fn wpa_supplicant_and_the_hac_send_small_fragments() {
     let running = eap_tls(128);
     for tls in ["1.2", "1.3"] {
-        let network = with_certificate("mn1", tls) + "\nfragment_size=100";
+        let network =
+            with_certificate("mn1", tls).replace("\nca_cert", "\nfragment_size=100\nca_cert");
         running.accepted("TLS", &network, "").await;
     }
 }
@@ -226,4 +234,75 @@ async fn certificates_that_do_not_hold_are_refused_with_401() {
     running.pki.revoke(&[]);
     running.hac.reload().await;
     running.accepted("TLS", &with_certificate("mn1", "1.3"), "").await;
+}
+
+/// Shown by 2, EAP-06, EAP-10: wpa_supplicant's GPSK with the HAC's, after a Nak to EAP-TLS; both
+/// ciphersuites (RFC 5433 s.6), and with another key.
+#[tokio::test(flavor = "multi_thread")]
+async fn wpa_supplicant_gets_an_sa_by_eap_gpsk() {
+    let pki = Pki::new();
+    pki.revoke(&[]);
+    let both = EAP_TLS.replace("MTU", "4096").replace("[tls]", "[tls, gpsk]");
+    let running = Running::start(pki, &both);
+    let gpsk = |cipher: u8, key: &str| {
+        network(&format!("eap=GPSK\npassword={key}\nphase1=\"cipher={cipher}\""))
+    };
+    for cipher in [1, 2] {
+        for options in ["", "--last-in-done"] {
+            running.accepted("GPSK", &gpsk(cipher, aaa::PSK), options).await;
+        }
+    }
+    // RFC 5433 s.10: GPSK-Fail, Authentication Failure. eapol_test ignores it and waits.
+    let (code, text) = running.peer(&gpsk(2, &"77".repeat(32)), "--patience 2").await;
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("330500000002\"]"), "{text}");
+    assert!(text.contains("\"peer\": false"), "{text}");
+    assert!(!text.contains("mip6-spi"), "{text}");
+}
+
+/// A HAC that passes EAP through to the AAA server on this port.
+fn pass_through(port: u16) -> Running {
+    let pki = Pki::new();
+    fs::write(pki.path("secret"), format!("{}\n", aaa::SECRET)).unwrap();
+    let auth = format!(
+        "auth: {{methods: [eap], eap: {{methods: [radius]}}}}\n\
+         radius:\n  nas_identifier: hac.example.net\n  servers:\n\
+         \x20   - {{address: 127.0.0.1, port: {port}, secret_file: secret, \
+         returns_authenticated_name: true}}"
+    );
+    Running::start(pki, &auth)
+}
+
+/// Shown by 1: through FreeRADIUS. Done is keyed with the MSK that eapol_test derived and that the
+/// HAC was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn wpa_supplicant_gets_an_sa_through_freeradius() {
+    let aaa = FreeRadius::start();
+    let running = pass_through(aaa.auth);
+    for (method, more) in [
+        ("TTLS", "phase2=\"auth=PAP\""),
+        ("TTLS", "phase2=\"auth=MSCHAPV2\""),
+        ("PEAP", "phase2=\"auth=MSCHAPV2\""),
+    ] {
+        running.accepted(method, &aaa.network(method, more), "").await;
+    }
+    // eapol_test does not print the whole MSK of EAP-pwd: the half that it prints is its own.
+    let log = aaa.path("log");
+    let second_half = format!("--second-half-from {}", log.display());
+    running.accepted("PWD", &aaa.network("PWD", ""), &second_half).await;
+    let wrong = aaa.network("PEAP", "").replace(aaa::PASSWORD, "another one");
+    running.refused(&wrong, "").await;
+}
+
+/// Shown by 1: through hostapd's RADIUS server.
+#[tokio::test(flavor = "multi_thread")]
+async fn wpa_supplicant_gets_an_sa_through_hostapd() {
+    let aaa = Hostapd::start();
+    let running = pass_through(aaa.auth);
+    for options in ["", "--last-in-done"] {
+        running.accepted("GPSK", &aaa.gpsk(), options).await;
+    }
+    running.refused(&aaa.gpsk().replace(aaa::PSK, &"77".repeat(32)), "").await;
+    let usim = Usim::insert();
+    running.accepted("AKA'", &usim.configuration(), "").await;
 }

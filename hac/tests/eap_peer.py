@@ -7,7 +7,7 @@ RADIUS server, which shows that the RADIUS here is right. MHAuth-Done is keyed w
 eapol_test derived, taken from what it prints: an `auth` that verifies proves both ends have the same.
 
   eap_peer.py hac HOST PORT CA-FILE TLS-NAME MN-ID NETWORK-FILE [--suites 00,2F ...] [--sas 0|1]
-              [--last-in-done] [--second-half-from FILE]
+              [--last-in-done] [--second-half-from FILE] [--patience SECONDS]
   eap_peer.py radius HOST PORT SECRET NETWORK-FILE
 
 NETWORK-FILE is wpa_supplicant's `network={...}`. Prints the result as JSON.
@@ -249,10 +249,10 @@ class Peer:
     MSK = re.compile(r"^EAP-\S+ (?:MSK|Derived key)[^:]* - hexdump\(len=64\): ([0-9a-f ]+)$")
     PMK = re.compile(r"^PMK from EAPOL - hexdump\(len=32\): ([0-9a-f ]+)$")
 
-    def __init__(self, port, network, second_half):
+    def __init__(self, port, network, second_half, patience):
         self.lines, self.changed, self.second_half = [], threading.Condition(), second_half
         command = ["stdbuf", "-oL", "eapol_test", "-c", network, "-a", "127.0.0.1", "-p", str(port),
-                   "-s", SECRET.decode(), "-A", "127.0.0.1", "-t", "20"]
+                   "-s", SECRET.decode(), "-A", "127.0.0.1", "-t", patience]
         with open(network) as text:
             if "ctrl_interface=" in text.read():
                 command.append("-W")  # waits for who is at its control interface
@@ -345,11 +345,12 @@ def main():
     for mode in (hac, relay):
         mode.add_argument("--second-half-from", metavar="FILE")
         mode.add_argument("--log", metavar="FILE")
+        mode.add_argument("--patience", metavar="SECONDS", default="20")
     args = parser.parse_args()
 
     stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     stream.bind(("127.0.0.1", 0))
-    peer = Peer(stream.getsockname()[1], args.network, args.second_half_from)
+    peer = Peer(stream.getsockname()[1], args.network, args.second_half_from, args.patience)
     try:
         authenticator = Hac(args, peer) if args.mode == "hac" else Radius(args)
         last = serve(stream, peer, authenticator)
