@@ -15,6 +15,7 @@
 //! ```
 
 mod eap;
+mod grant;
 mod psk;
 
 use std::sync::Arc;
@@ -29,7 +30,9 @@ use crate::cert::ChannelBinding;
 use crate::config::{Realm, Subscriber};
 use crate::directory::{IssueError, IssueRequest};
 use crate::keys::{Entropy, direction_keys};
-use crate::radius::{Relay, RelayError, Relayed};
+use crate::radius::{Authorisation, Relay, RelayError, Relayed};
+
+use grant::Granted;
 
 /// What a session wants after a request.
 #[derive(Debug)]
@@ -186,11 +189,13 @@ impl Session {
         Step::Issue(Box::new(request))
     }
 
-    /// What an authenticated Request/MHAuth-Done asks for, by the policy for `mn_id`.
+    /// What an authenticated Request/MHAuth-Done asks for, by the policy for `mn_id` and what an AAA
+    /// server says of it.
     fn issue_request(
         &self,
         mn_id: &MobileNodeId,
         done: &Message,
+        authorisation: Option<&Authorisation>,
         now: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<IssueRequest, StatusCode> {
@@ -198,8 +203,7 @@ impl Session {
         let (Some(proposed), Some(offered)) = (done.scope, &done.suite_list) else {
             return Err(StatusCode::BadRequest);
         };
-        let subscriber = self.subscriber(mn_id).ok_or(StatusCode::Unauthorized)?;
-        let policy = &subscriber.policy;
+        let Granted { policy, validity, grant } = self.granted(mn_id, authorisation)?;
         let suite = policy.choose_suite(offered).ok_or(StatusCode::NotImplemented)?;
         let mut keys =
             || direction_keys(suite, entropy).map_err(|_| StatusCode::InternalServerError);
@@ -209,8 +213,8 @@ impl Session {
             scope: policy.choose_scope(proposed),
             mn_to_ha: keys()?,
             ha_to_mn: keys()?,
-            validity_end: now.saturating_add(policy.sa_validity),
-            grant: None,
+            validity_end: now.saturating_add(validity),
+            grant,
         })
     }
 

@@ -8,7 +8,7 @@ use common::eap::{
 };
 use common::{Counting, NOW, change, mn_id, realm, subscriber};
 use hearth_hac::auth::eap::server::{MAX_ROUNDS, Offer};
-use hearth_hac::config::Realm;
+use hearth_hac::config::{HomeAddress, Realm};
 use hearth_hac::directory::IssueError;
 use hearth_hac::radius::{Authorisation, MppeKeys, RelayError, RelayState, Relayed};
 use hearth_hac::session::{Outcome, Step};
@@ -291,6 +291,56 @@ fn eap_07_the_proved_identity_names_the_sa() {
             false => assert!(failure(&peer, step).is_some(), "{user_name:?}"),
         }
     }
+}
+
+/// What an AAA server says of a mobile node: home addresses, home agent, a shorter validity; and one
+/// that only the AAA server knows.
+#[test]
+fn eap_12_what_the_aaa_server_grants() {
+    let run = |authorisation: Authorisation, known: bool| {
+        let realm = eap(&[Offer::Aaa]);
+        if !known {
+            realm.subscribers.remove(&mn_id(ID));
+        }
+        let mut peer = Peer::new(realm);
+        let msk = [0x5d; 64];
+        let (response, mut accept) = accept_after(&mut peer, EapType::TTLS, Some(ID), Some(msk));
+        if let Relayed::Accept { authorisation: said, .. } = &mut accept {
+            *said = Box::new(authorisation);
+        }
+        assert!(matches!(peer.done(Some(&response), &msk), Step::Relay(_)));
+        match peer.session.relayed(Ok(accept), NOW, &mut peer.entropy) {
+            Step::Issue(request) => Ok((request.validity_end - NOW, request.grant)),
+            step => Err(status(step)),
+        }
+    };
+    let nothing = Authorisation::default;
+    let home = "2001:db8:100::77".parse().unwrap();
+    // The subscriber's own entry holds; the shorter validity does.
+    assert!(matches!(run(nothing(), true), Ok((3600, None))));
+    let validity = |seconds| Authorisation { validity: Some(seconds), ..nothing() };
+    assert!(matches!(run(validity(60), true), Ok((60, None))));
+    assert!(matches!(run(validity(90_000), true), Ok((3600, None))));
+    // Addresses of the AAA server's.
+    let said = Authorisation {
+        home_address: Some(home),
+        home_agent: Some("2001:db8:1::1".parse().unwrap()),
+        ..nothing()
+    };
+    let (_, grant) = run(said, true).unwrap();
+    let grant = grant.unwrap();
+    assert_eq!((grant.home_agent, grant.ip6), (Some(0), HomeAddress::Fixed(home)));
+    assert_eq!(grant.ip4, HomeAddress::Fixed("203.0.113.10".parse().unwrap()));
+    // One without an entry: from the pools, under the deployment's policy.
+    let (validity, grant) = run(nothing(), false).unwrap();
+    let grant = grant.unwrap();
+    assert_eq!((validity, grant.ip6, grant.ip4), (3600, HomeAddress::Pool, HomeAddress::Pool));
+    // What does not fit is our operators' mistake, and opens nothing.
+    let elsewhere =
+        Authorisation { home_address: Some("2001:db8:999::1".parse().unwrap()), ..nothing() };
+    assert_eq!(run(elsewhere, true).unwrap_err(), StatusCode::InternalServerError);
+    let agent = Authorisation { home_agent: Some("2001:db8:9::1".parse().unwrap()), ..nothing() };
+    assert_eq!(run(agent, false).unwrap_err(), StatusCode::InternalServerError);
 }
 
 /// EAP-08, R-10: what is no EAP packet, or none that comes now, is a 400.

@@ -258,7 +258,7 @@ impl Session {
         run: &Run,
         signer: Signer,
         content: &[u8],
-        _authorisation: Option<Box<Authorisation>>,
+        authorisation: Option<Box<Authorisation>>,
         now: u64,
         entropy: &mut dyn Entropy,
     ) -> Step {
@@ -266,7 +266,10 @@ impl Session {
             Ok(parsed) => {
                 let binding = self.binding.octets();
                 match message::verify(content, &parsed, Side::Mn, signer.key(), binding) {
-                    true => self.issue_request(&run.mn_id, &parsed.message, now, entropy),
+                    true => {
+                        let said = authorisation.as_deref();
+                        self.issue_request(&run.mn_id, &parsed.message, said, now, entropy)
+                    }
                     false => Err(StatusCode::Unauthorized),
                 }
             }

@@ -94,6 +94,6 @@ impl Session {
         if mn_rand != exchange.mn_rand || hac_rand != exchange.hac_rand || !same_node {
             return Err(StatusCode::Unauthorized);
         }
-        self.issue_request(&exchange.mn_id, &message, now, entropy)
+        self.issue_request(&exchange.mn_id, &message, None, now, entropy)
     }
 }
