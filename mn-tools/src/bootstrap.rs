@@ -30,6 +30,8 @@ use crate::crypto::Transform;
 use crate::eap;
 
 mod with_eap;
+#[cfg(test)]
+mod with_eap_tests;
 
 #[cfg(test)]
 pub(crate) mod tests;
