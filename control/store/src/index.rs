@@ -39,7 +39,7 @@ pub(crate) struct Marks {
 pub(crate) struct Index {
     places: HashMap<Key, Place>,
     pub(crate) marks: Vec<Marks>,
-    pub(crate) counts: [u64; Kind::ALL.len()],
+    pub(crate) counts: [u64; Kind::HIGHEST],
     pub(crate) octets: u64,
 }
 

@@ -30,7 +30,7 @@ pub type Migrate = fn(schema: u16, record: Record<'_>, value: &mut SecretBuffer)
 #[derive(Debug)]
 pub struct Live {
     pub(crate) batches: Vec<Batch>,
-    pub(crate) counts: [u64; Kind::ALL.len()],
+    pub(crate) counts: [u64; Kind::HIGHEST],
     pub(crate) octets: u64,
 }
 

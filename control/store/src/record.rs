@@ -42,16 +42,17 @@ pub enum Kind {
     Grant = 3,
     /// How far the inbound numbers of an SA have come, by SPI and generation.
     Inbound = 4,
-    /// The state of a home network prefix, by prefix.
-    Prefix = 5,
-    /// What the home agent knows of itself, by name.
+    /// What the home agent knows of itself, by name. (Number 5 was never written, and stays free.)
     HomeAgent = 6,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Sa, Self::Binding, Self::Grant, Self::Inbound, Self::Prefix, Self::HomeAgent];
+    pub const ALL: [Self; 5] =
+        [Self::Sa, Self::Binding, Self::Grant, Self::Inbound, Self::HomeAgent];
+
+    /// The highest number.
+    pub(crate) const HIGHEST: usize = Self::HomeAgent as usize;
 
     pub(crate) fn from_octet(octet: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == octet)

@@ -205,7 +205,7 @@ fn migrate(
             value.extend(&text.parse::<u32>().unwrap().to_le_bytes());
             Migrated::Changed
         }
-        Kind::Prefix => Migrated::Dropped,
+        Kind::Inbound => Migrated::Dropped,
         _ => Migrated::Same,
     }
 }
@@ -216,7 +216,7 @@ fn an_older_schema_is_read_and_rewritten_and_a_later_one_is_refused() {
     let (mut store, _) = open(&folder, small());
     store.put(Kind::Binding, b"old", b"77").unwrap();
     store.put(Kind::Binding, b"replaced", b"1").unwrap();
-    store.put(Kind::Prefix, b"p", b"x").unwrap();
+    store.put(Kind::Inbound, b"p", b"x").unwrap();
     store.put(Kind::Sa, b"sa", b"same").unwrap();
     store.flush_turn(1).unwrap();
     drop(store);

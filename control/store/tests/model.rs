@@ -163,13 +163,13 @@ proptest! {
         }
 
         // And it goes on from there, durably.
-        store.put(Kind::Prefix, b"after", b"the crash").unwrap();
+        store.put(Kind::HomeAgent, b"after", b"the crash").unwrap();
         store.flush_turn(run.clock + 1).unwrap();
         drop(store);
         let (_store, recovered) = open(&folder, small());
         prop_assert_eq!(recovered.lost, None);
         let mut wanted = found;
-        wanted.insert((Kind::Prefix, b"after".to_vec()), b"the crash".to_vec());
+        wanted.insert((Kind::HomeAgent, b"after".to_vec()), b"the crash".to_vec());
         prop_assert_eq!(collect(&recovered.live), wanted);
     }
 

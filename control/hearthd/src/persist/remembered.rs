@@ -51,7 +51,7 @@ pub(super) fn remember(recovered: Recovered) -> Result<(Remembered, Option<u32>)
             Kind::Grant => grants.extend(sa_name(record.key).zip(read_grant(record.value))),
             Kind::Inbound => inbound.extend(sa_name(record.key).zip(read_inbound(record.value))),
             Kind::HomeAgent => _ = names.insert(record.key.into(), record.value.into()),
-            Kind::Sa | Kind::Binding | Kind::Prefix => {}
+            Kind::Sa | Kind::Binding => {}
         })?;
     }
     let number = |name: &[u8]| {
