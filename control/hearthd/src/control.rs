@@ -133,7 +133,7 @@ impl Control {
     pub fn new(mut parts: Parts) -> io::Result<Self> {
         let routes = Routes::start(
             &mut parts.tables,
-            parts.taps.iter().map(Tap::index),
+            (parts.taps.iter().map(Tap::index), parts.tun.as_ref().map(Tun::index)),
             dataplane_config(&parts.config).home_prefixes,
             home_link::anycast_addresses(&parts.config),
             parts.spare_cores,
@@ -336,7 +336,9 @@ impl Control {
     fn exchange_routes(&mut self) -> io::Result<bool> {
         let Parts { tables, kernel, tun, .. } = &mut self.parts;
         if let Some(routes) = &mut self.routes {
-            routes.apply(tables, Instant::now())?;
+            if let Some(kept) = routes.apply(tables, Instant::now())? {
+                self.kernel_routes.put_back(&kept);
+            }
         }
         match tun {
             Some(tun) => self.kernel_routes.apply(kernel, tun.index()),

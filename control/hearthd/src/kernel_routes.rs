@@ -3,9 +3,10 @@
 //! With them the box itself reaches its mobile nodes, whatever source it sends from, and FRR can
 //! announce them (`redistribute kernel`). They carry a protocol number and a metric of their own,
 //! so that whose they are can be seen, and nobody else's is touched. A mobile network prefix is
-//! there while its mobile router is bound (RFC 3963 s.6.4).
+//! there while its mobile router is bound (RFC 3963 s.6.4). Those that somebody deletes, or that go
+//! because the device is taken down, are put back ([`crate::given_watch`] hears of it).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::net::Ipv6Addr;
 
@@ -17,15 +18,16 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use serde::Deserialize;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::Config;
+use crate::given_watch::{Kept, is_given};
 use crate::home_link_config::Mode;
 use crate::kernel::Kernel;
 
 /// The protocol number of these routes (`ip route show proto 201`): none of the kernel's, of FRR's
 /// or of BIRD's.
-const PROTOCOL: u8 = 201;
+pub(crate) const PROTOCOL: u8 = 201;
 
 /// Their metric.
 const METRIC: u32 = 201;
@@ -60,12 +62,20 @@ fn routed_home_prefixes(config: &Config) -> impl Iterator<Item = IpNet> + '_ {
     routed.filter(move |prefix| !on_a_link(prefix))
 }
 
+fn is_given_to(config: &Config, what: Given) -> bool {
+    config.kernel_routes.iter().any(|given| given.value == what)
+}
+
 /// The routes that the kernel should have, and those that it has.
 #[derive(Debug, Default)]
 pub(crate) struct KernelRoutes {
     networks_too: bool,
+    /// Home prefixes.
+    home: Vec<IpNet>,
     /// Mobile network prefixes by the home address that they are bound with.
     networks: HashMap<Ipv6Addr, Vec<IpNet>>,
+    /// All that the kernel should have once `add` and `remove` are carried out.
+    wanted: HashSet<IpNet>,
     add: BTreeSet<IpNet>,
     remove: BTreeSet<IpNet>,
 }
@@ -73,13 +83,18 @@ pub(crate) struct KernelRoutes {
 impl KernelRoutes {
     /// Those that `config` asks for before anybody is bound.
     pub(crate) fn new(config: &Config) -> Self {
-        let given = |what| config.kernel_routes.iter().any(|given| given.value == what);
-        let home = routed_home_prefixes(config).filter(|_| given(Given::HomePrefixes));
-        Self {
-            networks_too: given(Given::MobileNetworkPrefixes),
-            add: home.collect(),
-            ..Self::default()
-        }
+        let networks_too = is_given_to(config, Given::MobileNetworkPrefixes);
+        let mut routes = Self { networks_too, ..Self::default() };
+        routes.set_home_prefixes(config);
+        routes
+    }
+
+    /// Those of the home prefixes that there are now, and of no others.
+    pub(crate) fn set_home_prefixes(&mut self, config: &Config) {
+        let given = is_given_to(config, Given::HomePrefixes);
+        let now: Vec<_> = routed_home_prefixes(config).filter(|_| given).collect();
+        let before = std::mem::replace(&mut self.home, now.clone());
+        self.change(&before, &now);
     }
 
     /// A mobile node is bound, with these mobile network prefixes and no others.
@@ -103,14 +118,31 @@ impl KernelRoutes {
 
     fn change(&mut self, before: &[IpNet], now: &[IpNet]) {
         for gone in before.iter().filter(|prefix| !now.contains(prefix)) {
+            self.wanted.remove(gone);
             if !self.add.remove(gone) {
                 self.remove.insert(*gone);
             }
         }
         for new in now.iter().filter(|prefix| !before.contains(prefix)) {
+            self.wanted.insert(*new);
             if !self.remove.remove(new) {
                 self.add.insert(*new);
             }
+        }
+    }
+
+    /// Gives the kernel again what it has lost of what it should have.
+    pub(crate) fn put_back(&mut self, kept: &Kept) {
+        let lost: Vec<IpNet> = match kept {
+            Kept::AllBut(gone) => {
+                gone.iter().filter(|prefix| self.wanted.contains(prefix)).copied().collect()
+            }
+            Kept::Only(left) => self.wanted.difference(left).copied().collect(),
+        };
+        // Those that wait to be added are no news.
+        let news = lost.into_iter().filter(|prefix| self.add.insert(*prefix)).count();
+        if news > 0 {
+            info!(routes = news, "routes that somebody took from the kernel are put back");
         }
     }
 
@@ -180,8 +212,7 @@ impl Kernel {
             request.header.address_family = family;
             self.command.dump(RouteNetlinkMessage::GetRoute(request), |message| {
                 let RouteNetlinkMessage::NewRoute(mut route) = message else { return };
-                let by_us = route.attributes.contains(&RouteAttribute::Oif(interface));
-                if by_us && route.header.protocol == RouteProtocol::Other(PROTOCOL) {
+                if is_given(&route, interface) {
                     // What the kernel adds of its own it does not take back.
                     route.attributes.retain(|attribute| {
                         matches!(
@@ -273,6 +304,28 @@ mod tests {
         assert!(routes.networks.is_empty());
         routes.networks_too = false;
         routes.bound(HOME, &[net("2001:db8:a::/48")]);
+        assert_eq!(pending(&routes), (vec![], vec![]));
+    }
+
+    /// Own changes come back as notifications, and are no loss.
+    #[test]
+    fn what_the_kernel_lost_is_put_back_and_nothing_else() {
+        let mut routes = routes();
+        let (a, b) = (net("2001:db8:a::/48"), net("2001:db8:b::/48"));
+        routes.bound(HOME, &[a, b]);
+        routes.add.clear();
+        routes.bound(HOME, &[a]);
+        routes.remove.clear();
+        routes.put_back(&Kept::AllBut(vec![b]));
+        routes.put_back(&Kept::Only(HashSet::from([a, b])));
+        assert_eq!(pending(&routes), (vec![], vec![]));
+        routes.put_back(&Kept::AllBut(vec![b, a]));
+        assert_eq!(pending(&routes), (vec![a.to_string()], vec![]));
+        routes.add.clear();
+        routes.put_back(&Kept::Only(HashSet::from([b])));
+        assert_eq!(pending(&routes), (vec![a.to_string()], vec![]));
+        // It went before it was given again.
+        routes.unbound(HOME);
         assert_eq!(pending(&routes), (vec![], vec![]));
     }
 

@@ -39,6 +39,7 @@ pub mod directory;
 pub mod directory_config;
 mod follow;
 mod from_worker;
+mod given_watch;
 pub mod home_agent_config;
 mod home_link;
 pub mod home_link_config;

@@ -37,6 +37,7 @@ impl Control {
         now.home_link = read.home_agent.home_link;
         now.mobile_prefixes = read.home_agent.mobile_prefixes;
         let count = now.home_prefixes.len();
+        self.kernel_routes.set_home_prefixes(&self.parts.config);
         self.configure_links();
         info!(count, "home prefixes are read again; other keys are heeded at the next start");
     }

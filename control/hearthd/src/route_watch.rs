@@ -26,6 +26,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::given_watch::{GivenWatch, Kept};
 use crate::netlink::{Netlink, Notifications};
 
 /// Multicast groups of rtnetlink that concern the FIB: interfaces, IPv4 and IPv6 addresses and
@@ -52,6 +53,8 @@ pub(crate) enum Found {
     Built(BuiltRoutes, usize),
     /// They did not fit; it is tried again.
     Refused(TableError),
+    /// What became of the routes that the kernel was given.
+    Given(Kept),
     /// The kernel does not answer: the thread has ended.
     Broken(io::Error),
 }
@@ -65,6 +68,7 @@ pub(crate) struct RouteWatch {
     /// Addresses of the box that the kernel does not know.
     anycast: Vec<IpAddr>,
     builder: RouteBuilder,
+    given: GivenWatch,
     /// What the last build was made of.
     built: Option<Read>,
     found: SyncSender<Found>,
@@ -117,9 +121,10 @@ impl Effort {
 }
 
 impl RouteWatch {
-    /// Connects; `interfaces` are the kernel's numbers of the TAPs, in the order of the ports.
+    /// Connects; `interfaces` are the kernel's numbers of the TAPs, in the order of the ports, and of
+    /// the TUN that the kernel is given routes by.
     pub(crate) fn connect(
-        interfaces: impl IntoIterator<Item = u32>,
+        (interfaces, tun): (impl IntoIterator<Item = u32>, Option<u32>),
         (home_prefixes, anycast): (Vec<(IpAddr, u8)>, Vec<IpAddr>),
         builder: RouteBuilder,
         found: SyncSender<Found>,
@@ -131,6 +136,7 @@ impl RouteWatch {
             home_prefixes,
             anycast,
             builder,
+            given: GivenWatch::new(tun),
             built: None,
             found,
         })
@@ -152,11 +158,15 @@ impl RouteWatch {
                 earliest = now + effort.rest(now, now - began);
                 Ok(found)
             });
+            let step = step.and_then(|found| {
+                let kept = self.given.kept(&mut self.command)?.map(Found::Given);
+                Ok([found, kept])
+            });
             let (found, broken) = match step {
                 Ok(found) => (found, false),
-                Err(error) => (Some(Found::Broken(error)), true),
+                Err(error) => ([Some(Found::Broken(error)), None], true),
             };
-            let heard = found.is_none_or(|found| self.found.send(found).is_ok());
+            let heard = found.into_iter().flatten().all(|found| self.found.send(found).is_ok());
             if broken || !heard {
                 return;
             }
@@ -185,8 +195,12 @@ impl RouteWatch {
         loop {
             match self.monitor.notifications()? {
                 Notifications::None => return Ok(changed),
-                Notifications::Overrun => changed = true,
+                Notifications::Overrun => {
+                    self.given.overrun();
+                    changed = true;
+                }
                 Notifications::Some(messages) => {
+                    self.given.hear(&messages);
                     changed |= messages.iter().any(|message| self.concerns_a_port(message));
                 }
             }

@@ -14,6 +14,7 @@ use rustix::process::nice;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tracing::{error, info, warn};
 
+use crate::given_watch::Kept;
 use crate::route_watch::{Found, RouteWatch};
 
 /// How long the dataplane may refuse before that is an error to be told.
@@ -39,13 +40,14 @@ pub struct Routes {
 impl Routes {
     /// Starts the thread, on `cores` where they can be had, and publishes the kernel's routes and
     /// addresses as they are now. `interfaces` are the kernel's numbers of the TAPs, in the order of
-    /// the ports; at `anycast` the box takes packets too, although the kernel does not know of it.
+    /// the ports, and of the TUN that it is given routes by; at `anycast` the box takes packets too,
+    /// although the kernel does not know of it.
     ///
     /// # Errors
     /// Netlink failed, or there is no thread to be had.
     pub fn start(
         tables: &mut TableWriter,
-        interfaces: impl IntoIterator<Item = u32>,
+        interfaces: (impl IntoIterator<Item = u32>, Option<u32>),
         home_prefixes: Vec<(IpAddr, u8)>,
         anycast: Vec<IpAddr>,
         cores: CpuSet,
@@ -65,26 +67,37 @@ impl Routes {
         let thread = Some(thread);
         let mut routes = Self { found, stop, thread, refused: None, told: false, count: 0 };
         match routes.found.recv_timeout(START) {
-            Ok(first) => routes.take(tables, first, Instant::now())?,
+            Ok(first) => drop(routes.take(tables, first, Instant::now())?),
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
         Ok(routes)
     }
 
-    /// Publishes what has been built by `now`.
+    /// Publishes what has been built by `now`; what became of the routes that the kernel was given,
+    /// where something did.
     ///
     /// # Errors
     /// Netlink failed.
-    pub fn apply(&mut self, tables: &mut TableWriter, now: Instant) -> io::Result<()> {
+    pub(crate) fn apply(
+        &mut self,
+        tables: &mut TableWriter,
+        now: Instant,
+    ) -> io::Result<Option<Kept>> {
         match self.found.try_recv() {
             Ok(found) => self.take(tables, found, now),
-            Err(TryRecvError::Empty) => Ok(()),
+            Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
-    fn take(&mut self, tables: &mut TableWriter, found: Found, now: Instant) -> io::Result<()> {
+    fn take(
+        &mut self,
+        tables: &mut TableWriter,
+        found: Found,
+        now: Instant,
+    ) -> io::Result<Option<Kept>> {
         match found {
+            Found::Given(kept) => return Ok(Some(kept)),
             Found::Built(built, count) => {
                 tables.publish_routes(built);
                 self.count = count as u64;
@@ -106,7 +119,7 @@ impl Routes {
             }
             Found::Broken(error) => return Err(error),
         }
-        Ok(())
+        Ok(None)
     }
 }
 
