@@ -121,7 +121,7 @@ pub struct Control {
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
     housekept: Instant,
-    /// SIGHUP has come.
+    /// Set by SIGHUP.
     pub(crate) reload: Arc<AtomicBool>,
 }
 
@@ -140,7 +140,6 @@ impl Control {
         )?;
         let mut control = Self::without_kernel(parts);
         control.routes = Some(routes);
-        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&control.reload))?;
         for change in control.parts.kernel.snapshot()? {
             control.kernel_changed(change);
         }

@@ -17,7 +17,7 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info};
 
@@ -115,7 +115,7 @@ struct Ports {
 /// # Errors
 /// [`DaemonError`].
 pub fn run(config: Config) -> Result<(), DaemonError> {
-    let Orders { stop, shutdown } = Orders::listen(&config).map_err(system("signals"))?;
+    let Orders { stop, shutdown, reload } = Orders::listen(&config).map_err(system("signals"))?;
     harden().map_err(system("hardening"))?;
     raise_files().map_err(system("the limit of open files"))?;
     let (persist, remembered) = Persist::open(&config.state, &config.home_agent.name.value)?;
@@ -163,6 +163,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     };
     let mut control = Control::new(parts).map_err(system("netlink"))?;
     control.operations.begin(&config, shutdown);
+    control.reload = reload;
     // Only now: a start that failed has used no SA, and must not cost the next one any.
     control.begin(&remembered)?;
     drop(remembered);
@@ -192,6 +193,8 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
 struct Orders {
     stop: Arc<AtomicBool>,
     shutdown: Arc<AtomicBool>,
+    /// One that comes before there is anything to be read anew waits.
+    reload: Arc<AtomicBool>,
 }
 
 impl Orders {
@@ -200,10 +203,11 @@ impl Orders {
         // With other home agents to send mobile nodes to, SIGTERM begins a shutdown.
         let shutdown = Arc::new(AtomicBool::new(false));
         let by_term = if config.drain.home_agents.is_empty() { &stop } else { &shutdown };
-        for (signal, flag) in [(SIGTERM, by_term), (SIGINT, &stop)] {
+        let reload = Arc::new(AtomicBool::new(false));
+        for (signal, flag) in [(SIGTERM, by_term), (SIGINT, &stop), (SIGHUP, &reload)] {
             signal_hook::flag::register(signal, Arc::clone(flag))?;
         }
-        Ok(Self { stop, shutdown })
+        Ok(Self { stop, shutdown, reload })
     }
 }
 
