@@ -25,6 +25,9 @@ pub fn log(notice: &Notice) {
         Notice::PrefixesWithdrawn { home_address, gone } => {
             info!(%home_address, gone, "mobile network prefixes withdrawn");
         }
+        Notice::FlowsWithdrawn { home_address, gone } => {
+            info!(%home_address, gone, "flow bindings withdrawn");
+        }
         Notice::MovesTooOften { mn_id, home_address, care_of } => {
             warn!(%mn_id, %home_address, %care_of, "care-of address moves too often");
         }

@@ -222,8 +222,8 @@ pub enum Notice {
         /// The home address.
         home_address: Ipv6Addr,
     },
-    /// One of several care-of addresses is gone, at the end of its lifetime or de-registered; the
-    /// binding has others.
+    /// One of several care-of addresses is gone, at the end of its lifetime, de-registered, or because
+    /// the subscriber may have fewer; the binding has others.
     CareOfEnded {
         /// The home address.
         home_address: Ipv6Addr,
@@ -236,6 +236,13 @@ pub enum Notice {
         /// The home address.
         home_address: Ipv6Addr,
         /// How many are not forwarded any more.
+        gone: usize,
+    },
+    /// The subscriber of a binding may have fewer flow bindings than before, and so has the binding.
+    FlowsWithdrawn {
+        /// The home address.
+        home_address: Ipv6Addr,
+        /// How many are not matched any more.
         gone: usize,
     },
     /// A mobile node moves its care-of address more often than it may: the Binding Update was

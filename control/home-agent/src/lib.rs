@@ -13,6 +13,7 @@
 //! | `commit` | an accepted update, carried out or taken back | RFC 6275 s.10.3; RFC 5555 s.4.5; R-15 |
 //! | `dsmipv6` | care-of address, NAT detection, IPv4 home address | RFC 5555 s.4.5; R-36, R-37 |
 //! | `nemo`, `prefix_table` | mobile network prefixes, and whose they are | RFC 3963 s.6; R-27, R-36 |
+//! | `services` | what goes with a permission | RFC 3963 s.6.6, RFC 5648 s.6.2, RFC 6089 s.5.3 |
 //! | `mcoa` | several care-of addresses | RFC 5648 s.6 |
 //! | `flows` | flow bindings | RFC 6089 s.5.3 |
 //! | `binding`, `cache` | bindings, and where they are kept | RFC 6275 s.9.1, 10.1 |
@@ -68,6 +69,7 @@ mod registration;
 mod revocation;
 mod sa;
 mod sa_table;
+mod services;
 mod signalling;
 mod slab;
 mod spi_index;

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::HomeAgent;
 use crate::binding::Binding;
 use crate::dsmipv6;
-use crate::event::{Action, Notice};
+use crate::event::Action;
 use crate::node::Node;
 use crate::plan::Prefixes;
 use crate::policy::Policy;
@@ -194,32 +194,6 @@ impl HomeAgent {
             let before = before.into_iter().filter(free).collect();
             self.cache.set_prefixes(id, before);
             self.rebind(home_address, out);
-        }
-    }
-
-    /// The subscriber has other prefixes than before: what a binding has of those that are gone is
-    /// not forwarded any more.
-    pub(crate) fn services_changed(&mut self, node: Id<Node>, out: &mut Vec<Action>) {
-        let homes: Vec<_> =
-            self.sas.of_node(node).filter_map(|id| Some(self.sas.at(id)?.home_address)).collect();
-        for home_address in homes {
-            let Some(id) = self.cache.find(home_address) else { continue };
-            let Some(binding) = self.cache.at(id).filter(|binding| binding.node == node) else {
-                continue;
-            };
-            let has = |prefix: &&IpNet| {
-                let services = self.sas.services(node);
-                services.is_some_and(|services| {
-                    services.prefixes.iter().any(|own| own.contains(*prefix))
-                })
-            };
-            let rest: Vec<_> = binding.prefixes().iter().filter(has).copied().collect();
-            let gone = binding.prefixes().len() - rest.len();
-            if gone > 0 {
-                self.cache.set_prefixes(id, rest);
-                self.rebind(home_address, out);
-                out.push(Action::Notice(Notice::PrefixesWithdrawn { home_address, gone }));
-            }
         }
     }
 }

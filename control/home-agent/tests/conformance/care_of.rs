@@ -220,10 +220,10 @@ fn mca_08_what_the_subscriber_may_not() {
     let home = [Bid { home: true, ..one[0] }, two[1]];
     assert_eq!(lab.bu(bu(6, &home)).bids(), (4, vec![(1, 169), (2, 0)]));
     assert_eq!(registered(&lab.ha).len(), 2);
-    // A subscriber that loses the right keeps what it has until it asks for more.
+    // A subscriber that loses the right keeps one.
     lab.issue(sa(1));
     assert_eq!(lab.bu(bu(7, &one)).status(), 166);
-    assert_eq!(registered(&lab.ha).len(), 2);
+    assert_eq!(registered(&lab.ha).len(), 1);
 }
 
 #[test]
@@ -430,4 +430,21 @@ fn as_many_as_a_message_holds() {
     let (status, bids) = outcome.bids();
     assert_eq!((status, bids.len()), (167, 330));
     assert_eq!(lab.ha.binding_count(), 0);
+}
+
+/// What the subscriber may not have any more is gone before the next Binding Update.
+#[test]
+fn mca_care_of_addresses_go_with_their_permission() {
+    let mut lab = three();
+    let outcome = lab.issue(with(Services { care_of_addresses: 2, ..services() }));
+    // The least preferred one.
+    assert_eq!(tunnels(outcome.bind()), [at(2, "[2001:db8:2::c]:5000"), at(1, COA)]);
+    let ended = |bid| Notice::CareOfEnded { home_address: HOA, bid };
+    assert_eq!(outcome.notices(), [&ended(3)]);
+    let outcome = lab.issue(with(Services::default()));
+    assert_eq!(tunnels(outcome.bind()), [at(2, "[2001:db8:2::c]:5000")]);
+    assert_eq!(outcome.notices(), [&ended(1)]);
+    assert_eq!(lab.bu(bu(16, &[bid(2, 10, Some(IP2))])).bids().0, 166);
+    // More is no reason to do anything.
+    assert!(lab.issue(with(services())).0.is_empty());
 }

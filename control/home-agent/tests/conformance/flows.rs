@@ -1,6 +1,6 @@
 //! MCA-12, MCA-13: flow bindings (RFC 6089 s.4.2, 5.3).
 
-use hearth_home_agent::{Event, FlowRule, SaInfo};
+use hearth_home_agent::{Event, FlowRule, Notice, SaInfo};
 use hearth_wire::directory::Services;
 use hearth_wire::mh::selector::Range;
 use hearth_wire::mh::{
@@ -242,4 +242,18 @@ fn flows_are_taken_back_with_the_binding() {
     assert_eq!(lab.event(Event::BindRefused(HOA)).status(), 130);
     assert_eq!(format!("{:?}", lab.ha.binding(HOA)), before);
     assert_ne!(HA, HOA);
+}
+
+/// What the subscriber may not have any more is gone before the next Binding Update.
+#[test]
+fn mca_flows_go_with_their_permission() {
+    let mut lab = bound();
+    let outcome = lab.issue(with(Services { flows: 1, ..services() }));
+    assert_eq!(outcome.bind().flows, [rule(100, 443, &[2])]);
+    let withdrawn = |gone| Notice::FlowsWithdrawn { home_address: HOA, gone };
+    assert_eq!(outcome.notices(), [&withdrawn(1)]);
+    assert_eq!(shown(&lab), [(10, 100, vec![2], true)]);
+    let outcome = lab.issue(with(Services { flows: 0, ..services() }));
+    assert_eq!((outcome.bind().flows.len(), outcome.bind().tunnels.len()), (0, 3));
+    assert_eq!(outcome.notices(), [&withdrawn(1)]);
 }

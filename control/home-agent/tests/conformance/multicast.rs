@@ -409,3 +409,13 @@ fn a_mobile_node_fills_no_more_than_its_share() {
     assert_eq!((groups(&outcome).len(), lab.ha.listeners().count()), (3, 3));
     assert_eq!(lab.ha.counters().refused(Refusal::GroupsOfNode), 17);
 }
+
+/// What the subscriber may not have any more is gone before the next Binding Update.
+#[test]
+fn groups_go_with_their_permission() {
+    let mut lab = two();
+    a_says(&mut lab, &join(GROUP));
+    b_says(&mut lab, &join(GROUP));
+    let outcome = lab.issue(sa(1));
+    assert_eq!(groups(&outcome), [(GROUP.into(), vec![OTHER_HOA])]);
+}

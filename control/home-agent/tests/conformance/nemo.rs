@@ -278,6 +278,10 @@ fn a_prefix_that_the_subscriber_loses_is_not_forwarded() {
     assert_eq!(forwarded(&lab), [NET]);
     // A record that says the same says nothing.
     assert!(lab.issue(with(router(&[NET]), sa(1))).0.is_empty());
+    // Who may be a mobile router no more has no network.
+    let host = Services { mobile_router: false, ..router(&[NET]) };
+    assert_eq!(lab.issue(with(host, sa(1))).bind().prefixes, nets(&[]));
+    assert_eq!(forwarded(&lab), [""; 0]);
 }
 
 #[test]
