@@ -205,14 +205,17 @@ impl HomeAgent {
 
     /// The dataplane is told again what it had no room for.
     pub(crate) fn bind_again(&mut self, id: Id<Binding>, out: &mut Vec<Action>) {
+        self.again.remove(&id.number());
         if let Some(binding) = self.cache.at(id) {
             self.rebind(binding.home_address, out);
         }
     }
 
-    /// Sees to it that the dataplane is told of a binding again.
+    /// Sees to it that the dataplane is told of a binding again, once however often it refused.
     pub(crate) fn bind_later(&mut self, now: Timestamp, id: Id<Binding>) {
-        self.wheel.set(now.after(AGAIN), Timer::BindAgain(id).into());
+        if self.again.insert(id.number()) {
+            self.wheel.set(now.after(AGAIN), Timer::BindAgain(id).into());
+        }
     }
 }
 

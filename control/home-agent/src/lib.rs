@@ -82,6 +82,8 @@ mod view;
 mod wheel;
 
 use core::net::Ipv6Addr;
+use core::ops::Range;
+use std::collections::HashSet;
 
 use hearth_wire::Spi;
 
@@ -129,6 +131,8 @@ pub struct HomeAgent {
     sweep: Option<Sweep>,
     links: Links,
     /// Registrations of which the caller has not yet said that the dataplane took them.
+    /// Numbers of the places of bindings that the dataplane is to be told of again.
+    again: HashSet<u32>,
     undo: Vec<Undo>,
     operations: Operations,
     counters: Counters,
@@ -147,6 +151,7 @@ impl HomeAgent {
             sweep: None,
             links: Links::default(),
             undo: Vec::new(),
+            again: HashSet::new(),
             operations: Operations::default(),
             counters: Counters::default(),
             now: Timestamp::ZERO,
