@@ -27,6 +27,8 @@ pub(crate) type Draining = Vec<Box<SaRecord>>;
 struct Void {
     home_address: Ipv6Addr,
     spi: Spi,
+    /// The answer has been seen.
+    answered: bool,
 }
 
 impl Void {
@@ -34,7 +36,7 @@ impl Void {
         match action {
             Action::Bind(tunnels) => {
                 let spi = tunnels.tunnels.first()?.spi;
-                Some(Self { home_address: tunnels.home_address, spi })
+                Some(Self { home_address: tunnels.home_address, spi, answered: false })
             }
             _ => None,
         }
@@ -42,9 +44,20 @@ impl Void {
 
     /// Whether `action` is part of what is `void`; behind the last part nothing is.
     fn covers(void: &mut Option<Self>, action: &Action) -> bool {
-        let Some(Self { home_address: of, spi: under }) = *void else { return false };
+        let Some(Self { home_address: of, spi: under, answered }) = void else { return false };
+        let (of, under) = (*of, *under);
         let (covered, more) = match action {
-            Action::SendSignalling { spi, .. } => (*spi == under, *spi == under),
+            Action::SendSignalling { spi, .. } if *spi == under && !*answered => {
+                *answered = true;
+                (true, true)
+            }
+            // Behind an answer they are of the care-of addresses that the update took out; where
+            // there is none, what they say has happened.
+            Action::Notice(Notice::CareOfEnded { home_address, .. })
+                if *home_address == of && *answered =>
+            {
+                (true, true)
+            }
             Action::Notice(
                 Notice::Registered { home_address, .. }
                 | Notice::Refreshed { home_address, .. }
@@ -162,7 +175,7 @@ impl Control {
             let bind = Void::of(&action);
             if let Err(error) = self.act_on(action, &mut record) {
                 error!(%error, "a decision of the home agent could not be carried out");
-                refused.extend(bind.map(|bind| bind.home_address));
+                refused.extend(bind.as_ref().map(|bind| bind.home_address));
                 void = bind;
             } else if let Some(Void { home_address, .. }) = bind {
                 // What was refused before it does not matter any more.
@@ -372,6 +385,15 @@ mod tests {
         // What the same mobile node is told next is carried out, and so is what others are told.
         assert_eq!(carried_out(&[answer(1), notice(1), answer(1), notice(1)]), [2, 3]);
         assert_eq!(carried_out(&[answer(2), notice(2)]), [0, 1]);
+        // Of several care-of addresses some were taken out.
+        let ended =
+            |last, bid| Action::Notice(Notice::CareOfEnded { home_address: home(last), bid });
+        assert!(carried_out(&[answer(1), ended(1, 1), ended(1, 2)]).is_empty());
+        assert_eq!(carried_out(&[answer(1), ended(2, 1), ended(1, 2)]), [1, 2]);
+        // The next answer is another update's.
+        assert_eq!(carried_out(&[answer(1), ended(1, 1), answer(1), notice(1)]), [2, 3]);
+        // Its lifetime ended, whatever the dataplane says.
+        assert_eq!(carried_out(&[ended(1, 1)]), [0]);
         // No registration: an SA more or less.
         assert_eq!(carried_out(&[Action::RemoveSa(Spi::new(1).unwrap()), answer(1)]), [0, 1]);
     }
