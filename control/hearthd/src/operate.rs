@@ -39,6 +39,18 @@ pub enum Request {
     Undrain,
 }
 
+impl Request {
+    /// What it asks for, and nothing that its sender wrote.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Revoke(_) => "revoke",
+            Self::Reinit(_) => "reinit",
+            Self::Drain(_) => "drain",
+            Self::Undrain => "undrain",
+        }
+    }
+}
+
 /// What goes on of the operator's or the daemon's own accord.
 #[derive(Debug, Default)]
 pub struct Operations {
@@ -219,8 +231,11 @@ fn selector(who: &Who) -> Result<Selector, Refused> {
             let mn_id = MobileNodeId::new(mn_id).map_err(|_| Refused::Request(text.into()))?;
             Selector::MnId(mn_id)
         }
-        Who::Realm(realm) if realm.is_empty() || realm.contains('@') => {
-            let text = "realm: what stands behind the @ of mn-ids, such as example.net";
+        Who::Realm(realm)
+            if realm.is_empty() || realm.len() > MobileNodeId::MAX_LEN || realm.contains('@') =>
+        {
+            let text = "realm: what stands behind the @ of mn-ids, such as example.net, of 253 \
+                        octets at most";
             return Err(Refused::Request(text.into()));
         }
         Who::Realm(realm) => Selector::Realm(realm.as_str().into()),
@@ -291,6 +306,9 @@ mod tests {
         assert!(revoke(&Part::Bids(vec![1; 65])).is_err());
         assert_eq!(revoke(&Part::Bids(vec![7])), Ok(Revoke::Bids(vec![7])));
     }
+        assert!(says(selector(&Who::Realm("a".repeat(254)))).starts_with("realm: "));
+        assert!(selector(&Who::Realm("a".repeat(253))).is_ok());
+        assert!(says(selector(&Who::MnId("a".repeat(254)))).starts_with("mn_id: "));
 
     #[test]
     fn who_is_not_there_is_named() {
