@@ -2,9 +2,9 @@
 //!
 //! `GET` of a path in [`paths`] answers with a JSON list of the rows named there; [`follow`] says
 //! what trace and capture take and give, [`operate`] what changes something, [`hac`] what the HAC
-//! serves. Times are whole seconds, sizes octets, rates per second,
-//! unless a field says otherwise. What is refused is answered with a status of 4xx or 5xx and a
-//! sentence.
+//! serves. Times are whole seconds, sizes octets, rates per second, unless a field says otherwise.
+//! hearthd's bindings and SAs, of which there may be a million, come in no order, and while they are
+//! listed others come and go. What is refused is answered with a status of 4xx or 5xx and a sentence.
 #![forbid(unsafe_code)]
 
 pub mod follow;

@@ -117,8 +117,7 @@ impl Daemon {
     /// [`Error`].
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let fetch = async { self.in_time(self.fetch(path)).await? };
-        Ok(serde_json::from_slice(&runtime.block_on(fetch)?)?)
+        Ok(serde_json::from_slice(&runtime.block_on(self.fetch(path))?)?)
     }
 
     /// Posts `request`, and reads the document that answers it.
@@ -134,8 +133,7 @@ impl Daemon {
         let json = serde_json::to_vec(request)?;
         let request = Request::post(path).header("content-type", "application/json");
         let request = request.body(Full::from(json)).map_err(io::Error::other)?;
-        let fetch = async { self.in_time(self.document(request)).await? };
-        Ok(serde_json::from_slice(&runtime.block_on(fetch)?)?)
+        Ok(serde_json::from_slice(&runtime.block_on(self.document(request))?)?)
     }
 
     /// Posts `request` and gives the octets of the answer to `each` as they come, which they do for
@@ -199,13 +197,21 @@ impl Daemon {
         }
     }
 
-    async fn fetch(&self, path: &str) -> Result<Bytes, Error> {
+    async fn fetch(&self, path: &str) -> Result<Vec<u8>, Error> {
         let request = Request::get(path).body(Full::default()).map_err(io::Error::other)?;
         self.document(request).await
     }
 
-    async fn document(&self, request: Request<Full<Bytes>>) -> Result<Bytes, Error> {
-        Ok(self.send(request).await?.into_body().collect().await?.to_bytes())
+    /// The document that answers a request; a long one may take long, as long as it goes on.
+    async fn document(&self, request: Request<Full<Bytes>>) -> Result<Vec<u8>, Error> {
+        let mut body = self.in_time(self.send(request)).await??.into_body();
+        let mut octets = Vec::new();
+        while let Some(frame) = self.in_time(body.frame()).await?.transpose()? {
+            if let Some(chunk) = frame.data_ref() {
+                octets.extend_from_slice(chunk);
+            }
+        }
+        Ok(octets)
     }
 
     /// Sends one request; an answer other than 200 is an error.

@@ -156,4 +156,5 @@ fn show<R: Row + DeserializeOwned + serde::Serialize>(
     } else {
         Ok(Table::of(&rows).to_string())
     }
+    R::sort(&mut rows);
 }

@@ -18,6 +18,13 @@ pub trait Row {
     fn cells(&self) -> Vec<String>;
 }
 
+    /// Puts rows that the daemon gives in no order into one.
+    fn sort(_rows: &mut [Self])
+    where
+        Self: Sized,
+    {
+    }
+
 /// A table: heads, then rows, columns as wide as their widest cell.
 #[derive(Debug)]
 pub struct Table {
@@ -103,6 +110,10 @@ impl Row for BindingRow {
     }
 }
 
+    fn sort(rows: &mut [Self]) {
+        rows.sort_by_key(|row| row.home_address);
+    }
+
 /// The care-of address; of several, each behind its Binding ID, the preferred one first.
 fn care_of(row: &BindingRow) -> String {
     if row.care_of_addresses.is_empty() {
@@ -142,6 +153,10 @@ impl Row for SaRow {
         ]
     }
 }
+
+    fn sort(rows: &mut [Self]) {
+        rows.sort_by_key(|row| row.spi);
+    }
 
 impl Row for PortRow {
     const HEADS: &'static [&'static str] = &[

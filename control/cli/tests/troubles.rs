@@ -197,6 +197,30 @@ fn an_answer_without_a_word_is_explained() {
     }
 }
 
+/// hearthd gives a million rows in parts, and in no order.
+#[test]
+fn rows_are_shown_in_order_and_only_as_a_whole() {
+    let bench = Bench::new();
+    let row = |spi: u32| {
+        format!(
+            r#"{{"spi":{spi},"mn_id":"car@example.net","suite":"NULL_SHA","scope":1,
+            "state":"used","home_address":"2001:db8::1","crypto":"cpu","ends":1,"packets_in":0,
+            "octets_in":0,"packets_out":0,"octets_out":0,"next_sequence":0,
+            "highest_sequence":null}}"#
+        )
+    };
+    let list = format!("[{},{},{}]", row(9), row(2), row(30));
+    for whole in [true, false] {
+        let child = bench.hearth(&["show", "sas"]).spawn().unwrap();
+        answer(&bench.listener, list.as_bytes(), whole);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let spis: Vec<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+        let expected = if whole { &["SPI", "2", "9", "30"][..] } else { &[] };
+        assert_eq!((output.status.success(), &spis[..]), (whole, expected));
+    }
+}
+
 #[test]
 fn numbers_out_of_range_are_wrong_use() {
     let bench = Bench::new();

@@ -1,6 +1,6 @@
 //! Rows for the API.
 
-use hearth_api::{BindingRow, CareOfRow, CounterRow, DropRow, FlowRow, PortRow, SaRow, WorkerRow};
+use hearth_api::{CounterRow, DropRow, PortRow, WorkerRow};
 use hearth_dataplane::Snapshot;
 use hearth_dpdk::Offloads;
 use hearth_home_agent::Refusal;
@@ -11,11 +11,23 @@ use crate::persist::Persist;
 use crate::server::Question;
 
 impl Control {
+    /// Answers questions, up to one that takes long; whether there may be more.
+    pub(crate) fn answer_some(&mut self) -> bool {
+        while let Ok(question) = self.parts.questions.try_recv() {
+            let is_page = matches!(question, Question::Bindings(..) | Question::Sas(..));
+            self.answer(question);
+            if is_page {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Answers a question; a client that has gone is no error.
-    pub(crate) fn answer(&mut self, question: Question) {
+    fn answer(&mut self, question: Question) {
         match question {
-            Question::Bindings(to) => drop(to.send(self.bindings())),
-            Question::Sas(to) => drop(to.send(self.sas())),
+            Question::Bindings(from, to) => drop(to.send(self.bindings(from))),
+            Question::Sas(from, to) => drop(to.send(self.sas(from))),
             Question::Ports(to) => drop(to.send(self.ports())),
             Question::Workers(to) => drop(to.send(self.workers())),
             Question::Drops(to) => drop(to.send(self.drops())),
@@ -25,91 +37,6 @@ impl Control {
             Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
             Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
         }
-    }
-
-    fn bindings(&self) -> Vec<BindingRow> {
-        let now = self.now();
-        let seconds =
-            |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-        let mut rows: Vec<_> = self
-            .parts
-            .home_agent
-            .bindings()
-            .map(|binding| BindingRow {
-                mn_id: binding.mn_id.to_string(),
-                home_address: binding.home_address,
-                ipv4_home_address: binding.ipv4_home_address,
-                care_of_address: binding.care_of.ip(),
-                care_of_port: binding.care_of.port(),
-                home_agent_address: binding.local.ip(),
-                nat: binding.nat == Some(true),
-                spi: binding.spi.get(),
-                sequence: binding.sequence,
-                lifetime: seconds(binding.lifetime),
-                remaining: seconds(binding.expires.since(now)),
-                mobile_router: binding.mobile_router,
-                prefixes: binding.prefixes.iter().map(ToString::to_string).collect(),
-                care_of_addresses: binding
-                    .care_of_addresses()
-                    .map(|it| CareOfRow {
-                        bid: it.bid,
-                        priority: it.priority,
-                        care_of_address: it.care_of.ip(),
-                        care_of_port: it.care_of.port(),
-                        home_agent_address: it.local.ip(),
-                        nat: it.nat == Some(true),
-                        lifetime: seconds(it.lifetime),
-                        remaining: seconds(it.expires.since(now)),
-                    })
-                    .collect(),
-                flows: binding
-                    .flows()
-                    .map(|it| FlowRow {
-                        id: it.id,
-                        priority: it.priority,
-                        bids: it.bids.to_vec(),
-                        active: it.active,
-                        selector: it.selector.to_string(),
-                    })
-                    .collect(),
-            })
-            .collect();
-        rows.sort_by_key(|row| row.home_address);
-        rows
-    }
-
-    fn sas(&self) -> Vec<SaRow> {
-        let clock = self.wall_clock();
-        let mut rows: Vec<_> = self
-            .parts
-            .home_agent
-            .sas()
-            .map(|sa| {
-                let usage = self.parts.tables.sa_usage(sa.spi).unwrap_or_default();
-                SaRow {
-                    spi: sa.spi.get(),
-                    mn_id: sa.mn_id.to_string(),
-                    suite: sa.suite.to_string(),
-                    scope: sa.scope.digit(),
-                    state: sa.state.name().into(),
-                    home_address: sa.home_address,
-                    crypto: if self.parts.tables.sa_is_in_device(sa.spi) == Some(true) {
-                        "device".into()
-                    } else {
-                        "cpu".into()
-                    },
-                    ends: clock.unix_seconds(sa.ends),
-                    packets_in: usage.in_packets,
-                    octets_in: usage.in_octets,
-                    packets_out: usage.out_packets,
-                    octets_out: usage.out_octets,
-                    next_sequence: usage.next_outbound,
-                    highest_sequence: usage.highest_inbound.map(|seq| seq.0),
-                }
-            })
-            .collect();
-        rows.sort_by_key(|row| row.spi);
-        rows
     }
 
     fn ports(&self) -> Vec<PortRow> {

@@ -227,9 +227,7 @@ impl Control {
             self.kernel_changed(change);
         }
         more |= self.exchange_routes()?;
-        while let Ok(question) = self.parts.questions.try_recv() {
-            self.answer(question);
-        }
+        more |= self.answer_some();
         self.follow();
         more |= self.run_timers();
         self.keep_house();

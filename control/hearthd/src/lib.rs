@@ -58,6 +58,7 @@ pub mod operate;
 pub mod operations_config;
 pub mod outlet;
 mod paths_config;
+mod pages;
 pub mod persist;
 mod reload;
 mod restore;

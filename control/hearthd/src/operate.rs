@@ -132,11 +132,15 @@ impl Control {
 
     /// Tells the home agent of SAs under which nothing has come for a while.
     pub(crate) fn listen_for_silence(&mut self, now: Instant) {
-        let Parts { home_agent, tables, .. } = &self.parts;
-        let all = || home_agent.bindings().map(|binding| binding.spi).collect();
-        let packets = |spi| tables.sa_usage(spi).map(|usage| usage.in_packets);
-        for spi in self.operations.silence.sweep(now, all, packets) {
-            self.tell(Event::Silent(spi));
+        let places = self.operations.silence.due(now, self.parts.home_agent.binding_places());
+        for place in places {
+            let Parts { home_agent, tables, .. } = &self.parts;
+            let binding = home_agent.bindings_at(place..place.saturating_add(1)).next();
+            let Some(spi) = binding.map(|binding| binding.spi) else { continue };
+            let Some(usage) = tables.sa_usage(spi) else { continue };
+            if self.operations.silence.is_silent(now, place, spi, usage.in_packets) {
+                self.tell(Event::Silent(spi));
+            }
         }
     }
 
@@ -302,13 +306,13 @@ mod tests {
         assert!(says(selector(&Who::MnId("a b@c".into()))).starts_with("mn_id: "));
         assert!(says(selector(&Who::Realm(String::new()))).starts_with("realm: "));
         assert!(says(selector(&Who::Realm("a@b".into()))).starts_with("realm: "));
+        assert!(says(selector(&Who::Realm("a".repeat(254)))).starts_with("realm: "));
+        assert!(selector(&Who::Realm("a".repeat(253))).is_ok());
+        assert!(says(selector(&Who::MnId("a".repeat(254)))).starts_with("mn_id: "));
         assert!(revoke(&Part::Bids(vec![])).is_err() && revoke(&Part::Bids(vec![0])).is_err());
         assert!(revoke(&Part::Bids(vec![1; 65])).is_err());
         assert_eq!(revoke(&Part::Bids(vec![7])), Ok(Revoke::Bids(vec![7])));
     }
-        assert!(says(selector(&Who::Realm("a".repeat(254)))).starts_with("realm: "));
-        assert!(selector(&Who::Realm("a".repeat(253))).is_ok());
-        assert!(says(selector(&Who::MnId("a".repeat(254)))).starts_with("mn_id: "));
 
     #[test]
     fn who_is_not_there_is_named() {

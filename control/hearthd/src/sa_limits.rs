@@ -66,20 +66,27 @@ fn bits(number: u64) -> u8 {
 /// The SAs that are watched.
 #[derive(Debug, Default)]
 pub struct SaLimits {
-    sas: HashMap<Spi, (Suite, Level)>,
-    round: Vec<Spi>,
+    /// Those that are gone have none, until a sweep finds that.
+    sas: HashMap<Spi, Option<(Suite, Level)>>,
+    /// The keys, in the order of the sweeps.
+    order: Vec<Spi>,
+    next: usize,
     swept: Option<Instant>,
 }
 
 impl SaLimits {
     /// Watches an SA.
     pub fn watch(&mut self, spi: Spi, suite: Suite) {
-        self.sas.insert(spi, (suite, Level::default()));
+        if self.sas.insert(spi, Some((suite, Level::default()))).is_none() {
+            self.order.push(spi);
+        }
     }
 
     /// Watches it no more.
     pub fn forget(&mut self, spi: Spi) {
-        self.sas.remove(&spi);
+        if let Some(sa) = self.sas.get_mut(&spi) {
+            *sa = None;
+        }
     }
 
     /// Looks at the next part of the SAs; those that reached a limit since they were named last.
@@ -88,15 +95,23 @@ impl SaLimits {
             return Vec::new();
         }
         self.swept = Some(Instant::now());
-        if self.round.is_empty() {
-            self.round.extend(self.sas.keys());
+        let mut reached = Vec::new();
+        for _ in 0..PART {
+            let Some(&spi) = self.order.get(self.next) else {
+                self.next = 0;
+                break;
+            };
+            let Some((suite, level)) = self.sas.get_mut(&spi).and_then(Option::as_mut) else {
+                self.sas.remove(&spi);
+                self.order.swap_remove(self.next);
+                continue;
+            };
+            self.next += 1;
+            if usage(spi).is_some_and(|usage| level.rise(Level::of(*suite, &usage))) {
+                reached.push(spi);
+            }
         }
-        let mut part = self.round.split_off(self.round.len().saturating_sub(PART));
-        part.retain(|spi| {
-            let sa = self.sas.get_mut(spi).zip(usage(*spi));
-            sa.is_some_and(|((suite, level), usage)| level.rise(Level::of(*suite, &usage)))
-        });
-        part
+        reached
     }
 }
 

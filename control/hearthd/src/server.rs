@@ -29,14 +29,15 @@ use crate::config::Api;
 use crate::operate::Request;
 use crate::outlet::Inlet;
 use crate::wake::Waker;
+use crate::pages::{Page, list};
 
 /// A question to the control thread; the answer goes back through the sender inside.
 #[derive(Debug)]
 pub enum Question {
-    /// All bindings.
-    Bindings(oneshot::Sender<Vec<BindingRow>>),
-    /// All SAs.
-    Sas(oneshot::Sender<Vec<SaRow>>),
+    /// Some bindings, from this place on.
+    Bindings(usize, oneshot::Sender<Page<BindingRow>>),
+    /// Some SAs, from this place on.
+    Sas(usize, oneshot::Sender<Page<SaRow>>),
     /// All ports.
     Ports(oneshot::Sender<Vec<PortRow>>),
     /// All workers.
@@ -62,10 +63,11 @@ const BACKLOG: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
-struct Desk {
+pub(crate) struct Desk {
     questions: Sender<Question>,
     waker: Waker,
     operators: Arc<Operators>,
+/// Where questions are put to the control thread.
 }
 
 /// Starts to listen on the API's socket; questions come out of the receiver, and each wakes `waker`.
@@ -93,8 +95,8 @@ pub fn serve(api: &Api, waker: Waker) -> io::Result<Receiver<Question>> {
 
 fn router(desk: Desk) -> axum::Router {
     axum::Router::new()
-        .route(paths::BINDINGS, get(|State(desk): State<Desk>| ask(desk, Question::Bindings)))
-        .route(paths::SAS, get(|State(desk): State<Desk>| ask(desk, Question::Sas)))
+        .route(paths::BINDINGS, get(|State(desk): State<Desk>| list(desk, Question::Bindings)))
+        .route(paths::SAS, get(|State(desk): State<Desk>| list(desk, Question::Sas)))
         .route(paths::PORTS, get(|State(desk): State<Desk>| ask(desk, Question::Ports)))
         .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
@@ -113,7 +115,7 @@ async fn ask<T: Serialize>(
     desk: Desk,
     question: impl FnOnce(oneshot::Sender<T>) -> Question,
 ) -> Result<Json<T>, StatusCode> {
-    put(desk, question).await.map(Json)
+    put(&desk, question).await.map(Json)
 }
 
 async fn trace(
@@ -122,7 +124,7 @@ async fn trace(
     Json(request): Json<TraceRequest>,
 ) -> Response {
     let question = |sender| Question::Trace(request, peer, sender);
-    stream(put(desk, question).await, "application/x-ndjson")
+    stream(put(&desk, question).await, "application/x-ndjson")
 }
 
 async fn capture(
@@ -131,7 +133,7 @@ async fn capture(
     Json(request): Json<CaptureRequest>,
 ) -> Response {
     let question = |sender| Question::Capture(request, peer, sender);
-    stream(put(desk, question).await, "application/x-pcapng")
+    stream(put(&desk, question).await, "application/x-pcapng")
 }
 
 async fn revoke(
@@ -171,7 +173,7 @@ async fn operate(desk: Desk, peer: Peer, request: Request) -> Response {
         let text = "only root may do that, and who stands under api.operators in hearthd's YAML";
         return Refused::Forbidden(text.into()).into_response();
     }
-    match put(desk, |sender| Question::Operate(request, peer, sender)).await {
+    match put(&desk, |sender| Question::Operate(request, peer, sender)).await {
         Ok(Ok(begun)) => Json(begun).into_response(),
         Ok(Err(refused)) => refused.into_response(),
         Err(status) => status.into_response(),
@@ -187,8 +189,8 @@ fn stream(answer: Result<Result<Inlet, Refused>, StatusCode>, kind: &'static str
 }
 
 /// Puts a question to the control thread and waits for the answer.
-async fn put<T>(
-    desk: Desk,
+pub(crate) async fn put<T>(
+    desk: &Desk,
     question: impl FnOnce(oneshot::Sender<T>) -> Question,
 ) -> Result<T, StatusCode> {
     let (sender, answer) = oneshot::channel();

@@ -3,18 +3,19 @@
 //! Read first: RFC 5847 s.3. Workers count packets; the control thread looks at a part of the SAs
 //! at a time, as [`crate::sa_limits`] does.
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hearth_wire::Spi;
 
-/// SAs looked at in one sweep, and the least time between two.
+/// Places looked at in one sweep, and the least time between two.
 const PART: usize = 512;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What was heard under one SA.
 #[derive(Debug)]
 struct Heard {
+    spi: Spi,
     packets: u64,
     since: Instant,
 }
@@ -24,8 +25,10 @@ struct Heard {
 pub struct Silence {
     /// How long one may be silent; zero: nobody is listened to.
     interval: Duration,
-    sas: HashMap<Spi, Heard>,
-    round: Vec<Spi>,
+    /// By the place of their binding.
+    heard: Vec<Option<Heard>>,
+    /// The next place that is looked at.
+    next: usize,
     swept: Option<Instant>,
 }
 
@@ -36,36 +39,32 @@ impl Silence {
         Self { interval, ..Self::default() }
     }
 
-    /// Looks at the next part of `all`, of which each sweep but the first of a round asks nothing;
-    /// those that were silent for the interval, each once in it. `packets` says how many have come.
-    pub fn sweep(
-        &mut self,
-        now: Instant,
-        all: impl FnOnce() -> Vec<Spi>,
-        packets: impl Fn(Spi) -> Option<u64>,
-    ) -> Vec<Spi> {
+    /// The places that are to be looked at now, of so many, and by nobody else; none before their
+    /// time.
+    pub fn due(&mut self, now: Instant, places: usize) -> Range<usize> {
         let early = self.swept.is_some_and(|swept| now.duration_since(swept) < PAUSE);
         if self.interval.is_zero() || early {
-            return Vec::new();
+            return 0..0;
         }
         self.swept = Some(now);
-        if self.round.is_empty() {
-            self.round = all();
-            let known: std::collections::HashSet<_> = self.round.iter().copied().collect();
-            self.sas.retain(|spi, _| known.contains(spi));
+        let start = if self.next < places { self.next } else { 0 };
+        self.next = start.saturating_add(PART).min(places);
+        start..self.next
+    }
+
+    /// Whether under the SA of this place, under which so many packets have come, none has come for
+    /// the interval, since it was said last.
+    pub fn is_silent(&mut self, now: Instant, place: usize, spi: Spi, packets: u64) -> bool {
+        if self.heard.len() <= place {
+            self.heard.resize_with(place.saturating_add(1), || None);
         }
-        let mut part = self.round.split_off(self.round.len().saturating_sub(PART));
-        part.retain(|spi| {
-            let Some(packets) = packets(*spi) else { return false };
-            let heard = self.sas.entry(*spi).or_insert(Heard { packets, since: now });
-            let silent = heard.packets == packets;
-            if silent && now.duration_since(heard.since) < self.interval {
-                return false;
-            }
-            *heard = Heard { packets, since: now };
-            silent
-        });
-        part
+        let Some(heard) = self.heard.get_mut(place) else { return false };
+        let before = heard.as_ref().filter(|heard| heard.spi == spi && heard.packets == packets);
+        let silent = before.map(|heard| now.duration_since(heard.since) >= self.interval);
+        if silent != Some(false) {
+            *heard = Some(Heard { spi, packets, since: now });
+        }
+        silent == Some(true)
     }
 }
 
@@ -73,8 +72,8 @@ impl Silence {
 mod tests {
     use super::*;
 
-    fn spis(numbers: core::ops::Range<u32>) -> Vec<Spi> {
-        numbers.map(|number| Spi::new(number).unwrap()).collect()
+    fn spi(number: u32) -> Spi {
+        Spi::new(number).unwrap()
     }
 
     #[test]
@@ -84,25 +83,30 @@ mod tests {
         let mut named = Vec::new();
         for tenth in 0..2000_u64 {
             let now = start + PAUSE * u32::try_from(tenth).unwrap();
-            // The first one speaks every 30 s.
-            let packets = |spi: Spi| Some(if spi.get() == 1 { tenth / 300 } else { 7 });
-            named.extend(silence.sweep(now, || spis(1..3), packets));
+            for place in silence.due(now, 2) {
+                // The first one speaks every 30 s.
+                let packets = if place == 0 { tenth / 300 } else { 7 };
+                if silence.is_silent(now, place, spi(1), packets) {
+                    named.push(place);
+                }
+            }
         }
-        assert_eq!(named, vec![Spi::new(2).unwrap(); 3]);
+        assert_eq!(named, [1; 3]);
     }
 
     #[test]
-    fn a_sweep_is_short_and_the_gone_are_forgotten() {
+    fn a_sweep_is_short_and_a_place_may_become_anothers() {
         let start = Instant::now();
         let mut silence = Silence::new(Duration::from_secs(1));
         let at = |tenth: u32| start + PAUSE * tenth;
-        for tenth in 0..4 {
-            assert!(silence.sweep(at(tenth), || spis(1..1537), |_| Some(0)).is_empty());
-        }
-        assert_eq!(silence.sas.len(), 1536);
-        silence.round.clear();
-        silence.sweep(at(5), || spis(1..9), |_| Some(0));
-        assert_eq!(silence.sas.len(), 8);
-        assert!(Silence::default().sweep(start, || spis(1..9), |_| Some(0)).is_empty());
+        let rounds: Vec<_> = (0..5).map(|tenth| silence.due(at(tenth), 1200)).collect();
+        assert_eq!(rounds, [0..512, 512..1024, 1024..1200, 0..512, 512..1024]);
+        assert_eq!(silence.due(at(4), 1200), 0..0, "too early");
+        assert_eq!(silence.due(at(5), 100), 0..100, "fewer than before");
+        assert!(!silence.is_silent(start, 3, spi(1), 7));
+        assert!(!silence.is_silent(at(20), 3, spi(2), 7), "another SA");
+        assert!(!silence.is_silent(at(29), 3, spi(2), 7));
+        assert!(silence.is_silent(at(30), 3, spi(2), 7));
+        assert_eq!(Silence::default().due(start, 100), 0..0);
     }
 }

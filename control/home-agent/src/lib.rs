@@ -93,6 +93,7 @@ use commit::Undo;
 use link::Links;
 use operations::Operations;
 use sa_table::{Sa, SaTable};
+use slab::Id;
 use timer::{Packed, Sweep};
 use wheel::Wheel;
 
@@ -130,9 +131,9 @@ pub struct HomeAgent {
     wheel: Wheel<Packed>,
     sweep: Option<Sweep>,
     links: Links,
-    /// Registrations of which the caller has not yet said that the dataplane took them.
     /// Numbers of the places of bindings that the dataplane is to be told of again.
     again: HashSet<u32>,
+    /// Registrations of which the caller has not yet said that the dataplane took them.
     undo: Vec<Undo>,
     operations: Operations,
     counters: Counters,
@@ -150,8 +151,8 @@ impl HomeAgent {
             wheel: Wheel::new(),
             sweep: None,
             links: Links::default(),
-            undo: Vec::new(),
             again: HashSet::new(),
+            undo: Vec::new(),
             operations: Operations::default(),
             counters: Counters::default(),
             now: Timestamp::ZERO,
@@ -259,6 +260,21 @@ impl HomeAgent {
         self.cache.iter().filter_map(|binding| self.binding_view(binding))
     }
 
+    /// Where a walk over all bindings ends that takes some places at a time: the others have their
+    /// turn in between. A binding keeps its place while it lasts.
+    #[must_use]
+    pub fn binding_places(&self) -> usize {
+        self.cache.places()
+    }
+
+    /// The bindings in these places.
+    pub fn bindings_at(&self, places: Range<usize>) -> impl Iterator<Item = BindingView<'_>> {
+        let places = places.start..places.end.min(self.binding_places());
+        let ids = places.filter_map(Id::from_index);
+        let entries = ids.filter_map(|id| self.cache.at(id)).filter(|entry| entry.is_bound());
+        entries.filter_map(|binding| self.binding_view(binding))
+    }
+
     /// The binding of `home_address`.
     #[must_use]
     pub fn binding(&self, home_address: Ipv6Addr) -> Option<BindingView<'_>> {
@@ -268,6 +284,19 @@ impl HomeAgent {
     /// All SAs, in no order.
     pub fn sas(&self) -> impl Iterator<Item = SaView<'_>> {
         self.sas.iter().filter_map(|sa| self.sa_view(sa))
+    }
+
+    /// The same for SAs as [`Self::binding_places`].
+    #[must_use]
+    pub fn sa_places(&self) -> usize {
+        self.sas.places()
+    }
+
+    /// The SAs in these places.
+    pub fn sas_at(&self, places: Range<usize>) -> impl Iterator<Item = SaView<'_>> {
+        let places = places.start..places.end.min(self.sa_places());
+        let ids = places.filter_map(Id::from_index);
+        ids.filter_map(|id| self.sas.at(id)).filter_map(|sa| self.sa_view(sa))
     }
 
     /// The SA of `spi`.
