@@ -9,6 +9,7 @@
 
 pub mod follow;
 pub mod hac;
+pub mod home_link;
 pub mod operate;
 #[cfg(feature = "server")]
 pub mod server;
@@ -33,6 +34,10 @@ pub mod paths {
     pub const COUNTERS: &str = "/v1/counters";
     /// List of [`GroupRow`](super::operate::GroupRow).
     pub const GROUPS: &str = "/v1/groups";
+    /// List of [`HomeLinkRow`](super::home_link::HomeLinkRow).
+    pub const HOME_LINKS: &str = "/v1/home-links";
+    /// List of [`HomeAgentRow`](super::home_link::HomeAgentRow).
+    pub const HOME_AGENTS: &str = "/v1/home-agents";
     /// `POST` of a [`RevokeRequest`](super::operate::RevokeRequest).
     pub const REVOKE: &str = "/v1/revoke";
     /// `POST` of a [`ReinitRequest`](super::operate::ReinitRequest).

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::operate::GroupRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::client::{self, Daemon};
@@ -91,6 +92,10 @@ enum What {
     Workers,
     /// Mobile nodes that listen to multicast groups.
     Groups,
+    /// Home prefixes: where they are, and how long they are valid.
+    HomeLinks,
+    /// Other home agents on home links.
+    HomeAgents,
     /// Packets that stopped, by reason.
     Drops,
     /// Everything else that workers count: tunnels, ICMP errors, fragments.
@@ -130,6 +135,8 @@ fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), c
         What::Ports => show::<PortRow>(daemon, paths::PORTS, json, |_| true),
         What::Workers => show::<WorkerRow>(daemon, paths::WORKERS, json, |_| true),
         What::Groups => show::<GroupRow>(daemon, paths::GROUPS, json, |_| true),
+        What::HomeLinks => show::<HomeLinkRow>(daemon, paths::HOME_LINKS, json, |_| true),
+        What::HomeAgents => show::<HomeAgentRow>(daemon, paths::HOME_AGENTS, json, |_| true),
         What::Counters => {
             show::<CounterRow>(daemon, paths::COUNTERS, json, |row| all || row.count > 0)
         }
@@ -149,6 +156,7 @@ fn show<R: Row + DeserializeOwned + serde::Serialize>(
 ) -> Result<String, client::Error> {
     let mut rows: Vec<R> = daemon.get(path)?;
     rows.retain(keep);
+    R::sort(&mut rows);
     if json {
         Ok(serde_json::to_string_pretty(&rows)? + "\n")
     } else if let Some(words) = R::NONE.filter(|_| rows.is_empty()) {
@@ -156,5 +164,4 @@ fn show<R: Row + DeserializeOwned + serde::Serialize>(
     } else {
         Ok(Table::of(&rows).to_string())
     }
-    R::sort(&mut rows);
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::operate::GroupRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, FlowRow, PortRow, SaRow, WorkerRow};
 use time::OffsetDateTime;
@@ -16,7 +17,6 @@ pub trait Row {
 
     /// One text per column.
     fn cells(&self) -> Vec<String>;
-}
 
     /// Puts rows that the daemon gives in no order into one.
     fn sort(_rows: &mut [Self])
@@ -24,6 +24,7 @@ pub trait Row {
         Self: Sized,
     {
     }
+}
 
 /// A table: heads, then rows, columns as wide as their widest cell.
 #[derive(Debug)]
@@ -108,11 +109,11 @@ impl Row for BindingRow {
             list(self.flows.iter().map(flow)),
         ]
     }
-}
 
     fn sort(rows: &mut [Self]) {
         rows.sort_by_key(|row| row.home_address);
     }
+}
 
 /// The care-of address; of several, each behind its Binding ID, the preferred one first.
 fn care_of(row: &BindingRow) -> String {
@@ -152,11 +153,11 @@ impl Row for SaRow {
             self.next_sequence.to_string(),
         ]
     }
-}
 
     fn sort(rows: &mut [Self]) {
         rows.sort_by_key(|row| row.spi);
     }
+}
 
 impl Row for PortRow {
     const HEADS: &'static [&'static str] = &[
@@ -238,6 +239,39 @@ impl Row for GroupRow {
     }
 }
 
+impl Row for HomeLinkRow {
+    const HEADS: &'static [&'static str] = &["PREFIX", "PORT", "VALID", "PREFERRED"];
+
+    fn cells(&self) -> Vec<String> {
+        let seconds = |left: Option<u32>| {
+            left.map_or_else(|| "infinite".into(), |seconds| format!("{seconds} s"))
+        };
+        vec![
+            self.prefix.clone(),
+            self.port.clone().unwrap_or_else(|| "routed".into()),
+            seconds(self.valid_lifetime),
+            seconds(self.preferred_lifetime),
+        ]
+    }
+}
+
+impl Row for HomeAgentRow {
+    const HEADS: &'static [&'static str] =
+        &["PORT", "LINK-LOCAL ADDRESS", "ADDRESSES", "PREFERENCE", "MOBILE ROUTERS", "LEFT"];
+    const NONE: Option<&'static str> = Some("no other home agent was heard on a home link");
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.port.clone(),
+            self.link_local_address.to_string(),
+            list(self.addresses.iter()),
+            self.preference.to_string(),
+            if self.mobile_routers { "yes" } else { "no" }.into(),
+            format!("{} s", self.remaining),
+        ]
+    }
+}
+
 impl Row for CounterRow {
     const HEADS: &'static [&'static str] = &["COUNTER", "COUNT", "MEANING"];
     const NONE: Option<&'static str> = Some("all counters are 0; --all lists them");
@@ -284,6 +318,24 @@ mod tests {
         ] {
             assert_eq!(date(unix), expected);
         }
+    }
+
+    #[test]
+    fn home_prefixes_say_where_they_are_and_how_long() {
+        let row = |prefix: &str, port: Option<&str>, valid_lifetime| HomeLinkRow {
+            prefix: prefix.into(),
+            port: port.map(Into::into),
+            valid_lifetime,
+            preferred_lifetime: None,
+        };
+        let rows = [
+            row("2001:db8:b:1::/64", Some("home"), Some(300)),
+            row("203.0.113.128/25", None, None),
+        ];
+        let expected = "PREFIX             PORT    VALID     PREFERRED\n\
+                        2001:db8:b:1::/64  home    300 s     infinite\n\
+                        203.0.113.128/25   routed  infinite  infinite\n";
+        assert_eq!(Table::of(&rows).to_string(), expected);
     }
 
     #[test]

@@ -33,6 +33,8 @@ impl Control {
             Question::Drops(to) => drop(to.send(self.drops())),
             Question::Counters(to) => drop(to.send(self.counters())),
             Question::Groups(to) => drop(to.send(self.groups())),
+            Question::HomeLinks(to) => drop(to.send(self.home_links())),
+            Question::HomeAgents(to) => drop(to.send(self.home_agents())),
             Question::Operate(request, peer, to) => drop(to.send(self.operate(&request, peer))),
             Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
             Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
@@ -152,6 +154,7 @@ impl Control {
             description: "Routes of the kernel that are in use now.".into(),
         });
         rows.extend(self.message_counters());
+        rows.extend(self.link_counters());
         rows
     }
 

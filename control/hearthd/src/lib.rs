@@ -15,8 +15,8 @@
 //! | `reload` | home prefixes read anew on SIGHUP |
 //! | [`host_path`] | the TAP of each port, and the TUN to mobile nodes |
 //! | [`kernel`] | neighbours by `netlink`; [`kernel_routes`] what the kernel is given |
-//! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB |
-//! | [`server`] | the API on a Unix socket; `answers` makes its rows, [`outlet`] answers that go on |
+//! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB; `given_watch` those that it was given |
+//! | [`server`] | the API on a Unix socket; `answers` makes its rows, `home_link_rows` those of home links, `pages` those of which there are many, [`outlet`] answers that go on |
 //! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
 //! | [`operate`] | operators' commands, and the shutdown that SIGTERM begins |
 //! | [`membership`] | multicast groups that the kernel is in |
@@ -43,6 +43,7 @@ mod given_watch;
 pub mod home_agent_config;
 mod home_link;
 pub mod home_link_config;
+mod home_link_rows;
 pub mod host_path;
 pub mod journal;
 pub mod kernel;
@@ -57,8 +58,8 @@ pub mod notices;
 pub mod operate;
 pub mod operations_config;
 pub mod outlet;
-mod paths_config;
 mod pages;
+mod paths_config;
 pub mod persist;
 mod reload;
 mod restore;

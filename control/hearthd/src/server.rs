@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_api::follow::{CaptureRequest, TraceRequest};
+use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::operate::{Begun, DrainRequest, GroupRow, ReinitRequest, RevokeRequest};
 use hearth_api::server::{Operators, bind};
 pub use hearth_api::server::{Peer, Refused, SocketFile};
@@ -28,8 +29,8 @@ use tokio::sync::oneshot;
 use crate::config::Api;
 use crate::operate::Request;
 use crate::outlet::Inlet;
-use crate::wake::Waker;
 use crate::pages::{Page, list};
+use crate::wake::Waker;
 
 /// A question to the control thread; the answer goes back through the sender inside.
 #[derive(Debug)]
@@ -48,6 +49,10 @@ pub enum Question {
     Counters(oneshot::Sender<Vec<CounterRow>>),
     /// All multicast listeners.
     Groups(oneshot::Sender<Vec<GroupRow>>),
+    /// All home prefixes.
+    HomeLinks(oneshot::Sender<Vec<HomeLinkRow>>),
+    /// All other home agents.
+    HomeAgents(oneshot::Sender<Vec<HomeAgentRow>>),
     /// Something that changes something.
     Operate(Request, Peer, oneshot::Sender<Result<Begun, Refused>>),
     /// A trace, as a stream of lines.
@@ -62,12 +67,12 @@ const BACKLOG: usize = 64;
 /// How long the control thread may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where questions are put to the control thread.
 #[derive(Clone)]
 pub(crate) struct Desk {
     questions: Sender<Question>,
     waker: Waker,
     operators: Arc<Operators>,
-/// Where questions are put to the control thread.
 }
 
 /// Starts to listen on the API's socket; questions come out of the receiver, and each wakes `waker`.
@@ -102,6 +107,8 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
         .route(paths::COUNTERS, get(|State(desk): State<Desk>| ask(desk, Question::Counters)))
         .route(paths::GROUPS, get(|State(desk): State<Desk>| ask(desk, Question::Groups)))
+        .route(paths::HOME_LINKS, get(|State(desk): State<Desk>| ask(desk, Question::HomeLinks)))
+        .route(paths::HOME_AGENTS, get(|State(desk): State<Desk>| ask(desk, Question::HomeAgents)))
         .route(paths::REVOKE, post(revoke))
         .route(paths::REINIT, post(reinit))
         .route(paths::DRAIN, post(drain))
