@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
 run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography frr radvd
-    eapoltest freeradius hostapd nsd ldnsutils)
+    eapoltest freeradius hostapd nsd ldnsutils systemd)
 
 missing=()
 for package in "${build[@]}" "${run[@]}"; do
