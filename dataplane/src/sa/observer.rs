@@ -52,16 +52,25 @@ impl SaObserver {
     /// Gives the numbers of the SAs at `most` places of the table to `each`, from place `from` on
     /// (SPI less the lowest SPI); the place to go on from, `None` at the end.
     pub fn sweep(&self, from: u32, most: u32, mut each: impl FnMut(Spi, SaNumbers)) -> Option<u32> {
-        let end = self.tables.sas.used().min(from.saturating_add(most));
-        for index in from..end {
-            if let Some(sa) = self.tables.sas.at(index)
-                && let Some(numbers) = numbers(sa)
-            {
+        walk(&self.tables, from, most, |sa| {
+            if let Some(numbers) = numbers(sa) {
                 each(sa.spi, numbers);
             }
-        }
-        (end < self.tables.sas.used()).then_some(end)
+        })
     }
+}
+
+/// The SAs at `most` places of the table, from place `from` on; the place to go on from, `None` at
+/// the end.
+pub(crate) fn walk(
+    tables: &Tables,
+    from: u32,
+    most: u32,
+    each: impl FnMut(SaRef<'_>),
+) -> Option<u32> {
+    let end = tables.sas.used().min(from.saturating_add(most));
+    (from..end).filter_map(|index| tables.sas.at(index)).for_each(each);
+    (end < tables.sas.used()).then_some(end)
 }
 
 /// `None` where the SA went while it was looked at.
@@ -76,14 +85,17 @@ fn numbers(sa: SaRef<'_>) -> Option<SaNumbers> {
 
 /// What an SA has carried so far.
 pub(crate) fn usage(tables: &Tables, spi: Spi) -> Option<SaUsage> {
-    let sa = tables.sas.find(spi.get())?;
+    tables.sas.find(spi.get()).map(|sa| usage_of(tables, sa))
+}
+
+pub(crate) fn usage_of(tables: &Tables, sa: SaRef<'_>) -> SaUsage {
     let (inbound, outbound) = (&sa.slot.inbound, &sa.slot.outbound);
-    Some(SaUsage {
+    SaUsage {
         in_packets: inbound.packets(),
         in_octets: inbound.octets(),
         out_packets: outbound.packets(),
         out_octets: outbound.octets(),
         next_outbound: outbound.sequence(),
         highest_inbound: tables.sas.window(sa.index, sa.slot).highest(),
-    })
+    }
 }

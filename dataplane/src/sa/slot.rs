@@ -16,6 +16,7 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
@@ -87,6 +88,13 @@ pub(crate) struct Sender {
     pub(crate) home6: Address6,
     /// 0: none.
     pub(crate) home4: u32,
+}
+
+impl Sender {
+    /// The IPv4 home address, if there is one.
+    pub(crate) fn ipv4(self) -> Option<Ipv4Addr> {
+        (self.home4 != 0).then(|| Ipv4Addr::from_bits(self.home4))
+    }
 }
 
 /// The same in a slot.

@@ -9,7 +9,7 @@ mod bindings;
 mod links;
 mod sas;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, mpsc};
 
@@ -23,7 +23,7 @@ use crate::table::neighbour::{self, KEY_LEN};
 use crate::table::prefix::PrefixBook;
 use crate::table::route_builder::{Bin, BuiltRoutes, RouteBuilder};
 use crate::table::shared::{Tables, binding_cells};
-use bindings::{Bound, NewPrefixes};
+use bindings::{NewPrefixes, Unusual};
 
 /// Writes the tables that workers read.
 pub struct TableWriter {
@@ -34,8 +34,10 @@ pub struct TableWriter {
     /// Of the crypto device, where one is configured.
     sessions: Option<Sessions>,
     neighbours: HashWriter<KEY_LEN>,
-    bound: HashMap<Ipv6Addr, Bound>,
-    ipv4_owner: HashMap<Ipv4Addr, Ipv6Addr>,
+    /// Home addresses that are bound: which, and where their entries are, the tables say.
+    bound: usize,
+    /// Those of which more is to be remembered, by home address.
+    unusual: HashMap<Ipv6Addr, Unusual>,
     macs: HashMap<[u8; KEY_LEN], u32>,
     free_bindings: FreeList,
     prefixes: PrefixBook,
@@ -92,8 +94,8 @@ impl TableWriter {
             tables,
             eal: eal.clone(),
             qsbr,
-            bound: HashMap::new(),
-            ipv4_owner: HashMap::new(),
+            bound: 0,
+            unusual: HashMap::new(),
             macs: HashMap::new(),
             free_bindings: FreeList::new(binding_cells(config)),
             prefixes: PrefixBook::new(config.max_prefixes as usize, binding_cells(config)),

@@ -20,23 +20,13 @@ use crate::table::grace::Retired;
 use crate::table::homes::Full;
 use crate::table::prefix::{NOBODY, Prefix, RouterIndex};
 
-/// A binding as control remembers it.
-pub(super) struct Bound {
-    index: BindingIndex,
-    ipv4_home_address: Option<Ipv4Addr>,
+/// What control remembers of a binding beyond what its entry says. Most have nothing of it: one
+/// tunnel, from whose SA alone their data is accepted, and no network behind it.
+#[derive(Default)]
+pub(super) struct Unusual {
+    /// The SAs from which data is accepted; none where it is that of the tunnel alone.
     carriers: Vec<Spi>,
-    /// Nothing for a mobile node with one care-of address and no network behind it.
-    more: Option<Box<More>>,
-}
-
-impl Bound {
-    fn prefixes(&self) -> &[Prefix] {
-        self.more.as_ref().map_or(&[], |more| &more.prefixes)
-    }
-
-    fn router(&self) -> Option<RouterIndex> {
-        self.more.as_ref().and_then(|more| more.router)
-    }
+    more: More,
 }
 
 /// What only mobile routers have, and mobile nodes with several care-of addresses.
@@ -49,6 +39,20 @@ struct More {
     /// Where there are several tunnels, their fan and their cells.
     fan: Option<FanNumber>,
     tunnels: Vec<BindingIndex>,
+}
+
+impl More {
+    fn is_nothing(&self) -> bool {
+        self.prefixes.is_empty() && self.fan.is_none()
+    }
+}
+
+/// A binding that was replaced, or has ended.
+struct Old {
+    index: BindingIndex,
+    ipv4_home_address: Option<Ipv4Addr>,
+    carriers: Vec<Spi>,
+    more: More,
 }
 
 /// What was written and leads nowhere yet.
@@ -84,10 +88,11 @@ impl TableWriter {
     /// [`TableError::PrefixInUse`], [`TableError::Full`]. The binding is as it was then.
     pub fn bind(&mut self, binding: &Binding<'_>, carriers: &[Spi]) -> Result<(), TableError> {
         let (home, ipv4) = (binding.home_address, binding.ipv4_home_address);
-        self.check(binding)?;
+        let before = self.index_of(home);
+        self.check(binding, before)?;
         let mut draft = Draft::default();
         let (index, sender) =
-            self.draft(binding, &mut draft).inspect_err(|_| self.undo(&mut draft))?;
+            self.draft(binding, before, &mut draft).inspect_err(|_| self.undo(&mut draft))?;
         let mut carriers = carriers.to_vec();
         for tunnel in binding.tunnels {
             if !carriers.contains(&tunnel.spi) {
@@ -100,10 +105,11 @@ impl TableWriter {
         self.point_carriers(&carriers, (index, sender));
         self.guarded.set(&self.tables, home, ipv4, binding.defended);
         let Draft { more, added, .. } = draft;
-        let is_plain = more.prefixes.is_empty() && more.fan.is_none();
-        let more = (!is_plain).then(|| Box::new(more));
-        let bound = Bound { index, ipv4_home_address: ipv4, carriers, more };
-        let old = self.bound.insert(home, bound);
+        let old = before.map(|index| self.old(home, index));
+        self.bound += usize::from(old.is_none());
+        if carriers.len() > 1 || !more.is_nothing() {
+            self.unusual.insert(home, Unusual { carriers, more });
+        }
         let old_ipv4 = old.as_ref().map(|old| old.ipv4_home_address);
         if old_ipv4.is_none_or(|old| ipv4.is_some() && old != ipv4) || !added.is_empty() {
             self.tables.home_added();
@@ -112,13 +118,31 @@ impl TableWriter {
             self.prefixes_added();
         }
         if let Some(old) = old {
-            self.let_go(&old, Some(home));
+            self.let_go(&old, Some((home, ipv4)));
         }
         Ok(())
     }
 
+    /// Where the entry of a bound home address is.
+    fn index_of(&self, home: Ipv6Addr) -> Option<BindingIndex> {
+        self.tables.homes.get(Address6::of_home(home.into())?)
+    }
+
+    /// All that was known of the binding of `home`, whose entry is at `index`; what is remembered of
+    /// it is forgotten.
+    fn old(&mut self, home: Ipv6Addr, index: BindingIndex) -> Old {
+        let Unusual { mut carriers, more } = self.unusual.remove(&home).unwrap_or_default();
+        // It is there until a grace period has passed.
+        let entry = self.tables.bindings.entry(index);
+        if carriers.is_empty() {
+            carriers.extend(entry.map(|entry| entry.spi));
+        }
+        let ipv4_home_address = entry.and_then(|entry| entry.sender().ipv4());
+        Old { index, ipv4_home_address, carriers, more }
+    }
+
     /// What is wrong with a binding whatever it leads to.
-    fn check(&self, binding: &Binding<'_>) -> Result<(), TableError> {
+    fn check(&self, binding: &Binding<'_>, before: Option<BindingIndex>) -> Result<(), TableError> {
         let Binding { home_address: home, tunnels, flows, .. } = *binding;
         let several = tunnels.len() > 1;
         let is_named = |tunnel: &Tunnel| {
@@ -131,11 +155,16 @@ impl TableWriter {
         if several && !tunnels.iter().all(is_named) {
             return Err(TableError::Tunnels);
         }
-        let owner = binding.ipv4_home_address.and_then(|v4| self.ipv4_owner.get(&v4));
-        if owner.is_some_and(|owner| *owner != home) {
+        if binding.ipv4_home_address.is_some_and(|ipv4| ipv4.is_unspecified()) {
+            return Err(TableError::Address);
+        }
+        let holder = binding.ipv4_home_address.map(|ipv4| Address6::mapped(ipv4.to_bits()));
+        let holder = holder.and_then(|ipv4| self.tables.homes.get(ipv4));
+        let holder = holder.and_then(|index| self.tables.bindings.entry(index));
+        if holder.is_some_and(|holder| !holder.is_home(home.into())) {
             return Err(TableError::Ipv4HomeAddressInUse);
         }
-        if !self.bound.contains_key(&home) && self.bound.len() >= self.max_bindings {
+        if before.is_none() && self.bound >= self.max_bindings {
             return Err(TableError::Full);
         }
         Ok(())
@@ -146,14 +175,15 @@ impl TableWriter {
     fn draft(
         &mut self,
         binding: &Binding<'_>,
+        before: Option<BindingIndex>,
         draft: &mut Draft,
     ) -> Result<(BindingIndex, Sender), TableError> {
         let home = binding.home_address;
         let first = binding.tunnels.first().ok_or(TableError::Tunnels)?;
-        let mut entry = self.entry(binding, first)?;
+        let mut entry = self.entry(binding, first, before)?;
         self.draft_prefixes(binding, draft)?;
         if binding.tunnels.len() > 1 {
-            self.draft_fan(binding, draft)?;
+            self.draft_fan(binding, before, draft)?;
         }
         entry.fan = draft.more.fan;
         entry.router = draft.more.router.unwrap_or(NOBODY);
@@ -165,16 +195,22 @@ impl TableWriter {
     }
 
     /// The entry of one tunnel.
-    fn entry(&self, binding: &Binding<'_>, tunnel: &Tunnel) -> Result<BindingEntry, TableError> {
+    fn entry(
+        &self,
+        binding: &Binding<'_>,
+        tunnel: &Tunnel,
+        before: Option<BindingIndex>,
+    ) -> Result<BindingEntry, TableError> {
         let sa = self.tables.sas.find(tunnel.spi.get());
         let facts = sa.and_then(|sa| sa.facts()).ok_or(TableError::SpiUnknown)?;
         let (path_mtu, dscp) = (self.tables.path_mtu, self.tables.dscp);
         let entry = BindingEntry::new(binding, tunnel, facts, path_mtu, dscp);
         let entry = entry.ok_or(TableError::Address)?;
-        if let Some(before) = self.bound.get(&binding.home_address) {
-            let paths = match &before.more {
+        if let Some(before) = &before {
+            let several = self.unusual.get(&binding.home_address).map(|unusual| &unusual.more);
+            let paths = match several {
                 Some(more) if more.fan.is_some() => more.tunnels.as_slice(),
-                _ => core::slice::from_ref(&before.index),
+                _ => core::slice::from_ref(before),
             };
             let paths = paths.iter().filter_map(|index| self.tables.bindings.entry(*index));
             paths.for_each(|before| entry.remember(before));
@@ -204,14 +240,14 @@ impl TableWriter {
         let mut prefixes: Vec<_> = prefixes.collect::<Option<_>>().ok_or(TableError::Prefix)?;
         prefixes.sort_unstable();
         prefixes.dedup();
-        let before = self.bound.get(&binding.home_address);
-        let router = before.and_then(Bound::router);
+        let before = self.unusual.get(&binding.home_address).map(|unusual| &unusual.more);
+        let router = before.and_then(|more| more.router);
         let by = router.unwrap_or(NOBODY);
         let table = &self.tables.prefixes;
         if prefixes.iter().any(|prefix| self.prefixes.is_taken(table, *prefix, by)) {
             return Err(TableError::PrefixInUse);
         }
-        let had = before.map_or(&[][..], Bound::prefixes);
+        let had = before.map_or(&[][..], |more| &more.prefixes);
         let new: Vec<_> =
             prefixes.iter().copied().filter(|prefix| had.binary_search(prefix).is_err()).collect();
         draft.is_new_router = router.is_none();
@@ -230,10 +266,15 @@ impl TableWriter {
     }
 
     /// Writes a cell for each tunnel, and the fan.
-    fn draft_fan(&mut self, binding: &Binding<'_>, draft: &mut Draft) -> Result<(), TableError> {
+    fn draft_fan(
+        &mut self,
+        binding: &Binding<'_>,
+        before: Option<BindingIndex>,
+        draft: &mut Draft,
+    ) -> Result<(), TableError> {
         let mut ways = Vec::with_capacity(binding.tunnels.len());
         for tunnel in binding.tunnels {
-            let mut entry = self.entry(binding, tunnel)?;
+            let mut entry = self.entry(binding, tunnel, before)?;
             entry.bid = tunnel.bid;
             let index = self.fill(entry)?;
             draft.more.tunnels.push(index);
@@ -290,7 +331,6 @@ impl TableWriter {
             }
             return Err(TableError::Full);
         }
-        self.ipv4_owner.insert(v4, home);
         Ok(())
     }
 
@@ -302,9 +342,9 @@ impl TableWriter {
         }
     }
 
-    /// Takes away what a replaced or ended binding had and its successor, that of `home` if there is
-    /// one, has not.
-    fn let_go(&mut self, old: &Bound, home: Option<Ipv6Addr>) {
+    /// Takes away what a replaced or ended binding had and its successor, with these home addresses
+    /// if there is one, has not.
+    fn let_go(&mut self, old: &Old, new: Option<(Ipv6Addr, Option<Ipv4Addr>)>) {
         for spi in &old.carriers {
             if let Some(sa) = self.tables.sas.find(spi.get())
                 && sa.slot.binding() == Some(old.index)
@@ -312,15 +352,17 @@ impl TableWriter {
                 sa.slot.set_binding(None);
             }
         }
-        let new = home.and_then(|home| self.bound.get(&home));
-        let ipv4 = new.and_then(|new| new.ipv4_home_address);
+        let ipv4 = new.and_then(|(_, ipv4)| ipv4);
         if let Some(v4) = old.ipv4_home_address.filter(|_| old.ipv4_home_address != ipv4) {
             self.tables.homes.remove(Address6::mapped(v4.to_bits()));
-            self.ipv4_owner.remove(&v4);
         }
         self.fresh.push(Retired::Binding(old.index));
-        let Some(more) = &old.more else { return };
-        let kept = new.map_or(&[][..], Bound::prefixes);
+        if old.more.is_nothing() {
+            return;
+        }
+        let more = &old.more;
+        let kept = new.and_then(|(home, _)| self.unusual.get(&home));
+        let kept = kept.map_or(&[][..], |new| &new.more.prefixes);
         let gone = more.prefixes.iter().copied();
         let gone: Vec<_> = gone.filter(|prefix| kept.binary_search(prefix).is_err()).collect();
         if let Some(router) = more.router.filter(|_| kept.is_empty()) {
@@ -333,7 +375,9 @@ impl TableWriter {
 
     /// Ends a binding; false when there was none.
     pub fn unbind(&mut self, home_address: Ipv6Addr) -> bool {
-        let Some(old) = self.bound.remove(&home_address) else { return false };
+        let Some(index) = self.index_of(home_address) else { return false };
+        let old = self.old(home_address, index);
+        self.bound -= 1;
         self.guarded.set(&self.tables, home_address, None, None);
         self.tables.homes.remove(home_address.into());
         self.let_go(&old, None);
@@ -343,7 +387,7 @@ impl TableWriter {
     /// Home addresses that are bound.
     #[must_use]
     pub fn bindings(&self) -> usize {
-        self.bound.len()
+        self.bound
     }
 
     /// A care-of address for which a next hop is remembered may lie in one of the new prefixes. That

@@ -130,6 +130,21 @@ impl TableWriter {
         observer::usage(&self.tables, spi)
     }
 
+    /// Gives what the SAs at `most` places of the table have carried to `each`, from place `from` on
+    /// (SPI less the lowest SPI); the place to go on from, `None` at the end.
+    pub fn sa_usages(
+        &self,
+        from: u32,
+        most: u32,
+        mut each: impl FnMut(Spi, Suite, &SaUsage),
+    ) -> Option<u32> {
+        observer::walk(&self.tables, from, most, |sa| {
+            if let Some(facts) = sa.facts() {
+                each(sa.spi, facts.suite, &observer::usage_of(&self.tables, sa));
+            }
+        })
+    }
+
     /// Whether the SA is in the crypto device; `None` where there is no such SA.
     #[must_use]
     pub fn sa_is_in_device(&self, spi: Spi) -> Option<bool> {
