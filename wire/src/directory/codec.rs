@@ -109,7 +109,7 @@ pub fn deframe(buf: &[u8]) -> Result<Option<(&[u8], usize)>, DirectoryError> {
 /// octets.
 #[must_use]
 pub fn encode_request(request: &Request) -> Option<Vec<u8>> {
-    let mut body = Body::new();
+    let mut body = Body::with_room(2 + usize::from(u8::MAX));
     match request {
         Request::Watch { home_agent } => {
             body.put(&[tag::WATCH]);
@@ -125,7 +125,10 @@ pub fn encode_request(request: &Request) -> Option<Vec<u8>> {
 /// octets.
 #[must_use]
 pub fn encode_update(update: &Update) -> Option<Zeroizing<Vec<u8>>> {
-    let mut body = Body::new();
+    let mut body = Body::with_room(match update {
+        Update::Issued(record) => most_octets(record),
+        Update::Revoked(_) | Update::Synced | Update::Unknown(_) => 5,
+    });
     match update {
         Update::Issued(record) => put_record(&mut body, record)?,
         Update::Revoked(spi) => body.put_spi(tag::REVOKED, *spi),
@@ -133,6 +136,16 @@ pub fn encode_update(update: &Update) -> Option<Zeroizing<Vec<u8>>> {
         Update::Unknown(spi) => body.put_spi(tag::UNKNOWN, *spi),
     }
     body.finish()
+}
+
+/// What a record takes at the most.
+fn most_octets(record: &SaRecord) -> usize {
+    const FIXED: usize = 128;
+    const PREFIX: usize = 18;
+    let keys = [&record.mn_to_ha, &record.ha_to_mn];
+    let keys = keys.map(|keys| keys.integrity().len() + keys.encryption().len());
+    let names = record.mn_id.as_str().len() + record.home_agent.len();
+    FIXED + names + keys.iter().sum::<usize>() + PREFIX * record.services.prefixes.len()
 }
 
 fn put_record(body: &mut Body, record: &SaRecord) -> Option<()> {
@@ -204,8 +217,10 @@ pub fn refused_record(body: &[u8]) -> Option<Spi> {
 struct Body(Zeroizing<Vec<u8>>);
 
 impl Body {
-    fn new() -> Self {
-        let mut frame = Vec::with_capacity(MAX_FRAME);
+    /// Room for all that it will hold: it may not grow, or keys are left behind, and all of it is
+    /// wiped at the end, which costs more than to fill it.
+    fn with_room(octets: usize) -> Self {
+        let mut frame = Vec::with_capacity(LENGTH_LEN + octets);
         frame.extend_from_slice(&[0; LENGTH_LEN]);
         Self(Zeroizing::new(frame))
     }
@@ -410,9 +425,13 @@ mod tests {
             prefixes: (0..32).map(|n| ipnet::IpNet::new(net(n), 48).unwrap()).collect(),
             ..Services::default()
         };
-        let frame = issued(SaRecord { mn_id, services, ..record(Suite::TripleDesEdeCbcSha, 255) });
-        assert!(frame.len() <= MAX_FRAME);
-        assert_eq!(frame.capacity(), MAX_FRAME, "a second allocation would leave keys behind");
+        let longest = SaRecord { mn_id, services, ..record(Suite::TripleDesEdeCbcSha, 255) };
+        for record in [longest, record(Suite::NullSha, 0), record(Suite::Aes128Gcm, 3)] {
+            let room = LENGTH_LEN + most_octets(&record);
+            let frame = issued(record);
+            assert!(frame.len() <= MAX_FRAME);
+            assert_eq!(frame.capacity(), room, "a second allocation would leave keys behind");
+        }
         let too_long = Update::Issued(Box::new(record(Suite::NullSha, 256)));
         assert!(encode_update(&too_long).is_none());
         assert!(encode_request(&Request::Watch { home_agent: "h".repeat(256).into() }).is_none());
