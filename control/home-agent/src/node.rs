@@ -16,7 +16,7 @@ pub(crate) struct Node {
     pub(crate) mn_id: MobileNodeId,
     /// The first of its SAs; [`Sa::next`] leads on.
     pub(crate) first: Option<Id<Sa>>,
-    pub(crate) sas: u32,
+    pub(crate) sas: u16,
     /// Whether a Binding Update was accepted under one of them.
     used: bool,
     /// The newest generation under which one was.

@@ -4,25 +4,24 @@ use core::time::Duration;
 
 use crate::time::Timestamp;
 
-/// One mobile node's allowance of error messages.
+/// One mobile node's allowance of error messages, in eight octets.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bucket {
-    /// Thousandths of a token that are spent.
-    spent: u64,
-    at: Timestamp,
+    /// When it is full again, in microseconds.
+    full: u64,
 }
 
 impl Bucket {
+    const SECOND_US: u64 = 1_000_000;
+
     /// Takes one token, where there is one.
     pub(crate) fn take(&mut self, now: Timestamp, per_second: u32) -> bool {
-        let rate = u64::from(per_second);
-        let elapsed = now.as_millis().saturating_sub(self.at.as_millis());
-        // `rate` tokens a second are `rate` thousandths a millisecond.
-        self.spent = self.spent.saturating_sub(elapsed.saturating_mul(rate));
-        self.at = now;
-        let granted = self.spent + 1000 <= rate * 1000;
+        let Some(each) = Self::SECOND_US.checked_div(per_second.into()) else { return false };
+        let now = now.as_millis().saturating_mul(1000);
+        let full = self.full.max(now).saturating_add(each);
+        let granted = full <= now.saturating_add(Self::SECOND_US);
         if granted {
-            self.spent += 1000;
+            self.full = full;
         }
         granted
     }
