@@ -3,7 +3,11 @@
 /// Octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Memory {
+    /// Without [`Self::shared`].
     pub(crate) resident: u64,
+    /// Shared memory: without huge pages DPDK's own, with packet buffers and rings. Where it has
+    /// huge pages the kernel counts none of it.
+    pub(crate) shared: u64,
     /// Of those, in transparent huge pages.
     pub(crate) huge: u64,
 }
@@ -22,7 +26,8 @@ fn parse(smaps: &str) -> Memory {
         numbers.sum::<u64>() * 1024
     };
     let huge = sum("AnonHugePages") + sum("ShmemPmdMapped") + sum("FilePmdMapped");
-    Memory { resident: sum("Rss"), huge }
+    let shared = sum("Pss_Shmem");
+    Memory { resident: sum("Rss").saturating_sub(shared), shared, huge }
 }
 
 /// Says how much of what was built lies in huge pages.
@@ -37,10 +42,14 @@ mod tests {
 
     #[test]
     fn mappings_are_added_up() {
+        let rollup = "55-56 ---p 0 00:00 0 [rollup]\nRss:   5000 kB\nPss_Anon:  4000 kB\n\
+                      Pss_Shmem:   900 kB\n";
+        let found = Memory { resident: 4100 << 10, shared: 900 << 10, huge: 0 };
+        assert_eq!(parse(rollup), found);
         let smaps = "55-56 r-xp 0 00:00 0\nRss:      12 kB\nAnonHugePages:   2048 kB\n\
                      ShmemPmdMapped:        0 kB\n57-58 rw-p\nRss:    4096 kB\n\
                      AnonHugePages:     2048 kB\nShmemPmdMapped:  2048 kB\n";
-        assert_eq!(parse(smaps), Memory { resident: 4108 << 10, huge: 6144 << 10 });
+        assert_eq!(parse(smaps), Memory { resident: 4108 << 10, shared: 0, huge: 6144 << 10 });
         assert_eq!(parse(""), Memory::default());
         assert_eq!(share(5 << 20, 7 << 20), "5 of 7 MiB");
     }
