@@ -50,6 +50,10 @@ const BATCH: usize = 64;
 const TIMERS: usize = 256;
 const UPDATES: usize = 128;
 
+/// How often kernel and waker are asked while packets come: each of them costs a system call, as
+/// much as a packet's turn. When none come they wake the thread.
+const GLANCE: Duration = Duration::from_millis(1);
+
 /// How often replaced table entries are freed and slow timers looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(10);
 
@@ -121,6 +125,7 @@ pub struct Control {
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
     housekept: Instant,
+    glanced: Instant,
     /// Set by SIGHUP.
     pub(crate) reload: Arc<AtomicBool>,
 }
@@ -177,6 +182,7 @@ impl Control {
             unresolved: Vec::new(),
             last_packet: now,
             housekept: now,
+            glanced: now,
             reload: Arc::default(),
         };
         control.configure_links();
@@ -221,10 +227,18 @@ impl Control {
     pub fn turn(&mut self) -> io::Result<bool> {
         let mut packets = self.take_from_workers();
         packets += self.take_from_taps()?;
-        self.parts.waker.clear();
+        let now = Instant::now();
+        let glance = packets == 0 || now.duration_since(self.glanced) >= GLANCE;
+        if glance {
+            self.glanced = now;
+            // Before what it wakes for is looked at.
+            self.parts.waker.clear();
+        }
         let mut more = self.take_from_directory_in_part();
-        for change in self.parts.kernel.changes()? {
-            self.kernel_changed(change);
+        if glance {
+            for change in self.parts.kernel.changes()? {
+                self.kernel_changed(change);
+            }
         }
         more |= self.exchange_routes()?;
         more |= self.answer_some();
@@ -412,7 +426,7 @@ impl Control {
         self.parts.persist.sweep();
         self.listen_for_silence(instant);
         let tables = &self.parts.tables;
-        for spi in self.limits.sweep(|spi| tables.sa_usage(spi)) {
+        for spi in self.limits.sweep(|from, most, each| tables.sa_usages(from, most, each)) {
             self.tell(Event::SequenceNearEnd(spi));
         }
     }

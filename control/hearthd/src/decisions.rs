@@ -253,18 +253,15 @@ impl Control {
 
     fn insert(&mut self, record: &SaRecord) -> Result<(), TableError> {
         let Parts { tables, persist, .. } = &mut self.parts;
-        tables.insert_sa(&persist.parameters(record, None))?;
-        self.limits.watch(record.spi, record.suite);
-        Ok(())
+        tables.insert_sa(&persist.parameters(record, None))
     }
 
     /// Installs the keys of an SA that was taken in without them; its binding follows by itself.
     fn install_again(&mut self, record: &SaRecord, kept: &SaLifted) {
         let Parts { tables, persist, .. } = &mut self.parts;
         persist.installed(record, Some(kept));
-        match tables.insert_sa(&persist.parameters(record, Some(kept))) {
-            Ok(()) => self.limits.watch(record.spi, record.suite),
-            Err(error) => error!(spi = %record.spi, %error, "SA not installed"),
+        if let Err(error) = tables.insert_sa(&persist.parameters(record, Some(kept))) {
+            error!(spi = %record.spi, %error, "SA not installed");
         }
     }
 

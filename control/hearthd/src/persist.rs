@@ -38,16 +38,18 @@ use hearth_wire::{SeqNo, Spi};
 use tracing::{error, info};
 use zeroize::Zeroizing;
 
+mod kept;
 mod records;
 mod remembered;
 
+use kept::{KeptSa, KeptSas};
 use records::{
     FRAME_LENGTH, Numbers, SA_HEAD, SA_VERSION, WITHOUT_KEYS, grant_value, inbound_value,
-    pack_keys, record_of, sa_key,
+    record_of, sa_key,
 };
 pub use remembered::Remembered;
-pub(crate) use remembered::SaLifted;
 use remembered::{BOOT, CLEAN, EPOCH, HIGHEST, LOSSES, STARTS, boot, remember, report_loss};
+pub(crate) use remembered::{Bindings, Part, SaLifted};
 
 use crate::state_config::{Keys, State as Section, Sync};
 
@@ -103,21 +105,6 @@ struct Held {
 /// 20,000 records are written in a second.
 const EACH: Duration = Duration::from_micros(50);
 
-/// What is known here of an SA besides the home agent's knowledge.
-struct KeptSa {
-    generation: u64,
-    /// Seconds since 1970, as the directory says it.
-    validity_end: u64,
-    numbers: Numbers,
-    /// What the next grant adds, and when the last one was made, in seconds from the start.
-    step: u16,
-    granted: u32,
-    /// The inbound numbers when they were looked at last.
-    top: u32,
-    /// Both integrity keys and both encryption keys, one behind the other. Empty without keys.
-    keys: Zeroizing<Box<[u8]>>,
-}
-
 /// A grant that is not on the disk yet.
 struct Granted {
     mark: Option<Mark>,
@@ -135,7 +122,7 @@ pub struct Persist {
     /// [`Timestamp`] at `start`: Unix ms, or beyond, where the wall clock went back.
     origin: u64,
     start: Instant,
-    sas: HashMap<Spi, KeptSa>,
+    sas: KeptSas,
     /// SAs whose keys the directory has to say.
     awaited: HashMap<Spi, SaLifted>,
     grants: VecDeque<Granted>,
@@ -146,6 +133,8 @@ pub struct Persist {
     /// AES-GCM's part of the IV in this run.
     epoch: u32,
     highest_spi: u32,
+    /// What the log says of it.
+    highest_written: u32,
     observer: Option<SaObserver>,
     /// Where the sweep over the inbound numbers is, and when the round began.
     sweep: u32,
@@ -187,13 +176,14 @@ impl Persist {
             home_agent: home_agent.into(),
             origin,
             start,
-            sas: HashMap::new(),
+            sas: KeptSas::default(),
             awaited: HashMap::new(),
             grants: VecDeque::new(),
             starts: remembered.starts,
             losses: remembered.losses,
             epoch: last_epoch.map_or(seconds, |last| seconds.max(last.wrapping_add(1))),
             highest_spi: 0,
+            highest_written: 0,
             observer: None,
             sweep: 0,
             round: start,
@@ -242,6 +232,7 @@ impl Persist {
         let (starts, losses) = (self.starts, self.losses);
         let (epoch, highest) = (self.epoch, self.highest_spi);
         let numbers = [(STARTS, starts), (LOSSES, losses), (EPOCH, epoch), (HIGHEST, highest)];
+        self.highest_written = highest;
         for (name, number) in numbers {
             self.put(Kind::HomeAgent, name, &number.to_be_bytes(), again)?;
         }
@@ -300,31 +291,31 @@ impl Persist {
 
     /// An SA is in the tables: its keys are kept from now on, and so are its numbers.
     pub(crate) fn installed(&mut self, record: &SaRecord, kept: Option<&SaLifted>) {
-        let before = kept.map(|kept| kept.numbers).unwrap_or_default();
+        let keys = [&record.mn_to_ha, &record.ha_to_mn];
+        let [a, b] = keys.map(|keys| [keys.integrity(), keys.encryption()]);
         let without = self.keys == Keys::Directory;
+        let keys: &[&[u8]] = &[a[0], a[1], b[0], b[1]];
+        self.keep(record, kept, if without { &[] } else { keys });
+    }
+
+    fn keep(&mut self, record: &SaRecord, kept: Option<&SaLifted>, keys: &[&[u8]]) {
+        let before = kept.map(|kept| kept.numbers).unwrap_or_default();
         let sa = KeptSa {
             generation: record.generation,
             validity_end: record.validity_end,
-            numbers: Numbers { grant: before.grant.saturating_add(FIRST_GRANT), ..before },
+            grant: before.grant.saturating_add(FIRST_GRANT),
+            floor: before.floor,
             step: FIRST_GRANT,
             granted: 0,
             top: before.floor,
-            keys: if without { Zeroizing::default() } else { pack_keys(record) },
         };
-        self.sas.insert(record.spi, sa);
-        if record.spi.get() > self.highest_spi {
-            self.highest_spi = record.spi.get();
-            let highest = self.highest_spi.to_be_bytes();
-            self.missed |= self.store.put(Kind::HomeAgent, HIGHEST, &highest).is_err();
-        }
+        self.sas.insert(record.spi, sa, keys);
+        self.highest_spi = self.highest_spi.max(record.spi.get());
     }
 
     /// An SA was taken in again whose keys are not here.
     pub(crate) fn await_keys(&mut self, kept: SaLifted) {
-        self.installed(&kept.record, Some(&kept));
-        if let Some(sa) = self.sas.get_mut(&kept.record.spi) {
-            sa.keys = Zeroizing::default();
-        }
+        self.keep(&kept.record, Some(&kept), &[]);
         self.awaited.insert(kept.record.spi, kept);
     }
 
@@ -339,17 +330,17 @@ impl Persist {
     pub(crate) fn near_grant(&mut self, spi: Spi, next_outbound: u64) {
         let seconds = u32::try_from(self.start.elapsed().as_secs()).unwrap_or(u32::MAX);
         let starts = self.starts;
-        let Some(kept) = self.sas.get_mut(&spi) else { return };
+        let Some(kept) = self.sas.get_mut(spi) else { return };
         let used = u16::try_from(next_outbound >> 16).unwrap_or(u16::MAX);
-        if kept.numbers.grant.saturating_sub(used) > kept.step / 2 {
+        if kept.grant.saturating_sub(used) > kept.step / 2 {
             return;
         }
         if seconds.saturating_sub(kept.granted) < SOON {
             kept.step = kept.step.saturating_mul(2).min(LARGEST_GRANT);
         }
         kept.granted = seconds;
-        let units = used.saturating_add(kept.step).max(kept.numbers.grant);
-        if units == kept.numbers.grant {
+        let units = used.saturating_add(kept.step).max(kept.grant);
+        if units == kept.grant {
             return;
         }
         let generation = kept.generation;
@@ -358,7 +349,7 @@ impl Persist {
             // Not on its way to the disk: the workers ask again.
             return;
         }
-        kept.numbers.grant = units;
+        kept.grant = units;
         self.grants.push_back(Granted { mark: None, spi, generation, units });
     }
 
@@ -392,23 +383,31 @@ impl Persist {
         exact: bool,
         usage: &dyn Fn() -> Option<SaUsage>,
     ) {
-        let Some(kept) = self.sas.get_mut(&spi) else { return };
+        let Some(kept) = self.sas.get_mut(spi) else { return };
         let top = u32::try_from(numbers.inbound_top).unwrap_or(u32::MAX);
         let moved = if exact { 0 } else { top.saturating_sub(kept.top) };
         let floor = top.saturating_add(moved.saturating_mul(2));
         kept.top = top;
-        if floor == kept.numbers.floor {
+        if floor == kept.floor {
             return;
         }
-        kept.numbers.floor = floor;
+        kept.floor = floor;
         self.moved += 1;
-        if let Some(usage) = usage() {
-            kept.numbers.in_octets = usage.in_octets;
-            kept.numbers.out_octets = usage.out_octets;
-        }
         let key = sa_key(spi, kept.generation);
-        let done = self.store.put(Kind::Inbound, &key, &inbound_value(kept.numbers));
+        // Where it has gone meanwhile, it is about to go here.
+        let Some(usage) = usage() else { return };
+        let numbers = Numbers::new(kept, [usage.in_octets, usage.out_octets]);
+        let done = self.store.put(Kind::Inbound, &key, &inbound_value(numbers));
         self.missed |= done.is_err();
+    }
+
+    /// Octets that an SA has carried, inbound and outbound: the tables count them, and until it is
+    /// there its record says them.
+    fn octets(&self, spi: Spi) -> [u64; 2] {
+        let usage = self.observer.as_ref().and_then(|observer| observer.usage(spi));
+        let usage = usage.map(|usage| [usage.in_octets, usage.out_octets]);
+        let awaited = || self.awaited.get(&spi).map(Self::octets_of);
+        usage.or_else(awaited).unwrap_or_default()
     }
 
     fn take(&mut self, change: Change<'_>, again: bool) {
@@ -435,25 +434,27 @@ impl Persist {
     fn put_sa(&mut self, info: &SaInfo, life: SaLife, again: bool) -> Result<(), StoreError> {
         // One that could not be installed is nothing to come back to.
         let of_it = |kept: &&KeptSa| kept.generation == info.generation;
-        let Some(kept) = self.sas.get(&info.spi).filter(of_it) else { return Ok(()) };
-        let Some(record) = record_of(info, kept, &self.home_agent) else { return Ok(()) };
+        let Some(kept) = self.sas.get(info.spi).filter(of_it) else { return Ok(()) };
+        let keys = self.sas.keys(info.spi);
+        let record = record_of(info, (kept.validity_end, keys), &self.home_agent);
+        let Some(record) = record else { return Ok(()) };
         let frame = encode_update(&Update::Issued(Box::new(record)));
         let Some(frame) = frame.as_deref().and_then(|frame| frame.get(FRAME_LENGTH..)) else {
             return Ok(());
         };
-        let flags = if kept.keys.is_empty() { WITHOUT_KEYS } else { 0 };
+        let flags = if keys.is_empty() { WITHOUT_KEYS } else { 0 };
         let mut value = Zeroizing::new(Vec::with_capacity(SA_HEAD + frame.len()));
         value.extend_from_slice(&[SA_VERSION, flags]);
-        value.extend_from_slice(&grant_value(kept.numbers.grant, self.starts));
-        value.extend_from_slice(&inbound_value(kept.numbers));
+        value.extend_from_slice(&grant_value(kept.grant, self.starts));
+        value.extend_from_slice(&inbound_value(Numbers::new(kept, self.octets(info.spi))));
         value.extend_from_slice(&life.to_octets());
         value.extend_from_slice(frame);
         self.put(Kind::Sa, &sa_key(info.spi, info.generation), &value, again)
     }
 
     fn delete_sa(&mut self, spi: Spi, generation: u64) -> Result<(), StoreError> {
-        if self.sas.get(&spi).is_some_and(|kept| kept.generation == generation) {
-            self.sas.remove(&spi);
+        if self.sas.get(spi).is_some_and(|kept| kept.generation == generation) {
+            self.sas.remove(spi);
         }
         let key = sa_key(spi, generation);
         [Kind::Sa, Kind::Grant, Kind::Inbound]
@@ -470,6 +471,7 @@ impl Persist {
         mut leave: impl FnMut(Leaving<'_>),
     ) {
         home_agent.changes(|change| self.take(change, false));
+        self.put_highest();
         self.rewrite_in_part(home_agent);
         let written = self.store.flush_turn(self.now_millis());
         let trouble = written.err().or_else(|| self.store.trouble());
@@ -483,7 +485,7 @@ impl Persist {
         let on_disk = |mark: Option<Mark>| mark.is_some_and(|mark| mark <= durable);
         while let Some(one) = self.grants.pop_front_if(|one| on_disk(one.mark)) {
             let Granted { spi, generation, units, .. } = one;
-            if self.sas.get(&spi).is_some_and(|kept| kept.generation == generation) {
+            if self.sas.get(spi).is_some_and(|kept| kept.generation == generation) {
                 leave(Leaving::Grant(spi, units));
             }
         }
@@ -509,6 +511,15 @@ impl Persist {
             }
         }
         self.lasting.clear();
+    }
+
+    /// Once in a turn, however many SAs have come in it.
+    fn put_highest(&mut self) {
+        if self.highest_spi > self.highest_written {
+            self.highest_written = self.highest_spi;
+            let highest = self.highest_spi.to_be_bytes();
+            self.missed |= self.store.put(Kind::HomeAgent, HIGHEST, &highest).is_err();
+        }
     }
 
     fn rewrite_in_part(&mut self, home_agent: &HomeAgent) {

@@ -2,6 +2,9 @@
 //!
 //! Read first: readings; `persist`.
 
+use std::io;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 use hearth_dataplane::RestoredSa;
@@ -10,10 +13,13 @@ use tracing::{debug, error, info};
 
 use crate::control::{Control, Parts};
 use crate::daemon::DaemonError;
-use crate::persist::{Persist, Remembered, SaLifted};
+use crate::persist::{Bindings, Part, Persist, Remembered, SaLifted};
 
-/// SAs that are handed to the tables at a time: their keys are expanded on all cores.
-const PART: usize = 8192;
+/// Parts that are read ahead.
+const AHEAD: usize = 2;
+
+/// Actions that are carried out together: few, so that they are still in the cache.
+const ACTIONS: usize = 256;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -40,40 +46,31 @@ impl Control {
     /// # Errors
     /// The disk does not take it.
     pub fn begin(&mut self, remembered: &Remembered) -> Result<(), DaemonError> {
-        self.restore(remembered);
+        let system = |source| DaemonError::System { what: "state", source };
+        self.restore(remembered).map_err(system)?;
         let Parts { persist, horizon, tables, .. } = &mut self.parts;
         persist.begin(horizon.highest())?;
         persist.observe(tables.observer());
-        horizon.keep_ahead().map_err(|source| DaemonError::System { what: "state", source })
+        horizon.keep_ahead().map_err(system)
     }
 
     /// Installs the SAs and bindings that were kept. Mobile nodes notice nothing but the gap.
-    fn restore(&mut self, remembered: &Remembered) {
+    fn restore(&mut self, remembered: &Remembered) -> io::Result<()> {
         let began = Instant::now();
         let mut tally = Tally::default();
-        let mut part = Vec::with_capacity(PART);
-        remembered.sas(|sa| {
-            part.push(sa);
-            if part.len() >= PART {
-                self.restore_sas(&mut part, &mut tally);
-            }
-        });
-        self.restore_sas(&mut part, &mut tally);
-        let now = self.now();
-        remembered.bindings(|home_address, octets| {
-            let home_agent = &mut self.parts.home_agent;
-            match home_agent.restore_binding(now, home_address, octets, &mut self.actions) {
-                Ok(()) => tally.bindings += 1,
-                Err(error) => {
-                    debug!(%home_address, %error, "a binding of before is not there any more");
-                    tally.count(error);
+        // What is read next is read while this thread takes in what was read before.
+        thread::scope(|scope| {
+            let (to, parts) = mpsc::sync_channel(AHEAD);
+            let read = move || remembered.hand_over(&to);
+            thread::Builder::new().name("state-reader".into()).spawn_scoped(scope, read)?;
+            for part in parts {
+                match part {
+                    Part::Sas(mut sas) => self.restore_sas(&mut sas, &mut tally),
+                    Part::Bindings(bindings) => self.restore_bindings(&bindings, &mut tally),
                 }
             }
-            if self.actions.len() >= PART {
-                self.act(None);
-            }
-        });
-        self.act(None);
+            io::Result::Ok(())
+        })?;
         self.parts.home_agent.keep_changes();
         let Tally { sas, bindings, over, refused } = tally;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -83,6 +80,25 @@ impl Control {
         if sas + bindings + over > 0 {
             info!(sas, bindings, over, ms, "the state of before is in place");
         }
+        Ok(())
+    }
+
+    fn restore_bindings(&mut self, bindings: &Bindings, tally: &mut Tally) {
+        let now = self.now();
+        for (home_address, octets) in bindings.iter() {
+            let home_agent = &mut self.parts.home_agent;
+            match home_agent.restore_binding(now, home_address, octets, &mut self.actions) {
+                Ok(()) => tally.bindings += 1,
+                Err(error) => {
+                    debug!(%home_address, %error, "a binding of before is not there any more");
+                    tally.count(error);
+                }
+            }
+            if self.actions.len() >= ACTIONS {
+                self.act(None);
+            }
+        }
+        self.act(None);
     }
 
     fn restore_sas(&mut self, part: &mut Vec<SaLifted>, tally: &mut Tally) {
@@ -112,10 +128,7 @@ impl Control {
             let spi = sa.record.spi;
             self.parts.persist.installed(&sa.record, Some(sa));
             match result {
-                Ok(()) => {
-                    self.limits.watch(spi, sa.record.suite);
-                    tally.sas += 1;
-                }
+                Ok(()) => tally.sas += 1,
                 Err(error) => {
                     error!(%spi, %error, "an SA of before can't be installed");
                     tally.refused += 1;

@@ -15,8 +15,8 @@ const PACKETS: u64 = 1 << 31;
 /// Octets in either direction after which a new SA is asked for under 3DES: 1 GiB.
 const TRIPLE_DES_OCTETS: u64 = 1 << 30;
 
-/// SAs looked at in one sweep.
-const PART: usize = 512;
+/// Places of the table looked at in one sweep: a million in some 50 s.
+const PART: u32 = 2048;
 
 /// Least time between two sweeps. Even at 10 Mpps an SA needs minutes from the limit to the last
 /// sequence number.
@@ -63,54 +63,41 @@ fn bits(number: u64) -> u8 {
     u8::try_from(u64::BITS - number.leading_zeros()).unwrap_or(u8::MAX)
 }
 
-/// The SAs that are watched.
+/// The watch over all SAs.
 #[derive(Debug, Default)]
 pub struct SaLimits {
-    /// Those that are gone have none, until a sweep finds that.
-    sas: HashMap<Spi, Option<(Suite, Level)>>,
-    /// The keys, in the order of the sweeps.
-    order: Vec<Spi>,
-    next: usize,
+    /// Those that were named: few, and each until it is gone.
+    named: HashMap<Spi, Level>,
+    /// Where the next sweep begins.
+    next: u32,
     swept: Option<Instant>,
 }
 
 impl SaLimits {
-    /// Watches an SA.
-    pub fn watch(&mut self, spi: Spi, suite: Suite) {
-        if self.sas.insert(spi, Some((suite, Level::default()))).is_none() {
-            self.order.push(spi);
-        }
-    }
-
-    /// Watches it no more.
+    /// An SA is gone: what is said next of its SPI is of another one.
     pub fn forget(&mut self, spi: Spi) {
-        if let Some(sa) = self.sas.get_mut(&spi) {
-            *sa = None;
-        }
+        self.named.remove(&spi);
     }
 
     /// Looks at the next part of the SAs; those that reached a limit since they were named last.
-    pub fn sweep(&mut self, usage: impl Fn(Spi) -> Option<SaUsage>) -> Vec<Spi> {
+    /// `part` gives what SAs have carried from a place on, at so many places, and the place to go
+    /// on from.
+    pub fn sweep(
+        &mut self,
+        part: impl FnOnce(u32, u32, &mut dyn FnMut(Spi, Suite, &SaUsage)) -> Option<u32>,
+    ) -> Vec<Spi> {
         if self.swept.is_some_and(|swept| swept.elapsed() < PAUSE) {
             return Vec::new();
         }
         self.swept = Some(Instant::now());
-        let mut reached = Vec::new();
-        for _ in 0..PART {
-            let Some(&spi) = self.order.get(self.next) else {
-                self.next = 0;
-                break;
-            };
-            let Some((suite, level)) = self.sas.get_mut(&spi).and_then(Option::as_mut) else {
-                self.sas.remove(&spi);
-                self.order.swap_remove(self.next);
-                continue;
-            };
-            self.next += 1;
-            if usage(spi).is_some_and(|usage| level.rise(Level::of(*suite, &usage))) {
+        let (mut reached, named) = (Vec::new(), &mut self.named);
+        let next = part(self.next, PART, &mut |spi, suite, usage| {
+            let level = Level::of(suite, usage);
+            if level != Level::default() && named.entry(spi).or_default().rise(level) {
                 reached.push(spi);
             }
-        }
+        });
+        self.next = next.unwrap_or(0);
         reached
     }
 }
@@ -143,15 +130,26 @@ mod tests {
         }
     }
 
+    /// The only SA.
+    fn alone(
+        spi: Spi,
+        usage: SaUsage,
+    ) -> impl FnOnce(u32, u32, &mut dyn FnMut(Spi, Suite, &SaUsage)) -> Option<u32> {
+        move |from, _, each| {
+            assert_eq!(from, 0);
+            each(spi, Suite::Aes128CbcSha, &usage);
+            None
+        }
+    }
+
     /// ENC-30: well before the last number, and again while it is not heeded.
     #[test]
     fn a_limit_is_named_once_and_then_at_each_half_of_what_is_left() {
         let mut limits = SaLimits::default();
         let spi = Spi::new(7).unwrap();
-        limits.watch(spi, Suite::Aes128CbcSha);
         let mut named = |next| {
             limits.swept = None;
-            limits.sweep(|_| Some(outbound(next))) == [spi]
+            limits.sweep(alone(spi, outbound(next))) == [spi]
         };
         let steps = [
             (0, false),
@@ -182,12 +180,34 @@ mod tests {
         assert_eq!(named, [true, false, true, false, true]);
     }
 
+    /// an SPI comes back.
     #[test]
-    fn what_is_forgotten_is_not_named() {
+    fn what_comes_behind_a_forgotten_one_is_named_anew() {
         let mut limits = SaLimits::default();
-        let spis = [7, 8].map(|spi| Spi::new(spi).unwrap());
-        spis.iter().for_each(|spi| limits.watch(*spi, Suite::Aes128CbcSha));
-        limits.forget(spis[0]);
-        assert_eq!(limits.sweep(|_| Some(outbound(PACKETS))), [spis[1]]);
+        let spi = Spi::new(7).unwrap();
+        let mut times = Vec::new();
+        for gone in [false, false, true, false] {
+            if gone {
+                limits.forget(spi);
+            }
+            limits.swept = None;
+            times.push(limits.sweep(alone(spi, outbound(PACKETS))).len());
+        }
+        assert_eq!(times, [1, 0, 1, 0]);
+        assert!(limits.sweep(|_, _, _| panic!("too early")).is_empty());
+    }
+
+    #[test]
+    fn a_sweep_goes_on_where_the_last_one_stopped() {
+        let mut limits = SaLimits::default();
+        let mut begun = Vec::new();
+        for end in [Some(PART), Some(2 * PART), None, Some(PART)] {
+            limits.swept = None;
+            limits.sweep(|from, _, _| {
+                begun.push(from);
+                end
+            });
+        }
+        assert_eq!(begun, [0, PART, 2 * PART, 0]);
     }
 }

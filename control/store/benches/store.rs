@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use hearth_store::{Kind, Options, Store};
+use hearth_store::{Kind, Options, Record, Room, Store};
 
 /// Records of a control turn.
 const TURN: u64 = 64;
@@ -76,9 +76,10 @@ fn read_all(folder: &Path) -> (Duration, Duration, u64) {
     let opened = began.elapsed();
     let batches = recovered.live.batches();
     let read = |part: usize| {
-        let mut octets = 0;
+        let (mut octets, mut room) = (0, Room::default());
         for batch in batches.iter().skip(part).step_by(2) {
-            let _read = batch.read(|record| octets += black_box(record).value.len() as u64);
+            let each = |record: Record<'_>| octets += black_box(record).value.len() as u64;
+            let _read = batch.read(&mut room, each);
         }
         octets
     };

@@ -58,7 +58,7 @@ use std::path::PathBuf;
 
 pub use buffer::SecretBuffer;
 pub use error::{OpenError, StoreError, Why};
-pub use live::{Batch, Live, Migrate, Migrated};
+pub use live::{Batch, Live, Migrate, Migrated, Room};
 pub use record::{KEY_MAX, Kind, Record, VALUE_MAX};
 pub use store::{Mark, Store};
 

@@ -76,14 +76,24 @@ pub struct Batch {
     pub(crate) bits: Arc<[u64]>,
 }
 
+/// Room to read batches in, one after another. It is wiped when it is dropped, and not before:
+/// wiping costs more than reading.
+#[derive(Debug, Default)]
+pub struct Room {
+    octets: SecretBuffer,
+    value: SecretBuffer,
+}
+
 impl Batch {
-    /// Hands out the live records. Their octets are wiped when it returns.
+    /// Hands out the live records.
     ///
     /// # Errors
     /// The file can't be read, or does not say any more what it said when the store was opened.
-    pub fn read(&self, mut each: impl FnMut(Record<'_>)) -> Result<(), OpenError> {
-        let mut octets = SecretBuffer::default();
-        let mut value = SecretBuffer::default();
+    pub fn read(
+        &self,
+        Room { octets, value }: &mut Room,
+        mut each: impl FnMut(Record<'_>),
+    ) -> Result<(), OpenError> {
         self.file
             .read_exact_at(octets.sized(self.length), self.offset)
             .map_err(OpenError::io(&self.path))?;
@@ -104,7 +114,7 @@ impl Batch {
                 continue;
             }
             value.wipe();
-            match (self.migrate)(self.schema, record, &mut value) {
+            match (self.migrate)(self.schema, record, value) {
                 Migrated::Same => each(record),
                 Migrated::Changed => each(Record { value: value.as_slice(), ..record }),
                 Migrated::Dropped => {}

@@ -1,8 +1,8 @@
 //! What the log says at the start.
 //!
 //! Two passes: the first reads every segment, checks it and finds out which records are live, one
-//! bit each; the second, [`Batch::read`](crate::Batch::read), hands those out. The index by key
-//! lives as long as the first.
+//! bit each; the second, [`Batch::read`](crate::Batch::read), hands those out. The index by key, on
+//! a thread of its own, lives as long as the first.
 //!
 //! The log counts up to its first gap or damage and no further: what lies beyond may contradict
 //! what is missing (a revoked SA would be back). How much that was is found out by the turns that
@@ -13,10 +13,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
 
 use crate::buffer::SecretBuffer;
 use crate::error::{OpenError, Why};
-use crate::index::{Index, Marks, Place};
+use crate::index::{Index, Place, Steps};
 use crate::live::{Batch, Live};
 use crate::record::{self, Entry, NoEntry, TURN_MARK, Turn};
 use crate::segment::{self, FORMAT, HEADER, Header, NoHeader};
@@ -54,6 +56,17 @@ pub(crate) struct Scan {
     pub(crate) older_schema: bool,
 }
 
+/// Offset and ordinal of the first record of each batch of a segment, and those of the end.
+type Starts = Vec<(usize, u32)>;
+
+/// Steps that wait for the index, in [`Steps`]' portions.
+const WAITING: usize = 8;
+
+/// Octets of a record, roughly, and the most keys that are expected: for a first guess how many
+/// there are, so that the index need not grow by halves.
+const RECORD: u64 = 160;
+const MOST_EXPECTED: usize = 1 << 22;
+
 /// Why the reading of a segment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -71,15 +84,54 @@ enum End {
 /// A file can't be read, or another version wrote it.
 pub(crate) fn scan(folder: &Path, options: &Options) -> Result<Scan, OpenError> {
     let found = find(folder, options)?;
+    let octets: u64 = found.iter().map(|segment| segment.length).sum();
+    let keys = usize::try_from(octets / RECORD).unwrap_or(0).min(MOST_EXPECTED);
+    let (to, steps) = mpsc::sync_channel(WAITING);
+    thread::scope(|scope| {
+        let keep = move || {
+            let mut index = Index::with_room(keys);
+            steps.into_iter().for_each(|portion| index.take(portion));
+            index
+        };
+        let index = thread::Builder::new().name("state-index".into()).spawn_scoped(scope, keep);
+        let index = index.map_err(OpenError::io(folder))?;
+        let read = read(&found, Steps::new(to))?;
+        let index = index.join().map_err(|_| OpenError::io(folder)(io::ErrorKind::Other.into()))?;
+        Ok(read.with(index, options))
+    })
+}
+
+/// What [`scan`] finds out without the index.
+struct Read<'f> {
+    /// The segments that count, with their batches.
+    chain: Vec<(&'f Found, Starts)>,
+    last: Turn,
+    base: u64,
+    next_id: u64,
+    kept: Vec<(u64, u64)>,
+    blank: Vec<PathBuf>,
+    idle: Vec<PathBuf>,
+    lost: Option<Lost>,
+}
+
+impl Read<'_> {
+    fn with(self, index: Index, options: &Options) -> Scan {
+        let Self { chain, last, base, next_id, kept, blank, idle, lost } = self;
+        let older_schema = chain.iter().any(|(segment, _)| segment.schema() < options.schema);
+        let live = live(chain, index, options);
+        Scan { live, last, base, next_id, kept, blank, idle, lost, older_schema }
+    }
+}
+
+fn read(found: &[Found], mut steps: Steps) -> Result<Read<'_>, OpenError> {
     let base = found.iter().filter_map(|s| s.header.ok()).map(|h| h.base).max().unwrap_or(1);
     let next_id = found.last().map_or(1, |segment| segment.id + 1);
     let mut last = Turn { number: base - 1, durable: 0, time: 0, records: 0 };
-    let mut index = Index::default();
     let mut beyond = Beyond::default();
     let (mut kept, mut blank, mut idle) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut chain, mut headless): (Vec<&Found>, Vec<&Found>) = (Vec::new(), Vec::new());
+    let (mut chain, mut headless): (Vec<(&Found, Starts)>, Vec<&Found>) = (Vec::new(), Vec::new());
     let mut octets = SecretBuffer::default();
-    for segment in &found {
+    for segment in found {
         let first_turn = match segment.header {
             Ok(header) if header.first_turn < segment.limit && segment.limit > base => {
                 Some(header.first_turn)
@@ -109,7 +161,9 @@ pub(crate) fn scan(folder: &Path, options: &Options) -> Result<Scan, OpenError> 
         // The log goes on without what had no header: it mattered at an earlier start, if ever.
         beyond = Beyond::default();
         idle.extend(headless.drain(..).map(|segment| segment.path.clone()));
-        let (end, offset) = walk(segment, octets.as_slice(), &mut last, &mut index);
+        let number = u32::try_from(chain.len()).unwrap_or(u32::MAX);
+        let (end, starts) = walk((segment, number), octets.as_slice(), &mut last, &mut steps);
+        let offset = starts.last().map_or(HEADER, |(end, _)| *end);
         let open_ended = segment.limit == u64::MAX;
         if end == End::Bad || end == End::Blank && !open_ended {
             beyond.cut = true;
@@ -123,15 +177,14 @@ pub(crate) fn scan(folder: &Path, options: &Options) -> Result<Scan, OpenError> 
                 kept.push((segment.id, written));
             }
         }
-        chain.push(segment);
+        chain.push((segment, starts));
     }
-    for segment in &chain {
+    steps.end();
+    for (segment, _) in &chain {
         segment.file.sync_data().map_err(OpenError::io(&segment.path))?;
     }
     let lost = beyond.lost(last);
-    let older_schema = chain.iter().any(|segment| segment.schema() < options.schema);
-    let live = live(&chain, index, options);
-    Ok(Scan { live, last, base, next_id, kept, blank, idle, lost, older_schema })
+    Ok(Read { chain, last, base, next_id, kept, blank, idle, lost })
 }
 
 /// The files of the log, in the order of their ids.
@@ -201,12 +254,15 @@ impl Found {
     }
 }
 
-/// Reads the turns of a segment as far as they are whole, and says where the last of them ends.
-fn walk(segment: &Found, octets: &[u8], last: &mut Turn, index: &mut Index) -> (End, usize) {
-    let number = u32::try_from(index.marks.len()).unwrap_or(u32::MAX);
-    index.marks.push(Marks::default());
+/// Reads the turns of a segment as far as they are whole, and says where batches begin and where
+/// the last whole turn ends.
+fn walk(
+    (segment, number): (&Found, u32),
+    octets: &[u8],
+    last: &mut Turn,
+    steps: &mut Steps,
+) -> (End, Starts) {
     let (mut counted, mut at, mut ordinal, mut starts) = (HEADER, HEADER, 0, vec![(HEADER, 0)]);
-    let mut turn = Vec::new();
     let end = loop {
         if last.number + 1 == segment.limit {
             break End::Limit;
@@ -222,13 +278,7 @@ fn walk(segment: &Found, octets: &[u8], last: &mut Turn, index: &mut Index) -> (
                 *last = end;
                 at += taken;
                 counted = at;
-                for (entry, place) in turn.drain(..) {
-                    match entry {
-                        Entry::Put(record) => index.put(record.kind, record.key, place),
-                        Entry::Delete(kind, key) => index.delete(kind, key),
-                        Entry::Turn(_) => {}
-                    }
-                }
+                steps.end_turn();
                 ordinal += 1;
                 if starts.last().is_some_and(|(start, _)| at - start >= BATCH) {
                     starts.push((at, ordinal));
@@ -236,17 +286,15 @@ fn walk(segment: &Found, octets: &[u8], last: &mut Turn, index: &mut Index) -> (
             }
             Ok((entry, taken)) => {
                 let octets = u32::try_from(taken).unwrap_or(u32::MAX);
-                turn.push((entry, Place { segment: number, ordinal, octets }));
+                steps.push(&entry, Place { segment: number, ordinal, octets });
                 at += taken;
                 ordinal += 1;
             }
         }
     };
+    steps.forget_turn();
     starts.push((counted, ordinal));
-    if let Some(marks) = index.marks.last_mut() {
-        marks.starts = starts;
-    }
-    (end, counted)
+    (end, starts)
 }
 
 /// Whether there is nothing but zeros.
@@ -267,11 +315,13 @@ fn written(octets: &[u8]) -> usize {
 }
 
 /// Hands the live records over as batches; the index goes.
-fn live(chain: &[&Found], index: Index, options: &Options) -> Live {
+fn live(chain: Vec<(&Found, Starts)>, index: Index, options: &Options) -> Live {
     let mut batches = Vec::new();
-    for (segment, marks) in chain.iter().zip(index.marks) {
-        let bits: Arc<[u64]> = marks.bits.into();
-        for pair in marks.starts.windows(2) {
+    // A segment behind the last live record has no bits.
+    let bits = index.bits.into_iter().chain(std::iter::repeat_with(Vec::new));
+    for ((segment, starts), bits) in chain.into_iter().zip(bits) {
+        let bits: Arc<[u64]> = bits.into();
+        for pair in starts.windows(2) {
             let [(start, first), (end, _)] = *pair else { continue };
             if start < end {
                 batches.push(Batch {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
 
 use common::{collect, folder, open, segments, small};
-use hearth_store::{Kind, Migrated, Options, Store, StoreError, VALUE_MAX, Why};
+use hearth_store::{Kind, Migrated, Options, Room, Store, StoreError, VALUE_MAX, Why};
 
 const SECOND: Duration = Duration::from_secs(20);
 
@@ -55,7 +55,7 @@ fn no_secret_is_shown() {
     shown += &format!("{store:?} {recovered:?}");
     for batch in recovered.live.batches() {
         shown += &format!("{batch:?}");
-        batch.read(|record| shown += &format!("{record:?}")).unwrap();
+        batch.read(&mut Room::default(), |record| shown += &format!("{record:?}")).unwrap();
     }
     // As text, and as the numbers that a slice of octets is shown as.
     assert!(shown.contains("14 octets"), "{shown}");
@@ -230,7 +230,9 @@ fn an_older_schema_is_read_and_rewritten_and_a_later_one_is_refused() {
     let mut found = Vec::new();
     for batch in recovered.live.batches() {
         batch
-            .read(|record| found.push((record.kind, record.key.to_vec(), record.value.to_vec())))
+            .read(&mut Room::default(), |record| {
+                found.push((record.kind, record.key.to_vec(), record.value.to_vec()))
+            })
             .unwrap();
     }
     let wanted = [

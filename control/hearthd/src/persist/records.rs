@@ -3,9 +3,8 @@
 use hearth_home_agent::{SA_LIFE_LEN, SaInfo};
 use hearth_wire::Spi;
 use hearth_wire::directory::{DirectionKeys, SaRecord};
-use zeroize::Zeroizing;
 
-use super::KeptSa;
+use super::kept::KeptSa;
 
 /// Flag of an SA's record: its keys are zeros, the directory has them.
 pub(super) const WITHOUT_KEYS: u8 = 1;
@@ -19,6 +18,13 @@ pub(super) struct Numbers {
     pub(super) floor: u32,
     pub(super) in_octets: u64,
     pub(super) out_octets: u64,
+}
+
+impl Numbers {
+    /// What is known of an SA that has carried so many octets.
+    pub(super) const fn new(kept: &KeptSa, [in_octets, out_octets]: [u64; 2]) -> Self {
+        Self { grant: kept.grant, floor: kept.floor, in_octets, out_octets }
+    }
 }
 
 /// What an SA's value begins with: version, flags, grant, inbound numbers, life.
@@ -58,16 +64,21 @@ pub(super) fn read_inbound(value: &[u8]) -> Option<Numbers> {
     })
 }
 
-/// The record that the directory gave out.
-pub(super) fn record_of(info: &SaInfo, kept: &KeptSa, home_agent: &str) -> Option<SaRecord> {
+/// The record that the directory gave out, with this end of its validity and these keys, one behind
+/// the other; none: zeros.
+pub(super) fn record_of(
+    info: &SaInfo,
+    (validity_end, keys): (u64, &[u8]),
+    home_agent: &str,
+) -> Option<SaRecord> {
     let suite = info.suite;
-    let mut keys: &[u8] = &kept.keys;
+    let mut left = keys;
     let mut take = |length: usize| -> Option<Box<[u8]>> {
-        if kept.keys.is_empty() {
+        if keys.is_empty() {
             return Some(vec![0; length].into());
         }
-        let (key, rest) = keys.split_at_checked(length)?;
-        keys = rest;
+        let (key, rest) = left.split_at_checked(length)?;
+        left = rest;
         Some(key.into())
     };
     let mut direction =
@@ -80,23 +91,13 @@ pub(super) fn record_of(info: &SaInfo, kept: &KeptSa, home_agent: &str) -> Optio
         scope: info.scope,
         mn_to_ha: direction()?,
         ha_to_mn: direction()?,
-        validity_end: kept.validity_end,
+        validity_end,
         home_address: info.home_address,
         ipv4_home_address: info.ipv4_home_address,
         ha_address: info.ha_address,
         generation: info.generation,
         services: info.services.clone(),
     })
-}
-
-pub(super) fn pack_keys(record: &SaRecord) -> Zeroizing<Box<[u8]>> {
-    let of = |keys: &DirectionKeys| keys.integrity().len() + keys.encryption().len();
-    let mut packed = Vec::with_capacity(of(&record.mn_to_ha) + of(&record.ha_to_mn));
-    for keys in [&record.mn_to_ha, &record.ha_to_mn] {
-        packed.extend_from_slice(keys.integrity());
-        packed.extend_from_slice(keys.encryption());
-    }
-    Zeroizing::new(packed.into())
 }
 
 pub(super) fn sa_key(spi: Spi, generation: u64) -> [u8; 12] {

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
+use std::sync::mpsc::SyncSender;
 
 use hearth_home_agent::SaLife;
-use hearth_store::{Kind, OpenError, Recovered};
+use hearth_store::{Kind, OpenError, Recovered, Room};
 use hearth_wire::Spi;
 use hearth_wire::directory::{SaRecord, Update, decode_update};
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use tracing::{error, warn};
 
 use super::FIRST_GRANT;
@@ -24,8 +26,8 @@ pub(super) const CLEAN: &[u8] = b"clean";
 /// What was found at the start.
 pub struct Remembered {
     pub(super) recovered: Recovered,
-    pub(super) grants: HashMap<(Spi, u64), (u16, u32)>,
-    pub(super) inbound: HashMap<(Spi, u64), Numbers>,
+    pub(super) grants: FxHashMap<(Spi, u64), (u16, u32)>,
+    pub(super) inbound: FxHashMap<(Spi, u64), Numbers>,
     pub(super) starts: u32,
     pub(super) losses: u32,
     /// The highest SPI that was ever installed, where nothing was lost since: what the HAC issued
@@ -42,12 +44,48 @@ pub(crate) struct SaLifted {
     pub(super) numbers: Numbers,
 }
 
+/// Records that are handed over at a time: keys are expanded on all cores.
+const PART: usize = 8192;
+
+/// Some of what was kept, as [`Remembered::hand_over`] gives it.
+pub(crate) enum Part {
+    Sas(Vec<SaLifted>),
+    Bindings(Bindings),
+}
+
+/// Some bindings.
+#[derive(Default)]
+pub(crate) struct Bindings {
+    /// Home addresses, and where in `octets` the binding of each ends.
+    ends: Vec<(Ipv6Addr, usize)>,
+    octets: Vec<u8>,
+}
+
+impl Bindings {
+    fn push(&mut self, home_address: Ipv6Addr, octets: &[u8]) {
+        self.octets.extend_from_slice(octets);
+        self.ends.push((home_address, self.octets.len()));
+    }
+
+    /// Home address and octets of each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Ipv6Addr, &[u8])> {
+        let begins = core::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        let of = |(begin, (home, end)): (usize, &(Ipv6Addr, usize))| {
+            (*home, self.octets.get(begin..*end).unwrap_or_default())
+        };
+        begins.zip(&self.ends).map(of)
+    }
+}
+
 /// What the log says besides SAs and bindings; and the epoch of the last start.
 pub(super) fn remember(recovered: Recovered) -> Result<(Remembered, Option<u32>), OpenError> {
-    let (mut grants, mut inbound) = (HashMap::new(), HashMap::new());
+    let room = |kind| usize::try_from(recovered.live.count(kind)).unwrap_or(0);
+    let mut grants = FxHashMap::with_capacity_and_hasher(room(Kind::Grant), FxBuildHasher);
+    let mut inbound = FxHashMap::with_capacity_and_hasher(room(Kind::Inbound), FxBuildHasher);
     let mut names: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    let mut room = Room::default();
     for batch in recovered.live.batches() {
-        batch.read(|record| match record.kind {
+        batch.read(&mut room, |record| match record.kind {
             Kind::Grant => grants.extend(sa_name(record.key).zip(read_grant(record.value))),
             Kind::Inbound => inbound.extend(sa_name(record.key).zip(read_inbound(record.value))),
             Kind::HomeAgent => _ = names.insert(record.key.into(), record.value.into()),
@@ -83,7 +121,7 @@ impl Remembered {
     }
 
     /// Hands out the bindings: home address, octets.
-    pub(crate) fn bindings(&self, mut each: impl FnMut(Ipv6Addr, &[u8])) {
+    fn bindings(&self, mut each: impl FnMut(Ipv6Addr, &[u8])) {
         if self.is_damaged() {
             return;
         }
@@ -94,13 +132,35 @@ impl Remembered {
         });
     }
 
+    /// Hands out the SAs and then the bindings, part by part, until nobody wants them.
+    pub(crate) fn hand_over(&self, to: &SyncSender<Part>) {
+        let mut sas = Vec::with_capacity(PART);
+        self.sas(|sa| {
+            sas.push(sa);
+            if sas.len() >= PART {
+                let part = std::mem::replace(&mut sas, Vec::with_capacity(PART));
+                let _taken = to.send(Part::Sas(part));
+            }
+        });
+        let _taken = to.send(Part::Sas(sas));
+        let mut bindings = Bindings::default();
+        self.bindings(|home_address, octets| {
+            bindings.push(home_address, octets);
+            if bindings.ends.len() >= PART {
+                let _taken = to.send(Part::Bindings(std::mem::take(&mut bindings)));
+            }
+        });
+        let _taken = to.send(Part::Bindings(bindings));
+    }
+
     fn is_damaged(&self) -> bool {
         self.recovered.lost.as_ref().is_some_and(|lost| lost.durable)
     }
 
     fn read(&self, kind: Kind, mut each: impl FnMut(&[u8], &[u8])) {
+        let mut room = Room::default();
         for batch in self.recovered.live.batches() {
-            let read = batch.read(|record| {
+            let read = batch.read(&mut room, |record| {
                 if record.kind == kind {
                     each(record.key, record.value);
                 }

@@ -141,7 +141,7 @@ fn inbound_numbers_are_kept_with_what_may_have_come_since() {
     let mut note = |top: u64, exact: bool| {
         let numbers = SaNumbers { next_outbound: 0, inbound_top: top };
         run.persist.note_inbound(record(7).spi, numbers, exact, &usage);
-        run.persist.sas[&record(7).spi].numbers.floor
+        run.persist.sas.get(record(7).spi).unwrap().floor
     };
     assert_eq!(note(100, false), 300);
     assert_eq!(note(150, false), 250);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Mark, Store};
 use crate::buffer::SecretBuffer;
-use crate::{Kind, Options, Recovered, StoreError};
+use crate::{Kind, Options, Recovered, Room, StoreError};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -21,7 +21,7 @@ fn values(recovered: &Recovered) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut values = BTreeMap::new();
     for batch in recovered.live.batches() {
         batch
-            .read(|record| {
+            .read(&mut Room::default(), |record| {
                 values.insert(record.key.to_vec(), record.value.to_vec());
             })
             .unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hearth_store::{Kind, Live, Options, Recovered, Store};
+use hearth_store::{Kind, Live, Options, Recovered, Room, Store};
 
 /// What the store should hold.
 pub(crate) type Model = BTreeMap<(Kind, Vec<u8>), Vec<u8>>;
@@ -37,7 +37,7 @@ pub(crate) fn collect(live: &Live) -> Model {
     let mut model = Model::new();
     for batch in live.batches() {
         batch
-            .read(|record| {
+            .read(&mut Room::default(), |record| {
                 let before = model.insert((record.kind, record.key.into()), record.value.into());
                 assert!(before.is_none(), "{record:?} twice");
             })
