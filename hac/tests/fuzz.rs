@@ -1,4 +1,5 @@
 //! The corpus of the fuzz targets, once more: what a fuzzer has found stays mended.
+#![allow(clippy::expect_used, reason = "helpers of tests")]
 
 #[path = "../../fuzz/targets.rs"]
 mod targets;

@@ -156,13 +156,13 @@ impl<'a> Packet<'a> {
     /// EAP-Success (RFC 3748 s.4.2).
     #[must_use]
     pub const fn success(identifier: u8) -> [u8; HEADER_LEN] {
-        [Code::Success as u8, identifier, 0, HEADER_LEN as u8]
+        [Code::Success as u8, identifier, 0, 4]
     }
 
     /// EAP-Failure (RFC 3748 s.4.2).
     #[must_use]
     pub const fn failure(identifier: u8) -> [u8; HEADER_LEN] {
-        [Code::Failure as u8, identifier, 0, HEADER_LEN as u8]
+        [Code::Failure as u8, identifier, 0, 4]
     }
 }
 
