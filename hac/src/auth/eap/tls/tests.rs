@@ -382,6 +382,42 @@ fn application_data_of_the_peer_is_refused() {
     }
 }
 
+/// One wrong octet anywhere in what the peer says: nothing panics, and who is authenticated all the
+/// same (the version in a record's header counts for nothing) has the same MSK.
+#[test]
+fn a_wrong_octet_authenticates_nobody_else() {
+    let pki = Pki::new();
+    let server = pki.server(4096);
+    let mut refused = 0;
+    for version in BOTH {
+        for (turn, position) in
+            (0..2).flat_map(|turn| (1..900).step_by(29).map(move |at| (turn, at)))
+        {
+            let (mut run, mut peer) = (server.run().unwrap(), pki.peer(version, "client"));
+            let mut request = run.begin();
+            for now in 0.. {
+                let mut response = peer.answer(&request);
+                if let Some(octet) = response.get_mut(position).filter(|_| now == turn) {
+                    *octet ^= 1;
+                }
+                match run.respond(&response) {
+                    MethodStep::Request(next) => request = next,
+                    MethodStep::Success(proof) => {
+                        assert!(proves(&proof, "mn1@example.net"));
+                        assert!(proof.msk.unwrap().is(&peer.msk(version)));
+                        break;
+                    }
+                    _ => {
+                        refused += 1;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
 #[test]
 fn only_the_versions_that_are_named_are_spoken() {
     let pki = Pki::new();
