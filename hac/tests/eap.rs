@@ -331,15 +331,17 @@ fn eap_12_what_the_aaa_server_grants() {
     let grant = grant.unwrap();
     assert_eq!((grant.home_agent, grant.ip6), (Some(0), HomeAddress::Fixed(home)));
     assert_eq!(grant.ip4, HomeAddress::Fixed("203.0.113.10".parse().unwrap()));
-    // One without an entry: from the pools, under the deployment's policy.
-    let (validity, grant) = run(nothing(), false).unwrap();
+    // One without an entry: from the pools, under the deployment's policy, if YAML lets it.
+    assert_eq!(run(nothing(), false).unwrap_err(), StatusCode::Unauthorized);
+    let unlisted = || Authorisation { unlisted: true, ..nothing() };
+    let (validity, grant) = run(unlisted(), false).unwrap();
     let grant = grant.unwrap();
     assert_eq!((validity, grant.ip6, grant.ip4), (3600, HomeAddress::Pool, HomeAddress::Pool));
     // What does not fit is our operators' mistake, and opens nothing.
     let elsewhere =
         Authorisation { home_address: Some("2001:db8:999::1".parse().unwrap()), ..nothing() };
     assert_eq!(run(elsewhere, true).unwrap_err(), StatusCode::InternalServerError);
-    let agent = Authorisation { home_agent: Some("2001:db8:9::1".parse().unwrap()), ..nothing() };
+    let agent = Authorisation { home_agent: Some("2001:db8:9::1".parse().unwrap()), ..unlisted() };
     assert_eq!(run(agent, false).unwrap_err(), StatusCode::InternalServerError);
 }
 

@@ -94,6 +94,7 @@ fn config(address: SocketAddr) -> ServerConfig {
         status_server: false,
         dead_time: Duration::from_millis(300),
         returns_authenticated_name: true,
+        unlisted_subscribers: false,
     }
 }
 
@@ -497,9 +498,35 @@ async fn freeradius_authenticates_mobile_nodes() {
     // The AAA server accepts mn1, and says so: that opens no SA of mn2, whatever the outer identity.
     let outer = outer.replace("anonymous@", "mn2@");
     assert_eq!(running.status("mn2@example.net", &aaa.network("TTLS", &outer)).await, 401);
+    // Nobody's but the AAA server's: not where YAML does not say so.
+    let outer = "anonymous_identity=\"anonymous@example.net\"\nphase2=\"auth=PAP\"";
+    let unlisted = aaa.network("TTLS", outer).replace(aaa::NAME, aaa::UNLISTED);
+    assert_eq!(running.status(aaa::UNLISTED, &unlisted).await, 401);
     let log = fs::read_to_string(aaa.path("log")).unwrap();
     assert!(log.contains("NAS-Identifier = \"hac.example.net\""));
     assert!(log.contains("Calling-Station-Id = \"127.0.0.1\""));
+}
+
+/// A mobile node that only the AAA server knows gets the home address and the validity that the
+/// server says, where YAML lets it; one that is nowhere in the home prefix is nobody's.
+#[tokio::test]
+async fn freeradius_says_what_a_mobile_node_gets() {
+    let aaa = FreeRadius::start();
+    let running = Running::start(&server(aaa.auth, "unlisted_subscribers: true"), "");
+    let network = aaa.network("PEAP", "").replace(aaa::NAME, aaa::UNLISTED);
+    let (code, text) = running.peer(aaa::UNLISTED, &network).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("2001:db8:100:0:0:0:0:33"), "{text}");
+    let validity = text.split("mip6-sa-validity-end\": [").nth(1).unwrap();
+    let date = validity.split('"').nth(1).unwrap();
+    let end: u64 = {
+        let output = Command::new("date").args(["-d", date, "+%s"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    };
+    let left = end - system_clock()();
+    assert!((500..=600).contains(&left), "Session-Timeout: {date}");
+    let network = aaa.network("PEAP", "").replace(aaa::NAME, aaa::STRAY);
+    assert_eq!(running.status(aaa::STRAY, &network).await, 500);
 }
 
 /// EAP-13, R-9: killed between two requests of a session: 504; the next session goes to the second

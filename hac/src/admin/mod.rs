@@ -3,6 +3,8 @@
 //! Whoever may open the socket may look; only root, this process's own user and the operators of
 //! YAML may change something, by the peer credentials of the connection.
 
+mod radius;
+
 use std::io;
 use std::sync::Arc;
 
@@ -90,6 +92,6 @@ async fn status(State(desk): State<Desk>) -> Json<Status> {
         open_connections: desk.admission.open() as u64,
         subscribers: shared.realm.subscribers.len() as u64,
         home_agents: home_agents.collect(),
-        counters: counters.collect(),
+        counters: counters.chain(radius::rows(shared)).collect(),
     })
 }

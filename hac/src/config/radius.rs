@@ -44,6 +44,8 @@ struct RawServer {
     status_server: Option<bool>,
     dead_time: Option<Spanned<u64>>,
     returns_authenticated_name: Option<Spanned<bool>>,
+    #[serde(default)]
+    unlisted_subscribers: bool,
     tls: Option<RawTls>,
 }
 
@@ -232,6 +234,7 @@ fn server(
         status_server: raw.status_server.unwrap_or(true),
         dead_time: Duration::from_secs(number(&raw.dead_time, "dead_time", 30, 1..=3600)?),
         returns_authenticated_name: authenticated_name(file, spanned, kind, key)?,
+        unlisted_subscribers: raw.unlisted_subscribers,
     })
 }
 

@@ -18,8 +18,6 @@ pub const NAS_PORT: u8 = 5;
 pub const SERVICE_TYPE: u8 = 6;
 /// Framed-IP-Address (RFC 2865 s.5.8).
 pub const FRAMED_IP_ADDRESS: u8 = 8;
-/// Filter-Id (RFC 2865 s.5.11).
-pub const FILTER_ID: u8 = 11;
 /// Framed-MTU (RFC 2865 s.5.12, RFC 3579 s.2.4).
 pub const FRAMED_MTU: u8 = 12;
 /// State (RFC 2865 s.5.24).

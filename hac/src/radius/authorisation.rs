@@ -2,12 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hearth_wire::directory::Services;
-use ipnet::{IpNet, Ipv6Net};
-
 use super::attribute::{
-    ACCT_INTERIM_INTERVAL, Attributes, CLASS, DELEGATED_IPV6_PREFIX, FILTER_ID, FRAMED_IP_ADDRESS,
-    FRAMED_IPV6_ADDRESS, FRAMED_IPV6_PREFIX, HOME_IPV4_HOA, HOME_LMA_IPV6_ADDRESS, SESSION_TIMEOUT,
+    ACCT_INTERIM_INTERVAL, Attributes, CLASS, FRAMED_IP_ADDRESS, FRAMED_IPV6_ADDRESS,
+    FRAMED_IPV6_PREFIX, HOME_IPV4_HOA, HOME_LMA_IPV6_ADDRESS, SESSION_TIMEOUT,
 };
 
 /// Class attributes that are kept of one Access-Accept.
@@ -25,14 +22,13 @@ pub struct Authorisation {
     pub ipv4_home_address: Option<Ipv4Addr>,
     /// The home agent's IPv6 address: PMIP6-Home-LMA-IPv6-Address (RFC 6572 s.4.2).
     pub home_agent: Option<Ipv6Addr>,
-    /// Mobile network prefixes: Delegated-IPv6-Prefix (RFC 4818 s.3).
-    pub prefixes: Vec<IpNet>,
     /// The SA's longest validity in seconds: Session-Timeout (RFC 2865 s.5.27).
     pub validity: Option<u32>,
-    /// A policy of the HAC by name: Filter-Id (RFC 2865 s.5.11).
-    pub policy: Option<String>,
     /// Seconds between interim records: Acct-Interim-Interval (RFC 2869 s.5.16).
     pub interim_interval: Option<u32>,
+    /// Whether YAML lets this server's word alone open an SA, for a mobile node that is no
+    /// subscriber.
+    pub unlisted: bool,
     /// To be sent back in accounting, unread: Class (RFC 2865 s.5.25).
     pub class: Vec<Box<[u8]>>,
 }
@@ -59,19 +55,8 @@ impl Authorisation {
                 Some(Ipv4Addr::new(a, b, c, d))
             }),
             home_agent: address6(HOME_LMA_IPV6_ADDRESS),
-            prefixes: attributes
-                .all(DELEGATED_IPV6_PREFIX)
-                .filter_map(prefix6)
-                .filter_map(|(prefix, len)| Ipv6Net::new(prefix, len).ok())
-                .filter(|prefix| prefix.prefix_len() > 0 && prefix.trunc() == *prefix)
-                .take(Services::MAX_PREFIXES)
-                .map(IpNet::V6)
-                .collect(),
-            validity: number(SESSION_TIMEOUT),
-            policy: attributes
-                .single(FILTER_ID)
-                .and_then(|name| std::str::from_utf8(name).ok())
-                .map(str::to_owned),
+            unlisted: false,
+            validity: number(SESSION_TIMEOUT).filter(|seconds| *seconds > 0),
             interim_interval: number(ACCT_INTERIM_INTERVAL),
             class: attributes
                 .all(CLASS)
@@ -121,14 +106,11 @@ mod tests {
     #[test]
     fn an_accept_says_what_a_mobile_node_gets() {
         let home_agent: Ipv6Addr = "2001:db8:1::1".parse().unwrap();
-        let prefix = [0, 56, 0x20, 1, 0x0d, 0xb8, 2, 0, 0];
         let authorisation = read(&[
             (FRAMED_IPV6_ADDRESS, &HOA.octets()),
             (FRAMED_IP_ADDRESS, &[203, 0, 113, 10]),
             (HOME_LMA_IPV6_ADDRESS, &home_agent.octets()),
-            (DELEGATED_IPV6_PREFIX, &prefix),
             (SESSION_TIMEOUT, &[0, 0, 0x0e, 0x10]),
-            (FILTER_ID, b"gold"),
             (ACCT_INTERIM_INTERVAL, &[0, 0, 2, 0x58]),
             (CLASS, b"one"),
             (CLASS, &[0xff]),
@@ -137,9 +119,8 @@ mod tests {
             home_address: Some(HOA),
             ipv4_home_address: Some(Ipv4Addr::new(203, 0, 113, 10)),
             home_agent: Some(home_agent),
-            prefixes: vec!["2001:db8:200::/56".parse().unwrap()],
             validity: Some(3600),
-            policy: Some("gold".to_owned()),
+            unlisted: false,
             interim_interval: Some(600),
             class: vec![(*b"one").into(), [0xff].into()],
         };
@@ -158,16 +139,15 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_counts_as_absent() {
-        let prefix = |octets: &[u8]| read(&[(DELEGATED_IPV6_PREFIX, octets)]).prefixes;
-        assert_eq!(prefix(&[0, 56, 0x20, 1, 0x0d, 0xb8, 2, 0]), [], "an octet is missing");
-        assert_eq!(prefix(&[0, 0]), [], "a default route is no mobile network");
-        assert_eq!(prefix(&[0, 15, 0x20, 1]), [], "host bits");
-        assert_eq!(prefix(&[0, 129]), []);
+        let prefix = |octets: &[u8]| read(&[(FRAMED_IPV6_PREFIX, octets)]).home_address;
+        assert_eq!(prefix(&[0, 128, 0x20, 1, 0x0d, 0xb8]), None, "octets are missing");
+        assert_eq!(prefix(&[0, 129]), None);
+        assert_eq!(prefix(&[0]), None);
+        assert_eq!(prefix(&[&[0, 128][..], &[1; 17]].concat()), None);
         let absent = read(&[
             (FRAMED_IPV6_ADDRESS, &[1; 15]),
             (FRAMED_IP_ADDRESS, &[0xff, 0xff, 0xff, 0xfe]),
             (SESSION_TIMEOUT, &[1]),
-            (FILTER_ID, &[0xff]),
         ]);
         assert_eq!(absent, Authorisation::default());
     }

@@ -178,7 +178,10 @@ fn read(
                 //
                 user_name: name.filter(|_| server.returns_authenticated_name),
                 msk: mppe::keys(attributes, authenticator, &server.peer.secret),
-                authorisation: Box::new(Authorisation::read(attributes)),
+                authorisation: Box::new(Authorisation {
+                    unlisted: server.unlisted_subscribers,
+                    ..Authorisation::read(attributes)
+                }),
             }
         }
         Code::AccessReject if !message.is_empty() => Relayed::Reject { eap: message },

@@ -59,6 +59,52 @@ impl Counter {
         Self::Unexpected,
         Self::Deaths,
     ];
+
+    /// As operators see it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Retransmissions => "retransmissions",
+            Self::Timeouts => "timeouts",
+            Self::StatusServers => "status_servers",
+            Self::Responses => "responses",
+            Self::AccessAccepts => "access_accepts",
+            Self::AccessRejects => "access_rejects",
+            Self::AccessChallenges => "access_challenges",
+            Self::MalformedResponses => "malformed_responses",
+            Self::UnknownTypes => "unknown_types",
+            Self::BadAuthenticators => "bad_authenticators",
+            Self::NoMessageAuthenticators => "no_message_authenticators",
+            Self::BadMessageAuthenticators => "bad_message_authenticators",
+            Self::Unexpected => "unexpected",
+            Self::Deaths => "deaths",
+        }
+    }
+
+    /// What it means.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Requests => "requests, each counted once; Status-Server not included",
+            Self::Retransmissions => "packets sent again because no answer came",
+            Self::Timeouts => "requests given up without an answer",
+            Self::StatusServers => "Status-Server sent",
+            Self::Responses => "valid answers",
+            Self::AccessAccepts => "Access-Accept",
+            Self::AccessRejects => "Access-Reject",
+            Self::AccessChallenges => "Access-Challenge",
+            Self::MalformedResponses => "dropped: a length is wrong",
+            Self::UnknownTypes => "dropped: the code does not answer the request",
+            Self::BadAuthenticators => {
+                "dropped: wrong Response Authenticator. Another secret, most likely"
+            }
+            Self::NoMessageAuthenticators => "dropped: no Message-Authenticator",
+            Self::BadMessageAuthenticators => "dropped: wrong Message-Authenticator",
+            Self::Unexpected => "dropped: late, or a duplicate; nobody waits for it",
+            Self::Deaths => "times that it died",
+        }
+    }
 }
 
 impl From<ResponseError> for Counter {
@@ -92,12 +138,12 @@ impl Counters {
     }
 }
 
-/// `Name=value` for each counter.
+/// `name=value` for each counter.
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, counter) in Counter::ALL.into_iter().enumerate() {
             let space = if index == 0 { "" } else { " " };
-            write!(f, "{space}{counter:?}={}", self.get(counter))?;
+            write!(f, "{space}{}={}", counter.name(), self.get(counter))?;
         }
         Ok(())
     }

@@ -49,6 +49,8 @@ pub struct ServerConfig {
     pub dead_time: Duration,
     /// Whether User-Name in its Access-Accept is who was authenticated.
     pub returns_authenticated_name: bool,
+    /// Whether who is no subscriber gets an SA if this server accepts it.
+    pub unlisted_subscribers: bool,
 }
 
 /// The part of a server that its receivers need.
@@ -112,6 +114,7 @@ pub(super) struct Server {
     status_server: bool,
     dead_time: Duration,
     pub(super) returns_authenticated_name: bool,
+    pub(super) unlisted_subscribers: bool,
     nas_identifier: Box<str>,
     links: AsyncMutex<Vec<Link>>,
     prober: Mutex<Option<Task>>,
@@ -138,6 +141,7 @@ impl Server {
             status_server: config.status_server,
             dead_time: config.dead_time,
             returns_authenticated_name: config.returns_authenticated_name,
+            unlisted_subscribers: config.unlisted_subscribers,
             nas_identifier: nas_identifier.into(),
             links: AsyncMutex::new(Vec::new()),
             prober: Mutex::new(None),

@@ -22,7 +22,7 @@ pub(super) struct Granted {
 
 impl Session {
     /// What `mn_id` gets. One without an entry gets something only where an AAA server has
-    /// authenticated it; then the deployment's policy holds.
+    /// authenticated it whose word is enough by YAML; then the deployment's policy holds.
     ///
     /// # Errors
     /// 401: nobody has this mn-id. 500: the AAA server names a home agent that there is not, or
@@ -40,6 +40,8 @@ impl Session {
         let known = subscriber.is_some();
         let (policy, mut grant) = match subscriber {
             Some(subscriber) => (subscriber.policy.clone(), Grant::from(&*subscriber)),
+            // Accepted by a server that others use as well, for what it may be.
+            None if !authorisation.unlisted => return Err(StatusCode::Unauthorized),
             None => (self.realm.policy.clone(), self.unknown_to_us()),
         };
         // The shorter one: the AAA server can't lengthen what the operator allows.

@@ -14,6 +14,10 @@ use zeroize::Zeroizing;
 pub(crate) const SECRET: &str = "sixteen octets..";
 /// The subscriber that both know.
 pub(crate) const NAME: &str = "mn1@example.net";
+/// One that FreeRADIUS alone knows: it gets 2001:db8:100::33 for 600 seconds.
+pub(crate) const UNLISTED: &str = "mn3@example.net";
+/// One whose home address FreeRADIUS makes up.
+pub(crate) const STRAY: &str = "mn4@example.net";
 /// Its password (TTLS, PEAP, PWD).
 pub(crate) const PASSWORD: &str = "a pass word";
 /// Its key (GPSK).
@@ -149,7 +153,9 @@ impl FreeRadius {
         fs::write(folder.path().join("radiusd.conf"), text).unwrap();
         fs::write(
             folder.path().join("users"),
-            format!("{NAME} Cleartext-Password := \"{PASSWORD}\"\n"),
+            [NAME, UNLISTED, STRAY]
+                .map(|name| format!("{name} Cleartext-Password := \"{PASSWORD}\"\n"))
+                .concat(),
         )
         .unwrap();
         let mut server = Self { process: None, folder, auth, acct, radsec };
