@@ -4,7 +4,8 @@
 //! Read first: RFC 6275 s.10.4.1, 10.5.1; RFC 3963 s.6.2; RFC 4861 s.7.2.4.
 //!
 //! An address is defended on one link. A link-local address means another node on each link, so the
-//! port is part of its key, where its prefix has 54 bits of nothing.
+//! port is part of its key, where its prefix has 54 bits of nothing. What has anything else there is
+//! nobody's (RFC 4291 s.2.5.6).
 
 use core::cell::Cell;
 use core::net::IpAddr;
@@ -27,12 +28,16 @@ pub(crate) struct Guard {
 /// still be reading (see [`HomeTable`]).
 const SERIALS: u32 = 1 << 21;
 
+/// The first half of an address of fe80::/64.
+const LINK_LOCAL: u64 = 0xfe80 << 48;
+
 /// Whether the address is one of its link, by its number there.
 fn key(port: PortId, address: IpAddr) -> Option<Address6> {
     match address {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => {
             let [high, low] = Address6::from(v6).words();
-            Some(Address6::of_words([high | (u64::from(port.0) + 1), low]))
+            (high == LINK_LOCAL)
+                .then_some(Address6::of_words([high | (u64::from(port.0) + 1), low]))
         }
         _ => Address6::of_home(address),
     }
@@ -121,5 +126,11 @@ mod tests {
         assert_eq!(table.get(PortId(255), local), None);
         assert_eq!(table.get(PortId(0), local), Some(host));
         assert_eq!(table.insert(&serial, (PortId(256), home), host), Err(Full));
+        // fe80::/10 has addresses beyond fe80::/64, one of which is the key of another.
+        for beyond in ["fe80:0:0:1::7", "fe80:0:0:2::7", "fe81::7", "febf::7"] {
+            let beyond: IpAddr = beyond.parse().unwrap();
+            assert_eq!(table.get(PortId(0), beyond), None, "{beyond}");
+            assert_eq!(table.insert(&serial, (PortId(0), beyond), host), Err(Full), "{beyond}");
+        }
     }
 }
