@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 /// Cycles since some time in the past: a clock without a syscall.
 pub(crate) use hearth_dpdk::tsc as now;
 
+/// Cycles in a second.
+pub(crate) fn second() -> u64 {
+    cycles_per_us().saturating_mul(1_000_000)
+}
+
 /// Cycles in a microsecond, measured once.
 pub(crate) fn cycles_per_us() -> u64 {
     static RATE: OnceLock<u64> = OnceLock::new();

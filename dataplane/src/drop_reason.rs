@@ -130,6 +130,8 @@ drop_reasons! {
     InnerLinkScope = "inner_link_scope",
     /// DHCP out of a tunnel, which nobody serves (RFC 6275 s.10.4.4).
     InnerDhcp = "inner_dhcp",
+    /// A mobile node's membership report or prefix solicitation, beyond 20 a second or 100 at once.
+    ReportLimit = "report_limit",
     /// A Mobility Header to the home agent inside a data packet; it must come as PType 8.
     EmbeddedMobilityHeader = "embedded_mobility_header",
     /// An envelope inside a data packet: UDP to the service address and port, which nobody answers.

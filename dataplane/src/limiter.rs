@@ -22,6 +22,16 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// The bucket that [`Self::full_at`] is of.
+    pub(crate) const fn of(full_at: u64) -> Self {
+        Self { full_at }
+    }
+
+    /// When it is full, if nothing is taken before; 0 is always full.
+    pub(crate) const fn full_at(self) -> u64 {
+        self.full_at
+    }
+
     /// Takes a token, where there is one.
     pub(crate) fn take(&mut self, cost: u64, most: u64, now: u64) -> bool {
         let full_at = self.full_at.max(now).saturating_add(cost);

@@ -95,7 +95,7 @@ impl Side {
         index: usize,
         ivs: &mut IvSource,
     ) -> Result<Self, BuildError> {
-        let second = clock::cycles_per_us().saturating_mul(1_000_000);
+        let second = clock::second();
         let patience = second / 1000 * u64::from(config.reassembly_timeout_ms);
         let limiter =
             || Limiter::new(config.icmp_errors_per_second, config.icmp_errors_per_peer, second);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hearth_dpdk::{HashReader, Mbuf, SharedRingProducer};
 
+use crate::clock;
 use crate::config::PortId;
 use crate::contests::Contests;
 use crate::counters::WorkerCounters;
@@ -13,7 +14,7 @@ use crate::grants::Grants;
 use crate::layout::Address6;
 use crate::missing::MissingSas;
 use crate::note::Note;
-use crate::sa::slot::BindingIndex;
+use crate::sa::slot::{BindingIndex, SaSlot};
 use crate::stage::envelope::Envelope;
 use crate::table::binding::BindingEntry;
 use crate::table::fan::Fan;
@@ -152,6 +153,17 @@ impl View {
     pub(crate) fn for_control(&self, note: Note, mut mbuf: Mbuf) {
         note.store(&mut mbuf);
         self.give(&self.host, mbuf, Verdict::ToHomeAgent, DropReason::HostRingFull);
+    }
+
+    /// Gives control what a mobile node says to the home agent itself, but not so much of one
+    /// that there is no room for others'.
+    #[cold]
+    pub(crate) fn asked_under(&self, slot: &SaSlot, note: Note, mbuf: Mbuf) {
+        if slot.may_ask(clock::now(), clock::second()) {
+            self.for_control(note, mbuf);
+        } else {
+            self.drop(mbuf, DropReason::ReportLimit);
+        }
     }
 
     /// Gives a packet to control for good; whether control's ring took it.

@@ -5,6 +5,7 @@
 //!             inbound: replay top, counters          owner: rw     control: ro
 //!             outbound: next number, counters        owner: rw     control: ro
 //! line 1      the binding's home addresses           control: rw   workers: ro
+//!             what was asked of the home agent       owner: rw     control: wo while empty
 //! lines 2, 3  replay bits, where they have room      owner: rw     control: wo while empty
 //! lines 4..   key schedules, inbound then outbound   control: wo while empty   workers: ro
 //! ```
@@ -22,6 +23,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use hearth_wire::{Scope, SeqNo, Spi, Suite};
 
 use crate::layout::Address6;
+use crate::limiter::Bucket;
 use crate::sa::keys::{Direction, KeySchedule};
 use crate::table::reserve::Zeroed;
 
@@ -103,7 +105,14 @@ impl Sender {
 struct SenderCell {
     home6: [AtomicU64; 2],
     home4: AtomicU32,
+    /// A [`Bucket`]. owner: rw; of PType 0, which any worker takes, it may miss some.
+    asked: AtomicU64,
 }
+
+/// What the home agent is asked for under one SA, by reports and solicitations, in a second and at
+/// once. A mobile node that joins many groups says so in few reports (RFC 3810 s.5.2).
+pub(crate) const ASKED_PER_SECOND: u64 = 20;
+pub(crate) const ASKED_AT_ONCE: u64 = 100;
 
 /// Words of replay bits that a slot has room for: those of the usual window.
 pub(crate) const SLOT_WORDS: usize = 16;
@@ -224,6 +233,16 @@ impl SaSlot {
         self.binding.store(index.0.wrapping_add(1), Ordering::Release);
     }
 
+    /// Whether the mobile node may ask the home agent itself for something `now`; it is counted then.
+    #[cold]
+    pub(crate) fn may_ask(&self, now: u64, second: u64) -> bool {
+        let mut bucket = Bucket::of(self.sender.asked.load(Ordering::Relaxed));
+        let cost = second / ASKED_PER_SECOND;
+        let may = bucket.take(cost, cost * ASKED_AT_ONCE, now);
+        self.sender.asked.store(bucket.full_at(), Ordering::Relaxed);
+        may
+    }
+
     /// The cache line, counted from the slot's first, at which the keys of a direction begin.
     #[inline]
     pub(crate) const fn key_line(direction: Direction) -> usize {
@@ -304,6 +323,7 @@ impl SaSlot {
         self.inbound.reset(from.inbound_floor.into(), in_octets);
         self.outbound.reset(from.next_outbound.0.into(), out_octets);
         self.set_binding(None);
+        self.sender.asked.store(0, Ordering::Relaxed);
         self.facts.store(facts.pack() | u32::from(from.grant) << 16, Ordering::Relaxed);
     }
 

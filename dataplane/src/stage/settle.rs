@@ -198,7 +198,7 @@ impl Desk<'_> {
             self.view.watch.decrypted(capture::Way::In, &mbuf, Some(spi));
         }
         let home_address = sender.home6.address();
-        self.view.for_control(Note::Inner { spi, home_address }, mbuf);
+        self.view.asked_under(slot, Note::Inner { spi, home_address }, mbuf);
     }
 
     /// Sends an inner packet to a destination that is remembered straight to its port, as the

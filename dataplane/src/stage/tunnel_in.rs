@@ -54,8 +54,11 @@ fn for_control(view: &View, mbuf: Mbuf, ip: &Ip) {
     let Some((_, binding)) = view.carried_to(ip.source) else {
         return view.drop(mbuf, DropReason::PlainSenderUnknown);
     };
+    let Some(sa) = view.tables.sas.find(binding.spi.get()) else {
+        return view.drop(mbuf, DropReason::SpiUnknown);
+    };
     let home_address = binding.sender().home6.address();
-    view.for_control(Note::Inner { spi: binding.spi, home_address }, mbuf);
+    view.asked_under(sa.slot, Note::Inner { spi: binding.spi, home_address }, mbuf);
 }
 
 fn admit_plain(

@@ -286,6 +286,38 @@ fn prefix_solicitations_go_to_control() {
     rig.finish();
 }
 
+/// one mobile node's reports and solicitations leave room for others', whatever PType they
+/// come as.
+#[test]
+fn a_mobile_node_that_asks_without_end_is_not_listened_to() {
+    let mut rig = Rig::new();
+    let [mut loud, mut other] = [(1, Scope::Signalling), (2, Scope::SignallingAndData)]
+        .map(|(n, scope)| rig.attach(MobileNode::new(n, Suite::Aes128CbcSha, scope, true)));
+    let report = |mn: &MobileNode| {
+        let to = "ff02::16".parse().unwrap();
+        codec::ip_with(mn.home6.into(), to, 58, 1, 0, &[143, 0, 0, 0, 0, 0, 0, 0])
+    };
+    let solicitation = codec::ip(loud.home6.into(), HA6.into(), 58, &[146, 0, 0, 0, 0, 1, 0, 0]);
+    let start = std::time::Instant::now();
+    let mut heard = 0;
+    for _ in 0..200 {
+        let packets = [loud.data(&report(&loud)), loud.clear(&solicitation)];
+        for packet in packets {
+            rig.send(ACCESS, &packet);
+            heard += rig.events().len();
+        }
+    }
+    let most = 100 + 20 * (1 + usize::try_from(start.elapsed().as_secs()).unwrap());
+    assert!((100..=most).contains(&heard), "{heard}");
+    assert_eq!(rig.drops(), [("report_limit", 400 - heard as u64)].into());
+    let packet = other.data(&report(&other));
+    rig.send(ACCESS, &packet);
+    assert!(
+        matches!(&rig.events()[..], [Event::Inner { home_address, .. }] if *home_address == other.home6)
+    );
+    rig.finish();
+}
+
 /// TUN-08: nobody serves DHCP, and nobody else hears of it.
 #[test]
 fn dhcp_out_of_a_tunnel_is_ignored() {
