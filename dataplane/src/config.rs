@@ -315,6 +315,29 @@ pub struct Binding<'a> {
     pub flows: &'a [FlowRule<'a>],
 }
 
+/// A mobile node that listens to a multicast group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Its home address.
+    pub home_address: Ipv6Addr,
+    /// The sources that it listens to, growing (RFC 3810 s.4.2, INCLUDE); `None`: all.
+    pub sources: Option<Box<[IpAddr]>>,
+}
+
+impl GroupMember {
+    /// Whether it is to have what this source sends.
+    pub(crate) fn wants(&self, source: IpAddr) -> bool {
+        self.sources.as_ref().is_none_or(|sources| sources.binary_search(&source).is_ok())
+    }
+}
+
+impl From<Ipv6Addr> for GroupMember {
+    /// One that listens to all sources.
+    fn from(home_address: Ipv6Addr) -> Self {
+        Self { home_address, sources: None }
+    }
+}
+
 /// A home address that is defended on a home link (RFC 6275 s.10.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defended {

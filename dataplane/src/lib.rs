@@ -47,7 +47,7 @@ mod work;
 pub mod worker;
 
 pub use config::{
-    Binding, BuildError, Config, CryptoDeviceConfig, Defended, FlowRule, PortId, RestoredSa, Route,
+    Binding, BuildError, Config, CryptoDeviceConfig, Defended, FlowRule, GroupMember, PortId, RestoredSa, Route,
     SaParameters, SaUsage, Service, TableError, Tunnel,
 };
 pub use control_port::{

@@ -232,7 +232,7 @@ impl Control {
             Action::RemoveSa(spi) => self.remove(spi)?,
             Action::Frame { link, frame } => workers.send_frame(PortId(link.0), &frame)?,
             Action::SendPlain { packet } => workers.send_packet(&packet)?,
-            Action::Group { group, members } => self.set_group(group, &members),
+            Action::Group { group, members, only } => self.set_group(group, &members, &only),
             Action::Notice(notice) => self.journal.log(&notice),
             Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
         }

@@ -9,7 +9,7 @@ use hearth_api::operate::{
     Begun as BegunRow, DrainRequest, GroupRow, Part, Reason, ReinitRequest, RevokeRequest,
     Selector as Who,
 };
-use hearth_dataplane::PortId;
+use hearth_dataplane::{GroupMember, PortId};
 use hearth_home_agent::{Begun, Command, CommandError, Event, Revoke, Selector, Timestamp};
 use hearth_wire::mh::trigger;
 use hearth_wire::{MobileNodeId, Spi};
@@ -108,8 +108,13 @@ impl Control {
         rows
     }
 
-    /// These home addresses are all that listen to `group`.
-    pub(crate) fn set_group(&mut self, group: IpAddr, members: &[Ipv6Addr]) {
+    /// These home addresses are all that listen to `group`, some of them to some sources `only`.
+    pub(crate) fn set_group(
+        &mut self,
+        group: IpAddr,
+        members: &[Ipv6Addr],
+        only: &[(Ipv6Addr, Vec<IpAddr>)],
+    ) {
         let Some(multicast) = &self.parts.config.multicast else { return };
         let names = multicast.ports.iter();
         let ports: Vec<u16> =
@@ -120,8 +125,9 @@ impl Control {
             .map(Tap::index)
             .collect();
         debug!(%group, members = members.len(), "multicast group");
+        let members = group_members(members, only);
         for port in ports {
-            if let Err(error) = self.parts.tables.set_group(PortId(port), group, members) {
+            if let Err(error) = self.parts.tables.set_group(PortId(port), group, &members) {
                 warn!(%group, %error, "the dataplane has no room for this multicast group");
             }
         }
@@ -184,6 +190,16 @@ impl Control {
         }
         self.act(None);
     }
+}
+
+/// The members of a group, for the dataplane; `only` has the sources of some of them.
+fn group_members(members: &[Ipv6Addr], only: &[(Ipv6Addr, Vec<IpAddr>)]) -> Vec<GroupMember> {
+    let sources = |home: &Ipv6Addr| {
+        let place = only.binary_search_by_key(home, |(home, _)| *home).ok()?;
+        only.get(place).map(|(_, sources)| sources.as_slice().into())
+    };
+    let member = |home: &Ipv6Addr| GroupMember { home_address: *home, sources: sources(home) };
+    members.iter().map(member).collect()
 }
 
 fn concerned(begun: Begun) -> Option<u64> {
@@ -312,6 +328,15 @@ mod tests {
         assert!(revoke(&Part::Bids(vec![])).is_err() && revoke(&Part::Bids(vec![0])).is_err());
         assert!(revoke(&Part::Bids(vec![1; 65])).is_err());
         assert_eq!(revoke(&Part::Bids(vec![7])), Ok(Revoke::Bids(vec![7])));
+    }
+
+    #[test]
+    fn members_have_their_own_sources() {
+        let [a, b, c]: [Ipv6Addr; 3] = ["::a", "::b", "::c"].map(|text| text.parse().unwrap());
+        let source: IpAddr = "2001:db8::5".parse().unwrap();
+        let members = group_members(&[a, b, c], &[(b, vec![source])]);
+        let sources: Vec<_> = members.iter().map(|member| member.sources.as_deref()).collect();
+        assert_eq!(sources, [None, Some(&[source][..]), None]);
     }
 
     #[test]

@@ -176,6 +176,9 @@ pub enum Action {
         group: IpAddr,
         /// Its members.
         members: Vec<Ipv6Addr>,
+        /// Those of them that listen to some sources only, growing, and to which, growing
+        /// (RFC 3810 s.4.2, INCLUDE).
+        only: Vec<(Ipv6Addr, Vec<IpAddr>)>,
     },
     /// Something that an operator may want to read.
     Notice(Notice),

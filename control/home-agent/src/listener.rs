@@ -132,6 +132,7 @@ impl HomeAgent {
         let membership = &mut self.operations.membership;
         match membership.report(listener, group, wish, now.after(lifetime), policy)? {
             Reported::Nothing | Reported::Stays(_) => {}
+            Reported::Changed(_) => self.tell_group(group, out),
             Reported::Joined(id) => {
                 let timer = self.operations.wheel.set(now.after(lifetime), Due::Member(id));
                 if let Some(member) = self.operations.membership.get_mut(id) {
@@ -194,8 +195,9 @@ impl HomeAgent {
     }
 
     fn tell_group(&self, group: IpAddr, out: &mut Vec<Action>) {
-        let members = self.operations.membership.members_of(group);
-        out.push(Action::Group { group, members });
+        let membership = &self.operations.membership;
+        let (members, only) = (membership.members_of(group), membership.sources_of(group));
+        out.push(Action::Group { group, members, only });
     }
 
     /// Whether a mobile node may listen to groups, and is asked for them.

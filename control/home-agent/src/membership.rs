@@ -75,6 +75,8 @@ pub(crate) struct Member {
 pub(crate) enum Reported {
     /// It listens, and did before.
     Stays(Id<Member>),
+    /// It listens to other sources than before.
+    Changed(Id<Member>),
     /// It listens, and did not before.
     Joined(Id<Member>),
     /// It does not want to listen any more.
@@ -118,6 +120,16 @@ impl Membership {
         self.groups.get(&group).map(|members| members.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// The sources of those members that do not listen to all, growing by home address.
+    pub(crate) fn sources_of(&self, group: IpAddr) -> Vec<(Ipv6Addr, Vec<IpAddr>)> {
+        let members = self.groups.get(&group).into_iter().flatten();
+        let only = |id: &Id<Member>| self.get(*id)?.only.as_ref();
+        let sources = |(home, id): (&Ipv6Addr, &Id<Member>)| {
+            Some((*home, only(id)?.iter().copied().collect()))
+        };
+        members.filter_map(sources).collect()
+    }
+
     /// Takes in what a mobile node says of a group, until `expires`.
     pub(crate) fn report(
         &mut self,
@@ -144,12 +156,14 @@ impl Membership {
             return Err(Refusal::GroupSources);
         }
         if let Some(id) = there {
-            if let Some(member) = self.get_mut(id) {
-                member.only = only;
-                member.expires = expires;
-                member.questions = 0;
+            let Some(member) = self.get_mut(id) else { return Ok(Reported::Nothing) };
+            member.expires = expires;
+            member.questions = 0;
+            if member.only == only {
+                return Ok(Reported::Stays(id));
             }
-            return Ok(Reported::Stays(id));
+            member.only = only;
+            return Ok(Reported::Changed(id));
         }
         if self.of.get(&binding.number()).map_or(0, Vec::len) >= policy.groups_per_node {
             return Err(Refusal::GroupsOfNode);
@@ -254,14 +268,15 @@ mod tests {
         assert_eq!(say(Wish::NotFrom(sources([1]))), Reported::Nothing);
         assert_eq!(say(Wish::Only(sources([]))), Reported::Nothing);
         let Reported::Joined(id) = say(Wish::Also(sources([1, 2]))) else { panic!() };
-        assert_eq!(say(Wish::NotFrom(sources([1]))), Reported::Stays(id));
+        assert_eq!(say(Wish::NotFrom(sources([1]))), Reported::Changed(id));
+        assert_eq!(say(Wish::Also(sources([3]))), Reported::Changed(id));
         assert_eq!(say(Wish::Also(sources([3]))), Reported::Stays(id));
         assert_eq!(say(Wish::NotFrom(sources([2, 3]))), Reported::Leaves(id));
         assert_eq!(table.get(id).unwrap().only, Some(sources([2, 3])), "until it has not answered");
         let mut say = |wish| table.report(node(1), GROUP, wish, END, &policy).unwrap();
-        assert_eq!(say(Wish::Any), Reported::Stays(id));
+        assert_eq!(say(Wish::Any), Reported::Changed(id));
         assert_eq!(say(Wish::NotFrom(sources([1]))), Reported::Stays(id));
-        assert_eq!(say(Wish::Only(sources([7]))), Reported::Stays(id));
+        assert_eq!(say(Wish::Only(sources([7]))), Reported::Changed(id));
         assert_eq!(say(Wish::Only(sources([]))), Reported::Leaves(id));
         assert_eq!(table.remove(id).unwrap().only, Some(sources([7])));
         assert!(table.is_empty() && table.groups.is_empty());

@@ -1,6 +1,6 @@
 //! Packets to groups: a copy to each mobile node that listens, by its tunnel.
 //!
-//! Read first: RFC 6275 s.10.4.2, 10.4.3; RFC 4291 s.2.7; RFC 2365 s.6.
+//! Read first: RFC 6275 s.10.4.2, 10.4.3; RFC 4291 s.2.7; RFC 2365 s.6; RFC 3810 s.6.3.
 //!
 //! A packet of a large group waits while it is copied, some copies in a turn, so that it does not
 //! hold up everybody else. What waits knows only who has had his copy: the list may change
@@ -32,7 +32,8 @@ struct Delivery {
     mbuf: Mbuf,
     port: PortId,
     group: IpAddr,
-    /// The last who has had a copy.
+    source: IpAddr,
+    /// The last who has had a copy, or did not want one.
     last: Option<Ipv6Addr>,
 }
 
@@ -78,20 +79,27 @@ pub(crate) fn from_link(
     if view.tables.groups.is_empty() || !may_be_tunnelled(group) {
         return;
     }
-    let members = view.tables.groups.members(port, group).len() as u64;
+    let members = view.tables.groups.members(port, group);
+    let Some((ip, packet)) = whole(packet).filter(|_| !members.is_empty()) else { return };
+    let source = ip.source;
+    let members = members.iter().filter(|member| member.wants(source)).count() as u64;
     if members == 0 {
         return;
     }
-    // What was padded to a frame's least length is not.
-    let packet = Ip::parse(packet).ok().and_then(|ip| packet.get(..usize::from(ip.total_len)));
-    let copy = packet.and_then(|packet| room(&work.side.pools)?.alloc_with(packet));
-    match copy {
+    match room(&work.side.pools).and_then(|pool| pool.alloc_with(packet)) {
         Some(mbuf) if work.side.deliveries.0.len() < WAITING => {
-            let delivery = Delivery { mbuf, port, group, last: None };
+            let delivery = Delivery { mbuf, port, group, source, last: None };
             work.side.deliveries.0.push_back(delivery);
         }
         _ => view.counters.stopped_many(DropReason::GroupCopies, members),
     }
+}
+
+/// A packet without what was padded to a frame's least length.
+fn whole(packet: &[u8]) -> Option<(Ip, &[u8])> {
+    let ip = Ip::parse(packet).ok()?;
+    let packet = packet.get(..usize::from(ip.total_len))?;
+    Some((ip, packet))
 }
 
 /// Where copies come from, while there is enough left for everything else.
@@ -114,11 +122,17 @@ fn copy_some(view: &View, work: &mut Work) -> usize {
     {
         copies += 1;
         let members = view.tables.groups.members(delivery.port, delivery.group);
-        let next = members.partition_point(|member| Some(*member) <= delivery.last);
-        let Some((&member, rest)) = members.get(next..).and_then(<[_]>::split_first) else {
+        let next = members.partition_point(|member| Some(member.home_address) <= delivery.last);
+        let Some((member, rest)) = members.get(next..).and_then(<[_]>::split_first) else {
             view.forget(delivery.mbuf);
             continue;
         };
+        let wants = member.wants(delivery.source);
+        let member = member.home_address;
+        if !wants {
+            work.side.deliveries.0.push_front(Delivery { last: Some(member), ..delivery });
+            continue;
+        }
         if rest.is_empty() {
             to_member(view, work, delivery.mbuf, member, false);
             continue;
@@ -130,7 +144,8 @@ fn copy_some(view: &View, work: &mut Work) -> usize {
                 work.side.deliveries.0.push_front(delivery);
             }
             None => {
-                let left = rest.len() as u64 + 1;
+                let others = rest.iter().filter(|member| member.wants(delivery.source));
+                let left = others.count() as u64 + 1;
                 view.counters.stopped_many(DropReason::GroupCopies, left);
                 view.forget(delivery.mbuf);
             }

@@ -10,7 +10,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::Arc;
 
-use crate::config::PortId;
+use crate::config::{GroupMember, PortId};
 use crate::layout::{Address6, mapped};
 
 const SHARDS: usize = 256;
@@ -23,8 +23,8 @@ pub(crate) const MEMBERS: usize = 65_536;
 struct Group {
     port: PortId,
     address: Ipv6Addr,
-    /// Growing, without repetition.
-    members: Box<[Ipv6Addr]>,
+    /// Growing by home address, without repetition.
+    members: Box<[GroupMember]>,
 }
 
 /// Groups that share a hash.
@@ -59,7 +59,7 @@ impl GroupTable {
 
     /// The members of a group on a link, growing; none where nobody listens. A worker may use them
     /// until it reports quiescent.
-    pub(crate) fn members(&self, port: PortId, group: IpAddr) -> &[Ipv6Addr] {
+    pub(crate) fn members(&self, port: PortId, group: IpAddr) -> &[GroupMember] {
         let group = mapped(group);
         let Some(shard) = self.shard(port, group) else { return &[] };
         // SAFETY: null, or a box that `set` published and that is freed after a grace period or
@@ -76,7 +76,7 @@ impl GroupTable {
         &self,
         port: PortId,
         group: IpAddr,
-        members: &[Ipv6Addr],
+        mut members: Vec<GroupMember>,
     ) -> Option<Option<RetiredGroups>> {
         let group = mapped(group);
         let place = self.shard(port, group)?;
@@ -90,9 +90,8 @@ impl GroupTable {
         let groups = self.groups.load(Ordering::Relaxed);
         let was = before.map_or(0, Vec::len);
         if !members.is_empty() {
-            let mut members = members.to_vec();
-            members.sort_unstable();
-            members.dedup();
+            members.sort_by_key(|member| member.home_address);
+            members.dedup_by_key(|member| member.home_address);
             let is_new = now.len() == was;
             if is_new && groups >= GROUPS {
                 return None;
@@ -147,10 +146,15 @@ mod tests {
     }
 
     fn set(table: &GroupTable, port: u16, group: IpAddr, members: &[Ipv6Addr]) {
+        let members = members.iter().copied().map(GroupMember::from).collect();
         if let Some(old) = table.set(PortId(port), group, members).unwrap() {
             // SAFETY: single-threaded, nobody reads.
             unsafe { old.free() };
         }
+    }
+
+    fn homes(table: &GroupTable, port: u16, group: IpAddr) -> Vec<Ipv6Addr> {
+        table.members(PortId(port), group).iter().map(|member| member.home_address).collect()
     }
 
     #[test]
@@ -170,7 +174,7 @@ mod tests {
             assert_eq!(table.is_empty(), map.values().all(Vec::is_empty));
         }
         for ((port, group), members) in &map {
-            assert_eq!(table.members(PortId(*port), *group), members);
+            assert_eq!(homes(&table, *port, *group), *members);
         }
         let groups = map.values().filter(|members| !members.is_empty()).count();
         assert_eq!(table.groups.load(Ordering::Relaxed) as usize, groups);
@@ -181,11 +185,11 @@ mod tests {
         let table = GroupTable::default();
         let group: IpAddr = "ff0e::1".parse().unwrap();
         set(&table, 1, group, &[member(2), member(1), member(2)]);
-        assert_eq!(table.members(PortId(1), group), [member(1), member(2)]);
+        assert_eq!(homes(&table, 1, group), [member(1), member(2)]);
         assert!(table.members(PortId(2), group).is_empty());
         table.groups.store(GROUPS, Ordering::Relaxed);
-        assert!(table.set(PortId(2), group, &[member(1)]).is_none());
+        assert!(table.set(PortId(2), group, vec![member(1).into()]).is_none());
         set(&table, 1, group, &[member(3)]);
-        assert_eq!(table.members(PortId(1), group), [member(3)]);
+        assert_eq!(homes(&table, 1, group), [member(3)]);
     }
 }

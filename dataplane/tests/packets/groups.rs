@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use hearth_dataplane::{PortId, TableError, Tunnel};
+use hearth_dataplane::{GroupMember, PortId, TableError, Tunnel};
 use hearth_wire::mh::TrafficSelector;
 use hearth_wire::{Scope, Suite};
 
@@ -283,6 +283,44 @@ fn prefix_solicitations_go_to_control() {
     rig.send(ACCESS, &packet);
     rig.is_silent();
     assert_eq!(rig.drops(), [("no_binding", 1)].into());
+    rig.finish();
+}
+
+/// TUN-06, RFC 3810 s.6.3: who listens to some sources gets what they send and nothing else.
+#[test]
+fn a_member_hears_the_sources_that_it_wants() {
+    let mut rig = Rig::new();
+    let [all, some, none] = [1, 2, 3].map(|n| {
+        rig.attach(MobileNode::new(n, Suite::Aes128CbcSha, Scope::SignallingAndData, true))
+    });
+    for (group, source, other) in
+        [(GROUP, IpAddr::from(CN6), "2001:db8:c::99"), ("233.1.2.3", CN4.into(), "192.0.2.99")]
+    {
+        let other: IpAddr = other.parse().unwrap();
+        let only = |home_address, source: IpAddr| GroupMember {
+            home_address,
+            sources: Some(Box::new([source])),
+        };
+        let members = [all.home6.into(), only(some.home6, source), only(none.home6, other)];
+        rig.tables.set_group(HOME, group.parse().unwrap(), &members).unwrap();
+        let (frame, packet) = to_group(group, 9, b"of one source");
+        inject(&mut rig, HOME, &frame);
+        let copies = rig.received(ACCESS);
+        assert_eq!(copies.len(), 2);
+        for mn in [&all, &some] {
+            let mine =
+                |frame: &&crate::rig::Frame| codec::Datagram::read(frame.packet()).to == mn.remote;
+            let opened = mn.open(copies.iter().find(mine).unwrap());
+            assert_eq!(opened.payload, hopped(packet.clone()));
+        }
+        // Nobody wants it: nobody is missing a copy either.
+        rig.tables.set_group(HOME, group.parse().unwrap(), &[only(none.home6, other)]).unwrap();
+        inject(&mut rig, HOME, &frame);
+        assert!(rig.received(ACCESS).is_empty());
+        rig.tables.set_group::<GroupMember>(HOME, group.parse().unwrap(), &[]).unwrap();
+    }
+    rig.events();
+    assert!(rig.drops().is_empty());
     rig.finish();
 }
 

@@ -45,7 +45,7 @@ impl Line {
             Action::SendPlain { packet } => packet_line(at, "plain", Head::Ip, packet),
             Action::InstallSa(spi) => plain(format!("install {spi}")),
             Action::RemoveSa(spi) => plain(format!("remove {spi}")),
-            Action::Group { group, members } => {
+            Action::Group { group, members, .. } => {
                 let members: Vec<_> = members.iter().map(|it| plan::name_of(*it)).collect();
                 plain(format!("group {group} {}", members.join(",")))
             }

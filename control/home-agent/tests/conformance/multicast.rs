@@ -100,7 +100,7 @@ fn b_says(lab: &mut Lab, packet: &[u8]) -> Outcome {
 
 fn groups(outcome: &Outcome) -> Vec<(IpAddr, Vec<Ipv6Addr>)> {
     let group = |action: &Action| match action {
-        Action::Group { group, members } => Some((*group, members.clone())),
+        Action::Group { group, members, .. } => Some((*group, members.clone())),
         _ => None,
     };
     outcome.0.iter().filter_map(group).collect()
@@ -222,26 +222,39 @@ fn tun_06_groups_end_with_the_binding() {
     }
 }
 
-/// Sources of include lists: the mobile node listens as long as there is one.
+/// Sources of include lists: the mobile node listens as long as there is one, and to none else.
 #[test]
 fn tun_06_include_lists() {
     let mut lab = two();
     let other = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 2);
     let says = |lab: &mut Lab, kind, sources: &[Ipv6Addr]| {
-        groups(&a_says(lab, &report(kind, GROUP, sources))).len()
+        let outcome = a_says(lab, &report(kind, GROUP, sources));
+        let only = |action: &Action| match action {
+            Action::Group { members, only, .. } => {
+                assert_eq!(members, &[HOA]);
+                Some(only.iter().map(|(home, sources)| (*home, sources.len())).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        outcome.0.iter().find_map(only)
     };
-    assert_eq!(says(&mut lab, RecordType::ALLOW_NEW_SOURCES, &[SOURCE, other]), 1);
+    let to = |count| Some(vec![(HOA, count)]);
+    assert_eq!(says(&mut lab, RecordType::ALLOW_NEW_SOURCES, &[SOURCE, other]), to(2));
+    // A report that says the same, as answers to questions do, changes nothing.
+    assert_eq!(says(&mut lab, RecordType::IS_INCLUDE, &[SOURCE, other]), None);
+    assert_eq!(says(&mut lab, RecordType::TO_EXCLUDE, &[]), Some(vec![]));
+    assert_eq!(says(&mut lab, RecordType::TO_INCLUDE, &[SOURCE, other]), to(2));
     let sources = |lab: &Lab| {
         lab.ha.listeners().next().and_then(|it| it.sources).map(std::collections::BTreeSet::len)
     };
     assert_eq!(sources(&lab), Some(2));
-    assert_eq!(says(&mut lab, RecordType::BLOCK_OLD_SOURCES, &[SOURCE]), 0);
+    assert_eq!(says(&mut lab, RecordType::BLOCK_OLD_SOURCES, &[SOURCE]), to(1));
     assert_eq!(sources(&lab), Some(1));
     let outcome = a_says(&mut lab, &report(RecordType::BLOCK_OLD_SOURCES, GROUP, &[other]));
     assert_eq!(asked(&outcome).len(), 1);
     assert_eq!(groups(&lab.wait(seconds(2))), [(GROUP.into(), vec![])]);
     // A record type that is unknown says nothing.
-    assert_eq!(says(&mut lab, RecordType(7), &[SOURCE]), 0);
+    assert_eq!(says(&mut lab, RecordType(7), &[SOURCE]), None);
 }
 
 /// TUN-05, TUN-06: only global scope.

@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::HashMap;
 
 use super::TableWriter;
-use crate::config::{Defended, PortId, TableError};
+use crate::config::{Defended, GroupMember, PortId, TableError};
 use crate::table::defended::{Guard, Serial};
 use crate::table::grace::Retired;
 use crate::table::group::MEMBERS;
@@ -95,17 +95,17 @@ impl TableWriter {
     }
 
     /// Replaces the members of a group on a link: mobile nodes by their home addresses, each of
-    /// which gets a copy of what is sent to the group there (RFC 6275 s.10.4.3). With none it is
-    /// gone. Packets that must not leave their link are not copied, whoever listens.
+    /// which gets a copy of what its sources send to the group there (RFC 6275 s.10.4.3). With none
+    /// it is gone. Packets that must not leave their link are not copied, whoever listens.
     ///
     /// # Errors
     /// [`TableError::Full`] where there are too many groups, or too many members;
     /// [`TableError::Address`] where it is no group; the members stay as they were then.
-    pub fn set_group(
+    pub fn set_group<M: Clone + Into<GroupMember>>(
         &mut self,
         port: PortId,
         group: IpAddr,
-        members: &[Ipv6Addr],
+        members: &[M],
     ) -> Result<(), TableError> {
         if !group.is_multicast() {
             return Err(TableError::Address);
@@ -113,6 +113,7 @@ impl TableWriter {
         if members.len() > MEMBERS {
             return Err(TableError::Full);
         }
+        let members = members.iter().cloned().map(Into::into).collect();
         let old = self.tables.groups.set(port, group, members).ok_or(TableError::Full)?;
         self.fresh.extend(old.map(Retired::Groups));
         Ok(())
