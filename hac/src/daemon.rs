@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::admin::Admin;
-use crate::config::{Config, RadiusConfig};
+use crate::config::{Config, RadiusConfig, Realm, RemoteConfig};
 use crate::connection::Shared;
 use crate::counters::Counters;
+use crate::directory::remote::Remote;
 use crate::directory::server::Server;
 use crate::directory::{Clock, Directory, OpenError, Store};
 use crate::failures::Failures;
@@ -88,8 +89,11 @@ impl Hac {
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let Config { listen, tls, directory: places, realm, limits, radius, admin } = config;
-        let store = Store::open(&places.store, realm.clone(), clock())
+        let mut store = Store::open(&places.store, realm.clone(), clock())
             .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
+        if places.trust_clock {
+            store.trust_clock(clock());
+        }
         let server = Server::bind(&places.socket, &places.allow_uids)
             .map_err(|error| StartError::Socket { path: places.socket.clone(), error })?;
         let admin = match admin {
@@ -104,6 +108,7 @@ impl Hac {
             addresses.push(listener.local_addr().map_err(error)?);
             listeners.push(listener);
         }
+        let remotes = remotes(places.remote, &realm)?;
         let directory =
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
         let (radius, accounting) = match radius {
@@ -130,6 +135,10 @@ impl Hac {
         let (mut tasks, mut accounts) = (JoinSet::new(), JoinSet::new());
         if let Some(accounting) = &shared.accounting {
             accounting.spawn(&directory, &mut accounts);
+        }
+        for remote in remotes {
+            let directory = directory.clone();
+            tasks.spawn(async move { remote.serve(directory).await });
         }
         tasks.spawn(async move { server.serve(directory).await });
         tasks.spawn(watch(shared.clone()));
@@ -182,6 +191,16 @@ impl Hac {
         let _ = tokio::task::spawn_blocking(move || directory.close()).await;
         info!(counters = %self.shared.counters, "stopped");
     }
+}
+
+/// Listens for home agents on other machines.
+fn remotes(config: Option<RemoteConfig>, realm: &Arc<Realm>) -> Result<Vec<Remote>, StartError> {
+    let Some(RemoteConfig { listen, tls }) = config else { return Ok(Vec::new()) };
+    let bind = |address| {
+        Remote::bind(address, tls.clone(), realm.clone())
+            .map_err(|error| StartError::Listen { address, error })
+    };
+    listen.into_iter().map(bind).collect()
 }
 
 /// Looks now and then whether certificates have changed: whoever renews them need not say so.

@@ -26,6 +26,9 @@ struct Arguments {
     /// Check the configuration and every file it names, then exit
     #[arg(long)]
     check: bool,
+    /// The clock is right, also where the store has seen a later time: issue SAs by it
+    #[arg(long)]
+    trust_clock: bool,
     /// What to log: error, warn, info, debug, trace, or a filter as in RUST_LOG [default: RUST_LOG,
     /// else info]
     #[arg(long, value_name = "FILTER")]
@@ -49,13 +52,14 @@ fn main() -> ExitCode {
         }
     };
     let clock = system_clock();
-    let config = match Config::load(&arguments.config, clock()) {
+    let mut config = match Config::load(&arguments.config, clock()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("hearth-hac: {error}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    config.directory.trust_clock = arguments.trust_clock;
     if arguments.check {
         println!("{}: {}", arguments.config.display(), config.realm.summary());
         println!("{}: ok", arguments.config.display());

@@ -111,6 +111,7 @@ pub(crate) fn serve(
                     say!("{home_agent} has all SAs");
                     name = home_agent;
                 }
+                Request::Alive => {}
                 Request::Lookup { spi } => {
                     send(&mut stream, &looked_up(spi, (suite, end), sas, &name)?)?;
                 }

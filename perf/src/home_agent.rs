@@ -91,7 +91,7 @@ impl HomeAgentRig {
         let RigParts { workers, tables, counters, wires, control: rings } = rig;
         let waker = Waker::new().map_err(file)?;
         let directory = DirectoryConfig {
-            socket: config.sa_directory.socket.value.clone(),
+            sources: config.sa_directory.sources.clone(),
             uid: None,
             home_agent: config.home_agent.name.value.as_str().into(),
         };

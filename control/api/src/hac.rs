@@ -12,6 +12,8 @@ use crate::CounterRow;
 pub mod paths {
     /// [`Status`](super::Status).
     pub const STATUS: &str = "/v1/hac";
+    /// `POST` of [`Revoke`](super::Revoke), answered with [`Revoked`](super::Revoked).
+    pub const REVOKE: &str = "/v1/hac/revoke";
 }
 
 /// What a HAC does and did.
@@ -25,4 +27,23 @@ pub struct Status {
     pub home_agents: Vec<String>,
     /// What happened since the start.
     pub counters: Vec<CounterRow>,
+}
+
+/// Which SAs are to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Revoke {
+    /// This one.
+    Spi(u32),
+    /// All of this mobile node.
+    MnId(String),
+    /// All of the mobile nodes of this realm.
+    Realm(String),
+}
+
+/// How many SAs have ended; their home agents know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The number.
+    pub revoked: u64,
 }

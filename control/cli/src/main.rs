@@ -78,6 +78,9 @@ enum Command {
     /// in the file with --stage decrypted, and with --stage wire too, as ports on the home side
     /// carry it in the clear; --stage protected alone has envelopes only. hearthd logs who captures.
     Capture(CaptureArguments),
+    /// Operate the HAC.
+    #[command(subcommand)]
+    Hac(hac::Command),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -118,6 +121,7 @@ fn main() -> ExitCode {
         Command::Undrain { json } => undrain(&daemon, json),
         Command::Trace(arguments) => trace(&daemon, &arguments),
         Command::Capture(arguments) => capture(&daemon, &arguments),
+        Command::Hac(command) => hac::run(&hac, command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

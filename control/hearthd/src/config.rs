@@ -211,14 +211,15 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     check_workers(&document, config)?;
     home_agent_config::check(&document, config)?;
     check_tables(&document, config)?;
-    directory_config::check(&document, config)?;
+    let sources = directory_config::check(&document, config)?;
     paths_config::check(&document, config)?;
     state_config::check(&document, config)?;
     tunnel_config::check(&document, config)?;
     operations_config::check(&document, config)?;
     crypto_config::check(&document, config)?;
     let file = document.path().to_owned();
-    Ok(Config { file, ..document.value })
+    let sa_directory = SaDirectory { sources, ..document.value.sa_directory };
+    Ok(Config { file, sa_directory, ..document.value })
 }
 
 fn check_ports(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {

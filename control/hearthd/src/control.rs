@@ -15,6 +15,7 @@ use crossbeam_channel::Receiver;
 use hearth_dataplane::{ControlPort, Counters, FromWorker, HeldPacket, PortId, TableWriter};
 use hearth_dpdk::Offloads;
 use hearth_home_agent::{Action, Event, HomeAgent, SignallingPacket, Timestamp};
+use hearth_wire::directory::ALIVE_INTERVAL;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::CpuSet;
 use tracing::{debug, error, info, warn};
@@ -125,6 +126,8 @@ pub struct Control {
     unresolved: Vec<(u16, IpAddr, HeldPacket)>,
     last_packet: Instant,
     housekept: Instant,
+    /// When the HAC was told last that this home agent is at work.
+    said_alive: Instant,
     glanced: Instant,
     /// Set by SIGHUP.
     pub(crate) reload: Arc<AtomicBool>,
@@ -183,6 +186,7 @@ impl Control {
             last_packet: now,
             housekept: now,
             glanced: now,
+            said_alive: now,
             reload: Arc::default(),
         };
         control.configure_links();
@@ -411,6 +415,10 @@ impl Control {
             return;
         }
         self.housekept = instant;
+        if instant.duration_since(self.said_alive) >= ALIVE_INTERVAL {
+            self.said_alive = instant;
+            self.parts.directory.alive();
+        }
         self.watch_workers(instant);
         self.journal.begin_anew(instant);
         self.reload_if_asked();

@@ -213,7 +213,7 @@ impl Orders {
 
 fn watch_directory(config: &Config, waker: &Waker) -> io::Result<Directory> {
     let directory = DirectoryConfig {
-        socket: config.sa_directory.socket.value.clone(),
+        sources: config.sa_directory.sources.clone(),
         uid: config.sa_directory.uid,
         home_agent: config.home_agent.name.value.as_str().into(),
     };

@@ -4,6 +4,7 @@
 //! slow ever holds up the control thread: forwarding goes on with the SAs that are there, and a
 //! new connection begins a new watch, which resynchronises.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -22,6 +23,8 @@ use rustix::net::{SendFlags, send, sockopt::socket_peercred};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use crate::directory_merge::Merge;
+use crate::directory_tls::{self, Remote};
 use crate::wake::Waker;
 
 /// Longest pause between two attempts to connect.
@@ -49,19 +52,40 @@ pub enum FromDirectory {
 /// Who may be believed, and where.
 #[derive(Debug, Clone)]
 pub struct DirectoryConfig {
-    /// The HAC's socket.
-    pub socket: PathBuf,
+    /// The HAC; or each of the replicas of one deployment.
+    pub sources: Vec<Source>,
     /// The HAC's user; `None`: root or this process's own.
     pub uid: Option<u32>,
     /// The name of this home agent in the HAC's YAML.
     pub home_agent: Box<str>,
 }
 
+/// Where a HAC's directory is.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// On this machine.
+    Socket(PathBuf),
+    /// On another one.
+    Remote(Remote),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "{}", path.display()),
+            Self::Remote(remote) => write!(f, "{}", remote.address),
+        }
+    }
+}
+
+/// The connection to one HAC, while there is one.
+type Connection = Arc<Mutex<Option<UnixStream>>>;
+
 /// The directory, seen from the control thread. Dropping it ends the connection and the watch.
 #[derive(Debug)]
 pub struct Directory {
     updates: Receiver<FromDirectory>,
-    connection: Arc<Mutex<Option<UnixStream>>>,
+    connections: Vec<Connection>,
     ended: Arc<AtomicBool>,
 }
 
@@ -79,17 +103,29 @@ impl Directory {
     /// No thread is to be had.
     pub fn watch(config: DirectoryConfig, waker: Waker) -> io::Result<Self> {
         let (sender, updates) = bounded(BACKLOG);
-        let connection = Arc::new(Mutex::new(None));
         let ended = Arc::new(AtomicBool::new(false));
-        let watcher = Watcher {
-            config,
-            waker,
-            sender,
-            connection: Arc::clone(&connection),
-            ended: Arc::clone(&ended),
+        let merge = match config.sources.len() {
+            0 | 1 => None,
+            several => Some(Arc::new(Mutex::new(Merge::of(several)))),
         };
-        thread::Builder::new().name("directory".into()).spawn(move || watcher.run())?;
-        Ok(Self { updates, connection, ended })
+        let mut connections = Vec::new();
+        for (number, source) in config.sources.into_iter().enumerate() {
+            let connection = Connection::default();
+            let watcher = Watcher {
+                number,
+                source,
+                uid: config.uid,
+                home_agent: config.home_agent.clone(),
+                waker: waker.clone(),
+                sender: sender.clone(),
+                merge: merge.clone(),
+                connection: Arc::clone(&connection),
+                ended: Arc::clone(&ended),
+            };
+            thread::Builder::new().name("directory".into()).spawn(move || watcher.run())?;
+            connections.push(connection);
+        }
+        Ok(Self { updates, connections, ended })
     }
 
     /// The next update that has come, if any.
@@ -100,36 +136,52 @@ impl Directory {
 
     /// Ends the connection: the next one begins a new watch, which replays everything.
     pub fn resynchronise(&self) {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stream) = connection.as_ref() {
-            let _ = stream.shutdown(Shutdown::Both);
+        for connection in &self.connections {
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(stream) = connection.as_ref() {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
         }
     }
 
     /// Asks for the record of `spi`. Never waits: while the HAC is away or behind, nothing is
     /// asked, and the next watch will tell.
     pub fn lookup(&self, spi: Spi) {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(stream), Some(octets)) =
-            (connection.as_ref(), encode_request(&Request::Lookup { spi }))
-        {
-            let _ = send(stream, &octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        self.ask(&Request::Lookup { spi });
+    }
+
+    /// Says that this home agent is at work: mobile nodes may be sent to it.
+    pub fn alive(&self) {
+        self.ask(&Request::Alive);
+    }
+
+    fn ask(&self, request: &Request) {
+        let Some(octets) = encode_request(request) else { return };
+        for connection in &self.connections {
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(stream) = connection.as_ref() {
+                let _ = send(stream, &octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
         }
     }
 }
 
 /// The thread's own.
 struct Watcher {
-    config: DirectoryConfig,
+    number: usize,
+    source: Source,
+    uid: Option<u32>,
+    home_agent: Box<str>,
     waker: Waker,
     sender: Sender<FromDirectory>,
-    connection: Arc<Mutex<Option<UnixStream>>>,
+    merge: Option<Arc<Mutex<Merge>>>,
+    connection: Connection,
     ended: Arc<AtomicBool>,
 }
 
 impl Watcher {
     fn run(self) {
-        let path = self.config.socket.display().to_string();
+        let path = self.source.to_string();
         let mut pause = Duration::from_millis(50);
         let mut complained = false;
         while !self.ended.load(Ordering::Relaxed) {
@@ -155,9 +207,15 @@ impl Watcher {
     }
 
     fn connect(&self) -> io::Result<UnixStream> {
-        let mut stream = UnixStream::connect(&self.config.socket)?;
-        self.check_peer(&stream, &self.config.socket)?;
-        let request = Request::Watch { home_agent: self.config.home_agent.clone() };
+        let mut stream = match &self.source {
+            Source::Socket(path) => {
+                let stream = UnixStream::connect(path)?;
+                self.check_peer(&stream, path)?;
+                stream
+            }
+            Source::Remote(remote) => directory_tls::connect(remote)?,
+        };
+        let request = Request::Watch { home_agent: self.home_agent.clone() };
         let octets = encode_request(&request)
             .ok_or_else(|| io::Error::other("the home agent's name is too long"))?;
         stream.write_all(&octets)?;
@@ -173,7 +231,7 @@ impl Watcher {
     fn check_peer(&self, stream: &UnixStream, path: &Path) -> io::Result<()> {
         let uid = socket_peercred(stream)?.uid.as_raw();
         let own = rustix::process::geteuid().as_raw();
-        let trusted = self.config.uid.map_or(uid == 0 || uid == own, |expected| uid == expected);
+        let trusted = self.uid.map_or(uid == 0 || uid == own, |expected| uid == expected);
         if trusted {
             return Ok(());
         }
@@ -217,7 +275,14 @@ impl Watcher {
     }
 
     fn tell(&self, update: FromDirectory) -> bool {
-        let told = self.sender.send(update).is_ok();
+        let send = |update| self.sender.send(update).is_ok();
+        let told = match &self.merge {
+            None => send(update),
+            Some(merge) => {
+                let mut merge = merge.lock().unwrap_or_else(PoisonError::into_inner);
+                merge.take(self.number, update, send)
+            }
+        };
         self.waker.wake();
         told
     }
@@ -259,7 +324,8 @@ mod tests {
 
         fn watched_by(&self, uid: Option<u32>) -> Directory {
             let socket = self.folder.path().join("directory.sock");
-            let config = DirectoryConfig { socket, uid, home_agent: "ha1".into() };
+            let sources = vec![Source::Socket(socket)];
+            let config = DirectoryConfig { sources, uid, home_agent: "ha1".into() };
             Directory::watch(config, Waker::new().unwrap()).unwrap()
         }
 

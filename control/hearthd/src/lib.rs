@@ -9,7 +9,8 @@
 //! | [`control`] | the control thread; `decisions` carries out what the home agent decided, `tunnels` hands bindings to the dataplane |
 //! | [`neighbours`] | packets that wait for a link-layer address |
 //! | [`sa_limits`] | SAs that have carried too much |
-//! | [`directory`] | watches the HAC's SA directory |
+//! | [`directory`], `directory_merge` | watches the SA directory of the HAC, or of all its replicas |
+//! | [`directory_tls`] | the same from another machine |
 //! | [`lookups`] | asks the directory for SAs that are missing |
 //! | [`home_link_config`], `home_link` | home prefixes and links: their YAML, and what is seen there |
 //! | `reload` | home prefixes read anew on SIGHUP |
@@ -37,6 +38,8 @@ pub mod daemon;
 mod decisions;
 pub mod directory;
 pub mod directory_config;
+mod directory_merge;
+pub mod directory_tls;
 mod follow;
 mod from_worker;
 mod given_watch;

@@ -4,13 +4,14 @@
 //! YAML may change something, by the peer credentials of the connection.
 
 mod radius;
+mod revoke;
 
 use std::io;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use hearth_api::CounterRow;
 use hearth_api::hac::{Status, paths};
 use hearth_api::server::{self, Operators, Peer, Refused, SocketFile};
@@ -32,7 +33,6 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Refuses a change by others than operators. `what` is logged.
-    #[allow(dead_code, reason = "what changes something comes with the subscribers' store")]
     pub(crate) fn operator(&self, peer: Peer, what: &str) -> Result<(), Refused> {
         if peer.may_operate(&self.operators) {
             return Ok(());
@@ -77,7 +77,10 @@ impl Admin {
 }
 
 fn router(desk: Desk) -> axum::Router {
-    axum::Router::new().route(paths::STATUS, get(status)).with_state(desk)
+    axum::Router::new()
+        .route(paths::STATUS, get(status))
+        .route(paths::REVOKE, post(revoke::revoke))
+        .with_state(desk)
 }
 
 async fn status(State(desk): State<Desk>) -> Json<Status> {

@@ -11,8 +11,8 @@ use hearth_wire::{Scope, Suite};
 
 use super::raw::{self, Root};
 use super::{
-    Config, DirectoryConfig, Realm, admin, auth, eap_tls, home_agents, limits, mobile_networks,
-    pools, radius, replica, services, subscribers, tls,
+    Config, Realm, admin, auth, directory, eap_tls, home_agents, limits, mobile_networks, pools,
+    radius, replica, services, subscribers, tls,
 };
 use crate::policy::{HomeAgentChoice, Policy, ScopePolicy};
 
@@ -59,11 +59,7 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
     Ok(Config {
         listen: root.listen.iter().map(|listen| listen.value).collect(),
         tls: tls::check(file, now)?,
-        directory: DirectoryConfig {
-            store: file.resolve(&root.directory.store),
-            socket: file.resolve(&root.directory.socket),
-            allow_uids: root.directory.allow_uids.clone(),
-        },
+        directory: directory::check(file)?,
         realm: Arc::new(realm),
         limits,
         radius,

@@ -75,6 +75,12 @@ fn home_agent(
         spis: first..=last,
         prefix_ip6,
         prefix_ip4,
+        certificate_name: raw
+            .certificate_name
+            .as_ref()
+            .unwrap_or(&raw.name.value)
+            .to_ascii_lowercase()
+            .into(),
         region: raw.region.as_ref().map(|region| region.value.as_str().into()),
         max_sas,
         pools,

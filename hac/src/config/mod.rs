@@ -5,6 +5,7 @@
 mod admin;
 pub mod auth;
 mod check;
+mod directory;
 mod eap_tls;
 mod home_agents;
 mod limits;
@@ -67,6 +68,19 @@ pub struct DirectoryConfig {
     pub socket: PathBuf,
     /// Users, beside root and this process's own, that may connect.
     pub allow_uids: Vec<u32>,
+    /// For home agents on other machines.
+    pub remote: Option<RemoteConfig>,
+    /// The clock is right, also where the store has seen a later time.
+    pub trust_clock: bool,
+}
+
+/// Where home agents on other machines are served.
+#[derive(Debug, Clone)]
+pub struct RemoteConfig {
+    /// Addresses and TCP ports.
+    pub listen: Vec<SocketAddr>,
+    /// Mutual TLS.
+    pub tls: Arc<rustls::ServerConfig>,
 }
 
 /// Home agents and subscribers of one deployment.
@@ -148,6 +162,8 @@ pub struct HomeAgent {
     pub prefix_ip6: Ipv6Net,
     /// `mip6-ip4-hnp`.
     pub prefix_ip4: Option<Ipv4Net>,
+    /// The name in its certificate, in lower case, where it is on another machine.
+    pub certificate_name: Box<str>,
     /// Where it stands, as the operator calls it.
     pub region: Option<Box<str>>,
     /// SAs that it is to have at most; `None`: as many as it has SPIs. Only who is sent to a home

@@ -64,6 +64,10 @@ pub(super) struct Directory {
     pub(super) store: PathBuf,
     pub(super) socket: PathBuf,
     pub(super) allow_uids: Vec<u32>,
+    pub(super) listen: Vec<Spanned<SocketAddr>>,
+    pub(super) certificate: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
 }
 
 impl Default for Directory {
@@ -72,6 +76,10 @@ impl Default for Directory {
             store: "/var/lib/hearth-hac/hac.redb".into(),
             socket: "/run/hearth/directory.sock".into(),
             allow_uids: Vec::new(),
+            listen: Vec::new(),
+            certificate: None,
+            key: None,
+            ca: None,
         }
     }
 }
@@ -86,6 +94,7 @@ pub(super) struct HomeAgent {
     pub(super) spi_range: Spanned<[u32; 2]>,
     pub(super) home_prefix_ip6: Spanned<String>,
     pub(super) home_prefix_ip4: Option<Spanned<String>>,
+    pub(super) certificate_name: Option<String>,
     pub(super) region: Option<Spanned<String>>,
     pub(super) max_sas: Option<Spanned<u64>>,
     #[serde(default)]

@@ -126,6 +126,7 @@ mod tests {
             spis: 1..=1000,
             prefix_ip6: "2001:db8:100::/64".parse().unwrap(),
             prefix_ip4: None,
+            certificate_name: "ha".into(),
             region: None,
             max_sas: None,
             pools: Pools { ip6: Some(first..=first), ..Pools::default() },

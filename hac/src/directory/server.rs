@@ -1,4 +1,5 @@
-//! The directory's Unix socket: watch and lookup for home agents.
+//! Watch and lookup for home agents, on the directory's Unix socket; [`super::remote`] has the
+//! same for other machines.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -10,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use hearth_wire::Spi;
 use hearth_wire::directory::{MAX_FRAME, Request, Update, decode_request, deframe, encode_update};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
@@ -21,11 +21,13 @@ use super::writer::{Directory, Frame, Watch, WatchError};
 use crate::log_limit::LogLimit;
 
 /// Home agents, and whoever else looks in, at a time.
-const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: usize = 64;
 /// Longest wait for a peer to take one write; a peer that does not read is cut.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Records read from the store at a time while a watch replays them.
 const PAGE: usize = 256;
+/// A home agent that has said that it is at work, and does not say so again for this long, is not.
+const SILENCE: Duration = Duration::from_secs(6);
 /// Requests of one peer that may wait while something is written to it.
 const REQUESTS: usize = 64;
 
@@ -89,7 +91,8 @@ impl Server {
             };
             let (directory, log_limit) = (directory.clone(), self.log_limit.clone());
             tokio::spawn(async move {
-                let ended = Peer::new(stream, directory, log_limit).run().await;
+                let (reader, writer) = stream.into_split();
+                let ended = Peer::new(reader, writer, None, directory, log_limit).run().await;
                 debug!(?ended, "a directory connection ended");
                 drop(permit);
             });
@@ -120,7 +123,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+pub(super) enum Ended {
     /// The peer closed it.
     ByPeer,
     /// What the peer sent is no request.
@@ -131,32 +134,46 @@ enum Ended {
     Lagged,
     /// The peer calls itself what no home agent of the configuration is called.
     UnknownHomeAgent,
+    /// The peer's certificate is another home agent's.
+    NotItsOwn,
+    /// The peer was at work and no longer is.
+    Silent,
     /// The store failed.
     Store,
 }
 
 /// One connection. A single task writes to it, so that the answer to a lookup never overtakes a
 /// later change of the same record.
-struct Peer {
+pub(super) struct Peer<W> {
     requests: mpsc::Receiver<Result<Request, Ended>>,
     /// Whose records the peer watches: lookups give these and no others.
     home_agent: Option<Box<str>>,
-    writer: OwnedWriteHalf,
+    /// The home agents that the peer may watch; `None`: any, as it is on this machine.
+    may: Option<Box<[Box<str>]>>,
+    /// When the peer said last that it is at work.
+    alive: Option<tokio::time::Instant>,
+    writer: W,
     directory: Arc<Directory>,
     log_limit: Arc<LogLimit>,
 }
 
-impl Peer {
-    fn new(stream: UnixStream, directory: Arc<Directory>, log_limit: Arc<LogLimit>) -> Self {
-        let (reader, writer) = stream.into_split();
+impl<W: AsyncWrite + Unpin> Peer<W> {
+    pub(super) fn new(
+        reader: impl AsyncRead + Unpin + Send + 'static,
+        writer: W,
+        may: Option<Box<[Box<str>]>>,
+        directory: Arc<Directory>,
+        log_limit: Arc<LogLimit>,
+    ) -> Self {
         let (sender, requests) = mpsc::channel(REQUESTS);
         tokio::spawn(read_requests(reader, sender));
-        Self { requests, home_agent: None, writer, directory, log_limit }
+        Self { requests, home_agent: None, may, alive: None, writer, directory, log_limit }
     }
 
-    async fn run(mut self) -> Ended {
+    pub(super) async fn run(mut self) -> Ended {
         let mut changes: Option<mpsc::Receiver<Frame>> = None;
         loop {
+            let alive = self.alive;
             let step = tokio::select! {
                 request = self.requests.recv() => match request {
                     Some(Ok(request)) => self.answer(request, &mut changes).await,
@@ -167,6 +184,7 @@ impl Peer {
                     Some(change) => self.write(&change).await,
                     None => Err(Ended::Lagged),
                 },
+                () = silent(alive) => Err(Ended::Silent),
             };
             if let Err(ended) = step {
                 return ended;
@@ -181,7 +199,18 @@ impl Peer {
     ) -> Result<(), Ended> {
         match request {
             Request::Lookup { spi } => self.lookup(spi).await,
+            Request::Alive => {
+                self.alive = Some(tokio::time::Instant::now());
+                Ok(())
+            }
             Request::Watch { home_agent } => {
+                if self.may.as_ref().is_some_and(|may| !may.contains(&home_agent)) {
+                    if let Some(suppressed) = self.log_limit.admit(Instant::now()) {
+                        let may = &self.may;
+                        warn!(%home_agent, ?may, suppressed, "its certificate is another's");
+                    }
+                    return Err(Ended::NotItsOwn);
+                }
                 let watch = match self.directory.watch(&home_agent).await {
                     Ok(watch) => watch,
                     Err(WatchError::Unavailable) => return Err(Ended::Store),
@@ -233,11 +262,24 @@ impl Peer {
     }
 
     async fn write(&mut self, frame: &[u8]) -> Result<(), Ended> {
-        match tokio::time::timeout(WRITE_TIMEOUT, self.writer.write_all(frame)).await {
+        match tokio::time::timeout(WRITE_TIMEOUT, write_out(&mut self.writer, frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Ended::ByPeer),
             Err(_) => Err(Ended::Stuck),
         }
+    }
+}
+
+async fn write_out(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+    writer.write_all(frame).await?;
+    writer.flush().await
+}
+
+/// Waits until a peer that was at work counts as gone; for ever where it never said so.
+async fn silent(alive: Option<tokio::time::Instant>) {
+    match alive {
+        Some(alive) => tokio::time::sleep_until(alive + SILENCE).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -250,7 +292,10 @@ async fn next(changes: &mut Option<mpsc::Receiver<Frame>>) -> Option<Frame> {
 }
 
 /// Cuts what the peer sends into requests.
-async fn read_requests(mut reader: OwnedReadHalf, requests: mpsc::Sender<Result<Request, Ended>>) {
+async fn read_requests(
+    mut reader: impl AsyncRead + Unpin,
+    requests: mpsc::Sender<Result<Request, Ended>>,
+) {
     let mut buffer = Vec::with_capacity(MAX_FRAME);
     loop {
         match next_request(&buffer) {

@@ -85,6 +85,7 @@ pub(crate) fn home_agent() -> HomeAgent {
         spis: 1..=1000,
         prefix_ip6: "2001:db8:100::/64".parse().unwrap(),
         prefix_ip4: Some("203.0.113.0/24".parse().unwrap()),
+        certificate_name: "ha1.example.net".into(),
         region: None,
         max_sas: None,
         pools: Pools {

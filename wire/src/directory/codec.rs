@@ -30,6 +30,7 @@ const LENGTH_LEN: usize = 4;
 mod tag {
     pub(super) const WATCH: u8 = 0x01;
     pub(super) const LOOKUP: u8 = 0x02;
+    pub(super) const ALIVE: u8 = 0x03;
     pub(super) const ISSUED: u8 = 0x81;
     pub(super) const REVOKED: u8 = 0x82;
     pub(super) const SYNCED: u8 = 0x83;
@@ -116,6 +117,7 @@ pub fn encode_request(request: &Request) -> Option<Vec<u8>> {
             body.put_short(home_agent.as_bytes())?;
         }
         Request::Lookup { spi } => body.put_spi(tag::LOOKUP, *spi),
+        Request::Alive => body.put(&[tag::ALIVE]),
     }
     // A request holds no secret.
     body.finish().map(|mut frame| core::mem::take(&mut *frame))
@@ -181,6 +183,7 @@ pub fn decode_request(body: &[u8]) -> Result<Request, DirectoryError> {
     let request = match fields.octet()? {
         tag::WATCH => Request::Watch { home_agent: fields.name()? },
         tag::LOOKUP => Request::Lookup { spi: fields.spi()? },
+        tag::ALIVE => Request::Alive,
         _ => return Err(DirectoryError::Tag),
     };
     fields.end()?;
@@ -408,7 +411,9 @@ mod tests {
             let frame = encode_update(&update).unwrap();
             assert_eq!(decode_update(body(&frame)), Ok(update));
         }
-        for request in [Request::Watch { home_agent: "ha1".into() }, Request::Lookup { spi }] {
+        for request in
+            [Request::Watch { home_agent: "ha1".into() }, Request::Lookup { spi }, Request::Alive]
+        {
             let frame = encode_request(&request).unwrap();
             assert_eq!(decode_request(body(&frame)), Ok(request));
             assert_eq!(decode_update(body(&frame)), Err(DirectoryError::Tag));

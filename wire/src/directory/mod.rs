@@ -99,7 +99,13 @@ pub enum Request {
         /// The SPI asked for.
         spi: Spi,
     },
+    /// This home agent is at work. Whoever has said so once says it again within
+    /// [`ALIVE_INTERVAL`]; one that falls silent is not alive, and is cut.
+    Alive,
 }
+
+/// How often a home agent says that it is at work.
+pub const ALIVE_INTERVAL: core::time::Duration = core::time::Duration::from_secs(1);
 
 /// HAC to HA.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,0 +1,229 @@
+//! The SA directory of a HAC on another machine: mutual TLS over TCP.
+//!
+//! Read first: RFC 6618 s.4.2, 9.3; reading R-50.
+//!
+//! The rest of the daemon sees a Unix stream, as from a HAC on its own machine: a thread carries
+//! between that and TLS, and ends when either end does.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tracing::warn;
+use zeroize::Zeroizing;
+
+/// Longest wait for a TCP connection and for each step of the handshake.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Milliseconds without an acknowledgement after which the HAC counts as gone.
+const USER_TIMEOUT: u32 = 5000;
+
+/// Where a HAC on another machine is, and what proves who is who.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// Its address and TCP port.
+    pub address: SocketAddr,
+    /// The name that its certificate must have.
+    pub name: ServerName<'static>,
+    /// Whose certificates are believed, and this home agent's own.
+    pub tls: Arc<ClientConfig>,
+    /// That it does not let this home agent in was logged.
+    pub complained: Arc<AtomicBool>,
+}
+
+/// TLS settings: the HAC has a certificate of `authorities`, `chain` and `key` are this home agent's.
+/// TLS 1.3 alone: it knows no suite without encryption or integrity.
+///
+/// # Errors
+/// They don't fit each other.
+pub fn client_config(
+    authorities: Vec<CertificateDer<'static>>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?;
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Connects and proves who both are; what is written to the stream and read from it goes by TLS.
+///
+/// # Errors
+/// Nobody is there, or it is not the HAC that was meant.
+pub(crate) fn connect(remote: &Remote) -> io::Result<UnixStream> {
+    let mut tcp = TcpStream::connect_timeout(&remote.address, PATIENCE)?;
+    tcp.set_nodelay(true)?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
+    tcp.set_write_timeout(Some(PATIENCE))?;
+    sockopt::set_socket_keepalive(&tcp, true)?;
+    sockopt::set_tcp_keepidle(&tcp, Duration::from_secs(2))?;
+    sockopt::set_tcp_keepintvl(&tcp, Duration::from_secs(1))?;
+    sockopt::set_tcp_user_timeout(&tcp, USER_TIMEOUT)?;
+    let mut tls = ClientConnection::new(Arc::clone(&remote.tls), remote.name.clone())
+        .map_err(io::Error::other)?;
+    while tls.is_handshaking() {
+        tls.complete_io(&mut tcp)?;
+    }
+    let (near, far) = UnixStream::pair()?;
+    tcp.set_nonblocking(true)?;
+    far.set_nonblocking(true)?;
+    let (outgoing, incoming) = (Buffer::new(), Buffer::new());
+    let complained = Arc::clone(&remote.complained);
+    let carrier = Carrier { tcp, tls, near: far, outgoing, incoming, complained };
+    thread::Builder::new().name("directory-tls".into()).spawn(move || carrier.run())?;
+    Ok(near)
+}
+
+/// Octets on their way; keys are among them.
+struct Buffer {
+    octets: Zeroizing<[u8; 16 * 1024]>,
+    from: usize,
+    to: usize,
+}
+
+impl Buffer {
+    fn new() -> Self {
+        Self { octets: Zeroizing::new([0; 16 * 1024]), from: 0, to: 0 }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// Takes what there is, once the rest is gone; `false` at the end.
+    fn fill(&mut self, mut source: impl Read) -> io::Result<bool> {
+        if !self.is_empty() {
+            return Ok(true);
+        }
+        match source.read(&mut *self.octets) {
+            Ok(0) => Ok(false),
+            Ok(count) => {
+                (self.from, self.to) = (0, count);
+                Ok(true)
+            }
+            Err(error) if is_for_later(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn drain(&mut self, mut sink: impl Write) -> io::Result<()> {
+        while !self.is_empty() {
+            match sink.write(self.octets.get(self.from..self.to).unwrap_or_default()) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.from += count,
+                Err(error) if is_for_later(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// Carries between TLS and the stream that the rest of the daemon has the other end of.
+struct Carrier {
+    tcp: TcpStream,
+    tls: ClientConnection,
+    near: UnixStream,
+    outgoing: Buffer,
+    incoming: Buffer,
+    complained: Arc<AtomicBool>,
+}
+
+impl Carrier {
+    fn run(mut self) {
+        let ended = loop {
+            match self.turn() {
+                Ok(true) => {}
+                ended => break ended,
+            }
+        };
+        // By TLS 1.3 the HAC judges this home agent's certificate after the handshake.
+        if let Err(error) = ended
+            && !self.complained.swap(true, Ordering::Relaxed)
+        {
+            warn!(%error, "the connection to the SA directory broke");
+        }
+        self.tls.send_close_notify();
+        let _ = self.tls.write_tls(&mut self.tcp);
+        let _ = self.tcp.shutdown(Shutdown::Both);
+        let _ = self.near.shutdown(Shutdown::Both);
+    }
+
+    /// Carries what there is, then waits; `false` when an end has closed.
+    fn turn(&mut self) -> io::Result<bool> {
+        if !self.outgoing.fill(&self.near)? || !self.from_tls()? {
+            return Ok(false);
+        }
+        self.outgoing.drain(self.tls.writer())?;
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut self.tcp) {
+                Ok(_) => {}
+                Err(error) if is_for_later(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.incoming.is_empty() {
+            self.complained.store(false, Ordering::Relaxed);
+        }
+        self.incoming.drain(&self.near)?;
+        self.wait()?;
+        Ok(true)
+    }
+
+    /// Takes the next octets out of TLS, once the last ones are gone; `false` at the end.
+    fn from_tls(&mut self) -> io::Result<bool> {
+        if !self.incoming.is_empty() {
+            return Ok(true);
+        }
+        if self.tls.wants_read() {
+            match self.tls.read_tls(&mut self.tcp) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {
+                    self.tls.process_new_packets().map_err(io::Error::other)?;
+                }
+                Err(error) if is_for_later(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.incoming.fill(self.tls.reader())
+    }
+
+    /// Waits until something can be carried.
+    fn wait(&mut self) -> io::Result<()> {
+        let when = |is_wanted, flags| if is_wanted { flags } else { PollFlags::empty() };
+        let tcp = when(self.incoming.is_empty(), PollFlags::IN)
+            | when(self.tls.wants_write(), PollFlags::OUT);
+        let near = when(self.outgoing.is_empty(), PollFlags::IN)
+            | when(!self.incoming.is_empty(), PollFlags::OUT);
+        // More may lie in TLS than one turn has taken out.
+        if self.incoming.is_empty() && self.incoming.fill(self.tls.reader())? {
+            if !self.incoming.is_empty() {
+                return Ok(());
+            }
+        }
+        let mut waiting = [PollFd::new(&self.tcp, tcp), PollFd::new(&self.near, near)];
+        match poll(&mut waiting, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `hearth hac revoke`: SAs that end at an operator's word.
+
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use hearth_api::hac::{Revoke as Request, Revoked};
+use hearth_api::server::{Peer, Refused};
+use hearth_wire::{MobileNodeId, Spi};
+use tracing::info;
+
+use super::Desk;
+use crate::directory::{Revoke, RevokeError};
+
+pub(super) async fn revoke(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<Request>,
+) -> Result<Json<Revoked>, Refused> {
+    desk.operator(peer, "revoke")?;
+    let which = match request {
+        Request::Spi(spi) => Spi::new(spi)
+            .map(Revoke::Spi)
+            .map_err(|_| Refused::Request(format!("{spi} is no SPI; 1 to 268435455")))?,
+        Request::MnId(mn_id) => MobileNodeId::new(&mn_id)
+            .map(Revoke::Node)
+            .map_err(|error| Refused::Request(error.to_string()))?,
+        Request::Realm(realm) => Revoke::Realm(realm.into()),
+    };
+    let by_name = matches!(which, Revoke::Spi(_));
+    let words = format!("{which:?}");
+    let revoked = desk.shared.directory.revoke(which).await.map_err(|error| match error {
+        RevokeError::Store => Refused::Fault("the store failed; the log says why".into()),
+        RevokeError::Busy => Refused::Busy("too much waits for the store; try again".into()),
+    })?;
+    if revoked == 0 && by_name {
+        return Err(Refused::Unknown("no SA has this SPI".into()));
+    }
+    info!(uid = peer.uid, pid = peer.pid, which = words, revoked, "revoked");
+    Ok(Json(Revoked { revoked: revoked as u64 }))
+}
