@@ -227,3 +227,114 @@ impl Carrier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+
+    struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+    impl Authority {
+        fn new() -> Self {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        }
+
+        fn certificates(&self) -> Vec<CertificateDer<'static>> {
+            vec![self.0.der().clone()]
+        }
+
+        fn identity(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let certificate = params.signed_by(&key, &self.0).unwrap();
+            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            (vec![certificate.der().clone()], key)
+        }
+    }
+
+    /// A HAC's end for one connection: it says back what it hears.
+    fn echo(authority: &Authority) -> SocketAddr {
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (chain, key) = authority.identity("hac.example.net");
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificates().remove(0)).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .unwrap();
+        thread::spawn(move || {
+            let (tcp, _) = listener.accept().unwrap();
+            let tls = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = StreamOwned::new(tls, tcp);
+            let mut chunk = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut chunk) {
+                if stream.write_all(&chunk[..count]).is_err() {
+                    return;
+                }
+            }
+        });
+        address
+    }
+
+    fn remote(address: SocketAddr, name: &str, trusted: &Authority, own: &Authority) -> Remote {
+        let (chain, key) = own.identity("ha1.example.net");
+        let tls = client_config(trusted.certificates(), chain, key).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Remote { address, name, tls, complained: Arc::default() }
+    }
+
+    #[test]
+    fn octets_go_there_and_back() {
+        let authority = Authority::new();
+        let remote = remote(echo(&authority), "hac.example.net", &authority, &authority);
+        let mut stream = connect(&remote).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        // More than any buffer on the way takes at once.
+        let sent: Vec<u8> = (0..300_000u32).map(|number| number.to_be_bytes()[3]).collect();
+        let mut writer = stream.try_clone().unwrap();
+        let copy = sent.clone();
+        let writing = thread::spawn(move || writer.write_all(&copy).unwrap());
+        let mut back = vec![0; sent.len()];
+        stream.read_exact(&mut back).unwrap();
+        writing.join().unwrap();
+        assert!(back == sent);
+    }
+
+    /// SA-16: a HAC of another authority, or of another name, hears nothing of this home agent's.
+    #[test]
+    fn sa_16_a_hac_that_is_not_the_one_meant_is_left() {
+        let (authority, other) = (Authority::new(), Authority::new());
+        let stranger = remote(echo(&other), "hac.example.net", &authority, &authority);
+        assert!(connect(&stranger).is_err());
+        let misnamed = remote(echo(&authority), "hac2.example.net", &authority, &authority);
+        assert!(connect(&misnamed).is_err());
+    }
+
+    /// By TLS 1.3 it is known after the handshake only that the HAC does not let one in.
+    #[test]
+    fn sa_16_a_home_agent_with_another_authoritys_certificate_gets_nothing() {
+        let (authority, other) = (Authority::new(), Authority::new());
+        let refused = remote(echo(&authority), "hac.example.net", &authority, &other);
+        let Ok(mut stream) = connect(&refused) else { return };
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let _ = stream.write_all(b"watch");
+        assert!(matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)));
+        assert!(refused.complained.load(Ordering::Relaxed), "the log says why");
+    }
+}

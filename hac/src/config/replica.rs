@@ -40,13 +40,16 @@ impl Replica {
         self.of > 1
     }
 
-    /// This replica's part of numbers that are `step` apart; the parts differ by one in size. `None`
+    /// This replica's part of numbers that are `step` apart; parts differ by one in size at most. `None`
     /// where there are fewer numbers than replicas.
     #[must_use]
     pub fn part(self, range: &RangeInclusive<u128>, step: u128) -> Option<RangeInclusive<u128>> {
         let (index, of) = (u128::from(self.index), u128::from(self.of));
         // One less than there are, which never is too large for the type.
         let last = range.end().checked_sub(*range.start())?.checked_div(step)?;
+        if last < of - 1 {
+            return None;
+        }
         let (each, rest) = ((last / of), (last % of) + 1);
         let before = |index: u128| index * each + index.min(rest);
         let count = before(index + 1).checked_sub(before(index)).filter(|count| *count > 0)?;

@@ -14,6 +14,7 @@ use hearth_wire::directory::{MAX_FRAME, Request, Update, decode_request, deframe
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::store;
@@ -26,6 +27,8 @@ pub(super) const CONNECTIONS: usize = 64;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Records read from the store at a time while a watch replays them.
 const PAGE: usize = 256;
+/// Longest wait for the end of a connection to be sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A home agent that has said that it is at work, and does not say so again for this long, is not.
 const SILENCE: Duration = Duration::from_secs(6);
 /// Requests of one peer that may wait while something is written to it.
@@ -150,6 +153,7 @@ pub(super) struct Peer<W> {
     home_agent: Option<Box<str>>,
     /// The home agents that the peer may watch; `None`: any, as it is on this machine.
     may: Option<Box<[Box<str>]>>,
+    reader: AbortHandle,
     /// When the peer said last that it is at work.
     alive: Option<tokio::time::Instant>,
     writer: W,
@@ -166,11 +170,19 @@ impl<W: AsyncWrite + Unpin> Peer<W> {
         log_limit: Arc<LogLimit>,
     ) -> Self {
         let (sender, requests) = mpsc::channel(REQUESTS);
-        tokio::spawn(read_requests(reader, sender));
-        Self { requests, home_agent: None, may, alive: None, writer, directory, log_limit }
+        let reader = tokio::spawn(read_requests(reader, sender)).abort_handle();
+        Self { requests, reader, home_agent: None, may, alive: None, writer, directory, log_limit }
     }
 
+    /// Serves the peer, and closes the connection afterwards.
     pub(super) async fn run(mut self) -> Ended {
+        let ended = self.converse().await;
+        self.reader.abort();
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.writer.shutdown()).await;
+        ended
+    }
+
+    async fn converse(&mut self) -> Ended {
         let mut changes: Option<mpsc::Receiver<Frame>> = None;
         loop {
             let alive = self.alive;

@@ -1,0 +1,252 @@
+//! Leases (RFC 6618 s.5.7.3; HAC-34, HAC-35).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use hearth_hac::config::{HomeAddress, LeasedNetworks, PrefixPool, Realm, Replica};
+use hearth_hac::directory::{Directory, Grant, IssueError, IssueRequest};
+use hearth_wire::Spi;
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use crate::common::{NOW, mn_id, subscriber};
+use crate::rig::{Place, lookup, pooled, request};
+
+fn pool(within: &str, length: u8) -> Option<PrefixPool> {
+    PrefixPool::new(within.parse().unwrap(), length)
+}
+
+async fn issued(place: &Place, directory: &Directory, id: &str) -> (String, Vec<String>) {
+    let record = place.issue(directory, id).await.unwrap();
+    let prefixes = record.services.prefixes.iter().map(ToString::to_string).collect();
+    (record.home_address.to_string(), prefixes)
+}
+
+#[tokio::test]
+async fn hac_35_a_home_network_prefix_for_each_mobile_node() {
+    let place = Place::new();
+    let realm = || {
+        let mut realm = pooled(3, |subscriber| {
+            subscriber.ip6 = HomeAddress::Prefix;
+            subscriber.ip4 = HomeAddress::None;
+        });
+        realm.home_agents[0].pools.home_prefixes_ip6 = pool("2001:db8:300::/63", 64);
+        realm
+    };
+    let directory = place.open(realm());
+    let first = issued(&place, &directory, "n0@example.net").await.0;
+    assert_eq!(first, "2001:db8:300::1");
+    assert_eq!(issued(&place, &directory, "n1@example.net").await.0, "2001:db8:300:1::1");
+    let error = place.issue(&directory, "n2@example.net").await.unwrap_err();
+    assert_eq!(error, IssueError::NoHomeAddress);
+    assert!(error.will_pass(), "a 503");
+    drop(directory);
+    // The same after a restart; what the mobile node is told is its own /64.
+    let directory = place.open(realm());
+    assert_eq!(issued(&place, &directory, "n0@example.net").await.0, first);
+    let told = realm().home_agents[0].home_prefix_of(first.parse().unwrap());
+    assert_eq!(told, ("2001:db8:300::".parse().unwrap(), 64));
+    let others = realm().home_agents[0].home_prefix_of("2001:db8:100::10".parse().unwrap());
+    assert_eq!(others, ("2001:db8:100::".parse().unwrap(), 64));
+}
+
+#[tokio::test]
+async fn mobile_networks_are_leased_and_stay_with_their_router() {
+    let place = Place::new();
+    let realm = || {
+        let mut realm = pooled(3, |subscriber| {
+            subscriber.services.mobile_router = true;
+            subscriber.leased_networks = LeasedNetworks { ip6: true, ip4: true };
+        });
+        realm.home_agents[0].pools.mobile_networks_ip6 = pool("2001:db8:400::/55", 56);
+        realm.home_agents[0].pools.mobile_networks_ip4 = pool("192.0.2.0/27", 28);
+        realm
+    };
+    let directory = place.open(realm());
+    let first = issued(&place, &directory, "n0@example.net").await;
+    assert_eq!(first.1, ["2001:db8:400::/56", "192.0.2.0/28"]);
+    let second = issued(&place, &directory, "n1@example.net").await;
+    assert_eq!(second.1, ["2001:db8:400:100::/56", "192.0.2.16/28"]);
+    let error = place.issue(&directory, "n2@example.net").await.unwrap_err();
+    assert_eq!(error, IssueError::NoMobileNetwork);
+    drop(directory);
+    let directory = place.open(realm());
+    assert_eq!(issued(&place, &directory, "n0@example.net").await, first);
+    // The SA of before the restart says the same still.
+    let kept = lookup(&directory, "ha1", Spi::new(1).unwrap()).unwrap();
+    assert_eq!(kept.services.prefixes.len(), 2);
+}
+
+/// A lease that has ended is its node's until the pool has nothing else left; then the one that
+/// ended first goes.
+#[tokio::test]
+async fn a_lease_is_released_late() {
+    let place = Place::new();
+    let mut realm = pooled(6, |subscriber| subscriber.ip4 = HomeAddress::None);
+    realm.home_agents[0].pools.lease_time = Some(1000);
+    let directory = place.open(realm);
+    for index in 0..3 {
+        issued(&place, &directory, &format!("n{index}@example.net")).await;
+        place.pass(10);
+    }
+    // All three have ended: the fourth address goes first, then the oldest lease.
+    place.pass(3600 + 1001);
+    assert_eq!(issued(&place, &directory, "n0@example.net").await.0, "2001:db8:100::1000");
+    assert_eq!(issued(&place, &directory, "n3@example.net").await.0, "2001:db8:100::1003");
+    assert_eq!(issued(&place, &directory, "n4@example.net").await.0, "2001:db8:100::1001");
+    assert_eq!(issued(&place, &directory, "n5@example.net").await.0, "2001:db8:100::1002");
+    let error = place.issue(&directory, "n2@example.net").await.unwrap_err();
+    assert_eq!(error, IssueError::NoHomeAddress, "all are in use, or were a moment ago");
+}
+
+/// What an AAA server grants: nobody gets what another one has.
+#[tokio::test]
+async fn hac_35_a_granted_address_is_nobody_elses() {
+    let place = Place::new();
+    let directory = place.open(pooled(1, |_| {}));
+    let granted = |id: &str, address: &str| {
+        let mut subscriber = subscriber();
+        subscriber.ip6 = HomeAddress::Fixed(address.parse().unwrap());
+        subscriber.ip4 = HomeAddress::None;
+        let grant = Some(Box::new(Grant::from(&subscriber)));
+        IssueRequest { grant, ..request(id, NOW + 3600) }
+    };
+    let taken = directory.issue(granted("a@aaa.example", "2001:db8:100::1000")).await.unwrap();
+    assert_eq!(taken.home_address.to_string(), "2001:db8:100::1000");
+    // Another one's, and one that the configuration has fixed.
+    for address in ["2001:db8:100::1000", "2001:db8:100::10"] {
+        let error = directory.issue(granted("b@aaa.example", address)).await.unwrap_err();
+        assert_eq!(error, IssueError::NoHomeAddress, "{address}");
+    }
+    // The pool passes over it; who has it keeps it, over a restart too.
+    assert_eq!(issued(&place, &directory, "n0@example.net").await.0, "2001:db8:100::1001");
+    drop(directory);
+    let directory = place.open(pooled(1, |_| {}));
+    assert!(lookup(&directory, "ha1", taken.spi).is_some());
+    let error = directory.issue(granted("b@aaa.example", "2001:db8:100::1000")).await;
+    assert_eq!(error.unwrap_err(), IssueError::NoHomeAddress);
+}
+
+/// SA-01: replicas that never talk to each other deal out different SPIs and addresses; and the
+/// newest SA is known, whichever replica it is of.
+#[tokio::test]
+async fn sa_01_replicas_share_no_spi_and_no_address() {
+    let mut spis = HashMap::new();
+    let mut addresses = HashMap::new();
+    let mut last = 0;
+    for index in 0..3 {
+        let place = Place::new();
+        place.pass(index.into());
+        let mut part = pooled(2, |subscriber| subscriber.ip4 = HomeAddress::None);
+        part.replica = Replica { index, of: 3 };
+        let agent = &mut part.home_agents[0];
+        let own = part.replica.part(&(1..=1000), 1).unwrap();
+        agent.spis = u32::try_from(*own.start()).unwrap()..=u32::try_from(*own.end()).unwrap();
+        let first = u128::from("2001:db8:100::1000".parse::<std::net::Ipv6Addr>().unwrap());
+        let own = part.replica.part(&(first..=first + 6), 1).unwrap();
+        agent.pools.ip6 = Some((*own.start()).into()..=(*own.end()).into());
+        let directory = place.open(part);
+        for node in 0..2 {
+            let id = format!("n{node}@example.net");
+            let record = place.issue(&directory, &id).await.unwrap();
+            assert_eq!(spis.insert(record.spi, index), None);
+            assert_eq!(addresses.insert(record.home_address, index), None);
+            assert!(record.generation > last);
+            last = record.generation;
+        }
+    }
+}
+
+/// One thing that happens to a deployment.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Issue(usize),
+    Pass(u64),
+    Restart { lease_time: Option<u64> },
+    Revoke(usize),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        8 => (0..9usize).prop_map(Happening::Issue),
+        2 => (1..5000u64).prop_map(Happening::Pass),
+        1 => proptest::option::of(60..2000u64)
+            .prop_map(|lease_time| Happening::Restart { lease_time }),
+        1 => (0..9usize).prop_map(Happening::Revoke),
+    ]
+}
+
+fn mixed(lease_time: Option<u64>) -> Realm {
+    let mut realm = pooled(9, |_| {});
+    for (index, kind) in [HomeAddress::Prefix, HomeAddress::Pool].into_iter().cycle().enumerate() {
+        if index == 9 {
+            break;
+        }
+        let id = mn_id(&format!("n{index}@example.net"));
+        let mut changed = (*realm.subscribers.find(&id).unwrap()).clone();
+        changed.ip6 = kind;
+        changed.leased_networks = LeasedNetworks { ip6: index % 3 == 0, ip4: false };
+        realm.subscribers.insert(id, changed);
+    }
+    let pools = &mut realm.home_agents[0].pools;
+    pools.home_prefixes_ip6 = pool("2001:db8:300::/63", 64);
+    pools.mobile_networks_ip6 = pool("2001:db8:400::/55", 56);
+    pools.lease_time = lease_time;
+    realm
+}
+
+/// Every address and prefix of the SAs that are alive, and whose it is.
+fn held(directory: &Directory) -> Vec<(IpNet, String)> {
+    let mut held = Vec::new();
+    for spi in 1..=1000 {
+        let Some(record) = lookup(directory, "ha1", Spi::new(spi).unwrap()) else { continue };
+        let mut add = |prefix: IpNet| held.push((prefix, record.mn_id.to_string()));
+        add(IpAddr::from(record.home_address).into());
+        record.ipv4_home_address.map(|address: Ipv4Addr| add(IpAddr::from(address).into()));
+        record.services.prefixes.iter().for_each(|prefix| add(*prefix));
+    }
+    held
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    /// HAC-35: whatever happens, no two mobile nodes have one address or overlapping prefixes at a
+    /// time.
+    #[test]
+    fn hac_35_no_two_mobile_nodes_ever_have_one_address(
+        happenings in proptest::collection::vec(happening(), 30..60)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let place = Place::new();
+        let mut directory = place.open(mixed(None));
+        let mut served = 0;
+        for happening in happenings {
+            runtime.block_on(async {
+                match happening {
+                    Happening::Issue(index) => {
+                        let id = format!("n{index}@example.net");
+                        served += usize::from(place.issue(&directory, &id).await.is_ok());
+                    }
+                    Happening::Pass(seconds) => place.pass(seconds),
+                    Happening::Restart { lease_time } => {
+                        directory.close();
+                        directory = place.open(mixed(lease_time));
+                    }
+                    Happening::Revoke(index) => {
+                        let id = mn_id(&format!("n{index}@example.net"));
+                        let which = hearth_hac::directory::Revoke::Node(id);
+                        directory.revoke(which).await.unwrap();
+                    }
+                }
+            });
+            let held = held(&directory);
+            for (index, (prefix, whose)) in held.iter().enumerate() {
+                for (other, others) in &held[..index] {
+                    let overlap = prefix.contains(other) || other.contains(prefix);
+                    prop_assert!(!overlap || whose == others, "{prefix} {whose} {other} {others}");
+                }
+            }
+        }
+        prop_assert!(served > 0);
+    }
+}
