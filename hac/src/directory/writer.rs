@@ -37,7 +37,7 @@ type Answer = Result<Box<SaRecord>, IssueError>;
 
 enum Job {
     Issue(IssueRequest, oneshot::Sender<Answer>),
-    Watch(Box<str>, oneshot::Sender<Watch>),
+    Watch(Box<str>, Who, oneshot::Sender<Watch>),
     Revoke(Revoking),
     Stop,
 }
@@ -56,6 +56,15 @@ pub enum RevokeError {
     Store,
     /// More waits for the store than it can serve.
     Busy,
+}
+
+/// Who watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// The home agent: it is alive as long as it does.
+    HomeAgent,
+    /// A part of this daemon.
+    Observer,
 }
 
 /// A watch of one home agent's records: all that existed at one instant, then every change.
@@ -149,12 +158,24 @@ impl Directory {
     /// # Errors
     /// [`WatchError`].
     pub async fn watch(&self, home_agent: &str) -> Result<Watch, WatchError> {
+        self.watch_as(Who::HomeAgent, home_agent).await
+    }
+
+    /// The same for who is not the home agent itself: that it is alive does not follow.
+    ///
+    /// # Errors
+    /// [`WatchError`].
+    pub async fn observe(&self, home_agent: &str) -> Result<Watch, WatchError> {
+        self.watch_as(Who::Observer, home_agent).await
+    }
+
+    async fn watch_as(&self, who: Who, home_agent: &str) -> Result<Watch, WatchError> {
         if !self.home_agents.iter().any(|name| **name == *home_agent) {
             return Err(WatchError::UnknownHomeAgent);
         }
         let (answer, answered) = oneshot::channel();
         self.jobs
-            .try_send(Job::Watch(home_agent.into(), answer))
+            .try_send(Job::Watch(home_agent.into(), who, answer))
             .map_err(|_| WatchError::Unavailable)?;
         answered.await.map_err(|_| WatchError::Unavailable)
     }
@@ -194,6 +215,7 @@ impl Drop for Directory {
 
 struct Watcher {
     home_agent: Box<str>,
+    who: Who,
     changes: mpsc::Sender<Frame>,
 }
 
@@ -245,9 +267,9 @@ impl Writer {
                         job = queue.try_recv().ok();
                     }
                 }
-                Job::Watch(home_agent, answer) => {
+                Job::Watch(home_agent, who, answer) => {
                     self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
-                    self.watch(home_agent, answer);
+                    self.watch(home_agent, who, answer);
                     job = queue.try_recv().ok();
                 }
                 Job::Revoke(revoking) => {
@@ -328,7 +350,7 @@ impl Writer {
     fn is_alive(&self, home_agent: &str) -> bool {
         let mut watchers =
             self.watchers.iter().filter(|watcher| *watcher.home_agent == *home_agent);
-        watchers.any(|watcher| !watcher.changes.is_closed())
+        watchers.any(|watcher| watcher.who == Who::HomeAgent && !watcher.changes.is_closed())
     }
 
     /// Does a part of the revocation that waits longest.
@@ -377,12 +399,12 @@ impl Writer {
     }
 
     /// Registers a watcher between two transactions: what the snapshot lacks, the channel brings.
-    fn watch(&mut self, home_agent: Box<str>, answer: oneshot::Sender<Watch>) {
+    fn watch(&mut self, home_agent: Box<str>, who: Who, answer: oneshot::Sender<Watch>) {
         match self.store.database().read() {
             Ok(snapshot) => {
                 let (sender, changes) = mpsc::channel(LAG);
                 if answer.send(Watch { snapshot, changes }).is_ok() {
-                    self.watchers.push(Watcher { home_agent, changes: sender });
+                    self.watchers.push(Watcher { home_agent, who, changes: sender });
                 }
             }
             Err(error) => error!(%error, "the store can't be read for a watch"),

@@ -158,7 +158,7 @@ impl Accounting {
     /// Follows the SAs of one home agent.
     async fn follow(&self, directory: &Directory, home_agent: &str) {
         loop {
-            if let Ok(watch) = directory.watch(home_agent).await {
+            if let Ok(watch) = directory.observe(home_agent).await {
                 let token = self.ledger().begin_replay();
                 let replay = watch.replay(home_agent, |update| {
                     if let Update::Issued(record) = update {
