@@ -1,0 +1,290 @@
+//! A HAC, or its RADIUS client alone, and FreeRADIUS.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hearth_hac::config::Config;
+use hearth_hac::daemon::{Hac, system_clock};
+use hearth_hac::directory::Clock;
+use hearth_hac::radius::counters::Counter;
+use hearth_hac::radius::health::Standing;
+use hearth_hac::radius::{RelayError, Relayed, ServerConfig};
+
+use super::aaa::{self, FreeRadius};
+use super::{FROM, Fake, IDENTITY, client, config, count, relay, until};
+
+/// A HAC with the RADIUS servers of `radius`, in a folder with FreeRADIUS' certificates.
+struct Running {
+    hac: Hac,
+    folder: tempfile::TempDir,
+}
+
+impl Running {
+    fn start(servers: &str, more: &str) -> Self {
+        Self::start_at(servers, more, system_clock())
+    }
+
+    fn start_at(servers: &str, more: &str, clock: Clock) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        aaa::certificates(folder.path());
+        aaa::certificate(folder.path(), "hac", "DNS:hac.example.net");
+        fs::write(folder.path().join("secret"), format!("{}\n", aaa::SECRET)).unwrap();
+        let text = format!(
+            "\
+listen: ['127.0.0.1:0']
+tls: {{certificate: hac.pem, key: hac.key}}
+directory: {{store: hac.redb, socket: hac.sock}}
+home_agents:
+  - name: ha1
+    ip6: 2001:db8:1::1
+    spi_range: [1, 100000]
+    home_prefix_ip6: '2001:db8:100::/64'
+subscribers:
+  - {{mn_id: mn1@example.net, psk: {{hex: '{psk}'}}, home_address_ip6: '2001:db8:100::10'}}
+  - {{mn_id: mn2@example.net, psk: {{hex: '{psk}'}}, home_address_ip6: '2001:db8:100::11'}}
+auth: {{methods: [eap], eap: {{methods: [radius]}}}}
+radius:
+  nas_identifier: hac.example.net
+  servers:
+{servers}{more}",
+            psk = aaa::PSK,
+        );
+        let path = folder.path().join("hac.yaml");
+        fs::write(&path, text).unwrap();
+        let config =
+            Config::load(&path, system_clock()()).unwrap_or_else(|error| panic!("{error}"));
+        Self { hac: Hac::start(config, clock).unwrap(), folder }
+    }
+
+    /// wpa_supplicant's EAP peer as a mobile node: what it exits with, and what it prints.
+    async fn peer(&self, mn_id: &str, network: &str) -> (Option<i32>, String) {
+        let path = self.folder.path().join("network");
+        fs::write(&path, network).unwrap();
+        let mut command = Command::new("python3");
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eap_peer.py"))
+            .args(["hac", "127.0.0.1", &self.hac.addresses()[0].port().to_string()])
+            .arg(self.folder.path().join("ca.pem"))
+            .args(["hac.example.net", mn_id])
+            .arg(&path);
+        let Output { status, stdout, stderr } = run(command).await;
+        let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
+        (status.code(), text.into_owned())
+    }
+
+    /// The status code that it ends with.
+    async fn status(&self, mn_id: &str, network: &str) -> u16 {
+        let (_, text) = self.peer(mn_id, network).await;
+        let status = text
+            .split("\"status-code\": [")
+            .nth(1)
+            .and_then(|rest| rest.trim_start().strip_prefix('"')?.get(..3)?.parse().ok());
+        status.unwrap_or_else(|| panic!("no status-code:\n{text}"))
+    }
+}
+
+async fn run(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn server(port: u16, more: &str) -> String {
+    format!(
+        "    - {{address: 127.0.0.1, port: {port}, secret_file: secret, \
+         returns_authenticated_name: true, {more}}}\n"
+    )
+}
+
+/// Shown by 1, EAP-12: through FreeRADIUS, with the MSK that both ends have; a wrong password and
+/// the name of somebody else (R-11) are a 401.
+#[tokio::test]
+async fn freeradius_authenticates_mobile_nodes() {
+    let aaa = FreeRadius::start();
+    let running = Running::start(&server(aaa.auth, ""), "");
+    let outer = "anonymous_identity=\"anonymous@example.net\"\nphase2=\"auth=PAP\"";
+    let right = aaa.network("TTLS", outer);
+    let (code, text) = running.peer(aaa::NAME, &right).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("\"keyed_with\": \"msk\""), "{text}");
+    let wrong = right.replace(aaa::PASSWORD, "another one");
+    assert_eq!(running.status(aaa::NAME, &wrong).await, 401);
+    // The AAA server accepts mn1, and says so: that opens no SA of mn2, whatever the outer identity.
+    let outer = outer.replace("anonymous@", "mn2@");
+    assert_eq!(running.status("mn2@example.net", &aaa.network("TTLS", &outer)).await, 401);
+    // Nobody's but the AAA server's: not where YAML does not say so.
+    let outer = "anonymous_identity=\"anonymous@example.net\"\nphase2=\"auth=PAP\"";
+    let unlisted = aaa.network("TTLS", outer).replace(aaa::NAME, aaa::UNLISTED);
+    assert_eq!(running.status(aaa::UNLISTED, &unlisted).await, 401);
+    let log = fs::read_to_string(aaa.path("log")).unwrap();
+    assert!(log.contains("NAS-Identifier = \"hac.example.net\""));
+    assert!(log.contains("Calling-Station-Id = \"127.0.0.1\""));
+}
+
+/// A mobile node that only the AAA server knows gets the home address and the validity that the
+/// server says, where YAML lets it; one that is nowhere in the home prefix is nobody's.
+#[tokio::test]
+async fn freeradius_says_what_a_mobile_node_gets() {
+    let aaa = FreeRadius::start();
+    let running = Running::start(&server(aaa.auth, "unlisted_subscribers: true"), "");
+    let network = aaa.network("PEAP", "").replace(aaa::NAME, aaa::UNLISTED);
+    let (code, text) = running.peer(aaa::UNLISTED, &network).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("2001:db8:100:0:0:0:0:33"), "{text}");
+    let validity = text.split("mip6-sa-validity-end\": [").nth(1).unwrap();
+    let date = validity.split('"').nth(1).unwrap();
+    let end: u64 = {
+        let output = Command::new("date").args(["-d", date, "+%s"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    };
+    let left = end - system_clock()();
+    assert!((500..=600).contains(&left), "Session-Timeout: {date}");
+    let network = aaa.network("PEAP", "").replace(aaa::NAME, aaa::STRAY);
+    assert_eq!(running.status(aaa::STRAY, &network).await, 500);
+}
+
+/// EAP-13, R-9: killed between two requests of a session: 504; the next session goes to the second
+/// server; with that one gone as well 504, then 503; Status-Server brings the first one back.
+#[tokio::test]
+async fn freeradius_dies_and_comes_back() {
+    let (mut one, mut two) = (FreeRadius::start(), FreeRadius::start());
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let config = |port| ServerConfig {
+        status_server: true,
+        timeout: Duration::from_millis(500),
+        ..config(address(port))
+    };
+    let client = client(vec![config(one.auth), config(two.auth)]);
+    until(|| (0..2).all(|server| count(&client, server, Counter::Responses) == 1)).await;
+    let Ok(Relayed::Challenge { state, .. }) = client.relay(relay(IDENTITY, None), FROM).await
+    else {
+        panic!("no challenge")
+    };
+    one.kill();
+    let nak = [2, 2, 0, 6, 3, 25];
+    let relayed = client.relay(relay(&nak, Some(state)), FROM).await;
+    assert_eq!(relayed.unwrap_err(), RelayError::Silent, "no other server can go on");
+    let relayed = client.relay(relay(IDENTITY, None), FROM).await;
+    assert!(matches!(relayed, Ok(Relayed::Challenge { .. })), "failover: {relayed:?}");
+    assert_eq!(count(&client, 1, Counter::AccessChallenges), 1);
+    until(|| client.standings() == [Standing::Dead, Standing::Alive]).await;
+    two.kill();
+    let relayed = client.relay(relay(IDENTITY, None), FROM).await;
+    assert_eq!(relayed.unwrap_err(), RelayError::Silent);
+    until(|| client.standings() == [Standing::Dead, Standing::Dead]).await;
+    let relayed = client.relay(relay(IDENTITY, None), FROM).await;
+    assert_eq!(relayed.unwrap_err(), RelayError::AllDead { retry_after: 1 });
+    one.run();
+    until(|| client.standings()[0] == Standing::Alive).await;
+    let relayed = client.relay(relay(IDENTITY, None), FROM).await;
+    assert!(matches!(relayed, Ok(Relayed::Challenge { .. })), "{relayed:?}");
+}
+
+/// EAP-13 on the wire: 504, then 503 with retry-after.
+#[tokio::test]
+async fn silence_is_told_to_the_mobile_node() {
+    let silent = Fake::bind("127.0.0.1:0").await;
+    let port = silent.address().port();
+    let more = "timeout: 1, retries: 0, status_server: false";
+    let running = Running::start(&server(port, more), "");
+    let network = "network={\nkey_mgmt=WPA-EAP\neap=MD5\nidentity=\"mn1@example.net\"\n\
+                   password=\"x\"\n}\n";
+    for _ in 0..3 {
+        assert_eq!(running.status(aaa::NAME, network).await, 504);
+    }
+    let (_, text) = running.peer(aaa::NAME, network).await;
+    assert!(text.contains("503") && text.contains("retry-after"), "{text}");
+}
+
+/// RFC 6614: the same over TLS, with a certificate each.
+#[tokio::test]
+async fn freeradius_is_asked_over_tls() {
+    let aaa = FreeRadius::start();
+    aaa::certificate(aaa.path("ca.pem").parent().unwrap(), "client", "DNS:hac.example.net");
+    let tls = format!(
+        "tls: {{ca: '{ca}', certificate: '{certificate}', key: '{key}', name: aaa.example.net}}",
+        ca = aaa.path("ca.pem").display(),
+        certificate = aaa.path("client.pem").display(),
+        key = aaa.path("client.key").display(),
+    );
+    let more = server(aaa.radsec, &tls).replace("secret_file: secret, ", "");
+    let running = Running::start(&more, "");
+    let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
+    assert_eq!(code, Some(0), "{text}");
+    // Who is not the server that YAML names gets nothing.
+    let running = Running::start(&more.replace("name: aaa.", "name: other."), "");
+    assert_eq!(running.status(aaa::NAME, &aaa.network("PEAP", "")).await, 504);
+}
+
+/// An SA is accounted for from its issue to its end, also where the server is away at its end;
+/// Class, session and addresses are those of the SA.
+#[tokio::test]
+async fn freeradius_accounts_for_an_sa() {
+    let mut aaa = FreeRadius::start();
+    let later = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let (later, clock) = (later.clone(), system_clock());
+        Arc::new(move || clock() + later.load(Ordering::Relaxed))
+    };
+    let accounting = format!(
+        "  accounting:
+    servers: [{{address: 127.0.0.1, port: {}, secret_file: secret, timeout: 1, dead_time: 1}}]
+    interim: 300
+",
+        aaa.acct
+    );
+    let running = Running::start_at(&server(aaa.auth, ""), &accounting, clock);
+    let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
+    assert_eq!(code, Some(0), "{text}");
+    let detail = aaa.path("detail");
+    let records = || -> Vec<String> {
+        let text = fs::read_to_string(&detail).unwrap_or_default();
+        text.split("\n\n")
+            .filter(|record| record.contains("Timestamp"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let has = |record: &str, attributes: &[&str]| {
+        for attribute in attributes {
+            assert!(record.contains(attribute), "{attribute} in\n{record}");
+        }
+    };
+    until(|| records().len() == 1).await;
+    let start = records().remove(0);
+    let common = [
+        "User-Name = \"mn1@example.net\"",
+        "Framed-IPv6-Address = 2001:db8:100::10",
+        "NAS-Identifier = \"hac.example.net\"",
+        "Class = 0x636c617373",
+        "Calling-Station-Id = \"127.0.0.1\"",
+        "PMIP6-Home-LMA-IPv6-Address = 2001:db8:1::1",
+        "NAS-Port = 1\n",
+        "Acct-Session-Id = \"0000001-1\"",
+        "Acct-Authentic = RADIUS",
+    ];
+    has(&start, &common);
+    has(&start, &["Acct-Status-Type = Start"]);
+    later.store(301, Ordering::Relaxed);
+    until(|| records().len() == 2).await;
+    let interim = records().remove(1);
+    has(&interim, &common);
+    has(&interim, &["Acct-Status-Type = Interim-Update", "Acct-Session-Time = 30"]);
+    aaa.kill();
+    later.store(90_000, Ordering::Relaxed);
+    // Both the interim record and the end come late.
+    let accounting = running.hac.accounting().unwrap().clone();
+    until(|| accounting.sessions() == 0 && accounting.waiting() > 0).await;
+    aaa.run();
+    until(|| records().iter().any(|record| record.contains("Acct-Status-Type = Stop"))).await;
+    let stop = records().pop().unwrap();
+    has(&stop, &common);
+    has(&stop, &["Acct-Terminate-Cause = Session-Timeout", "Acct-Session-Time = 900"]);
+    until(|| accounting.waiting() == 0).await;
+    assert_eq!(accounting.lost(), 0);
+    running.hac.stop().await;
+}
