@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::config::{Config, RadiusConfig, Realm, RemoteConfig};
@@ -130,7 +130,9 @@ impl Hac {
             failures: Failures::new(Instant::now()),
             log_limit: LogLimit::default(),
         });
-        shared.handshakes.server().report_staples();
+        for (path, error) in shared.handshakes.server().unstapled() {
+            warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
+        }
         let admission = Admission::new(shared.clone());
         let (mut tasks, mut accounts) = (JoinSet::new(), JoinSet::new());
         if let Some(accounting) = &shared.accounting {

@@ -62,6 +62,9 @@ fn main() -> ExitCode {
     config.directory.trust_clock = arguments.trust_clock;
     if arguments.check {
         println!("{}: {}", arguments.config.display(), config.realm.summary());
+        for (path, error) in config.tls.unstapled() {
+            println!("{}: is not stapled: {error}", path.display());
+        }
         println!("{}: ok", arguments.config.display());
         return ExitCode::SUCCESS;
     }

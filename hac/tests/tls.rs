@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hearth_hac::counters::Counter;
 use hearth_hac::daemon::system_clock;
 use hearth_hac::tls::ocsp::{self, StapleError};
+use hearth_hac::tls::{Files, Server, Settings, UnknownName};
 use peer::{Client, ECDSA, NAME, RSA, Running, connector, connector_with, identity, openssl};
 use rustls::SignatureAlgorithm;
 use rustls_pki_types::CertificateDer;
@@ -333,6 +334,44 @@ async fn ocsp_responses_are_stapled_while_they_hold() {
     fs::remove_file(at.join("hac.ocsp")).unwrap();
     running.hac.reload().await;
     assert!(!stapled().await);
+}
+
+/// Nobody has to say that a certificate was renewed, or that what is stapled has expired.
+#[test]
+fn what_changes_is_read_again_and_nothing_else() {
+    let folder = authority();
+    let at = folder.path();
+    respond(at, "alone.pem", "-ndays 1", "good");
+    let files = Files {
+        certificate: at.join("hac.pem"),
+        key: at.join("hac.key"),
+        ocsp: Some(at.join("good")),
+    };
+    let now = system_clock()();
+    let settings = Settings::new(true, None, true);
+    let server = Server::load(vec![files], settings, UnknownName::Default, now).unwrap();
+    let identity = || server.identities()[0].clone();
+    let first = identity();
+    let until = first.staple().unwrap().unwrap();
+    server.reload(false, now);
+    assert!(Arc::ptr_eq(&first, &identity()), "nothing has changed");
+    server.reload(false, until);
+    assert_eq!(identity().staple(), Some(Err(StapleError::Expired)));
+    assert_eq!(identity().certificate(), first.certificate());
+    peer::identity(at, "new", NAME, ECDSA);
+    swap(at);
+    server.reload(false, now);
+    let second = identity();
+    assert_ne!(second.certificate(), first.certificate());
+    assert_eq!(second.staple(), Some(Err(StapleError::Foreign)));
+    // Half of a renewal: the key is yet to come.
+    peer::identity(at, "new", NAME, ECDSA);
+    fs::rename(at.join("new.pem"), at.join("hac.pem")).unwrap();
+    server.reload(false, now);
+    assert!(Arc::ptr_eq(&second, &identity()));
+    fs::rename(at.join("new.key"), at.join("hac.key")).unwrap();
+    server.reload(false, now);
+    assert_ne!(identity().certificate(), second.certificate());
 }
 
 /// The checks one by one, with time and issuer as parameters, on responses of openssl's.

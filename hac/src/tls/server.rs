@@ -2,13 +2,14 @@
 //!
 //! Read first: RFC 6066 s.3; readings.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::server::ClientHello;
 use tracing::{info, warn};
 
 use super::identity::{Files, Fingerprint, Identity, LoadError};
+use super::ocsp::StapleError;
 use super::settings::Settings;
 
 /// What becomes of a client that asks for a name that no certificate has.
@@ -125,12 +126,11 @@ impl Server {
         }
     }
 
-    /// Logs what is wrong with responses that were to be stapled.
-    pub fn report_staples(&self) {
+    /// What is wrong with responses that were to be stapled: the file, and why it is not.
+    #[must_use]
+    pub fn unstapled(&self) -> Vec<(PathBuf, StapleError)> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        for slot in slots.iter() {
-            report_staple(slot);
-        }
+        slots.iter().filter_map(unstapled).collect()
     }
 }
 
@@ -153,7 +153,9 @@ fn reload(slot: &mut Slot, settings: &Settings, now: u64) -> bool {
             let is_new = identity.certificate() != slot.identity.certificate();
             slot.identity = Arc::new(identity);
             info!(%certificate, is_new, "certificate read");
-            report_staple(slot);
+            if let Some((path, error)) = unstapled(slot) {
+                warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
+            }
             true
         }
         Err(error) => {
@@ -163,9 +165,7 @@ fn reload(slot: &mut Slot, settings: &Settings, now: u64) -> bool {
     }
 }
 
-fn report_staple(slot: &Slot) {
-    if let (Some(path), Some(Err(error))) = (&slot.files.ocsp, slot.identity.staple()) {
-        let path: &Path = path;
-        warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
-    }
+fn unstapled(slot: &Slot) -> Option<(PathBuf, StapleError)> {
+    let error = slot.identity.staple()?.err()?;
+    slot.files.ocsp.clone().map(|path| (path, error))
 }
