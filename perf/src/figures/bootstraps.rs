@@ -21,8 +21,11 @@ use crate::stats::{Round, alternate};
 /// Bootstraps of one side in a round, and how many of them run at a time.
 const COUNT: usize = 256;
 const AT_ONCE: usize = 64;
-/// Connections that only exist.
+/// Connections that only exist, at most, and descriptors for everything else.
 const IDLE: usize = 10_000;
+const OTHERS: usize = 500;
+/// The thread of the controller that writes the store.
+const STORE: [&str; 1] = ["directory"];
 /// What one of them may take.
 const OCTETS: f64 = 65_536.0;
 /// Bootstraps one after the other in a round, beside idle connections and without.
@@ -54,7 +57,8 @@ fn bootstraps(key: Key, time: Duration) -> Row {
     }
 }
 
-/// Seconds of a round: of processor time, then of the clock, of handshakes and bootstraps.
+/// Seconds of a round: of processor time of handshakes and bootstraps, then the same of the clock, then
+/// of the thread that writes the store.
 struct Found(crate::stats::Rounds);
 
 impl Found {
@@ -67,6 +71,7 @@ impl Found {
             .with("bootstraps_per_second_with_clients", rate(3))
             .with("handshakes_per_second_with_clients", rate(2))
             .with("ratio_with_clients", rounded(rounds.quotient(2, 3).median, 4))
+            .with("store_share", rounded(rounds.quotient(4, 1).median, 4))
     }
 }
 
@@ -92,8 +97,10 @@ fn measure(key: Key, time: Duration) -> Result<Found, Fault> {
     side(Deed::Bootstrap)?;
     let rounds = alternate(time, || {
         let [busy, clock] = side(Deed::Handshake)?;
+        let store = time_of(&STORE);
         let [busy_too, clock_too] = side(Deed::Bootstrap)?;
-        Ok(Round { values: vec![busy, busy_too, clock, clock_too], disturbed: false })
+        let store = time_of(&STORE).saturating_sub(store).as_secs_f64();
+        Ok(Round { values: vec![busy, busy_too, clock, clock_too, store], disturbed: false })
     })?;
     let (found, expected) = (controller.issued(), bootstraps);
     if found != expected {
@@ -105,19 +112,19 @@ fn measure(key: Key, time: Duration) -> Result<Found, Fault> {
 fn idle(time: Duration, rows: &mut Rows) {
     let memory = Row::new("idle_connections", "64 KiB each")
         .asked(Some(Target::at_most(1.0, Some(0.5))))
-        .with("what", "memory")
-        .with("connections", IDLE);
+        .with("what", "memory");
     let delay = Row::new("idle_connections", "good mobile nodes without idle connections")
         .asked(Some(Target { must: 1.1, aim: None, at_most: true }))
-        .with("what", "delay")
-        .with("connections", IDLE);
+        .with("what", "delay");
     match beside_idle(time) {
-        Ok((octets, rounds)) => {
+        Ok(Beside { connections, octets, rounds }) => {
+            let memory = memory.with("connections", connections);
             rows.push(memory.counted(octets / OCTETS).with("octets", rounded(octets, 0)));
             let milliseconds = |side| rounded(rounds.side(side) / GOOD as f64 * 1e3, 3);
             rows.push(
                 delay
                     .measured(&rounds.quotient(0, 1))
+                    .with("connections", connections)
                     .with("bootstrap_ms", milliseconds(0))
                     .with("reference_bootstrap_ms", milliseconds(1)),
             );
@@ -129,20 +136,39 @@ fn idle(time: Duration, rows: &mut Rows) {
     }
 }
 
-/// Octets of an idle connection; and what bootstraps take beside them, and elsewhere.
-fn beside_idle(time: Duration) -> Result<(f64, crate::stats::Rounds), Fault> {
+/// What was found beside idle connections.
+struct Beside {
+    connections: usize,
+    /// Octets of one of them.
+    octets: f64,
+    /// Seconds of a round of bootstraps, beside them and elsewhere.
+    rounds: crate::stats::Rounds,
+}
+
+/// As many idle connections as this process may have descriptors for: it has both ends of each.
+fn affordable() -> usize {
+    let wanted = (2 * IDLE + OTHERS) as u64;
     let files = getrlimit(Resource::Nofile);
-    let maximum = files.maximum.map(|maximum| maximum.max(3 * IDLE as u64));
-    // Both ends of a connection are in this process.
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-        .map_err(|error| Fault::File(std::io::Error::from(error).kind()))?;
+    let raised = files.maximum.map(|maximum| maximum.max(wanted));
+    for maximum in [raised, files.maximum] {
+        if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
+            break;
+        }
+    }
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(wanted);
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    (descriptors.saturating_sub(OTHERS) / 2).min(IDLE)
+}
+
+fn beside_idle(time: Duration) -> Result<Beside, Fault> {
+    let connections = affordable();
     let (crowded, quiet) = (Controller::start(Key::Ecdsa)?, Controller::start(Key::Ecdsa)?);
     let (friends, others) = (Nodes::new(crowded.folder.path())?, Nodes::new(quiet.folder.path())?);
     friends.run(Deed::Bootstrap, crowded.address, 0, COUNT, AT_ONCE)?;
     others.run(Deed::Bootstrap, quiet.address, 0, COUNT, AT_ONCE)?;
     let before = memory::now().resident;
-    let idle = friends.establish(crowded.address, IDLE)?;
-    let octets = memory::now().resident.saturating_sub(before) as f64 / IDLE as f64;
+    let idle = friends.establish(crowded.address, connections)?;
+    let octets = memory::now().resident.saturating_sub(before) as f64 / connections as f64;
     let mut number = COUNT;
     let rounds = alternate(time, || {
         let mut values = Vec::new();
@@ -155,5 +181,5 @@ fn beside_idle(time: Duration) -> Result<(f64, crate::stats::Rounds), Fault> {
         Ok(Round { values, disturbed: false })
     })?;
     drop(idle);
-    Ok((octets, rounds))
+    Ok(Beside { connections, octets, rounds })
 }
