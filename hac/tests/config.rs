@@ -153,23 +153,11 @@ fn the_example_is_valid() {
     assert_eq!(without.directory.socket, config.directory.socket);
 }
 
+/// The same of what is said about TLS.
 #[test]
-fn what_is_wrong_is_named() {
+fn what_is_wrong_about_tls_is_named() {
     let folder = Folder::new();
-    let cases: &[(&str, &str, &str)] = &[
-        ("hac.pem, key", "hac.pem, keys: 1, key", "hac.yaml:2: tls.keys: unknown key `keys`"),
-        ("    ip6: 2001:db8:1::1", "    ip6: 2001:db8:1::g", "hac.yaml:6: home_agents[0].ip6:"),
-        ("[1, 1000]", "[0, 1000]", "hac.yaml:7: home_agents[0].spi_range: [0, 1000] is no range"),
-        ("[1, 1000]", "[1, 268435456]", "hac.yaml:7: home_agents[0].spi_range: "),
-        ("[1, 1000]", "[9, 8]", "hac.yaml:7: home_agents[0].spi_range: "),
-        ("100::/64'", "100::/129'", "hac.yaml:8: home_agents[0].home_prefix_ip6: "),
-        ("100::/64'", "100::1/64'", "hac.yaml:8: home_agents[0].home_prefix_ip6: has bits behind"),
-        ("203.0.113.0/24", "203.0.113.0/33", "hac.yaml:9: home_agents[0].home_prefix_ip4: "),
-        ("'2001:db8:100::1fff'", "'2001:db8:101::1'", "hac.yaml:11: home_agents[0].pools.ip6: "),
-        ("::1000', '2001", "::3000', '2001", "hac.yaml:11: home_agents[0].pools.ip6: "),
-        ("    spi_range", "    port: 0\n    spi_range", "hac.yaml:7: home_agents[0].port: 0 is no"),
-        ("hac.pem", "no.pem", "hac.yaml:2: tls.certificate: no.pem can't be read: "),
-        ("hac.key", "hac.pem", "hac.yaml:2: tls.key: hac.pem: no PEM private key"),
+    for (from, to, expected) in [
         (
             "hac.key",
             "hac.key, more_certificates: [{certificate: no.pem, key: hac.key}]",
@@ -191,6 +179,29 @@ fn what_is_wrong_is_named() {
             "hac.key, suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]",
             "hac.yaml:2: tls.suites: names no suite of TLS 1.3, or switch it off",
         ),
+    ] {
+        let error = folder.load(&TEXT.replacen(from, to, 1)).unwrap_err();
+        assert!(error.starts_with(expected), "{to}: {error}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let folder = Folder::new();
+    let cases: &[(&str, &str, &str)] = &[
+        ("hac.pem, key", "hac.pem, keys: 1, key", "hac.yaml:2: tls.keys: unknown key `keys`"),
+        ("    ip6: 2001:db8:1::1", "    ip6: 2001:db8:1::g", "hac.yaml:6: home_agents[0].ip6:"),
+        ("[1, 1000]", "[0, 1000]", "hac.yaml:7: home_agents[0].spi_range: [0, 1000] is no range"),
+        ("[1, 1000]", "[1, 268435456]", "hac.yaml:7: home_agents[0].spi_range: "),
+        ("[1, 1000]", "[9, 8]", "hac.yaml:7: home_agents[0].spi_range: "),
+        ("100::/64'", "100::/129'", "hac.yaml:8: home_agents[0].home_prefix_ip6: "),
+        ("100::/64'", "100::1/64'", "hac.yaml:8: home_agents[0].home_prefix_ip6: has bits behind"),
+        ("203.0.113.0/24", "203.0.113.0/33", "hac.yaml:9: home_agents[0].home_prefix_ip4: "),
+        ("'2001:db8:100::1fff'", "'2001:db8:101::1'", "hac.yaml:11: home_agents[0].pools.ip6: "),
+        ("::1000', '2001", "::3000', '2001", "hac.yaml:11: home_agents[0].pools.ip6: "),
+        ("    spi_range", "    port: 0\n    spi_range", "hac.yaml:7: home_agents[0].port: 0 is no"),
+        ("hac.pem", "no.pem", "hac.yaml:2: tls.certificate: no.pem can't be read: "),
+        ("hac.key", "hac.pem", "hac.yaml:2: tls.key: hac.pem: no PEM private key"),
         ("mn1@example.net", "mn1@", "hac.yaml:13: subscribers[0].mn_id: not a network access"),
         ("mn2@", "mn1@", "hac.yaml:17: subscribers[1].mn_id: mn1@example.net stands twice"),
         ("sixteen octets..", "too short", "hac.yaml:14: subscribers[0].psk: a pre-shared key has"),
