@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, end};
 use crate::config::{Config, RadiusConfig, Realm, RemoteConfig};
 use crate::connection::Shared;
 use crate::counters::Counters;
@@ -21,6 +21,9 @@ use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
 use crate::log_limit::LogLimit;
 use crate::radius::{Accounting, Client};
+use crate::subscribers::Subscribers;
+use crate::subscribers::files::{self, Watch};
+use crate::subscribers::registry::{ChangeError, Registry};
 
 /// How long sessions may go on after the order to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -57,6 +60,15 @@ pub enum StartError {
         /// What is wrong.
         error: io::Error,
     },
+    /// The subscribers' store does not open, or its keys are wrapped by another key.
+    #[error("{0}")]
+    Subscribers(ChangeError),
+    /// Something is wrong in a file of subscribers.
+    #[error("{0}")]
+    Files(String),
+    /// Files of subscribers can't be watched.
+    #[error("subscriber_files: {0}")]
+    Watch(io::Error),
     /// The admin socket can't be made.
     #[error("admin socket {0}")]
     Admin(io::Error),
@@ -88,7 +100,17 @@ impl Hac {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let Config { listen, tls, directory: places, realm, limits, radius, admin } = config;
+        let Config { listen, tls, directory: places, realm, limits, radius, admin, sources } =
+            config;
+        // Everybody is known before the directory asks whose leases and SAs are whose.
+        let followed = match sources.files.as_slice() {
+            [] => None,
+            // Watched first: what changes while they are read is read again.
+            paths => Some(Watch::begin(paths).map_err(StartError::Watch)?),
+        };
+        files::load(&realm, &sources.files).map_err(StartError::Files)?;
+        let registry = Registry::open(sources.store, realm.clone());
+        let registry = Arc::new(registry.map_err(StartError::Subscribers)?);
         let mut store = Store::open(&places.store, realm.clone(), clock())
             .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
         if places.trust_clock {
@@ -145,7 +167,16 @@ impl Hac {
         tasks.spawn(async move { server.serve(directory).await });
         tasks.spawn(watch(shared.clone()));
         if let Some(admin) = admin {
-            tasks.spawn(admin.serve(shared.clone(), admission.clone()));
+            tasks.spawn(admin.serve(shared.clone(), admission.clone(), registry));
+        }
+        if let Some(followed) = followed {
+            let (realm, directory) = (shared.realm.clone(), shared.directory.clone());
+            tasks.spawn(files::follow(realm, sources.files, followed, move |stale| {
+                let directory = directory.clone();
+                async move {
+                    end(&directory, stale).await;
+                }
+            }));
         }
         for listener in listeners {
             tasks.spawn(listener::accept(listener, admission.clone()));
@@ -164,6 +195,18 @@ impl Hac {
     #[must_use]
     pub fn accounting(&self) -> Option<&Arc<Accounting>> {
         self.shared.accounting.as_ref()
+    }
+
+    /// Home agents, policy and subscribers.
+    #[must_use]
+    pub fn realm(&self) -> &Realm {
+        &self.shared.realm
+    }
+
+    /// Who can get an SA now.
+    #[must_use]
+    pub fn subscribers(&self) -> &Subscribers {
+        &self.shared.realm.subscribers
     }
 
     /// What happened so far.

@@ -11,6 +11,7 @@ use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, StartError, system_clock};
 use hearth_hac::hardening::harden;
 use hearth_hac::notify::{self, State};
+use hearth_hac::subscribers::files;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -61,6 +62,10 @@ fn main() -> ExitCode {
     };
     config.directory.trust_clock = arguments.trust_clock;
     if arguments.check {
+        if let Err(error) = files::load(&config.realm, &config.sources.files) {
+            eprintln!("hearth-hac: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
         println!("{}: {}", arguments.config.display(), config.realm.summary());
         for (path, error) in config.tls.unstapled() {
             println!("{}: is not stapled: {error}", path.display());

@@ -49,11 +49,20 @@ pub struct Policy {
     pub scope: ScopePolicy,
     /// How long an SA is valid, in seconds.
     pub sa_validity: u64,
+    /// SAs that one mobile node holds at most; the next one ends the oldest.
+    pub max_sas: usize,
     /// How a home agent is chosen for who names none.
     pub home_agent_choice: HomeAgentChoice,
 }
 
 impl Policy {
+    /// SAs of one mobile node where nothing else is said, and the most that can be.
+    ///
+    /// This bounds memory and nothing else: the 64 of R-15, of which the oldest *unused* go first, are
+    /// the home agent's to keep, as only it knows which SAs are in use. It lies well above, so that
+    /// who fetches SAs and uses them, however restless, never meets it.
+    pub const MAX_SAS: usize = 128;
+
     /// The suites of a deployment that names none: those of RFC 6618 with confidentiality and a
     /// modern cipher.
     pub const DEFAULT_SUITES: [Suite; 2] = [Suite::Aes128CbcSha, Suite::Aes128CbcSha256];
@@ -80,7 +89,13 @@ mod tests {
 
     fn policy(suites: &[Suite], scope: ScopePolicy) -> Policy {
         let home_agent_choice = HomeAgentChoice::Fixed;
-        Policy { suites: suites.to_vec(), scope, sa_validity: 60, home_agent_choice }
+        Policy {
+            suites: suites.to_vec(),
+            scope,
+            sa_validity: 60,
+            max_sas: Policy::MAX_SAS,
+            home_agent_choice,
+        }
     }
 
     /// HAC-29: the common suite is chosen, by our order; none common is none.

@@ -144,7 +144,9 @@ fn eap_tls_needs_its_files() {
 fn the_example_is_valid() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/hac.yaml");
     let text = fs::read_to_string(example).unwrap().replace("/etc/hearth/", "");
-    let config = Folder::new().load(&text).unwrap();
+    let folder = Folder::new();
+    fs::write(folder.path("subscribers.key"), "5a".repeat(32)).unwrap();
+    let config = folder.load(&text).unwrap();
     assert_eq!((config.listen.len(), config.realm.subscribers.len()), (2, 3));
     assert_eq!(config.directory.store, Path::new("/var/lib/hearth-hac/hac.redb"));
     // What is called a default there is one.

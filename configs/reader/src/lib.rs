@@ -55,6 +55,12 @@ impl ConfigError {
         self.line
     }
 
+    /// What is wrong, and what would be right.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The key of the offending value, as in `ports[0].device`.
     #[must_use]
     pub fn key(&self) -> &str {

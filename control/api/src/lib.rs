@@ -13,6 +13,7 @@ pub mod home_link;
 pub mod operate;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod subscribers;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -136,6 +136,17 @@ impl Daemon {
         Ok(serde_json::from_slice(&runtime.block_on(self.document(request))?)?)
     }
 
+    /// Posts `lines`, and gives the octets that answer them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn exchange(&self, path: &str, lines: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let request = Request::post(path).header("content-type", "application/x-ndjson");
+        let request = request.body(Full::from(lines)).map_err(io::Error::other)?;
+        runtime.block_on(self.document(request))
+    }
+
     /// Posts `request` and gives the octets of the answer to `each` as they come, which they do for
     /// `seconds` at most. When this returns, the connection is closed, and the daemon knows.
     ///

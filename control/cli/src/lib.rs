@@ -7,5 +7,6 @@ pub mod client;
 pub mod follow;
 pub mod hac;
 pub mod operate;
+pub mod subscriber;
 pub mod table;
 pub mod trace;

@@ -14,6 +14,7 @@ use hearth_cli::hac;
 use hearth_cli::operate::{
     DrainArguments, ReinitArguments, RevokeArguments, drain, reinit, revoke, undrain,
 };
+use hearth_cli::subscriber;
 use hearth_cli::table::{Row, Table};
 use serde::de::DeserializeOwned;
 
@@ -67,6 +68,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Who can get an SA from the HAC.
+    #[command(subcommand)]
+    Subscriber(subscriber::Command),
     /// Follow the next packets through the stages of the home agent, with the verdict of each.
     ///
     /// Ends after --count packets, after --seconds, or at Ctrl-C. Shows addresses, lengths and the
@@ -119,6 +123,7 @@ fn main() -> ExitCode {
         Command::Reinit(arguments) => reinit(&daemon, arguments),
         Command::Drain(arguments) => drain(&daemon, arguments),
         Command::Undrain { json } => undrain(&daemon, json),
+        Command::Subscriber(command) => subscriber::run(&hac, command),
         Command::Trace(arguments) => trace(&daemon, &arguments),
         Command::Capture(arguments) => capture(&daemon, &arguments),
         Command::Hac(command) => hac::run(&hac, command),

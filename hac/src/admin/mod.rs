@@ -5,6 +5,7 @@
 
 mod radius;
 mod revoke;
+mod subscribers;
 
 use std::io;
 use std::sync::Arc;
@@ -22,10 +23,14 @@ use crate::config::AdminConfig;
 use crate::connection::Shared;
 use crate::counters::Counter;
 use crate::listener::Admission;
+use crate::subscribers::registry::Registry;
+
+pub(crate) use subscribers::end;
 
 /// What the answers come from.
 #[derive(Clone)]
 pub(crate) struct Desk {
+    registry: Arc<Registry>,
     pub(crate) shared: Arc<Shared>,
     admission: Arc<Admission>,
     operators: Arc<Operators>,
@@ -66,9 +71,14 @@ impl Admin {
     }
 
     /// Serves until the task is cancelled.
-    pub async fn serve(self, shared: Arc<Shared>, admission: Arc<Admission>) {
+    pub async fn serve(
+        self,
+        shared: Arc<Shared>,
+        admission: Arc<Admission>,
+        registry: Arc<Registry>,
+    ) {
         let Self { listener, operators, _file } = self;
-        let desk = Desk { shared, admission, operators: Arc::new(operators) };
+        let desk = Desk { registry, shared, admission, operators: Arc::new(operators) };
         let service = router(desk).into_make_service_with_connect_info::<Peer>();
         if let Err(error) = axum::serve(listener, service).await {
             error!(%error, "the admin socket ended");
@@ -80,6 +90,7 @@ fn router(desk: Desk) -> axum::Router {
     axum::Router::new()
         .route(paths::STATUS, get(status))
         .route(paths::REVOKE, post(revoke::revoke))
+        .merge(subscribers::routes())
         .with_state(desk)
 }
 

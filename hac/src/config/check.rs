@@ -10,14 +10,18 @@ use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_wire::{Scope, Suite};
 
 use super::raw::{self, Root};
+use super::subscribers::Rules;
 use super::{
     Config, Realm, admin, auth, directory, eap_tls, home_agents, limits, mobile_networks, pools,
-    radius, replica, services, subscribers, tls,
+    radius, realms, replica, services, subscriber_store, subscribers, tls,
 };
 use crate::policy::{HomeAgentChoice, Policy, ScopePolicy};
 
 /// DNS servers at most; a response has room for no more than 65535 octets.
 const MAX_DNS: usize = 32;
+
+/// With one, a new SA would end the one that its mobile node still uses.
+const MAX_SAS: RangeInclusive<u64> = 2..=Policy::MAX_SAS as u64;
 
 /// Checks everything; `now` in unix seconds.
 pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigError> {
@@ -36,7 +40,11 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
     let home_agents = home_agents::check(file)?;
     pools::apart(file, &home_agents, &root.dns)?;
     let services = services::of_deployment(file)?;
-    let subscribers = subscribers::check(file, &home_agents, &policy, &services)?;
+    let mut auth = auth::check(file)?;
+    auth.eap_tls = eap_tls::check(file, &auth, now)?;
+    let bases = realms::check(file, &home_agents, &policy, services)?;
+    let rules = Rules { agents: &home_agents, bases: &bases, auth: &auth };
+    let subscribers = subscribers::check(file, &rules)?;
     if root.dns.len() > MAX_DNS {
         let message = format!("names {} servers; at most {MAX_DNS}", root.dns.len());
         return Err(file.error(start(), "dns", message));
@@ -48,10 +56,9 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
             IpAddr::V4(server) => dns_ip4.push(*server),
         }
     }
-    let mut auth = auth::check(file)?;
-    auth.eap_tls = eap_tls::check(file, &auth, now)?;
     let replica = replica::check(file)?;
-    let mut realm = Realm { home_agents, subscribers, policy, auth, replica, dns_ip6, dns_ip4 };
+    let mut realm =
+        Realm { home_agents, subscribers, policy, bases, auth, replica, dns_ip6, dns_ip4 };
     mobile_networks::check(file, &realm)?;
     let limits = limits::check(file)?;
     let radius = radius::check(file, &realm.auth, limits.session_timeout)?;
@@ -64,6 +71,7 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
         limits,
         radius,
         admin: admin::check(file),
+        sources: subscriber_store::check(file)?,
     })
 }
 
@@ -83,12 +91,14 @@ fn policy(file: &Document<Root>, raw: &raw::Policy, key: &str) -> Result<Policy,
         scope: ScopePolicy::Mandated(Scope::SignallingAndData),
         sa_validity: 86_400,
         home_agent_choice: HomeAgentChoice::Fixed,
+        max_sas: Policy::MAX_SAS,
     };
     PolicyKeys {
         suites: &raw.suites,
         scope: &raw.scope,
         sa_validity: &raw.sa_validity,
         home_agent_choice: &raw.home_agent_choice,
+        max_sas: &raw.max_sas,
     }
     .over(file, default, key)
 }
@@ -99,13 +109,14 @@ pub(super) struct PolicyKeys<'a> {
     pub(super) scope: &'a Option<Spanned<String>>,
     pub(super) sa_validity: &'a Option<Spanned<u64>>,
     pub(super) home_agent_choice: &'a Option<Spanned<String>>,
+    pub(super) max_sas: &'a Option<Spanned<u64>>,
 }
 
 impl PolicyKeys<'_> {
     /// The policy that these keys make where `base` holds for what is absent.
-    pub(super) fn over(
+    pub(super) fn over<T>(
         &self,
-        file: &Document<Root>,
+        file: &Document<T>,
         base: Policy,
         key: &str,
     ) -> Result<Policy, ConfigError> {
@@ -128,6 +139,10 @@ impl PolicyKeys<'_> {
             let key = format!("{key}.sa_validity");
             policy.sa_validity = in_range(file, seconds, &key, 60..=31_536_000)?;
         }
+        if let Some(most) = self.max_sas {
+            let most = in_range(file, most, &format!("{key}.max_sas"), MAX_SAS)?;
+            policy.max_sas = usize::try_from(most).unwrap_or(Policy::MAX_SAS);
+        }
         if let Some(name) = self.home_agent_choice {
             let choice = HomeAgentChoice::ALL.into_iter().find(|known| known.name() == name.value);
             policy.home_agent_choice = choice.ok_or_else(|| {
@@ -139,8 +154,8 @@ impl PolicyKeys<'_> {
     }
 }
 
-fn suites(
-    file: &Document<Root>,
+fn suites<T>(
+    file: &Document<T>,
     names: &Spanned<Vec<Spanned<String>>>,
     key: &str,
 ) -> Result<Vec<Suite>, ConfigError> {
@@ -166,8 +181,8 @@ fn suites(
     Ok(suites)
 }
 
-pub(super) fn in_range(
-    file: &Document<Root>,
+pub(super) fn in_range<T>(
+    file: &Document<T>,
     number: &Spanned<u64>,
     key: &str,
     range: RangeInclusive<u64>,

@@ -138,6 +138,13 @@ fn foreign(realm: &Realm, networks: &Networks) -> Option<(Network, String)> {
     None
 }
 
+/// What is wrong with a mobile network apart from other subscribers' claims.
+pub(super) fn foreign_prefix(realm: &Realm, prefix: IpNet) -> Option<String> {
+    let mut networks = Networks::default();
+    networks.insert(Network { prefix, subscriber: 0, index: 0 });
+    foreign(realm, &networks).map(|(_, message)| format!("{prefix} {message}"))
+}
+
 /// The subscribers in the order of the file, with their places there.
 fn subscribers<'a>(
     file: &'a Document<Root>,

@@ -13,14 +13,18 @@ mod mobile_networks;
 mod pools;
 pub mod radius;
 mod raw;
+mod realms;
 mod replica;
 mod services;
-mod subscribers;
+mod subscriber_store;
+pub(crate) mod subscribers;
 mod tls;
 
 pub(crate) use pools::number;
 pub use pools::{LeasedNetworks, Pools, PrefixPool};
+pub use realms::{Base, Bases};
 pub use replica::Replica;
+pub use subscriber_store::{SubscriberSources, SubscriberStoreConfig};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -57,6 +61,8 @@ pub struct Config {
     pub radius: Option<RadiusConfig>,
     /// The socket for operators.
     pub admin: Option<AdminConfig>,
+    /// Subscribers that stand elsewhere.
+    pub sources: SubscriberSources,
 }
 
 /// Where the SA directory lies and who may read it.
@@ -92,6 +98,8 @@ pub struct Realm {
     pub subscribers: Subscribers,
     /// For an mn-id that nobody has, and for subscribers without a policy of their own.
     pub policy: Policy,
+    /// What holds for subscribers that don't say otherwise, by realm.
+    pub bases: Bases,
     /// How its mobile nodes may authenticate.
     pub auth: Auth,
     /// Which part of SPIs and pools is this HAC's.
@@ -100,6 +108,31 @@ pub struct Realm {
     pub dns_ip6: Vec<Ipv6Addr>,
     /// IPv4 DNS servers.
     pub dns_ip4: Vec<Ipv4Addr>,
+}
+
+/// What of a subscriber is a home agent's or everybody's: the key, and words.
+pub(crate) fn foreign(realm: &Realm, subscriber: &Subscriber) -> Option<(&'static str, String)> {
+    let fixed = [
+        (subscriber.ip6.fixed().map(IpAddr::from), "home_address_ip6"),
+        (subscriber.ip4.fixed().map(IpAddr::from), "home_address_ip4"),
+    ];
+    for (address, key) in fixed {
+        let Some(address) = address else { continue };
+        for agent in &realm.home_agents {
+            if address == agent.ip6 || agent.ip4.is_some_and(|ip4| address == ip4) {
+                return Some((key, format!("{address} is the address of {}", agent.name)));
+            }
+        }
+        let mut dns = realm.dns_ip6.iter().copied().map(IpAddr::from);
+        let mut dns_ip4 = realm.dns_ip4.iter().copied().map(IpAddr::from);
+        if dns.any(|server| server == address) || dns_ip4.any(|server| server == address) {
+            return Some((key, format!("{address} is a DNS server")));
+        }
+    }
+    let mut prefixes = subscriber.services.prefixes.iter();
+    prefixes
+        .find_map(|prefix| mobile_networks::foreign_prefix(realm, *prefix))
+        .map(|message| ("prefixes", message))
 }
 
 impl Realm {

@@ -268,8 +268,8 @@ fn taken_by(
 }
 
 /// The mobile networks that a subscriber's prefixes ask to be leased.
-pub(super) fn leased_networks(
-    file: &Document<Root>,
+pub(super) fn leased_networks<T>(
+    file: &Document<T>,
     raw: &raw::Subscriber,
     candidates: &[HomeAgent],
     key: &str,

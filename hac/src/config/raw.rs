@@ -24,7 +24,13 @@ pub(super) struct Root {
     pub(super) eap_tls: Option<super::eap_tls::Raw>,
     #[serde(default)]
     pub(super) dns: Vec<IpAddr>,
+    #[serde(default)]
+    pub(super) realms: Vec<super::realms::Raw>,
+    #[serde(default)]
     pub(super) subscribers: Vec<Subscriber>,
+    #[serde(default)]
+    pub(super) subscriber_files: Vec<PathBuf>,
+    pub(super) subscriber_store: Option<Spanned<super::subscriber_store::Raw>>,
     #[serde(default)]
     pub(super) limits: Limits,
     pub(super) admin: Option<super::admin::Raw>,
@@ -132,6 +138,7 @@ pub(super) struct Policy {
     pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) scope: Option<Spanned<String>>,
     pub(super) sa_validity: Option<Spanned<u64>>,
+    pub(super) max_sas: Option<Spanned<u64>>,
     pub(super) home_agent_choice: Option<Spanned<String>>,
     pub(super) mobile_router: Option<Spanned<bool>>,
     pub(super) care_of_addresses: Option<Spanned<u64>>,
@@ -143,9 +150,9 @@ pub(super) struct Policy {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Subscriber {
+pub(crate) struct Subscriber {
     pub(super) mn_id: Spanned<String>,
-    pub(super) psk: Spanned<Psk>,
+    pub(super) psk: Option<Spanned<Psk>>,
     pub(super) home_agent: Option<Spanned<String>>,
     pub(super) home_agent_choice: Option<Spanned<String>>,
     pub(super) region: Option<String>,
@@ -154,6 +161,7 @@ pub(super) struct Subscriber {
     pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) scope: Option<Spanned<String>>,
     pub(super) sa_validity: Option<Spanned<u64>>,
+    pub(super) max_sas: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) prefixes: Vec<Spanned<String>>,
     pub(super) mobile_router: Option<Spanned<bool>>,
@@ -170,6 +178,13 @@ pub(super) struct Psk {
     pub(super) hex: Option<Secret>,
     pub(super) text: Option<Secret>,
     pub(super) file: Option<PathBuf>,
+}
+
+/// A file of subscribers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubscriberFile {
+    pub(super) subscribers: Vec<Subscriber>,
 }
 
 /// Text that is wiped on drop and has no `Debug`.

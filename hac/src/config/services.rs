@@ -42,8 +42,8 @@ pub(super) fn of_deployment(file: &Document<Root>) -> Result<Services, ConfigErr
 
 /// What a subscriber may, where `base` holds for what is absent. One with mobile network prefixes
 /// is a mobile router unless it says no.
-pub(super) fn of_subscriber(
-    file: &Document<Root>,
+pub(super) fn of_subscriber<T>(
+    file: &Document<T>,
     raw: &Subscriber,
     base: &Services,
     key: &str,
@@ -62,19 +62,19 @@ pub(super) fn of_subscriber(
 }
 
 /// The keys that say what somebody may.
-struct Keys<'a> {
-    mobile_router: Option<&'a Spanned<bool>>,
-    care_of_addresses: Option<&'a Spanned<u64>>,
-    bulk: Option<&'a Spanned<bool>>,
-    flow_bindings: Option<&'a Spanned<u64>>,
-    multicast: Option<&'a Spanned<bool>>,
-    max_lifetime: Option<&'a Spanned<u64>>,
+pub(super) struct Keys<'a> {
+    pub(super) mobile_router: Option<&'a Spanned<bool>>,
+    pub(super) care_of_addresses: Option<&'a Spanned<u64>>,
+    pub(super) bulk: Option<&'a Spanned<bool>>,
+    pub(super) flow_bindings: Option<&'a Spanned<u64>>,
+    pub(super) multicast: Option<&'a Spanned<bool>>,
+    pub(super) max_lifetime: Option<&'a Spanned<u64>>,
 }
 
 impl Keys<'_> {
-    fn over(
+    pub(super) fn over<T>(
         &self,
-        file: &Document<Root>,
+        file: &Document<T>,
         base: Services,
         key: &str,
     ) -> Result<Services, ConfigError> {
@@ -113,9 +113,9 @@ impl Keys<'_> {
     }
 
     /// What only makes sense with several care-of addresses, and is asked for in the same place.
-    fn several(
+    fn several<T>(
         &self,
-        file: &Document<Root>,
+        file: &Document<T>,
         services: &Services,
         key: &str,
     ) -> Result<(), ConfigError> {
@@ -132,8 +132,8 @@ impl Keys<'_> {
     }
 }
 
-fn prefixes(
-    file: &Document<Root>,
+fn prefixes<T>(
+    file: &Document<T>,
     raw: &Subscriber,
     key: &str,
 ) -> Result<Box<[IpNet]>, ConfigError> {

@@ -111,7 +111,7 @@ mod tests {
     use hearth_wire::directory::Services;
 
     use super::*;
-    use crate::config::{Auth, HomeAddress, LeasedNetworks, Pools, Replica};
+    use crate::config::{Auth, Bases, HomeAddress, LeasedNetworks, Pools, Replica};
     use crate::policy::{Policy, ScopePolicy};
     use crate::subscribers::Subscribers;
     use crate::testing::Counting;
@@ -136,10 +136,12 @@ mod tests {
             scope: ScopePolicy::Proposed,
             sa_validity: 60,
             home_agent_choice: HomeAgentChoice::LeastLoaded,
+            max_sas: Policy::MAX_SAS,
         };
         Realm {
             home_agents: (0..count).map(agent).collect(),
             subscribers: Subscribers::new(&mut Counting::from(1)).unwrap(),
+            bases: Bases::of(policy.clone(), Services::default()),
             policy,
             auth: Auth::default(),
             replica: Replica::default(),

@@ -14,13 +14,6 @@ use super::tables::{Change, GENERATION, Tables, find, ip4_of, realm_of};
 use super::time::At;
 use crate::config::{HomeAddress, HomeAgent, PrefixPool, Realm, number};
 
-/// SAs that the store holds of one mn-id; the next one ends the oldest, used or not.
-///
-/// This bounds memory and nothing else: the 64 of R-15, of which the oldest *unused* go first, are
-/// the home agent's to keep, as only it knows which SAs are in use. It lies well above, so that who
-/// fetches SAs and uses them, however restless, never meets it.
-pub(super) const RECORDS_PER_NODE: usize = 128;
-
 /// Bits of a generation below the second it is of, where several HACs count on their own.
 const GENERATIONS_PER_SECOND: u32 = 16;
 
@@ -62,10 +55,10 @@ impl<'a> Issuer<'a, '_> {
             return Ok(Err(IssueError::Clock));
         }
         let is_configured = request.grant.is_none();
-        let grant = match request.grant {
-            Some(grant) => *grant,
+        let (grant, max_sas) = match request.grant {
+            Some(grant) => (*grant, self.realm.bases.base(&request.mn_id).policy.max_sas),
             None => match find(self.realm, request.mn_id.as_str()) {
-                Some(subscriber) => Grant::from(&*subscriber),
+                Some(subscriber) => (Grant::from(&*subscriber), subscriber.policy.max_sas),
                 None => return Ok(Err(IssueError::Store)),
             },
         };
@@ -116,7 +109,7 @@ impl<'a> Issuer<'a, '_> {
         if !is_configured {
             self.tables.granted.insert(spi.get(), ())?;
         }
-        self.retire(record.mn_id.as_str(), changes)?;
+        self.retire(record.mn_id.as_str(), max_sas, changes)?;
         let home_agent = agent.name.clone();
         changes.push(Change::Issued { home_agent, encoded, is_new: true });
         Ok(Ok(record))
@@ -170,10 +163,15 @@ impl<'a> Issuer<'a, '_> {
         Ok(())
     }
 
-    /// Keeps to [`RECORDS_PER_NODE`].
-    fn retire(&mut self, mn_id: &str, changes: &mut Vec<Change>) -> Result<(), StorageError> {
+    /// Ends the oldest of more than `most` SAs, used or not.
+    fn retire(
+        &mut self,
+        mn_id: &str,
+        most: usize,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), StorageError> {
         let live = self.tables.spis_of_node(mn_id)?;
-        let excess = live.len().saturating_sub(RECORDS_PER_NODE);
+        let excess = live.len().saturating_sub(most);
         for spi in live.into_iter().take(excess) {
             self.tables.remove(spi, self.at, changes)?;
         }

@@ -1,10 +1,25 @@
 //! Who can get an SA: one look-up over everything that says so.
 //!
 //! Read first: readings.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`registry`] | changes while the daemon runs: checked, kept, then in force |
+//! | [`files`] | watched YAML files |
+//! | `store`, [`sealed`] | the store; pre-shared keys, wrapped |
+//! | `claims` | whose addresses and mobile networks are whose |
+//!
+//! An mn-id stands in one source only. What contradicts another source is refused, whichever of them
+//! comes later.
 
+mod claims;
+pub mod files;
+pub mod registry;
 pub mod sealed;
+mod store;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hearth_wire::MobileNodeId;
@@ -12,12 +27,65 @@ use hearth_wire::MobileNodeId;
 use crate::auth::psk::Psk;
 use crate::config::Subscriber;
 use crate::keys::{Entropy, EntropyError};
+use claims::Claims;
 use sealed::{SealedPsk, SealingKey};
+
+/// Where a subscriber stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In the configuration itself.
+    Configuration,
+    /// In a watched file.
+    File,
+    /// In the store.
+    Store,
+}
+
+impl Source {
+    /// As operators see it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::File => "file",
+            Self::Store => "store",
+        }
+    }
+}
+
+/// What becomes of an mn-id: its new entry, or none any more.
+pub(crate) type Change = (MobileNodeId, Option<(Source, Subscriber)>);
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<MobileNodeId, (Source, Arc<Subscriber>)>,
+    claims: Claims,
+}
+
+impl State {
+    fn put(
+        &mut self,
+        mn_id: MobileNodeId,
+        source: Source,
+        subscriber: Subscriber,
+    ) -> Option<Arc<Subscriber>> {
+        let former = self.remove(&mn_id);
+        self.claims.take(&mn_id, &subscriber);
+        self.known.insert(mn_id, (source, Arc::new(subscriber)));
+        former
+    }
+
+    fn remove(&mut self, mn_id: &MobileNodeId) -> Option<Arc<Subscriber>> {
+        let (_, former) = self.known.remove(mn_id)?;
+        self.claims.release(mn_id, &former);
+        Some(former)
+    }
+}
 
 /// The subscribers of a deployment, as they are now.
 #[derive(Debug)]
 pub struct Subscribers {
-    known: RwLock<HashMap<MobileNodeId, Arc<Subscriber>>>,
+    state: RwLock<State>,
     /// Wraps what stands in YAML in the clear, for the life of this process.
     key: Arc<SealingKey>,
     /// Is opened for an mn-id that nobody has.
@@ -33,7 +101,7 @@ impl Subscribers {
         let key = Arc::new(SealingKey::random(entropy)?);
         let nobody = MobileNodeId::new("nobody@invalid.invalid").map_err(|_| EntropyError)?;
         let decoy = SealedPsk::seal(&key, &nobody, &Psk::unknown(entropy)?, entropy)?;
-        Ok(Self { known: RwLock::default(), key, decoy: (nobody, decoy) })
+        Ok(Self { state: RwLock::default(), key, decoy: (nobody, decoy) })
     }
 
     /// What wraps keys that stand in YAML.
@@ -42,10 +110,24 @@ impl Subscribers {
         &self.key
     }
 
+    fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The subscriber, as it is now.
     #[must_use]
     pub fn find(&self, mn_id: &MobileNodeId) -> Option<Arc<Subscriber>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(mn_id).cloned()
+        self.state().known.get(mn_id).map(|(_, subscriber)| subscriber.clone())
+    }
+
+    /// Where a subscriber stands.
+    #[must_use]
+    pub fn source(&self, mn_id: &MobileNodeId) -> Option<Source> {
+        self.state().known.get(mn_id).map(|(source, _)| *source)
     }
 
     /// The pre-shared key of `mn_id`; `stand_in` where it has none or nobody has this mn-id, which
@@ -65,14 +147,22 @@ impl Subscribers {
     /// Everybody, as they are now, in no order.
     #[must_use]
     pub fn all(&self) -> Vec<(MobileNodeId, Arc<Subscriber>)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.iter().map(|(mn_id, subscriber)| (mn_id.clone(), subscriber.clone())).collect()
+        let state = self.state();
+        let all = state.known.iter();
+        all.map(|(mn_id, (_, subscriber))| (mn_id.clone(), subscriber.clone())).collect()
+    }
+
+    /// Those of one source, in no order.
+    pub(crate) fn of(&self, source: Source) -> Vec<MobileNodeId> {
+        let state = self.state();
+        let of = state.known.iter().filter(|(_, (from, _))| *from == source);
+        of.map(|(mn_id, _)| mn_id.clone()).collect()
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.state().known.len()
     }
 
     /// Whether there are none.
@@ -81,14 +171,88 @@ impl Subscribers {
         self.len() == 0
     }
 
-    /// Adds or replaces one; gives the one that was there.
+    /// Adds or replaces one of the configuration; gives the one that was there.
     pub fn insert(&self, mn_id: MobileNodeId, subscriber: Subscriber) -> Option<Arc<Subscriber>> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(mn_id, Arc::new(subscriber))
+        self.state_mut().put(mn_id, Source::Configuration, subscriber)
     }
 
     /// Removes one; gives the one that was there.
     pub fn remove(&self, mn_id: &MobileNodeId) -> Option<Arc<Subscriber>> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(mn_id)
+        self.state_mut().remove(mn_id)
+    }
+
+    /// Whether somebody has this home address for good.
+    #[must_use]
+    pub fn is_fixed(&self, address: IpAddr) -> bool {
+        self.state().claims.is_fixed(address)
+    }
+
+    /// What of `subscriber` is somebody else's: the key, and words.
+    fn conflict(
+        &self,
+        mn_id: &MobileNodeId,
+        subscriber: &Subscriber,
+    ) -> Option<(&'static str, String)> {
+        self.state().claims.conflict(mn_id, subscriber)
+    }
+
+    /// Puts all of `changes` in force at once. Gives those whose SAs say what no longer holds: they
+    /// are gone, or their home agent, addresses, mobile networks or services have changed.
+    fn apply(&self, changes: Vec<Change>) -> Vec<MobileNodeId> {
+        let mut state = self.state_mut();
+        let mut stale = Vec::new();
+        for (mn_id, change) in changes {
+            let is_stale = match (state.known.get(&mn_id), &change) {
+                (Some((_, former)), Some((_, new))) => !former.same_grant(new),
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            if is_stale {
+                stale.push(mn_id.clone());
+            }
+            match change {
+                Some((source, subscriber)) => drop(state.put(mn_id, source, subscriber)),
+                None => drop(state.remove(&mn_id)),
+            }
+        }
+        stale
+    }
+}
+
+impl Subscriber {
+    /// Whether SAs that were issued to one can be the other's.
+    fn same_grant(&self, other: &Self) -> bool {
+        self.home_agent == other.home_agent
+            && self.ip6 == other.ip6
+            && self.ip4 == other.ip4
+            && self.services == other.services
+            && self.leased_networks == other.leased_networks
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use hearth_wire::directory::Services;
+
+    use crate::config::{HomeAddress, LeasedNetworks, Subscriber};
+    use crate::policy::{HomeAgentChoice, Policy, ScopePolicy};
+
+    pub(crate) fn subscriber() -> Subscriber {
+        Subscriber {
+            psk: None,
+            home_agent: Some(0),
+            region: None,
+            ip6: HomeAddress::Pool,
+            ip4: HomeAddress::None,
+            policy: Policy {
+                suites: Policy::DEFAULT_SUITES.to_vec(),
+                scope: ScopePolicy::Proposed,
+                sa_validity: 60,
+                max_sas: Policy::MAX_SAS,
+                home_agent_choice: HomeAgentChoice::Fixed,
+            },
+            services: Services::default(),
+            leased_networks: LeasedNetworks::default(),
+        }
     }
 }

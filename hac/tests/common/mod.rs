@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hearth_hac::auth::psk::Psk;
 use hearth_hac::cert::ChannelBinding;
 use hearth_hac::config::{
-    Auth, HomeAddress, HomeAgent, LeasedNetworks, Pools, Realm, Replica, Subscriber,
+    Auth, Bases, HomeAddress, HomeAgent, LeasedNetworks, Pools, Realm, Replica, Subscriber,
 };
 use hearth_hac::directory::IssueRequest;
 use hearth_hac::keys::{Entropy, EntropyError};
@@ -60,6 +60,7 @@ pub(crate) fn policy() -> Policy {
         scope: ScopePolicy::Mandated(Scope::SignallingAndData),
         sa_validity: 3600,
         home_agent_choice: HomeAgentChoice::Fixed,
+        max_sas: Policy::MAX_SAS,
     }
 }
 
@@ -106,6 +107,7 @@ pub(crate) fn realm() -> Realm {
         home_agents: vec![home_agent()],
         subscribers,
         policy: policy(),
+        bases: Bases::of(policy(), Services::default()),
         auth: Auth::default(),
         replica: Replica::default(),
         dns_ip6: vec!["2001:db8:100::53".parse().unwrap()],

@@ -4,7 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use clap::Parser;
+use hearth_cli::client::Daemon;
+use hearth_cli::subscriber;
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, StartError, system_clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +16,7 @@ use tokio::net::UnixStream;
 
 pub(crate) const PSK: &str = "000102030405060708090a0b0c0d0e0f";
 
-const TEXT: &str = "\
+pub(crate) const TEXT: &str = "\
 listen: ['127.0.0.1:0']
 tls: {certificate: hac.pem, key: hac.key}
 directory: {store: hac.redb, socket: directory.sock}
@@ -27,6 +31,12 @@ subscribers:
   - {mn_id: yaml@example.net, psk: {hex: 000102030405060708090a0b0c0d0e0f}, home_address_ip6: '2001:db8:100::10'}
 ";
 
+#[derive(Parser)]
+struct Subscriber {
+    #[command(subcommand)]
+    command: subscriber::Command,
+}
+
 pub(crate) struct Place {
     pub(crate) hac: Hac,
     folder: tempfile::TempDir,
@@ -35,20 +45,38 @@ pub(crate) struct Place {
 impl Place {
     /// A HAC whose YAML ends with `more`.
     pub(crate) fn start(more: &str) -> Self {
+        Self::begin(Self::folder(), more).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A folder with a server certificate.
+    pub(crate) fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let identity = rcgen::generate_simple_self_signed(["hac.example.net".to_owned()]).unwrap();
         fs::write(folder.path().join("hac.pem"), identity.cert.pem()).unwrap();
         fs::write(folder.path().join("hac.key"), identity.signing_key.serialize_pem()).unwrap();
-        Self::begin(folder, more).unwrap_or_else(|error| panic!("{error}"))
+        folder
     }
 
     /// One in `folder`, as somebody left it.
     pub(crate) fn begin(folder: tempfile::TempDir, more: &str) -> Result<Self, String> {
+        Self::begin_or(folder, more).map_err(|(_, error)| error)
+    }
+
+    /// The same; the folder is given back with what is wrong.
+    pub(crate) fn begin_or(
+        folder: tempfile::TempDir,
+        more: &str,
+    ) -> Result<Self, (tempfile::TempDir, String)> {
         let path = folder.path().join("hac.yaml");
         fs::write(&path, format!("{TEXT}{more}")).unwrap();
-        let config = Config::load(&path, system_clock()()).map_err(|error| error.to_string())?;
-        let hac = Hac::start(config, system_clock()).map_err(|error| error.to_string())?;
-        Ok(Self { hac, folder })
+        let config = Config::load(&path, system_clock()()).map_err(|error| error.to_string());
+        let hac = config.and_then(|config| {
+            Hac::start(config, system_clock()).map_err(|error| error.to_string())
+        });
+        match hac {
+            Ok(hac) => Ok(Self { hac, folder }),
+            Err(error) => Err((folder, error)),
+        }
     }
 
     /// A second HAC with the same admin socket.
@@ -85,12 +113,22 @@ impl Place {
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body.as_bytes()).await.unwrap();
+        stream.write_all((head + body).as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// `hearth subscriber` with these arguments.
+    pub(crate) async fn hearth(&self, arguments: &[&str]) -> Result<(), String> {
+        let command = Subscriber::try_parse_from([&["subscriber"], arguments].concat())
+            .map_err(|error| error.to_string())?
+            .command;
+        let patience = Duration::from_secs(120);
+        let hac = Daemon { socket: self.path("admin.sock"), name: "hearth-hac", patience };
+        let done = tokio::task::spawn_blocking(move || subscriber::run(&hac, command)).await;
+        done.unwrap().map_err(|error| error.to_string())
     }
 
     /// The mobile node in Python: whether it got an SA, and what it printed.

@@ -1,0 +1,179 @@
+//! Subscribers over the admin socket ([`hearth_api::subscribers`]).
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use hearth_api::server::{Peer, Refused};
+use hearth_api::subscribers::{Done, Name, PageRequest, paths};
+use hearth_wire::MobileNodeId;
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use super::Desk;
+use crate::directory::Revoke;
+use crate::subscribers::registry::{ChangeError, Mode};
+
+/// Octets of a request at most: a million subscribers.
+const MOST_OCTETS: usize = 512 << 20;
+/// Rows of a page at most.
+const MOST_ROWS: usize = 1000;
+
+pub(super) fn routes() -> axum::Router<Desk> {
+    let limit = DefaultBodyLimit::max(MOST_OCTETS);
+    axum::Router::new()
+        .route(paths::LIST, post(list))
+        .route(paths::SHOW, post(show))
+        .route(paths::ADD, post(add))
+        .route(paths::SET, post(set))
+        .route(paths::REMOVE, post(remove))
+        .route(paths::IMPORT, post(import).layer(limit))
+        .route(paths::IMPORT_OVER, post(import_over).layer(limit))
+        .route(paths::EXPORT, post(export))
+        .route(paths::REWRAP, post(rewrap))
+}
+
+impl From<ChangeError> for Refused {
+    fn from(error: ChangeError) -> Self {
+        let text = error.to_string();
+        match error {
+            ChangeError::Wrong(_) | ChangeError::NoStore => Self::Request(text),
+            ChangeError::Unknown(_) => Self::Unknown(text),
+            ChangeError::Conflict(_) => Self::Busy(text),
+            ChangeError::Store(_) | ChangeError::Entropy => Self::Fault(text),
+        }
+    }
+}
+
+type Answer<T> = Result<Json<T>, Refused>;
+
+/// Does `work` where it may take its time: it reads and writes files.
+async fn off<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ChangeError> + Send + 'static,
+) -> Result<T, Refused> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Refused::Fault("the request was given up".into())),
+    }
+}
+
+/// What a request says; a key may stand in it.
+fn text_of(body: Bytes) -> Result<Zeroizing<String>, Refused> {
+    match String::from_utf8(body.into()) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(Refused::Request("not UTF-8".into()))
+        }
+    }
+}
+
+impl Desk {
+    /// Ends the SAs of `stale`, and says how many that were.
+    async fn end(&self, stale: Vec<MobileNodeId>) -> u64 {
+        end(&self.shared.directory, stale).await
+    }
+}
+
+/// Ends the SAs of subscribers that are gone or have become others.
+pub(crate) async fn end(directory: &crate::directory::Directory, stale: Vec<MobileNodeId>) -> u64 {
+    let mut count = 0;
+    for mn_id in stale {
+        let text = mn_id.to_string();
+        match directory.revoke(Revoke::Node(mn_id)).await {
+            Ok(ended) => count += ended as u64,
+            Err(error) => warn!(mn_id = text, ?error, "its SAs can't be revoked now"),
+        }
+    }
+    count
+}
+
+async fn list(State(desk): State<Desk>, Json(request): Json<PageRequest>) -> Response {
+    let PageRequest { after, count } = request;
+    let page = off(move || desk.registry.page(&after, count.min(MOST_ROWS))).await;
+    page.map(Json).into_response()
+}
+
+async fn show(State(desk): State<Desk>, Json(Name { mn_id }): Json<Name>) -> Response {
+    off(move || desk.registry.show(&mn_id)).await.map(Json).into_response()
+}
+
+async fn add(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Answer<Done> {
+    put(desk, peer, body, Mode::Add).await
+}
+
+async fn set(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Answer<Done> {
+    put(desk, peer, body, Mode::Set).await
+}
+
+async fn put(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
+    desk.operator(peer, "subscriber")?;
+    let (text, registry) = (text_of(body)?, desk.registry.clone());
+    let stale = off(move || registry.put(&text, mode)).await?;
+    info!(uid = peer.uid, pid = peer.pid, ?mode, "an operator has changed a subscriber");
+    Ok(Json(Done { subscribers: 1, revoked: desk.end(stale).await }))
+}
+
+async fn remove(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(Name { mn_id }): Json<Name>,
+) -> Answer<Done> {
+    desk.operator(peer, "subscriber remove")?;
+    let registry = desk.registry.clone();
+    info!(uid = peer.uid, pid = peer.pid, mn_id, "an operator removes a subscriber");
+    let stale = off(move || registry.remove(&mn_id)).await?;
+    Ok(Json(Done { subscribers: 1, revoked: desk.end(stale).await }))
+}
+
+async fn import(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Answer<Done> {
+    import_all(desk, peer, body, Mode::Add).await
+}
+
+async fn import_over(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Answer<Done> {
+    import_all(desk, peer, body, Mode::Replace).await
+}
+
+async fn import_all(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
+    desk.operator(peer, "subscriber import")?;
+    let (text, registry) = (text_of(body)?, desk.registry.clone());
+    let (count, stale) = off(move || registry.import(&text, mode)).await?;
+    info!(uid = peer.uid, pid = peer.pid, count, "an operator has imported subscribers");
+    Ok(Json(Done { subscribers: count as u64, revoked: desk.end(stale).await }))
+}
+
+async fn export(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
+    if let Err(refused) = desk.operator(peer, "subscriber export") {
+        return refused.into_response();
+    }
+    info!(uid = peer.uid, pid = peer.pid, "an operator exports subscribers");
+    match off(move || desk.registry.export()).await {
+        Ok(lines) => ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+async fn rewrap(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answer<Done> {
+    desk.operator(peer, "subscriber rewrap")?;
+    let count = off(move || desk.registry.rewrap()).await?;
+    info!(uid = peer.uid, pid = peer.pid, count, "an operator has wrapped keys anew");
+    Ok(Json(Done { subscribers: count as u64, revoked: 0 }))
+}

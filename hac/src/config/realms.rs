@@ -1,0 +1,135 @@
+//! What holds for the subscribers of a realm that don't say otherwise themselves.
+
+use hearth_config::{ConfigError, Document, Spanned};
+use hearth_wire::MobileNodeId;
+use hearth_wire::directory::Services;
+use serde::Deserialize;
+
+use super::check::PolicyKeys;
+use super::raw::Root;
+use super::{HomeAgent, services};
+use crate::policy::Policy;
+
+/// An entry of `realms` as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    realm: Spanned<String>,
+    home_agent: Option<Spanned<String>>,
+    region: Option<String>,
+    suites: Option<Spanned<Vec<Spanned<String>>>>,
+    scope: Option<Spanned<String>>,
+    sa_validity: Option<Spanned<u64>>,
+    home_agent_choice: Option<Spanned<String>>,
+    max_sas: Option<Spanned<u64>>,
+    mobile_router: Option<Spanned<bool>>,
+    care_of_addresses: Option<Spanned<u64>>,
+    bulk: Option<Spanned<bool>>,
+    flow_bindings: Option<Spanned<u64>>,
+    multicast: Option<Spanned<bool>>,
+    max_lifetime: Option<Spanned<u64>>,
+}
+
+/// What holds where a subscriber says nothing.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Policy for its SAs.
+    pub policy: Policy,
+    /// What it may beyond a home address.
+    pub services: Services,
+    /// Index of its home agent in [`Realm::home_agents`](super::Realm::home_agents).
+    pub home_agent: Option<usize>,
+    /// Its region.
+    pub region: Option<Box<str>>,
+}
+
+/// What holds for whom.
+#[derive(Debug, Clone)]
+pub struct Bases {
+    deployment: Base,
+    /// By realm, in lower case.
+    realms: Vec<(Box<str>, Base)>,
+}
+
+impl Bases {
+    /// The same for everybody.
+    #[must_use]
+    pub const fn of(policy: Policy, services: Services) -> Self {
+        let deployment = Base { policy, services, home_agent: None, region: None };
+        Self { deployment, realms: Vec::new() }
+    }
+
+    /// What holds for `mn_id`: its realm's, else the deployment's. Realms are compared as domain
+    /// names are, whatever their case (RFC 7542 s.2.4).
+    #[must_use]
+    pub fn base(&self, mn_id: &MobileNodeId) -> &Base {
+        let realm = mn_id.realm().unwrap_or_default().to_lowercase();
+        let known = self.realms.iter().find(|(known, _)| **known == *realm);
+        known.map_or(&self.deployment, |(_, base)| base)
+    }
+}
+
+pub(super) fn check(
+    file: &Document<Root>,
+    agents: &[HomeAgent],
+    policy: &Policy,
+    services: Services,
+) -> Result<Bases, ConfigError> {
+    let mut bases = Bases::of(policy.clone(), services);
+    for (index, raw) in file.value.realms.iter().enumerate() {
+        let key = format!("realms[{index}]");
+        let name = raw.realm.value.to_lowercase();
+        // The grammar of a realm is that of an NAI that has nothing else.
+        if name.contains('@') || MobileNodeId::new(&format!("@{name}")).is_err() {
+            let message = format!("{name} is no realm; what stands behind the @ of an mn-id");
+            return Err(file.error(raw.realm.referenced, format!("{key}.realm"), message));
+        }
+        if bases.realms.iter().any(|(known, _)| **known == *name) {
+            let message = format!("{name} stands twice; remove one");
+            return Err(file.error(raw.realm.referenced, format!("{key}.realm"), message));
+        }
+        let base = base(file, raw, agents, &bases.deployment, &key)?;
+        bases.realms.push((name.into(), base));
+    }
+    Ok(bases)
+}
+
+fn base(
+    file: &Document<Root>,
+    raw: &Raw,
+    agents: &[HomeAgent],
+    deployment: &Base,
+    key: &str,
+) -> Result<Base, ConfigError> {
+    let own = PolicyKeys {
+        suites: &raw.suites,
+        scope: &raw.scope,
+        sa_validity: &raw.sa_validity,
+        home_agent_choice: &raw.home_agent_choice,
+        max_sas: &raw.max_sas,
+    };
+    let keys = services::Keys {
+        mobile_router: raw.mobile_router.as_ref(),
+        care_of_addresses: raw.care_of_addresses.as_ref(),
+        bulk: raw.bulk.as_ref(),
+        flow_bindings: raw.flow_bindings.as_ref(),
+        multicast: raw.multicast.as_ref(),
+        max_lifetime: raw.max_lifetime.as_ref(),
+    };
+    let home_agent = match &raw.home_agent {
+        None => None,
+        Some(name) => match agents.iter().position(|agent| *agent.name == *name.value) {
+            Some(index) => Some(index),
+            None => {
+                let message = format!("{} is none of home_agents", name.value);
+                return Err(file.error(name.referenced, format!("{key}.home_agent"), message));
+            }
+        },
+    };
+    Ok(Base {
+        policy: own.over(file, deployment.policy.clone(), key)?,
+        services: keys.over(file, deployment.services.clone(), key)?,
+        home_agent,
+        region: raw.region.as_deref().map(Box::from),
+    })
+}
