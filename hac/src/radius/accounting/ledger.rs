@@ -356,8 +356,9 @@ mod tests {
         let mut ledger = Ledger::new(None);
         let (old, gone, elsewhere) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"), sa(3, 3, "ha2"));
         let replay = ledger.begin_replay();
-        let replayed = ledger.replayed(&old, 100).unwrap();
+        // That of another home agent begins meanwhile.
         let _another = ledger.begin_replay();
+        let replayed = ledger.replayed(&old, 100).unwrap();
         assert_eq!((replayed.event, replayed.account.begun), (Event::Interim, None));
         assert_eq!(ledger.replay_ended(replay, "ha1", 100), []);
         ledger.issued(&gone, 100);
