@@ -390,6 +390,10 @@ async fn malformed_requests_end_their_own_session_only() {
     let hac_rand = undisturbed.init().await;
     let good = init("mn1@example.net");
     let text = |text: &str| framed(1, text.as_bytes());
+    let eap = format!(
+        "mn-id:mn1@example.net\r\nauth-method:eap\r\nmn-rand:{}\r\n\r\n\r\n",
+        "09".repeat(32)
+    );
     let first: Vec<(&str, Vec<u8>, (u8, u16))> = vec![
         ("Ver 1", vec![0x20, 1, 0, 1, b'x'], (1, 400)),
         ("Identifier 0", vec![0, 0, 0, 1, b'x'], (1, 400)),
@@ -401,7 +405,7 @@ async fn malformed_requests_end_their_own_session_only() {
         ("no end", text("mn-id:mn1@example.net\r\n"), (1, 400)),
         ("no mn-id", text("auth-method:psk\r\n\r\n\r\n"), (1, 400)),
         ("no method", text("mn-id:mn1@example.net\r\n\r\n\r\n"), (1, 400)),
-        ("eap", text("mn-id:mn1@example.net\r\nauth-method:eap\r\n\r\n\r\n"), (1, 501)),
+        ("eap", text(&eap), (1, 501)),
         ("no mn-rand", text("mn-id:mn1@example.net\r\nauth-method:psk\r\n\r\n\r\n"), (1, 400)),
         ("twice", text("mn-id:a\r\nmn-id:a\r\nauth-method:psk\r\n\r\n\r\n"), (1, 400)),
         ("not text", framed(1, &[0xff; 100]), (1, 400)),
