@@ -47,8 +47,8 @@ mod work;
 pub mod worker;
 
 pub use config::{
-    Binding, BuildError, Config, CryptoDeviceConfig, Defended, FlowRule, GroupMember, PortId, RestoredSa, Route,
-    SaParameters, SaUsage, Service, TableError, Tunnel,
+    Binding, BuildError, Config, CryptoDeviceConfig, Defended, FlowRule, GroupMember, PortId,
+    RestoredSa, Route, SaParameters, SaUsage, Service, TableError, Tunnel,
 };
 pub use control_port::{
     ControlError, ControlPort, FromWorker, HeldPacket, LinkEnds, SignallingPacket,

@@ -407,7 +407,7 @@ fn dhd_01_and_dhd_02_a_host_asks_for_home_agents_and_strangers_get_binding_error
     let counters = shown("counters");
     let replies =
         counters.as_array().unwrap().iter().find(|it| it["counter"] == "discovery_replies");
-    assert_eq!(replies.unwrap()["count"], 1);
+    assert!(replies.unwrap()["count"].as_u64() >= Some(1));
 
     let stranger = "2001:db8:b:1::99";
     let error: Value = serde_json::from_str(&peer(cn, &["option", HA_ON_LINK6, stranger])).unwrap();
