@@ -1,6 +1,6 @@
 //! Identifiers with a checked constructor each.
 //!
-//! Read first: RFC 6618 s.5.5.1, 5.6.1, 6.1; RFC 4282 s.2.1.
+//! Read first: RFC 6618 s.5.5.1, 5.6.1, 6.1; RFC 4282 s.2.1; RFC 7542 s.2.2, which obsoletes it.
 
 use core::fmt;
 
@@ -92,7 +92,8 @@ impl fmt::Display for SeqNo {
     }
 }
 
-/// Mobile Node Identifier: a network access identifier (RFC 6618 s.5.5.1, RFC 4282).
+/// Mobile Node Identifier: a network access identifier (RFC 6618 s.5.5.1; RFC 7542, and what RFC 4282
+/// allows beyond it: quoted octets in the username).
 ///
 /// Compared octet by octet; the realm is kept as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,7 +157,7 @@ fn is_username(user: &str) -> bool {
                 Some(quoted) if !quoted.is_control() => true,
                 _ => return false,
             },
-            c if !c.is_ascii() || is_nai_char(c) => true,
+            c if is_beyond_ascii(c) || is_nai_char(c) => true,
             _ => return false,
         };
     }
@@ -167,11 +168,16 @@ fn is_nai_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c)
 }
 
-/// `realm = 1*(label ".") label`, letters, digits and inner hyphens.
+/// `UTF8-xtra-char` without C1 controls, which have no place in a log.
+fn is_beyond_ascii(c: char) -> bool {
+    !c.is_ascii() && !c.is_control()
+}
+
+/// `utf8-realm = 1*(label ".") label`: letters, digits, what is beyond ASCII, and inner hyphens.
 fn is_realm(realm: &str) -> bool {
     let label_ok = |label: &str| {
         !label.is_empty()
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || is_beyond_ascii(c))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -224,6 +230,30 @@ mod tests {
         ] {
             assert!(MobileNodeId::new(invalid).is_err(), "{invalid}");
         }
+    }
+
+    /// RFC 7542 s.2.2 and its examples of s.3.3: realms may have more than ASCII.
+    #[test]
+    fn nai_examples_of_rfc7542() {
+        for valid in [
+            "fred@b\u{fc}ro.example.net",
+            "f\u{f6}\u{f6}@example.net",
+            "\u{8ae2}@\u{4f8b}.\u{4f8b}",
+        ] {
+            assert!(MobileNodeId::new(valid).is_ok(), "{valid}");
+        }
+        for invalid in [
+            "fred@-\u{fc}.example.net",
+            "fred@\u{fc}..net",
+            "fred@\u{fc}",
+            "fred@b\u{85}.example.net",
+            "f\u{9b}@example.net",
+        ] {
+            assert!(MobileNodeId::new(invalid).is_err(), "{invalid:?}");
+        }
+        // The length is that of octets, not of characters.
+        let long = format!("{}@example.net", "\u{fc}".repeat(121));
+        assert_eq!(MobileNodeId::new(&long), Err(IdError::NaiLength));
     }
 
     #[test]
