@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -122,24 +123,11 @@ impl Hac {
             Some(admin) => Some(Admin::bind(admin).map_err(StartError::Admin)?),
             None => None,
         };
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for address in listen {
-            let error = |error| StartError::Listen { address, error };
-            let listener = listener::bind(address).map_err(error)?;
-            addresses.push(listener.local_addr().map_err(error)?);
-            listeners.push(listener);
-        }
+        let (listeners, addresses) = listen_on(listen)?;
         let remotes = remotes(places.remote, &realm)?;
         let directory =
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
-        let (radius, accounting) = match radius {
-            Some(RadiusConfig { nas_identifier, servers, accounting }) => (
-                Some(Client::start(servers, &nas_identifier)),
-                accounting.map(|to| Accounting::start(to, &nas_identifier, clock.clone())),
-            ),
-            None => (None, None),
-        };
+        let (radius, accounting) = ask_and_tell(radius, &clock);
         let shared = Arc::new(Shared {
             handshakes: Handshakes::new(tls),
             realm,
@@ -170,13 +158,7 @@ impl Hac {
             tasks.spawn(admin.serve(shared.clone(), admission.clone(), registry));
         }
         if let Some(followed) = followed {
-            let (realm, directory) = (shared.realm.clone(), shared.directory.clone());
-            tasks.spawn(files::follow(realm, sources.files, followed, move |stale| {
-                let directory = directory.clone();
-                async move {
-                    end(&directory, stale).await;
-                }
-            }));
+            tasks.spawn(follow(shared.clone(), sources.files, followed));
         }
         for listener in listeners {
             tasks.spawn(listener::accept(listener, admission.clone()));
@@ -236,6 +218,43 @@ impl Hac {
         let _ = tokio::task::spawn_blocking(move || directory.close()).await;
         info!(counters = %self.shared.counters, "stopped");
     }
+}
+
+/// Listens on all of them; says which addresses they are.
+fn listen_on(listen: Vec<SocketAddr>) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for address in listen {
+        let error = |error| StartError::Listen { address, error };
+        let listener = listener::bind(address).map_err(error)?;
+        addresses.push(listener.local_addr().map_err(error)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
+}
+
+/// The AAA servers: those that are asked, those that are told.
+fn ask_and_tell(
+    radius: Option<RadiusConfig>,
+    clock: &Clock,
+) -> (Option<Client>, Option<Arc<Accounting>>) {
+    let Some(RadiusConfig { nas_identifier, servers, accounting }) = radius else {
+        return (None, None);
+    };
+    let accounting = accounting.map(|to| Accounting::start(to, &nas_identifier, clock.clone()));
+    (Some(Client::start(servers, &nas_identifier)), accounting)
+}
+
+/// Reads files of subscribers again when they change, and ends the SAs that no longer hold then.
+async fn follow(shared: Arc<Shared>, paths: Vec<PathBuf>, watch: Watch) {
+    let directory = shared.directory.clone();
+    let ends = move |stale| {
+        let directory = directory.clone();
+        async move {
+            end(&directory, stale).await;
+        }
+    };
+    files::follow(shared.realm.clone(), paths, watch, ends).await;
 }
 
 /// Listens for home agents on other machines.

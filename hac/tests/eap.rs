@@ -306,7 +306,7 @@ fn eap_12_what_the_aaa_server_grants() {
         let msk = [0x5d; 64];
         let (response, mut accept) = accept_after(&mut peer, EapType::TTLS, Some(ID), Some(msk));
         if let Relayed::Accept { authorisation: said, .. } = &mut accept {
-            *said = Box::new(authorisation);
+            **said = authorisation;
         }
         assert!(matches!(peer.done(Some(&response), &msk), Step::Relay(_)));
         match peer.session.relayed(Ok(accept), NOW, &mut peer.entropy) {

@@ -350,10 +350,10 @@ impl Control {
     /// Takes the kernel's routes, and gives it ours; whether there is more to give.
     fn exchange_routes(&mut self) -> io::Result<bool> {
         let Parts { tables, kernel, tun, .. } = &mut self.parts;
-        if let Some(routes) = &mut self.routes {
-            if let Some(kept) = routes.apply(tables, Instant::now())? {
-                self.kernel_routes.put_back(&kept);
-            }
+        if let Some(routes) = &mut self.routes
+            && let Some(kept) = routes.apply(tables, Instant::now())?
+        {
+            self.kernel_routes.put_back(&kept);
         }
         match tun {
             Some(tun) => self.kernel_routes.apply(kernel, tun.index()),

@@ -170,7 +170,7 @@ impl Carrier {
 
     /// Carries what there is, then waits; `false` when an end has closed.
     fn turn(&mut self) -> io::Result<bool> {
-        if !self.outgoing.fill(&self.near)? || !self.from_tls()? {
+        if !self.outgoing.fill(&self.near)? || !self.take_from_tls()? {
             return Ok(false);
         }
         self.outgoing.drain(self.tls.writer())?;
@@ -190,7 +190,7 @@ impl Carrier {
     }
 
     /// Takes the next octets out of TLS, once the last ones are gone; `false` at the end.
-    fn from_tls(&mut self) -> io::Result<bool> {
+    fn take_from_tls(&mut self) -> io::Result<bool> {
         if !self.incoming.is_empty() {
             return Ok(true);
         }
@@ -215,10 +215,11 @@ impl Carrier {
         let near = when(self.outgoing.is_empty(), PollFlags::IN)
             | when(!self.incoming.is_empty(), PollFlags::OUT);
         // More may lie in TLS than one turn has taken out.
-        if self.incoming.is_empty() && self.incoming.fill(self.tls.reader())? {
-            if !self.incoming.is_empty() {
-                return Ok(());
-            }
+        if self.incoming.is_empty()
+            && self.incoming.fill(self.tls.reader())?
+            && !self.incoming.is_empty()
+        {
+            return Ok(());
         }
         let mut waiting = [PollFd::new(&self.tcp, tcp), PollFd::new(&self.near, near)];
         match poll(&mut waiting, None) {

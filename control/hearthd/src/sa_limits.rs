@@ -130,11 +130,10 @@ mod tests {
         }
     }
 
+    type Each<'a> = &'a mut dyn FnMut(Spi, Suite, &SaUsage);
+
     /// The only SA.
-    fn alone(
-        spi: Spi,
-        usage: SaUsage,
-    ) -> impl FnOnce(u32, u32, &mut dyn FnMut(Spi, Suite, &SaUsage)) -> Option<u32> {
+    fn alone(spi: Spi, usage: SaUsage) -> impl FnOnce(u32, u32, Each<'_>) -> Option<u32> {
         move |from, _, each| {
             assert_eq!(from, 0);
             each(spi, Suite::Aes128CbcSha, &usage);

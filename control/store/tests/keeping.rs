@@ -231,7 +231,7 @@ fn an_older_schema_is_read_and_rewritten_and_a_later_one_is_refused() {
     for batch in recovered.live.batches() {
         batch
             .read(&mut Room::default(), |record| {
-                found.push((record.kind, record.key.to_vec(), record.value.to_vec()))
+                found.push((record.kind, record.key.to_vec(), record.value.to_vec()));
             })
             .unwrap();
     }

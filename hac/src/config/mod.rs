@@ -199,8 +199,8 @@ pub struct HomeAgent {
     pub certificate_name: Box<str>,
     /// Where it stands, as the operator calls it.
     pub region: Option<Box<str>>,
-    /// SAs that it is to have at most; `None`: as many as it has SPIs. Only who is sent to a home
-    /// agent by choice is sent past it.
+    /// SAs that it is to have at most, over all controllers; `None`: as many as it has SPIs. Then who
+    /// is sent to a home agent by choice is sent to another, and who names it is told to come later.
     pub max_sas: Option<u32>,
     /// What is leased to its mobile nodes.
     pub pools: Pools,

@@ -1,7 +1,7 @@
 //! Leases (RFC 6618 s.5.7.3; HAC-34, HAC-35).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use hearth_hac::config::{HomeAddress, LeasedNetworks, PrefixPool, Realm, Replica};
 use hearth_hac::directory::{Directory, Grant, IssueError, IssueRequest};
@@ -202,7 +202,9 @@ fn held(directory: &Directory) -> Vec<(IpNet, String)> {
         let Some(record) = lookup(directory, "ha1", Spi::new(spi).unwrap()) else { continue };
         let mut add = |prefix: IpNet| held.push((prefix, record.mn_id.to_string()));
         add(IpAddr::from(record.home_address).into());
-        record.ipv4_home_address.map(|address: Ipv4Addr| add(IpAddr::from(address).into()));
+        if let Some(address) = record.ipv4_home_address {
+            add(IpAddr::from(address).into());
+        }
         record.services.prefixes.iter().for_each(|prefix| add(*prefix));
     }
     held

@@ -190,6 +190,8 @@ home_agents:
     home_prefix_ip4: {HOME_PREFIX4}
 policy:
   sa_validity: {validity}
+auth:
+  methods: [psk, eap]
 subscribers:
 "#,
         certificate = files.certificate().display(),
@@ -280,6 +282,8 @@ pub struct NodeTuning {
     pub hac_name: String,
     /// Pre-shared key in hexadecimal, where not the subscriber's.
     pub psk: Option<String>,
+    /// How it proves that it has it, as `mn.yaml` says it: `psk` or `eap-gpsk`.
+    pub auth: &'static str,
     /// Seconds of binding lifetime to ask for.
     pub lifetime: u32,
     /// Networks that it uses, the most wanted first.
@@ -304,6 +308,7 @@ impl Default for NodeTuning {
             ca: None,
             hac_name: HAC_NAME.to_owned(),
             psk: None,
+            auth: "psk",
             lifetime: 600,
             interfaces: vec!["visit6", "visit4"],
             at_once: false,
@@ -322,6 +327,7 @@ pub fn mobile_node(files: &Files, subscriber: &Subscriber, tuning: &NodeTuning) 
     format!(
         r#"mn_id: {mn_id}
 psk: {{ hex: "{psk}" }}
+auth: {auth}
 hac:
   name: {name}
   port: {HAC_PORT}
@@ -339,6 +345,7 @@ scope: {scope}
 "#,
         mn_id = subscriber.mn_id,
         psk = tuning.psk.as_ref().unwrap_or(&subscriber.psk),
+        auth = tuning.auth,
         name = tuning.hac_name,
         ca = tuning.ca.clone().unwrap_or_else(|| files.ca()).display(),
         suite = subscriber.suite.name(),
