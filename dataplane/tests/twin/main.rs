@@ -82,8 +82,8 @@ fn both_twins_do_the_same_with_a_crypto_device() {
 
 /// What this traffic never meets: full queues, lost buffers, a worker that stalls or ends, fragments that
 /// wait for others, next hops that stay silent, ICMP errors about outer packets, groups, anycast
-/// addresses, and numbers that are not granted. Tests of their own are in `packets` and `sizes`.
-const NOT_HERE: [D; 29] = [
+/// addresses, numbers that are not granted, and who asks without end. Tests of their own are in `packets` and `sizes`.
+const NOT_HERE: [D; 30] = [
     D::MultiSegment,
     D::FragmentOverlap,
     D::FragmentTableFull,
@@ -113,6 +113,7 @@ const NOT_HERE: [D; 29] = [
     D::GroupNoMember,
     D::GroupCopies,
     D::OutboundGrant,
+    D::ReportLimit,
 ];
 
 /// A generator that has lost the way to a verdict would let both twins agree about nothing.

@@ -272,13 +272,13 @@ impl Node {
         self.number += 1;
     }
 
-    /// The status of the Binding Acknowledgement that comes, without a routing header.
-    fn status(socket: &UdpSocket) -> u8 {
+    /// The status of the Binding Acknowledgement that comes, without a routing header, if one does.
+    fn status(socket: &UdpSocket) -> Option<u8> {
         let mut buffer = [0; 2048];
-        let len = socket.recv(&mut buffer).expect("a Binding Acknowledgement");
+        let len = socket.recv(&mut buffer).ok()?;
         let text = Sealer::new(Self::SPI, &Self::keys()).open(&buffer[..len]).expect("ICV");
         assert_eq!((text.last(), text[2]), (Some(&mh::PROTO), 6), "{text:?}");
-        text[6]
+        Some(text[6])
     }
 }
 
@@ -318,15 +318,22 @@ fn drg_04_who_is_refused_at_home_is_told_so_there() {
     let open = || {
         let socket = UdpSocket::bind((who.home6, 5000))?;
         socket.connect(home_agent)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
         Ok::<_, std::io::Error>(socket)
     };
     let at_home = cn.enter(open).unwrap().unwrap();
-    node.send(&at_home, true, 4, 0);
-    assert_eq!(Node::status(&at_home), 135, "an old number");
+    // Sent again, as a mobile node does: a router may drop the first while it looks for a neighbour.
+    let mut status = None;
+    wait::until("a Binding Acknowledgement", PATIENCE, || {
+        node.send(&at_home, true, 4, 0);
+        status = Node::status(&at_home);
+        Ok(status.map(drop))
+    })
+    .unwrap();
+    assert_eq!(status, Some(135), "an old number");
     assert_eq!(lab.bindings().unwrap().len(), 1);
     node.send(&at_home, true, 6, 0);
-    assert_eq!(Node::status(&at_home), 0, "DRG-03");
+    assert_eq!(Node::status(&at_home), Some(0), "DRG-03");
     assert!(lab.bindings().unwrap().is_empty());
 }
 
@@ -353,7 +360,8 @@ fn nd_02_a_host_that_has_the_home_address_makes_134() {
         lab.network.cn.ip(&format!("{family} address del {address} dev home")).unwrap();
     }
     let mut node = lab.register(&who, Visited::Net6);
-    assert_eq!(answers(&lab, &who), [2, 2]);
+    // The link's neighbour caches still have the host.
+    wait::until("answers", PATIENCE, || Ok((answers(&lab, &who) == [2, 2]).then_some(()))).unwrap();
     node.stop().unwrap();
 }
 

@@ -62,6 +62,10 @@ impl World {
         }
         self.count(&sender);
         if let From::Control { spi, home_address } = from {
+            // What is asked is limited by SA: one that has gone asks for nothing.
+            if !self.sas.contains_key(&spi) {
+                return Err(D::SpiUnknown);
+            }
             let way = Way::ForControl { spi, home_address };
             return Ok(Verdict::Out(Out { way, content: Content::Octets(packet) }));
         }
