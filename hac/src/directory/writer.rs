@@ -28,6 +28,10 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 const QUEUE: usize = 4096;
 /// Issues that go to disk together.
 const BATCH: usize = 256;
+/// Where so many have come together, more are waited for until [`GATHER`] after the first: most of what a
+/// commit costs the processor it costs once, and the disk takes about as long as the wait.
+const CROWD: usize = 4;
+const GATHER: Duration = Duration::from_millis(2);
 /// Updates that a watcher may lag behind before it is cut and has to start anew.
 const LAG: usize = 8192;
 /// How often ended SAs are looked for.
@@ -257,15 +261,20 @@ impl Writer {
     /// Takes what waits: consecutive issues go to disk together.
     fn work(&mut self, first: Job, queue: &Receiver<Job>) -> Then {
         let (mut requests, mut answers) = (Vec::new(), Vec::new());
+        let until = Instant::now() + GATHER;
         let mut job = Some(first);
         while let Some(next) = job.take() {
             match next {
                 Job::Issue(request, answer) => {
                     requests.push(request);
                     answers.push(answer);
-                    if requests.len() < BATCH {
-                        job = queue.try_recv().ok();
-                    }
+                    job = match requests.len() {
+                        BATCH.. => None,
+                        CROWD.. => {
+                            queue.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+                        }
+                        _ => queue.try_recv().ok(),
+                    };
                 }
                 Job::Watch(home_agent, who, answer) => {
                     self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
