@@ -1,9 +1,8 @@
 //! What happened to connections and sessions.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use hearth_wire::hac::message::StatusCode;
+
+use crate::tally::{Counted, Tally};
 
 /// A counter, named as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,31 +119,16 @@ impl Counter {
 }
 
 /// All counters; any thread may count.
-#[derive(Debug, Default)]
-pub struct Counters([AtomicU64; Counter::ALL.len()]);
+pub type Counters = Tally<Counter>;
 
-impl Counters {
-    /// Adds one.
-    pub fn count(&self, counter: Counter) {
-        if let Some(value) = self.0.get(counter as usize) {
-            value.fetch_add(1, Ordering::Relaxed);
-        }
+impl Counted for Counter {
+    const EVERY: &'static [Self] = &Self::ALL;
+
+    fn place(self) -> usize {
+        self as usize
     }
 
-    /// The value.
-    #[must_use]
-    pub fn get(&self, counter: Counter) -> u64 {
-        self.0.get(counter as usize).map_or(0, |value| value.load(Ordering::Relaxed))
-    }
-}
-
-/// `Name=value` for each counter.
-impl fmt::Display for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, counter) in Counter::ALL.into_iter().enumerate() {
-            let space = if index == 0 { "" } else { " " };
-            write!(f, "{space}{counter:?}={}", self.get(counter))?;
-        }
-        Ok(())
+    fn name(self) -> &'static str {
+        Self::name(self)
     }
 }

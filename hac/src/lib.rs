@@ -14,7 +14,7 @@
 //! | [`listener`], [`handshake`], [`connection`] | sockets and deadlines around it |
 //! | [`sources`], [`failures`], [`buckets`] | what one source, or who guesses, may take |
 //! | [`admin`] | the socket that operators ask |
-//! | [`daemon`], [`hardening`], [`notify`], [`counters`], [`log_limit`] | the running process |
+//! | [`daemon`], [`hardening`], [`notify`], [`counters`], [`tally`], [`log_limit`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
@@ -40,6 +40,7 @@ pub mod radius;
 pub mod session;
 pub mod sources;
 pub mod subscribers;
+pub mod tally;
 #[cfg(test)]
 mod testing;
 pub mod tls;
