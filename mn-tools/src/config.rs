@@ -10,15 +10,18 @@ use hearth_wire::hac::AuthMethod;
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 mod care_of;
 mod mobile_router;
+mod secret;
 
 pub use care_of::CareOf;
 use care_of::{RawCareOf, RawFlow};
 use mobile_router::RawMobileRouter;
 pub use mobile_router::{MobileRouter, PrefixMode};
+pub use secret::Asking;
+use secret::{Form, RawSecret, Reading};
 
 use crate::flows::FlowRule;
 use crate::registration::Timers;
@@ -61,6 +64,8 @@ pub struct Config {
     pub timers: Timers,
     /// Limit for one bootstrap.
     pub hac_timeout: Duration,
+    /// What is not wrong but unwise, with line and key: secrets that others can read.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// The Home Agent Controller.
@@ -106,7 +111,7 @@ impl fmt::Debug for Psk {
 #[serde(deny_unknown_fields)]
 struct Raw {
     mn_id: Spanned<String>,
-    psk: Spanned<RawPsk>,
+    psk: Spanned<RawSecret>,
     #[serde(default)]
     auth: Option<Spanned<String>>,
     hac: RawHac,
@@ -134,25 +139,8 @@ struct Raw {
     status_file: Option<PathBuf>,
     #[serde(default)]
     timers: RawTimers,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum RawPsk {
-    Hex(SecretText),
-    Text(SecretText),
-    File(PathBuf),
-}
-
-/// Text of the file that is wiped once it has been read.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct SecretText(String);
-
-impl Drop for SecretText {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
+    #[serde(skip)]
+    reading: Reading,
 }
 
 #[derive(Deserialize)]
@@ -181,12 +169,22 @@ struct RawTimers {
     stop_timeout: Option<Spanned<f64>>,
 }
 
-/// Reads and checks the file at `path` and every file it names.
+/// Reads and checks the file at `path` and every file it names. Nobody is asked for a secret.
 ///
 /// # Errors
 /// The first thing that is wrong, with file, line and key.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    check(&hearth_config::load::<Raw>(path)?)
+    load_with(path, Asking::Never)
+}
+
+/// The same, for a node that starts, or for a check.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, asking: Asking) -> Result<Config, ConfigError> {
+    let mut file = hearth_config::load::<Raw>(path)?;
+    file.value.reading.asking = asking;
+    check(&file)
 }
 
 fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
@@ -213,29 +211,22 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
         status_file: raw.status_file.as_ref().map(|path| file.resolve(path)),
         timers,
         hac_timeout,
+        warnings: raw.reading.warnings.take(),
     })
 }
 
 fn psk(file: &Document<Raw>) -> Result<Psk, ConfigError> {
-    let at = file.value.psk.referenced;
-    let (key, octets) = match &file.value.psk.value {
-        RawPsk::Text(text) => ("psk.text", Zeroizing::new(text.0.as_bytes().to_vec())),
-        RawPsk::Hex(digits) => {
-            ("psk.hex", unhex(&digits.0).ok_or_else(|| file.error(at, "psk.hex", NOT_HEX))?)
-        }
-        RawPsk::File(path) => {
-            let path = file.resolve(path);
-            let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| {
-                file.error(at, "psk.file", format!("{} can't be read: {error}", path.display()))
-            })?;
-            let octets = unhex(text.trim()).ok_or_else(|| {
-                file.error(at, "psk.file", format!("{}: {NOT_HEX}", path.display()))
-            })?;
-            ("psk.file", octets)
-        }
+    let psk = &file.value.psk;
+    let key = match &psk.value {
+        RawSecret::Hex(_) => "psk.hex",
+        RawSecret::Text(_) => "psk.text",
+        RawSecret::File(_) => "psk.file",
+        RawSecret::Credential(_) => "psk.credential",
+        RawSecret::Prompt(_) => "psk.prompt",
     };
-    Psk::new(octets).ok_or_else(|| {
-        file.error(at, key, "the key is too short; at least 16 octets (openssl rand -hex 32)")
+    Psk::new(secret::read(file, psk, "psk", Form::Hex)?).ok_or_else(|| {
+        let what = "the key is too short; at least 16 octets (hearth-mn keygen makes one)";
+        file.error(psk.referenced, key, what)
     })
 }
 
@@ -251,18 +242,6 @@ fn auth(file: &Document<Raw>) -> Result<AuthMethod, ConfigError> {
             Err(file.error(auth.referenced, "auth", message))
         }
     }
-}
-
-const NOT_HEX: &str = "not an even number of hexadecimal digits";
-
-fn unhex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let mut octets = Zeroizing::new(Vec::with_capacity(pairs.len()));
-    for [high, low] in pairs {
-        octets.push(digit(*high)? << 4 | digit(*low)?);
-    }
-    rest.is_empty().then_some(octets)
 }
 
 fn hac(file: &Document<Raw>) -> Result<Hac, ConfigError> {

@@ -234,3 +234,35 @@ flows:
         assert!(error.contains(words), "{error}");
     }
 }
+
+/// A check asks nobody and needs no credentials; a start that gets none says so.
+#[test]
+fn secrets_from_elsewhere_are_not_needed_for_a_check() {
+    for (secret, expected) in [
+        ("credential: mn.psk", "3: psk.credential: no credentials here"),
+        ("credential: ../mn.psk", "3: psk.credential: not the name of a credential"),
+    ] {
+        let text = GOOD.replace("file: mn.psk", secret);
+        let (folder, checked) = load_text(&text);
+        assert_eq!(checked.is_ok(), !secret.contains('/'), "{checked:?}");
+        let error = load_with(&folder.path().join("mn.yaml"), Asking::Person).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    assert!(load_text(&GOOD.replace("file: mn.psk", "prompt: text")).1.is_ok());
+    assert!(error_of(&GOOD.replace("file: mn.psk", "prompt: words")).contains("psk"));
+}
+
+#[test]
+fn secrets_that_others_can_read_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, _) = load_text(GOOD);
+    let (key, file) = (folder.path().join("mn.psk"), folder.path().join("mn.yaml"));
+    let warnings = |mode| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        load(&file).unwrap().warnings
+    };
+    assert_eq!(warnings(0o600), []);
+    let warned = warnings(0o640);
+    assert_eq!((warned.len(), warned[0].line(), warned[0].key()), (1, Some(3), "psk"));
+    assert!(warned[0].message().contains("chmod 600"), "{}", warned[0]);
+}
