@@ -27,7 +27,7 @@ use hearth_wire::{MIPV6TLS_PORT, MobileNodeId, Scope, Spi, Suite};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypto::Transform;
-use crate::eap;
+use crate::eap::{self, Credentials, EapFault, Proof};
 
 mod with_eap;
 #[cfg(test)]
@@ -41,10 +41,8 @@ pub(crate) mod tests;
 pub struct Proposal<'a> {
     /// Who it is.
     pub mn_id: &'a MobileNodeId,
-    /// Its pre-shared key.
-    pub psk: &'a [u8],
-    /// How it proves that it has it.
-    pub auth: AuthMethod,
+    /// What it proves that with.
+    pub credentials: &'a Credentials<'a>,
     /// Ciphersuites, the most wanted first.
     pub suites: &'a [Suite],
     /// Scope; the HAC decides.
@@ -94,6 +92,10 @@ pub enum BootstrapError {
         /// When it wants to be asked again, Unix seconds.
         retry_after: Option<u64>,
     },
+    /// The HAC refused with a 401, and this is not about a pre-shared key.
+    Rejected(Proof),
+    /// EAP failed here.
+    Eap(EapFault),
     /// The response repeats another random value than was sent.
     Nonce,
     /// A header that must be there is not.
@@ -116,15 +118,17 @@ impl fmt::Display for BootstrapError {
                 "not authenticated (401): the HAC does not know this mn_id under this psk",
             ),
             Self::Refused { status, .. } => match status {
-                StatusCode::Unauthorized => f.write_str(
-                    "not authenticated (401): wrong psk, or an mn_id the HAC does not know",
-                ),
+                StatusCode::Unauthorized => {
+                    write!(f, "not authenticated (401): {}", doubts(Proof::Key))
+                }
                 StatusCode::NotImplemented => f.write_str(
                     "not offered by the HAC (501): none of our suites, or not our auth method",
                 ),
                 StatusCode::ServiceUnavailable => f.write_str("the HAC is overloaded (503)"),
                 other => write!(f, "refused by the HAC with status {}", code(*other)),
             },
+            Self::Rejected(proof) => write!(f, "not authenticated (401): {}", doubts(*proof)),
+            Self::Eap(fault) => fault.fmt(f),
             Self::Nonce => f.write_str("the HAC's response repeats another random value"),
             Self::Missing(header) => write!(f, "the HAC's response lacks {header}"),
             Self::NotOffered => f.write_str("the HAC chose what was not offered"),
@@ -135,6 +139,16 @@ impl fmt::Display for BootstrapError {
 }
 
 impl std::error::Error for BootstrapError {}
+
+/// What a 401 can mean.
+const fn doubts(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Key => "wrong psk, or an mn_id the HAC does not know",
+        Proof::Certificate => {
+            "the certificate is not accepted or does not say the mn_id, or EAP-TLS is not offered"
+        }
+    }
+}
 
 /// The three digits of a status code.
 #[must_use]
@@ -158,6 +172,8 @@ enum Awaited {
     Init,
     Mid,
     Done,
+    /// The end of a method that has failed here.
+    Verdict(EapFault),
     Nothing,
 }
 
@@ -166,7 +182,7 @@ pub struct Session<'a> {
     proposal: Proposal<'a>,
     eap: eap::Peer<'a>,
     /// What keys Done under EAP.
-    msk: Option<Zeroizing<[u8; 64]>>,
+    msk: Option<eap::Msk>,
     channel_binding: Vec<u8>,
     mn_rand: [u8; 32],
     hac_rand: [u8; 32],
@@ -177,7 +193,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Begins an exchange over a TLS session with this `tls-server-end-point` binding; the session
-    /// and its first request. `rand_peer` is the method's random value where that is EAP-GPSK.
+    /// and its first request. `rand_peer` is a random value for the EAP method.
     ///
     /// # Errors
     /// [`BootstrapError::TooLong`].
@@ -189,7 +205,7 @@ impl<'a> Session<'a> {
     ) -> Result<(Self, Zeroizing<Vec<u8>>), BootstrapError> {
         let session = Self {
             proposal,
-            eap: eap::Peer::new(proposal.mn_id, proposal.psk, rand_peer),
+            eap: eap::Peer::new(proposal.mn_id, proposal.credentials, rand_peer),
             msk: None,
             channel_binding,
             mn_rand,
@@ -202,7 +218,7 @@ impl<'a> Session<'a> {
         let request = Message {
             mn_id: Some(proposal.mn_id.clone()),
             mn_rand: Some(mn_rand),
-            auth_methods: vec![proposal.auth],
+            auth_methods: vec![auth_method(proposal.credentials)],
             ..Message::default()
         };
         let request = session.contain(&request.encode_unsigned())?;
@@ -234,7 +250,7 @@ impl<'a> Session<'a> {
     fn respond(&mut self, content: &[u8]) -> Result<Progress, BootstrapError> {
         let parsed = message::parse(content).map_err(|_| BootstrapError::Malformed)?;
         match std::mem::replace(&mut self.awaited, Awaited::Nothing) {
-            Awaited::Init if self.proposal.auth == AuthMethod::Eap => {
+            Awaited::Init if self.proposal.credentials.is_eap() => {
                 self.on_eap_init(content, &parsed).map(Progress::Send)
             }
             Awaited::Init => self.on_init(content, &parsed).map(Progress::Send),
@@ -242,6 +258,8 @@ impl<'a> Session<'a> {
             Awaited::Done => {
                 self.on_done(content, parsed).map(|grant| Progress::Done(Box::new(grant)))
             }
+            // What the HAC makes of it matters no more.
+            Awaited::Verdict(fault) => Err(BootstrapError::Eap(fault)),
             Awaited::Nothing => Err(BootstrapError::Malformed),
         }
     }
@@ -252,11 +270,12 @@ impl<'a> Session<'a> {
         content: &[u8],
         parsed: &Parsed,
     ) -> Result<Zeroizing<Vec<u8>>, BootstrapError> {
-        self.authenticate(content, parsed, self.proposal.psk)?;
+        let psk = self.proposal.credentials.psk().ok_or(BootstrapError::NotOffered)?;
+        self.authenticate(content, parsed, psk)?;
         let response = &parsed.message;
         match response.status {
             None | Some(StatusCode::Continue) => {}
-            Some(status) => return Err(refusal(status, response)),
+            Some(status) => return Err(self.refusal(status, response)),
         }
         self.check_nonce(response.mn_rand, self.mn_rand, "mn-rand")?;
         self.hac_rand = response.hac_rand.ok_or(BootstrapError::Missing("hac-rand"))?;
@@ -272,20 +291,21 @@ impl<'a> Session<'a> {
             suite_list: Some(self.proposal.suites.to_vec()),
             ..Message::default()
         };
-        let signed = request.encode_signed(Side::Mn, self.proposal.psk, &self.channel_binding);
+        let signed = request.encode_signed(Side::Mn, psk, &self.channel_binding);
         self.contain(&signed)
     }
 
     /// Response/MHAuth-Done.
     fn on_done(&self, content: &[u8], parsed: Parsed) -> Result<Grant, BootstrapError> {
         // the MSK keys Done under EAP, and is as fresh as the nonces under PSK.
-        let key = self.msk.as_ref().map_or(self.proposal.psk, |msk| msk.as_slice());
+        let msk = self.msk.as_ref().map(|msk| msk.as_slice());
+        let key = msk.or(self.proposal.credentials.psk()).ok_or(BootstrapError::NotAuthentic)?;
         self.authenticate(content, &parsed, key)?;
         let response = parsed.message;
         match response.status {
             None => return Err(BootstrapError::Missing("status-code")),
             Some(StatusCode::Ok) => {}
-            Some(status) => return Err(refusal(status, &response)),
+            Some(status) => return Err(self.refusal(status, &response)),
         }
         if self.msk.is_none() {
             self.check_nonce(response.mn_rand, self.mn_rand, "mn-rand")?;
@@ -330,7 +350,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         match parsed.message.status {
-            Some(status) if code(status) >= 400 => Err(refusal(status, &parsed.message)),
+            Some(status) if code(status) >= 400 => Err(self.refusal(status, &parsed.message)),
             _ => Err(BootstrapError::NotAuthentic),
         }
     }
@@ -348,11 +368,20 @@ impl<'a> Session<'a> {
         }
     }
 
+    const fn refusal(&self, status: StatusCode, response: &Message) -> BootstrapError {
+        match (status, self.proposal.credentials.proof()) {
+            (StatusCode::Unauthorized, proof) if !matches!(proof, Proof::Key) => {
+                BootstrapError::Rejected(proof)
+            }
+            _ => BootstrapError::Refused { status, retry_after: response.retry_after },
+        }
+    }
+
     fn contain(&self, content: &[u8]) -> Result<Zeroizing<Vec<u8>>, BootstrapError> {
         container::encode(self.identifier, content).ok_or(BootstrapError::TooLong)
     }
 }
 
-fn refusal(status: StatusCode, response: &Message) -> BootstrapError {
-    BootstrapError::Refused { status, retry_after: response.retry_after }
+const fn auth_method(credentials: &Credentials<'_>) -> AuthMethod {
+    if credentials.is_eap() { AuthMethod::Eap } else { AuthMethod::Psk }
 }

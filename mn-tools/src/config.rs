@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
-use hearth_wire::hac::AuthMethod;
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+mod auth;
 mod care_of;
 mod mobile_router;
 mod secret;
 
+use auth::RawAuth;
+pub use auth::{Auth, CredentialError, TlsAuth};
 pub use care_of::CareOf;
 use care_of::{RawCareOf, RawFlow};
 use mobile_router::RawMobileRouter;
@@ -32,10 +34,8 @@ use crate::tls::{ReferenceName, TrustAnchors, TrustError};
 pub struct Config {
     /// Who we are.
     pub mn_id: MobileNodeId,
-    /// The pre-shared key.
-    pub psk: Psk,
-    /// How we prove that we have it: as it is, or through EAP-GPSK.
-    pub auth: AuthMethod,
+    /// How we prove who we are, and what with.
+    pub auth: Auth,
     /// Where and how to bootstrap.
     pub hac: Hac,
     /// Ciphersuites to offer, the most wanted first.
@@ -111,9 +111,10 @@ impl fmt::Debug for Psk {
 #[serde(deny_unknown_fields)]
 struct Raw {
     mn_id: Spanned<String>,
-    psk: Spanned<RawSecret>,
     #[serde(default)]
-    auth: Option<Spanned<String>>,
+    psk: Option<Spanned<RawSecret>>,
+    #[serde(default)]
+    auth: Option<Spanned<RawAuth>>,
     hac: RawHac,
     #[serde(default)]
     suites: Option<Spanned<Vec<Spanned<String>>>>,
@@ -193,11 +194,11 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
         .map_err(|error| file.error(raw.mn_id.referenced, "mn_id", error.to_string()))?;
     let (timers, hac_timeout) = timers(file)?;
     let care_of_addresses = care_of::care_of_addresses(file)?;
+    let hac = hac(file)?;
     Ok(Config {
+        auth: auth::auth(file, &mn_id, &hac)?,
         mn_id,
-        psk: psk(file)?,
-        auth: auth(file)?,
-        hac: hac(file)?,
+        hac,
         suites: suites(file)?,
         scope: scope(file)?,
         interfaces: interfaces(file)?,
@@ -215,8 +216,7 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
     })
 }
 
-fn psk(file: &Document<Raw>) -> Result<Psk, ConfigError> {
-    let psk = &file.value.psk;
+fn psk(file: &Document<Raw>, psk: &Spanned<RawSecret>) -> Result<Psk, ConfigError> {
     let key = match &psk.value {
         RawSecret::Hex(_) => "psk.hex",
         RawSecret::Text(_) => "psk.text",
@@ -228,20 +228,6 @@ fn psk(file: &Document<Raw>) -> Result<Psk, ConfigError> {
         let what = "the key is too short; at least 16 octets (hearth-mn keygen makes one)";
         file.error(psk.referenced, key, what)
     })
-}
-
-fn auth(file: &Document<Raw>) -> Result<AuthMethod, ConfigError> {
-    let Some(auth) = &file.value.auth else {
-        return Ok(AuthMethod::Psk);
-    };
-    match auth.value.as_str() {
-        "psk" => Ok(AuthMethod::Psk),
-        "eap-gpsk" => Ok(AuthMethod::Eap),
-        other => {
-            let message = format!("{other} is unknown; psk or eap-gpsk");
-            Err(file.error(auth.referenced, "auth", message))
-        }
-    }
 }
 
 fn hac(file: &Document<Raw>) -> Result<Hac, ConfigError> {

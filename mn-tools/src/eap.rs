@@ -1,142 +1,260 @@
-//! The mobile node's EAP: a peer of EAP-GPSK.
+//! The mobile node's EAP: identity, the choice of a method, and the method.
 //!
-//! Read first: RFC 3748 s.4, 5; RFC 5433 s.3, 10; reading R-10.
+//! Read first: RFC 3748 s.4, 5; RFC 4137 s.4; reading R-10.
+//!
+//! | module | method |
+//! |---|---|
+//! | [`gpsk`] | EAP-GPSK, with the pre-shared key |
+//! | [`tls`] | EAP-TLS 1.2 and 1.3, with a certificate |
+//! | [`carrier`] | TLS in fragments, for the methods that carry it |
+//!
+//! A node is configured with one method; a Request for another one is answered with a Nak that asks
+//! for it.
+
+use core::fmt;
 
 use hearth_wire::MobileNodeId;
-use hearth_wire::eap::gpsk::{self, Ciphersuite, FailureCode, Gpsk1, Keys, RAND_LEN};
 use hearth_wire::eap::{Body, Code, EapType, Packet, encode};
 use zeroize::Zeroizing;
 
-/// What the peer says to a Request.
+use crate::tls::TlsFault;
+
+pub mod carrier;
+pub mod gpsk;
+pub mod tls;
+
+pub use tls::TlsCredentials;
+
+/// What both ends have at the end of a method (RFC 3748 s.7.10).
+pub type Msk = Zeroizing<[u8; 64]>;
+
+/// What the peer says to a packet of the server.
 #[derive(Debug)]
 pub enum Answer {
     /// This Response; the method goes on.
     Response(Vec<u8>),
     /// This Response is the method's last; its MSK.
-    Last(Vec<u8>, Zeroizing<[u8; 64]>),
+    Last(Vec<u8>, Msk),
+    /// EAP-Success, and the method had all it wanted.
+    Succeeded(Msk),
+    /// This Response tells the server that it is over, and why it is.
+    GiveUp(Vec<u8>, EapFault),
 }
 
-/// Why a Request has no answer.
+/// Why there is no SA by EAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EapFault {
     /// It is no EAP-Request, or none that comes now.
     Malformed,
     /// The server has not proved that it knows our key.
     NotAuthentic,
+    /// EAP-Success before the method had come to its end.
+    Early,
+    /// TLS inside EAP.
+    Tls(TlsFault),
+    /// TLS can't be set up here.
+    NoTls,
 }
 
-enum State {
-    /// Nothing of the method was heard.
-    Idle,
-    /// GPSK-2 is out.
-    Keyed {
-        suite: Ciphersuite,
-        id_server: Box<[u8]>,
-        rand_server: [u8; RAND_LEN],
-        keys: Box<Keys>,
-    },
-    Ended,
+impl fmt::Display for EapFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("the EAP server's request is malformed"),
+            Self::NotAuthentic => f.write_str("the EAP server does not prove who it is"),
+            Self::Early => f.write_str("the EAP server says success before it has proved itself"),
+            Self::Tls(fault) => fault.fmt(f),
+            Self::NoTls => f.write_str("TLS can't be set up for EAP"),
+        }
+    }
+}
+
+/// What the node proves who it is with.
+pub enum Credentials<'a> {
+    /// The pre-shared key as it is: no EAP.
+    Psk(&'a [u8]),
+    /// The pre-shared key, by EAP-GPSK.
+    Gpsk(&'a [u8]),
+    /// A certificate, by EAP-TLS.
+    Tls(TlsCredentials),
+}
+
+/// What a refusal may be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A pre-shared key.
+    Key,
+    /// A certificate.
+    Certificate,
+}
+
+impl Credentials<'_> {
+    /// Whether this is EAP.
+    #[must_use]
+    pub const fn is_eap(&self) -> bool {
+        !matches!(self, Self::Psk(_))
+    }
+
+    /// The pre-shared key where it is used as it is.
+    #[must_use]
+    pub const fn psk(&self) -> Option<&[u8]> {
+        match self {
+            Self::Psk(psk) => Some(psk),
+            _ => None,
+        }
+    }
+
+    /// What it is that is proved.
+    #[must_use]
+    pub const fn proof(&self) -> Proof {
+        match self {
+            Self::Psk(_) | Self::Gpsk(_) => Proof::Key,
+            Self::Tls(_) => Proof::Certificate,
+        }
+    }
+
+    /// What EAP-Response/Identity says.
+    fn identity(&self, mn_id: &MobileNodeId) -> Vec<u8> {
+        match self {
+            Self::Psk(_) | Self::Gpsk(_) => mn_id.as_str().as_bytes().to_vec(),
+            Self::Tls(tls) => tls.identity.clone().into_bytes(),
+        }
+    }
+
+    /// The method; `None` where there is none.
+    const fn eap_type(&self) -> Option<EapType> {
+        match self {
+            Self::Psk(_) => None,
+            Self::Gpsk(_) => Some(EapType::GPSK),
+            Self::Tls(_) => Some(EapType::TLS),
+        }
+    }
+}
+
+/// A method's Request.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// Type-Data.
+    pub(crate) data: &'a [u8],
+}
+
+/// What a method says to a Request; octets are Type-Data.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Say this; it goes on, or EAP-Success comes.
+    Response(Vec<u8>),
+    /// Say this as the last.
+    Last(Vec<u8>, Msk),
+    /// Say this; it is over.
+    GiveUp(Vec<u8>, EapFault),
+    /// There is nothing in common (RFC 3748 s.5.3.1).
+    Nak,
+}
+
+/// One run of a method.
+pub(crate) trait Method {
+    /// Answers a Request.
+    fn request(&mut self, request: Request<'_>) -> Result<Step, EapFault>;
+
+    /// EAP-Success came: the MSK, if all is proved by now.
+    fn success(&mut self) -> Option<Msk> {
+        None
+    }
 }
 
 /// One conversation.
 pub struct Peer<'a> {
     mn_id: &'a MobileNodeId,
-    psk: &'a [u8],
-    rand_peer: [u8; RAND_LEN],
-    state: State,
+    credentials: &'a Credentials<'a>,
+    random: [u8; 32],
+    method: Option<Box<dyn Method + Send + 'a>>,
 }
 
 impl<'a> Peer<'a> {
-    /// A peer with this identity and key; `rand_peer` is used once.
+    /// A peer with this identity and these credentials; `random` is used once, by the methods that
+    /// need a number of their own.
     #[must_use]
-    pub const fn new(mn_id: &'a MobileNodeId, psk: &'a [u8], rand_peer: [u8; RAND_LEN]) -> Self {
-        Self { mn_id, psk, rand_peer, state: State::Idle }
+    pub const fn new(
+        mn_id: &'a MobileNodeId,
+        credentials: &'a Credentials<'a>,
+        random: [u8; 32],
+    ) -> Self {
+        Self { mn_id, credentials, random, method: None }
     }
 
-    /// Answers a Request.
+    /// Answers a packet.
     ///
     /// # Errors
     /// [`EapFault`]; the conversation is over.
     pub fn answer(&mut self, octets: &[u8]) -> Result<Answer, EapFault> {
-        let Ok(Packet { code: Code::Request, identifier, body: Some(Body { eap_type, data }) }) =
-            Packet::parse(octets)
-        else {
-            return Err(EapFault::Malformed);
+        let packet = Packet::parse(octets).map_err(|_| EapFault::Malformed)?;
+        let (identifier, Body { eap_type, data }) = match (packet.code, packet.body) {
+            (Code::Request, Some(body)) => (packet.identifier, body),
+            (Code::Success, _) => {
+                let msk = self.method.as_mut().and_then(|method| method.success());
+                return msk.map(Answer::Succeeded).ok_or(EapFault::Early);
+            }
+            _ => return Err(EapFault::Malformed),
         };
-        let id = self.mn_id.as_str().as_bytes();
         match eap_type {
-            EapType::IDENTITY => response(identifier, EapType::IDENTITY, id),
+            EapType::IDENTITY => {
+                response(identifier, EapType::IDENTITY, &self.credentials.identity(self.mn_id))
+            }
             EapType::NOTIFICATION => response(identifier, EapType::NOTIFICATION, &[]),
-            EapType::GPSK => self.gpsk(identifier, data),
-            // RFC 3748 s.5.3.1: what we would rather do.
-            _ => response(identifier, EapType::NAK, EapType::GPSK.as_legacy().as_slice()),
+            _ if Some(eap_type) == self.credentials.eap_type() => {
+                self.run(identifier, eap_type, Request { data })
+            }
+            // RFC 3748 s.5.3.1: a Nak answers a method's first Request only.
+            _ if self.method.is_some() => Err(EapFault::Malformed),
+            _ => self.nak(identifier, eap_type),
         }
     }
 
-    fn gpsk(&mut self, identifier: u8, data: &[u8]) -> Result<Answer, EapFault> {
-        let state = std::mem::replace(&mut self.state, State::Ended);
-        let suite = match &state {
-            State::Keyed { suite, .. } => Some(*suite),
-            State::Idle | State::Ended => None,
-        };
-        let message = gpsk::Message::parse(data, suite).map_err(|_| EapFault::Malformed)?;
-        match (state, message) {
-            (State::Idle, gpsk::Message::One(one)) => self.second(identifier, &one),
-            (State::Keyed { suite, id_server, rand_server, keys }, gpsk::Message::Three(three)) => {
-                // RFC 5433 s.10: what was sent in GPSK-2, and the MAC.
-                let same = *three.rand_peer == self.rand_peer
-                    && *three.rand_server == rand_server
-                    && *three.id_server == *id_server
-                    && three.suite == suite;
-                if !same || !keys.verify(&three.sealed) || !keys.opens(&three.sealed) {
-                    return Err(EapFault::NotAuthentic);
-                }
-                let four = response(identifier, EapType::GPSK, &gpsk::encode_4(&keys))?;
-                match four {
-                    Answer::Response(packet) => Ok(Answer::Last(packet, keys.into_msk())),
-                    Answer::Last(..) => Err(EapFault::Malformed),
-                }
-            }
-            // RFC 5433 s.10: the peer replays the failure, then comes EAP-Failure.
-            (State::Keyed { .. }, gpsk::Message::Fail(code)) => {
-                response(identifier, EapType::GPSK, &gpsk::encode_fail(code))
-            }
-            (State::Keyed { keys, .. }, gpsk::Message::ProtectedFail(code, sealed)) => {
-                self.protected_fail(identifier, code, &keys, keys.verify(&sealed))
-            }
-            _ => Err(EapFault::Malformed),
-        }
-    }
-
-    /// GPSK-1 -> GPSK-2: the server's first ciphersuite that our key is long enough for.
-    fn second(&mut self, identifier: u8, one: &Gpsk1<'_>) -> Result<Answer, EapFault> {
-        let mut known = gpsk::known_suites(one.suite_list);
-        let Some(suite) = known.find(|suite| self.psk.len() >= suite.key_len()) else {
-            // RFC 5433 s.10: no ciphersuite in common; there is no other method either.
-            return response(identifier, EapType::NAK, &[0]);
-        };
-        let id = self.mn_id.as_str().as_bytes();
-        let server = (one.rand_server, one.id_server);
-        let keys = Keys::derive(suite, self.psk, (&self.rand_peer, id), server);
-        let keys = Box::new(keys.ok_or(EapFault::Malformed)?);
-        let two = gpsk::encode_2(one, id, &self.rand_peer, suite, &keys);
-        let (id_server, rand_server) = (one.id_server.into(), *one.rand_server);
-        self.state = State::Keyed { suite, id_server, rand_server, keys };
-        response(identifier, EapType::GPSK, &two)
-    }
-
-    fn protected_fail(
-        &self,
+    fn run(
+        &mut self,
         identifier: u8,
-        code: FailureCode,
-        keys: &Keys,
-        authentic: bool,
+        eap_type: EapType,
+        request: Request<'_>,
     ) -> Result<Answer, EapFault> {
-        if !authentic {
-            return Err(EapFault::NotAuthentic);
-        }
-        response(identifier, EapType::GPSK, &gpsk::encode_protected_fail(code, keys))
+        let fresh = self.method.is_none();
+        let method = match &mut self.method {
+            Some(method) => method,
+            none => none.insert(begin(self.mn_id, self.credentials, self.random)?),
+        };
+        let packet = |data: &[u8]| {
+            encode(Code::Response, identifier, eap_type, data).ok_or(EapFault::Malformed)
+        };
+        Ok(match method.request(request)? {
+            Step::Response(data) => Answer::Response(packet(&data)?),
+            Step::Last(data, msk) => Answer::Last(packet(&data)?, msk),
+            Step::GiveUp(data, fault) => Answer::GiveUp(packet(&data)?, fault),
+            Step::Nak if fresh => return response(identifier, EapType::NAK, &[0]),
+            Step::Nak => return Err(EapFault::Malformed),
+        })
     }
+
+    /// What we would rather do (RFC 3748 s.5.3.1; s.5.3.2 for an Expanded Type).
+    fn nak(&self, identifier: u8, refused: EapType) -> Result<Answer, EapFault> {
+        let wanted = self.credentials.eap_type().and_then(EapType::as_legacy).unwrap_or(0);
+        match refused.as_legacy() {
+            Some(_) => response(identifier, EapType::NAK, &[wanted]),
+            None => {
+                let expanded = [254, 0, 0, 0, 0, 0, 0, wanted];
+                response(identifier, EapType::EXPANDED_NAK, &expanded)
+            }
+        }
+    }
+}
+
+fn begin<'a>(
+    mn_id: &'a MobileNodeId,
+    credentials: &'a Credentials<'a>,
+    random: [u8; 32],
+) -> Result<Box<dyn Method + Send + 'a>, EapFault> {
+    Ok(match credentials {
+        Credentials::Psk(_) => return Err(EapFault::Malformed),
+        Credentials::Gpsk(psk) => Box::new(gpsk::Gpsk::new(mn_id, psk, random)),
+        Credentials::Tls(tls) => Box::new(tls::EapTls::new(tls)?),
+    })
 }
 
 fn response(identifier: u8, eap_type: EapType, data: &[u8]) -> Result<Answer, EapFault> {

@@ -26,6 +26,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::AlgorithmIdentifier;
 
+mod eap;
+
+pub use eap::{IdentityFault, IdentityFiles, TlsFault};
+
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -15,8 +15,7 @@ pub(crate) fn mn_id() -> MobileNodeId {
 fn proposal(mn_id: &MobileNodeId) -> Proposal<'_> {
     Proposal {
         mn_id,
-        psk: PSK,
-        auth: AuthMethod::Psk,
+        credentials: &Credentials::Psk(PSK),
         suites: &[Suite::Aes128CbcSha256, Suite::Aes128CbcSha],
         scope: Scope::SignallingAndData,
     }

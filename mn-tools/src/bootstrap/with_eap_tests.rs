@@ -36,8 +36,7 @@ fn run(spoil: Spoil<'_>) -> Result<Box<Grant>, BootstrapError> {
     let id = mn_id();
     let proposal = Proposal {
         mn_id: &id,
-        psk: PSK,
-        auth: AuthMethod::Eap,
+        credentials: &Credentials::Gpsk(PSK),
         suites: &[Suite::Aes128CbcSha],
         scope: Scope::SignallingAndData,
     };

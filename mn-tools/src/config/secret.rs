@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hearth_config::{ConfigError, Document, Spanned};
+use hearth_config::{ConfigError, Document, Location, Spanned};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
@@ -89,17 +89,17 @@ pub(super) fn read(
     };
     match &secret.value {
         RawSecret::Text(text) => {
-            warn_of_readers(file, secret, key, file.path());
+            warn_of_readers(file, at, key, file.path());
             octets("text", &text.0, Form::Text, "")
         }
         RawSecret::Hex(digits) => {
-            warn_of_readers(file, secret, key, file.path());
+            warn_of_readers(file, at, key, file.path());
             octets("hex", &digits.0, Form::Hex, "")
         }
         RawSecret::File(path) => {
             let path = file.resolve(path);
             let text = line_of(&path).map_err(|error| wrong("file", unreadable(&path, &error)))?;
-            warn_of_readers(file, secret, key, &path);
+            warn_of_readers(file, at, key, &path);
             octets("file", &text, form, &format!("{}: ", path.display()))
         }
         RawSecret::Credential(name) => {
@@ -135,7 +135,7 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 }
 
 /// The path of a credential; `None` where there are none at all.
-fn credential(name: &str) -> Result<Option<PathBuf>, String> {
+pub(super) fn credential(name: &str) -> Result<Option<PathBuf>, String> {
     if name.is_empty() || name.contains('/') || name == "." || name == ".." {
         return Err(
             "not the name of a credential: a file name, as in LoadCredential=NAME:FILE".into()
@@ -157,13 +157,13 @@ fn line_of(path: &Path) -> io::Result<Zeroizing<String>> {
 }
 
 /// Notes that others than the owner can read a secret.
-fn warn_of_readers(file: &Document<Raw>, secret: &Spanned<RawSecret>, key: &str, path: &Path) {
+pub(super) fn warn_of_readers(file: &Document<Raw>, at: Location, key: &str, path: &Path) {
     let Ok(metadata) = std::fs::metadata(path) else { return };
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
         let what = format!("others can read {path} (mode {mode:04o}): chmod 600 {path}");
-        file.value.reading.warnings.borrow_mut().push(file.error(secret.referenced, key, what));
+        file.value.reading.warnings.borrow_mut().push(file.error(at, key, what));
     }
 }
 

@@ -34,10 +34,9 @@ fn error_of(text: &str) -> String {
 fn seven_lines_are_enough() {
     let config = load_text(GOOD).1.unwrap();
     assert_eq!(config.mn_id.as_str(), "mn1@example.net");
-    assert_eq!(config.psk.octets().len(), 16);
-    assert_eq!(config.auth, AuthMethod::Psk);
+    assert!(matches!(&config.auth, Auth::Psk(psk) if psk.octets().len() == 16));
     let eap = GOOD.replace("psk:\n", "auth: eap-gpsk\npsk:\n");
-    assert_eq!(load_text(&eap).1.unwrap().auth, AuthMethod::Eap);
+    assert!(matches!(load_text(&eap).1.unwrap().auth, Auth::Gpsk(_)));
     assert_eq!(config.suites, [Suite::Aes128CbcSha256, Suite::Aes128CbcSha]);
     assert_eq!(config.scope, Scope::SignallingAndData);
     assert_eq!((config.tun.as_str(), config.link_mtu, config.table), ("hearth0", 1500, 6618));
@@ -92,7 +91,11 @@ fn what_is_wrong_is_named_with_line_and_key() {
         ("  file: mn.psk", "  text: short", ": psk.text: the key is too short"),
         ("  file: mn.psk", "  file: none", ": psk.file: "),
         ("  file: mn.psk", "  words: none", "psk"),
-        ("  file: mn.psk", "  file: mn.psk\nauth: otp", ": auth: otp is unknown; psk or eap-gpsk"),
+        (
+            "  file: mn.psk",
+            "  file: mn.psk\nauth: otp",
+            ": auth: unknown; one of psk, eap-gpsk, eap-tls is wanted",
+        ),
         ("  name: hac.example.net", "  name: \"*.example.net\"", "5: hac.name: not a DNS name"),
         ("  port: 7873", "  port: 0", "6: hac.port: 0 is no port"),
         ("  port: 7873", "  port: 70000", "6: hac.port: "),

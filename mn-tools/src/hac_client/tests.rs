@@ -4,13 +4,14 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
-use hearth_wire::hac::{AuthMethod, Message, Side, StatusCode, container, message};
+use hearth_wire::hac::{Message, Side, StatusCode, container, message};
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::*;
 use crate::bootstrap::tests::{PSK, done_response, init_response, mn_id};
+use crate::eap::Credentials;
 use crate::tls::TrustAnchors;
 use crate::tls::tests::{TestCa, dns};
 
@@ -85,8 +86,7 @@ fn bootstrap(client: &HacClient) -> Result<(Grant, IpAddr), Failure> {
     let mn_id: MobileNodeId = mn_id();
     client.bootstrap(Proposal {
         mn_id: &mn_id,
-        psk: PSK,
-        auth: AuthMethod::Psk,
+        credentials: &Credentials::Psk(PSK),
         suites: &[Suite::Aes128CbcSha],
         scope: Scope::SignallingAndData,
     })

@@ -10,7 +10,7 @@ use super::{Event, Node, OpenPath, RECEIVE_BUFFER, SETTLE};
 use crate::bootstrap::Proposal;
 use crate::care_of_addresses::{Action, BidUpdate, Way};
 use crate::flows::FlowRule;
-use crate::hac_client::Failure;
+use crate::hac_client::{Failure, unix_now};
 use crate::network::outer_socket;
 use crate::path::Path;
 use crate::signalling::{self, MAX_UPDATE, Wishes};
@@ -141,14 +141,18 @@ impl Node {
         let events = self.events.clone();
         let session = move || {
             let begin = Instant::now();
-            let proposal = Proposal {
-                mn_id: &config.mn_id,
-                psk: config.psk.octets(),
-                auth: config.auth,
-                suites: &config.suites,
-                scope: config.scope,
+            // Read for each bootstrap: what was mended is used without a restart.
+            let outcome = match config.auth.credentials(unix_now()) {
+                Ok(credentials) => hac.bootstrap(Proposal {
+                    mn_id: &config.mn_id,
+                    credentials: &credentials,
+                    suites: &config.suites,
+                    scope: config.scope,
+                }),
+                Err(error) => {
+                    Err(Failure { text: error.to_string(), retry_after: None, by_network: false })
+                }
             };
-            let outcome = hac.bootstrap(proposal);
             let _ = events.send(Event::Bootstrapped(outcome, begin.elapsed()));
         };
         tracing::info!(hac = %self.config.hac.name, "bootstraps");
