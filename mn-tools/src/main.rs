@@ -1,20 +1,26 @@
 //! `hearth-mn`: a mobile node for Linux.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use hearth_mn::commands::{self, Outcome, Up, complain};
+use hearth_mn::place::config_file;
 use tracing_subscriber::EnvFilter;
+
+/// Exit codes, in `--help`.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 it went wrong; 2 the command line or the YAML file is wrong; 3 the mobile node \
+is not up; 4 not permitted (it takes root); 5 `up --detach`: up, but not registered yet.";
 
 /// A mobile node: bootstraps over TLS, registers, tunnels, hands over (RFC 6618).
 #[derive(Debug, Parser)]
-#[command(name = "hearth-mn", version)]
+#[command(name = "hearth-mn", version, after_help = EXIT_CODES)]
 struct Arguments {
     /// With --config: only check the file, as the `check` command does.
     #[arg(long, requires = "config")]
     check: bool,
-    /// The YAML file.
+    /// The YAML file, in the place of NAME or FILE.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or as RUST_LOG.
@@ -24,54 +30,112 @@ struct Arguments {
     command: Option<Command>,
 }
 
+/// Which mobile node.
+#[derive(Debug, Args)]
+struct Which {
+    /// A YAML file (with a slash, or ending in .yaml), or the NAME in /etc/hearth/mn/NAME.yaml;
+    /// without it, /etc/hearth/mn.yaml, or the nodes that are up.
+    #[arg(value_name = "NAME|FILE")]
+    which: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run in the foreground until SIGTERM or SIGINT.
+    /// Run in the foreground until SIGTERM, SIGINT or `hearth-mn down`.
     Up {
+        #[command(flatten)]
+        which: Which,
+        /// Run in the background (log: syslog or journal), and return once it is registered.
+        #[arg(long, short)]
+        detach: bool,
         /// Write the status to this file on every change.
         #[arg(long, value_name = "PATH")]
         status_file: Option<PathBuf>,
+        #[arg(long, hide = true)]
+        in_background: bool,
+    },
+    /// End the node, and wait until routes, DNS and interfaces are as they were.
+    Down {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Show addresses, security association, round trip, losses and handovers.
+    Status {
+        #[command(flatten)]
+        which: Which,
+        /// As JSON, an object on a line; configs/mn.yaml explains it.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what happens, a line for each event.
+    Monitor {
+        #[command(flatten)]
+        which: Which,
+        /// As JSON, an object on a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Check the YAML file and every file it names.
-    Check,
+    Check {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Make a pre-shared key, and say what to do with it.
+    Keygen {
+        /// The network access identifier that it is for.
+        #[arg(value_name = "MN-ID")]
+        mn_id: String,
+        /// Write the key to this new file (mode 0600) instead of standard output.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
-
-/// Exit code where the configuration or the command line is wrong.
-const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(error) = hearth_mn::hardening::harden() {
-        eprintln!("hearth-mn: can't be hardened: {error}");
+        complain(&format!("can't be hardened: {error}"));
         return ExitCode::FAILURE;
     }
-    let filter = match filter(arguments.log.as_deref()) {
-        Ok(filter) => filter,
-        Err(error) => return complain(&error),
+    let outcome = match filter(arguments.log.as_deref()) {
+        Ok(filter) => run(arguments, filter),
+        Err(error) => wrong_use(&error),
     };
-    let Some(file) = &arguments.config else {
-        return complain("no configuration; say --config FILE");
-    };
-    match (&arguments.command, arguments.check) {
-        (Some(Command::Check), _) | (_, true) => check(file),
-        (Some(Command::Up { status_file }), false) => up(file, status_file.clone(), filter),
-        (None, false) => complain("no command; say `up` or `check`"),
-    }
+    ExitCode::from(outcome as u8)
 }
 
-fn complain(what: &str) -> ExitCode {
-    eprintln!("hearth-mn: {what}");
-    ExitCode::from(WRONG_USE)
-}
-
-fn check(file: &Path) -> ExitCode {
-    match hearth_mn::config::load(file) {
-        Ok(_) => {
-            println!("{}: ok", file.display());
-            ExitCode::SUCCESS
+fn run(arguments: Arguments, filter: EnvFilter) -> Outcome {
+    let Arguments { check, config, log, command } = arguments;
+    let file = |which: Which| match &config {
+        Some(file) => file.clone(),
+        None => config_file(which.which.as_deref()),
+    };
+    let word = |which: Which| which.which.or_else(|| config.as_deref().map(slashed));
+    match command {
+        Some(Command::Check { which }) => commands::check(&file(which)),
+        _ if check => commands::check(&file(Which { which: None })),
+        Some(Command::Up { which, detach: true, status_file, .. }) => {
+            commands::detach(&file(which), status_file.as_deref(), log.as_deref())
         }
-        Err(error) => complain(&error.to_string()),
+        Some(Command::Up { which, status_file, in_background, .. }) => {
+            commands::up(Up { file: file(which), status_file, filter, in_background })
+        }
+        Some(Command::Down { which }) => commands::down(word(which).as_deref()),
+        Some(Command::Status { which, json }) => commands::status(word(which).as_deref(), json),
+        Some(Command::Monitor { which, json }) => commands::monitor(word(which).as_deref(), json),
+        Some(Command::Keygen { mn_id, output }) => commands::keygen(&mn_id, output.as_deref()),
+        None => wrong_use("no command; say `up`, `down`, `status`, `monitor`, `check` or `keygen`"),
     }
+}
+
+fn wrong_use(what: &str) -> Outcome {
+    complain(what);
+    Outcome::WrongUse
+}
+
+/// What follows --config is a file, also without a slash.
+fn slashed(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
 /// The filter of `--log`, else of RUST_LOG, else `info`; or what is wrong with it.
@@ -82,24 +146,4 @@ fn filter(argument: Option<&str>) -> Result<EnvFilter, String> {
         .or_else(environment)
         .unwrap_or(("", "info".to_owned()));
     EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
-}
-
-fn up(file: &Path, status_file: Option<PathBuf>, filter: EnvFilter) -> ExitCode {
-    let mut config = match hearth_mn::config::load(file) {
-        Ok(config) => config,
-        Err(error) => return complain(&error.to_string()),
-    };
-    config.status_file = status_file.or(config.status_file);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    match hearth_mn::run::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! The running node: sockets, threads and timers around the state machine of [`crate::registration`].
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -12,10 +13,13 @@ use crate::bootstrap::Grant;
 use crate::care_of_addresses::{CareOfAddresses, Way};
 use crate::claim::ClaimError;
 use crate::config::Config;
+use crate::control::{Control, ControlError, Monitors, Request};
 use crate::hac_client::{Failure, HacClient, unix_now};
 use crate::netlink::{Change, Netlink};
 use crate::network::{Gaps, HomeAgent, Search, paths};
+use crate::notify::ServiceManager;
 use crate::path::Path;
+use crate::place::Place;
 use crate::registration::Association;
 use crate::status::{AssociationInfo, Status};
 use crate::tun::{CreateError, Layout, Tun};
@@ -59,6 +63,9 @@ pub enum StartError {
         /// As the kernel says.
         error: io::Error,
     },
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// TLS.
     #[error("TLS can't be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -70,11 +77,20 @@ fn busy(error: &io::Error) -> &'static str {
         io::ErrorKind::ResourceBusy => {
             "; another program has it: end that, or give this node a `tun` of its own"
         }
+        io::ErrorKind::PermissionDenied => "; it takes root, or CAP_NET_ADMIN",
+        io::ErrorKind::NotFound => "; this kernel has no TUN devices: modprobe tun",
         _ => "",
     }
 }
 
 impl StartError {
+    /// Whether the user may not do this at all.
+    #[must_use]
+    pub fn is_not_permitted(&self) -> bool {
+        matches!(self, Self::Tun { error, .. } | Self::System { error, .. }
+            if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::System { what, error }
     }
@@ -84,6 +100,7 @@ enum Event {
     Network(Vec<Change>),
     Tunnel(tunnel::Event),
     Bootstrapped(Result<(Grant, IpAddr), Failure>, Duration),
+    Control(Request),
     Stop,
 }
 
@@ -92,6 +109,7 @@ struct Held {
     sa: Arc<SecurityAssociation>,
     home_agent: HomeAgent,
     hac: IpAddr,
+    issued: u64,
     validity_end: u64,
 }
 
@@ -101,6 +119,7 @@ impl Held {
             spi: self.sa.spi.get(),
             suite: self.sa.suite(),
             scope: self.sa.scope,
+            issued: self.issued,
             validity_end: self.validity_end,
         }
     }
@@ -131,27 +150,42 @@ struct Node {
     paths_known: bool,
     status: Status,
     status_written: Instant,
+    manager: ServiceManager,
+    monitors: Monitors,
+    /// Who waits until everything is put back.
+    leaving: Vec<UnixStream>,
     // Last, so that the threads are gone when the device goes.
     _uplink: Worker,
     tun: Tun,
 }
 
-/// Runs until SIGTERM or SIGINT, then de-registers and cleans up.
+/// Runs until SIGTERM, SIGINT or `hearth-mn down`, then de-registers and cleans up. `started` is
+/// called once nothing can keep it from running any more.
 ///
 /// # Errors
 /// What keeps the node from starting. Later troubles are logged and retried.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, place: &Place, started: impl FnOnce()) -> Result<(), StartError> {
     let (sender, receiver) = channel();
     watch_signals(sender.clone()).map_err(StartError::system("signals"))?;
-    let mut node = Node::new(Arc::new(config), sender.clone())?;
+    let mut node = Node::new(Arc::new(config), place.name(), sender.clone())?;
+    let requests = sender.clone();
+    let control = Control::listen(place, move |it| requests.send(Event::Control(it)).is_ok())?;
     watch_network(sender).map_err(StartError::system("netlink"))?;
+    started();
+    node.manager.ready();
     node.registration.start();
     node.serve(&receiver);
+    let leaving = std::mem::take(&mut node.leaving);
+    drop(node);
+    drop(control);
+    for mut peer in leaving {
+        let _ = peer.write_all(b"{\"stopped\":true}\n");
+    }
     Ok(())
 }
 
 impl Node {
-    fn new(config: Arc<Config>, events: Sender<Event>) -> Result<Self, StartError> {
+    fn new(config: Arc<Config>, name: &str, events: Sender<Event>) -> Result<Self, StartError> {
         let networks = config.mobile_router.as_ref().map(|router| router.prefixes.clone());
         let layout = Layout {
             name: config.tun.clone(),
@@ -188,8 +222,11 @@ impl Node {
             rescan_at: None,
             stops: 0,
             paths_known: false,
-            status: Status::new(&config.mn_id, &config.tun),
+            status: Status::new(name, &config.mn_id, &config.tun),
             status_written: Instant::now(),
+            manager: ServiceManager::from_environment(),
+            monitors: Monitors::default(),
+            leaving: Vec::new(),
             _uplink: Worker::uplink(Arc::clone(&tunnel), tun.device())
                 .map_err(StartError::system("thread"))?,
             tunnel,
@@ -205,9 +242,9 @@ impl Node {
             if self.act() {
                 return;
             }
-            self.write_status();
+            self.show_status();
             match events.recv_timeout(self.patience()) {
-                Ok(Event::Stop) if self.stops > 0 => return self.write_stopped(),
+                Ok(Event::Stop) if self.stops > 0 => return self.show_stopped(),
                 Ok(event) => self.on_event(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -244,12 +281,33 @@ impl Node {
             }
             Event::Bootstrapped(Ok((grant, hac)), duration) => self.on_grant(grant, hac, duration),
             Event::Bootstrapped(Err(failure), _) => self.on_bootstrap_failed(&failure, now),
-            Event::Stop => {
-                self.stops += 1;
-                tracing::info!("stopping: de-registers");
-                self.registration.on_stop(now);
+            Event::Control(request) => self.on_request(request, now),
+            Event::Stop => self.stop(now),
+        }
+    }
+
+    fn on_request(&mut self, request: Request, now: Instant) {
+        match request {
+            Request::Status(answer) => {
+                self.status.set_counters(&self.tunnel.counters);
+                // Who asked may have gone.
+                let _ = answer.try_send(self.status.line());
+            }
+            Request::Monitor(peer) => self.monitors.add(peer, &self.status.first_event()),
+            Request::Down(peer) => {
+                self.leaving.push(peer);
+                if self.stops == 0 {
+                    self.stop(now);
+                }
             }
         }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.stops += 1;
+        tracing::info!("stopping: de-registers");
+        self.manager.stopping();
+        self.registration.on_stop(now);
     }
 
     fn on_grant(&mut self, grant: Grant, hac: IpAddr, duration: Duration) {
@@ -270,9 +328,9 @@ impl Node {
         };
         let home_agent =
             HomeAgent { ip6: grant.home_agent, ip4: grant.home_agent_ip4, port: grant.port };
-        let validity_end = grant.validity_end;
-        let held =
-            Held { sa: Arc::new(SecurityAssociation::new(grant)), home_agent, hac, validity_end };
+        let (issued, validity_end) = (unix_now(), grant.validity_end);
+        let sa = Arc::new(SecurityAssociation::new(grant));
+        let held = Held { sa, home_agent, hac, issued, validity_end };
         self.report_grant(&held, duration);
         self.held.push(held);
         self.publish();

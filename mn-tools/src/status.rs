@@ -1,4 +1,5 @@
-//! The status file; `configs/mn.yaml` explains every field.
+//! The status of a node as others read it: the status file, `hearth-mn status --json` and the
+//! events of `hearth-mn monitor --json`. `configs/mn.yaml` explains every field.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -16,6 +17,8 @@ use crate::tunnel::{Counters, DropReason};
 
 /// Entries that each history keeps.
 const HISTORY: usize = 64;
+/// Part of a new round-trip time in the smoothed one (RFC 6298 s.2).
+const RTT_GAIN: f64 = 1.0 / 8.0;
 
 /// What the node is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -36,6 +39,22 @@ pub enum State {
     Deregistering,
     /// It has ended.
     Stopped,
+}
+
+impl State {
+    /// Its name in status, events and log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bootstrapping => "bootstrapping",
+            Self::Registering => "registering",
+            Self::Registered => "registered",
+            Self::Handover => "handover",
+            Self::NoNetwork => "no_network",
+            Self::Deregistering => "deregistering",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -99,10 +118,33 @@ struct CounterValues {
     dropped: BTreeMap<&'static str, u64>,
 }
 
+/// The home addresses, when they come or change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct HomeAddresses {
+    at_ms: u64,
+    home_address_ip6: Ipv6Addr,
+    home_address_ip4: Option<Ipv4Addr>,
+    tun_mtu: usize,
+}
+
+/// Something that happened, as `hearth-mn monitor` tells it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    State { at_ms: u64, state: State },
+    Bootstrap(Bootstrap),
+    Addresses(HomeAddresses),
+    Registration(Registration),
+    Handover(Handover),
+    Error(LastError),
+}
+
 /// Everything in the status file.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
+    name: String,
     state: State,
+    started_ms: u64,
     updated_ms: u64,
     pid: u32,
     mn_id: String,
@@ -116,7 +158,10 @@ pub struct Status {
     spi: Option<u32>,
     suite: Option<&'static str>,
     scope: Option<u8>,
+    sa_issued: Option<u64>,
     sa_validity_end: Option<u64>,
+    round_trip_ms: Option<f64>,
+    loss: Option<f64>,
     binding_lifetime_s: Option<u64>,
     binding_expires_ms: Option<u64>,
     care_of_addresses: Vec<CareOfAddress>,
@@ -127,6 +172,8 @@ pub struct Status {
     handovers: VecDeque<Handover>,
     last_error: Option<LastError>,
     counters: CounterValues,
+    #[serde(skip)]
+    events: Vec<Event>,
 }
 
 /// The SA in use.
@@ -138,6 +185,8 @@ pub struct AssociationInfo {
     pub suite: Suite,
     /// Its scope.
     pub scope: Scope,
+    /// When the HAC issued it, Unix seconds.
+    pub issued: u64,
     /// Its end, Unix seconds.
     pub validity_end: u64,
 }
@@ -145,9 +194,11 @@ pub struct AssociationInfo {
 impl Status {
     /// The status of a node that has just started.
     #[must_use]
-    pub fn new(mn_id: &MobileNodeId, tun: &str) -> Self {
+    pub fn new(name: &str, mn_id: &MobileNodeId, tun: &str) -> Self {
         Self {
+            name: name.to_owned(),
             state: State::default(),
+            started_ms: unix_ms(),
             updated_ms: 0,
             pid: std::process::id(),
             mn_id: mn_id.as_str().to_owned(),
@@ -161,7 +212,10 @@ impl Status {
             spi: None,
             suite: None,
             scope: None,
+            sa_issued: None,
             sa_validity_end: None,
+            round_trip_ms: None,
+            loss: None,
             binding_lifetime_s: None,
             binding_expires_ms: None,
             care_of_addresses: Vec::new(),
@@ -172,12 +226,51 @@ impl Status {
             handovers: VecDeque::new(),
             last_error: None,
             counters: CounterValues::default(),
+            events: Vec::new(),
         }
     }
 
     /// Sets the state.
     pub fn set_state(&mut self, state: State) {
-        self.state = state;
+        if self.state != state {
+            self.state = state;
+            self.events.push(Event::State { at_ms: unix_ms(), state });
+        }
+    }
+
+    /// What the node is doing.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// The state as an event: what a new listener hears first.
+    #[must_use]
+    pub fn first_event(&self) -> Vec<u8> {
+        line(&Event::State { at_ms: unix_ms(), state: self.state })
+    }
+
+    /// What has happened since the last call, a line of JSON each.
+    pub fn take_events(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.events).iter().map(line).collect()
+    }
+
+    /// A short line for `systemctl status`.
+    #[must_use]
+    pub fn in_a_word(&self) -> String {
+        let state = self.state.name();
+        match (self.care_of_address, &self.interface, &self.last_error) {
+            (Some(care_of), Some(interface), _) => format!("{state}, {care_of} on {interface}"),
+            (_, _, Some(error)) => format!("{state}; {}", error.text),
+            _ => state.to_owned(),
+        }
+    }
+
+    /// All of it on one line.
+    #[must_use]
+    pub fn line(&mut self) -> Vec<u8> {
+        self.updated_ms = unix_ms();
+        line(self)
     }
 
     /// A bootstrap succeeded.
@@ -190,11 +283,22 @@ impl Status {
             scope: sa.scope.digit(),
             sa_validity_end: sa.validity_end,
         };
+        self.events.push(Event::Bootstrap(entry.clone()));
         remember(&mut self.bootstraps, entry);
     }
 
     /// The tunnel has these home addresses and this MTU.
     pub fn on_tunnel(&mut self, home6: Ipv6Addr, home4: Option<Ipv4Addr>, mtu: usize) {
+        if (self.home_address_ip6, self.home_address_ip4, self.tun_mtu)
+            != (Some(home6), home4, Some(mtu))
+        {
+            self.events.push(Event::Addresses(HomeAddresses {
+                at_ms: unix_ms(),
+                home_address_ip6: home6,
+                home_address_ip4: home4,
+                tun_mtu: mtu,
+            }));
+        }
         self.home_address_ip6 = Some(home6);
         self.home_address_ip4 = home4;
         self.tun_mtu = Some(mtu);
@@ -214,7 +318,12 @@ impl Status {
             lifetime_s: registered.lifetime.as_secs(),
             nat: registered.nat,
         };
+        let round_trip = entry.round_trip_ms;
+        let before = self.round_trip_ms.unwrap_or(round_trip);
+        self.round_trip_ms = Some(thousandths(before + (round_trip - before) * RTT_GAIN));
+        self.events.push(Event::Registration(entry.clone()));
         remember(&mut self.registrations, entry);
+        self.loss = Some(self.lost());
         if let Some(previous) = registered.previous.as_ref().filter(|old| **old != registered.path)
         {
             let handover = Handover {
@@ -228,8 +337,16 @@ impl Status {
                 round_trip_ms: milliseconds(registered.round_trip),
                 tries: registered.tries,
             };
+            self.events.push(Event::Handover(handover.clone()));
             remember(&mut self.handovers, handover);
         }
+    }
+
+    /// The part of the Binding Updates in the history that nobody answered.
+    fn lost(&self) -> f64 {
+        let sent: u32 = self.registrations.iter().map(|entry| entry.tries.max(1)).sum();
+        let answered = u32::try_from(self.registrations.len()).unwrap_or(u32::MAX);
+        thousandths(1.0 - f64::from(answered) / f64::from(sent.max(answered).max(1)))
     }
 
     /// The binding and the SA as they are now. `left` is the time until the binding ends.
@@ -249,6 +366,7 @@ impl Status {
         self.spi = sa.map(|sa| sa.spi);
         self.suite = sa.map(|sa| sa.suite.name());
         self.scope = sa.map(|sa| sa.scope.digit());
+        self.sa_issued = sa.map(|sa| sa.issued);
         self.sa_validity_end = sa.map(|sa| sa.validity_end);
     }
 
@@ -271,7 +389,9 @@ impl Status {
 
     /// Something went wrong.
     pub fn on_error(&mut self, text: &str) {
-        self.last_error = Some(LastError { at_ms: unix_ms(), text: text.to_owned() });
+        let error = LastError { at_ms: unix_ms(), text: text.to_owned() };
+        self.events.push(Event::Error(error.clone()));
+        self.last_error = Some(error);
     }
 
     /// Takes the counters of the data path over.
@@ -311,8 +431,18 @@ fn remember<T>(history: &mut VecDeque<T>, entry: T) {
     history.push_back(entry);
 }
 
+fn line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
 fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
+    thousandths(duration.as_secs_f64() * 1e3)
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 fn as_ms(duration: Duration) -> u64 {
@@ -340,7 +470,8 @@ mod tests {
     /// The names that other programs read.
     #[test]
     fn a_handover_is_in_the_file() {
-        let mut status = Status::new(&MobileNodeId::new("mn1@example.net").unwrap(), "hearth0");
+        let mut status =
+            Status::new("mn", &MobileNodeId::new("mn1@example.net").unwrap(), "hearth0");
         status.set_state(State::Registered);
         status.on_registered(&Registered {
             purpose: Purpose::Handover,
@@ -365,5 +496,36 @@ mod tests {
         assert_eq!(read["registrations"][0]["kind"], "handover");
         assert_eq!(read["last_error"], serde_json::Value::Null);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+        let events: Vec<serde_json::Value> =
+            status.take_events().iter().map(|line| serde_json::from_slice(line).unwrap()).collect();
+        let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["state", "registration", "handover"]);
+        assert_eq!(
+            (&events[0]["state"], &events[2]["from"]),
+            (&"registered".into(), &"2001:db8::7".into())
+        );
+        assert!(status.take_events().is_empty());
+    }
+
+    #[test]
+    fn round_trips_are_smoothed_and_unanswered_updates_counted() {
+        let mut status =
+            Status::new("mn", &MobileNodeId::new("mn1@example.net").unwrap(), "hearth0");
+        for (milliseconds, tries) in [(10, 1), (18, 1), (18, 2)] {
+            status.on_registered(&Registered {
+                purpose: Purpose::Refresh,
+                path: path("2001:db8::7"),
+                previous: None,
+                round_trip: Duration::from_millis(milliseconds),
+                since_noticed: Duration::from_millis(milliseconds),
+                tries,
+                status: BaStatus::ACCEPTED,
+                lifetime: Duration::from_secs(600),
+                nat: None,
+            });
+        }
+        let read: serde_json::Value = serde_json::from_slice(&status.line()).unwrap();
+        // 10, then 10 + 8/8, then 11 + 7/8; one of four was not answered.
+        assert_eq!((&read["round_trip_ms"], &read["loss"]), (&11.875.into(), &0.25.into()));
     }
 }

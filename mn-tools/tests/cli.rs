@@ -37,3 +37,57 @@ fn a_wrong_log_filter_is_exit_2() {
         assert!(said.starts_with("hearth-mn: --log mn=loud: "), "{said}");
     }
 }
+
+#[test]
+fn each_way_to_be_wrong_has_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("mn.psk");
+    let key = key.to_str().unwrap();
+    for (arguments, code, expected) in [
+        (
+            ["status", "nobody-of-this-name"].as_slice(),
+            3,
+            "no mobile node nobody-of-this-name is up",
+        ),
+        (&["down", "nobody-of-this-name"], 3, "is up in this network namespace"),
+        (&["monitor", "nobody-of-this-name"], 3, "is up in this network namespace"),
+        (
+            &["check", "nobody-of-this-name"],
+            2,
+            "/etc/hearth/mn/nobody-of-this-name.yaml: can't be read",
+        ),
+        (&[], 2, "no command; say `up`"),
+        (&["keygen", "not a name"], 2, "not a name: "),
+        (&["keygen", "mn1@example.net", "-o", key], 0, ""),
+        (&["keygen", "mn1@example.net", "-o", key], 1, "mn.psk can't be written"),
+    ] {
+        let output = hearth_mn(arguments);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+/// What `keygen` makes is a key that nobody else can read, and what it says fits into YAML.
+#[test]
+fn a_new_key_is_taken_by_the_yaml_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("mn1.psk");
+    let output = hearth_mn(&["keygen", "mn1@example.net", "-o", key.to_str().unwrap()]);
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&key).unwrap();
+    assert!(text.len() == 65 && text.trim().chars().all(|c| c.is_ascii_hexdigit()));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!said.contains(text.trim()), "the key itself is not shown");
+    let (_, yaml) = said.split_once("YAML file:\n").unwrap();
+    let lines: String = yaml.lines().map(|line| format!("{}\n", line.trim())).collect();
+    let ca = include_str!("../src/config/test-ca.pem");
+    std::fs::write(folder.path().join("ca.pem"), ca).unwrap();
+    let file = folder.path().join("mn.yaml");
+    let hac = "hac: {name: hac.example.net, port: 7873, ca: ca.pem}\n";
+    std::fs::write(&file, format!("{lines}{hac}")).unwrap();
+    let checked = hearth_mn(&["check", "--config", file.to_str().unwrap()]);
+    assert!(checked.status.success(), "{}", self::said(&checked));
+    assert_eq!(hearth_mn(&["keygen", "mn1@example.net"]).stdout.len(), 65);
+}

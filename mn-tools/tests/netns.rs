@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod home;
+mod host;
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -113,6 +114,15 @@ impl Bench {
 
     /// What starts a node, its YAML written.
     fn node_command(&self, yaml: &str, more: &str) -> Command {
+        let file = self.write_yaml(yaml, more);
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.mn, env!("CARGO_BIN_EXE_hearth-mn"), "up", "--config"])
+            .arg(&file);
+        command
+    }
+
+    fn write_yaml(&self, yaml: &str, more: &str) -> PathBuf {
         let psk: String = PSK.iter().map(|octet| format!("{octet:02x}")).collect();
         let text = format!(
             "mn_id: mn1@example.net\npsk: {{ hex: \"{psk}\" }}\nhac:\n  name: {HAC_NAME}\n  \
@@ -120,11 +130,7 @@ impl Bench {
         );
         let file = self.folder.path().join(yaml);
         std::fs::write(&file, text).unwrap();
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &self.mn, env!("CARGO_BIN_EXE_hearth-mn"), "up", "--config"])
-            .arg(&file);
-        command
+        file
     }
 
     /// What a node that can't start says.
@@ -194,8 +200,12 @@ impl Bench {
         let pid = rustix::process::Pid::from_child(&node);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         assert!(node.wait().unwrap().success());
+        self.assert_no_trace();
+    }
+
+    /// Neither device nor rule nor route.
+    fn assert_no_trace(&self) {
         assert_eq!(self.status()["state"], "stopped");
-        // No trace: neither device nor rule nor route.
         let mn = &self.mn;
         assert!(!ip(&format!("-n {mn} link")).contains("hearth0"));
         for family in ["-4", "-6"] {

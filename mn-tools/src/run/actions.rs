@@ -36,7 +36,7 @@ impl Node {
                 Action::Bootstrap => self.bootstrap(),
                 Action::Report(report) => self.report(report),
                 Action::Stopped => {
-                    self.write_stopped();
+                    self.show_stopped();
                     return true;
                 }
             }

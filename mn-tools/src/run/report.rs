@@ -1,4 +1,4 @@
-//! What a person gets to see: log lines and the status file.
+//! What a person gets to see: log lines, the status and its events.
 
 use std::time::{Duration, Instant};
 
@@ -104,18 +104,17 @@ impl Node {
         }
     }
 
-    /// Writes the status file, if there is one.
-    pub(super) fn write_status(&mut self) {
+    /// Brings the status up to date and tells whoever wants to know.
+    pub(super) fn show_status(&mut self) {
         let state = self.state();
-        self.write_as(state);
+        self.show_as(state);
     }
 
-    pub(super) fn write_stopped(&mut self) {
-        self.write_as(State::Stopped);
+    pub(super) fn show_stopped(&mut self) {
+        self.show_as(State::Stopped);
     }
 
-    fn write_as(&mut self, state: State) {
-        let Some(file) = &self.config.status_file else { return };
+    fn show_as(&mut self, state: State) {
         let binding = self.registration.binding();
         let spi = binding.map(|binding| binding.spi);
         let held = self.held.iter().find(|held| Some(held.sa.spi) == spi).or(self.held.last());
@@ -128,6 +127,17 @@ impl Node {
         self.status.set_care_of_addresses(bindings.map(|(care_of, binding)| {
             (care_of, binding, binding.expires.saturating_duration_since(now))
         }));
+        let events = self.status.take_events();
+        if !events.is_empty() {
+            self.manager.status(&self.status.in_a_word());
+        }
+        events.iter().for_each(|event| self.monitors.tell(event));
+        self.write_status(now);
+    }
+
+    /// Writes the status file, if there is one.
+    fn write_status(&mut self, now: Instant) {
+        let Some(file) = &self.config.status_file else { return };
         self.status.set_counters(&self.tunnel.counters);
         self.status_written = now;
         if let Err(error) = self.status.write(file) {
