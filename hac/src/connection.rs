@@ -247,7 +247,13 @@ impl Connection<'_> {
             Outcome::Refused(status) => {
                 self.shared.counters.count(Counter::of(status));
                 if let Some(suppressed) = self.shared.may_warn() {
-                    warn!(%peer, mn_id, ?status, suppressed, "refused");
+                    match session.misfit() {
+                        Some(misfit) => {
+                            warn!(%peer, mn_id, ?status, %misfit, suppressed, "the AAA server grants \
+                                   what there is not");
+                        }
+                        None => warn!(%peer, mn_id, ?status, suppressed, "refused"),
+                    }
                 }
             }
         }

@@ -32,7 +32,8 @@ use crate::directory::{IssueError, IssueRequest};
 use crate::keys::{Entropy, direction_keys};
 use crate::radius::{Authorisation, Relay, RelayError, Relayed};
 
-use grant::Granted;
+pub use grant::Misfit;
+use grant::{Granted, Refusal};
 
 /// What a session wants after a request.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ pub struct Session {
     retry_after: u64,
     state: State,
     mn_id: Option<MobileNodeId>,
+    misfit: Option<Misfit>,
 }
 
 impl Session {
@@ -102,7 +104,7 @@ impl Session {
     /// certificate, `retry_after` the seconds that a 503 asks to wait.
     #[must_use]
     pub const fn new(realm: Arc<Realm>, binding: ChannelBinding, retry_after: u64) -> Self {
-        Self { realm, binding, retry_after, state: State::Init, mn_id: None }
+        Self { realm, binding, retry_after, state: State::Init, mn_id: None, misfit: None }
     }
 
     /// Who the mobile node says it is, once it has said so; not proved before
@@ -110,6 +112,12 @@ impl Session {
     #[must_use]
     pub const fn mn_id(&self) -> Option<&MobileNodeId> {
         self.mn_id.as_ref()
+    }
+
+    /// What an AAA server has said that led to the 500, where that did.
+    #[must_use]
+    pub const fn misfit(&self) -> Option<&Misfit> {
+        self.misfit.as_ref()
     }
 
     /// Takes the Content of a request that arrived at `now` (unix seconds).
@@ -192,7 +200,7 @@ impl Session {
     /// What an authenticated Request/MHAuth-Done asks for, by the policy for `mn_id` and what an AAA
     /// server says of it.
     fn issue_request(
-        &self,
+        &mut self,
         mn_id: &MobileNodeId,
         done: &Message,
         authorisation: Option<&Authorisation>,
@@ -203,7 +211,14 @@ impl Session {
         let (Some(proposed), Some(offered)) = (done.scope, &done.suite_list) else {
             return Err(StatusCode::BadRequest);
         };
-        let Granted { policy, validity, grant } = self.granted(mn_id, authorisation)?;
+        let granted = self.granted(mn_id, authorisation);
+        let Granted { policy, validity, grant } = granted.map_err(|refusal| {
+            let status = refusal.status();
+            if let Refusal::Misfit(misfit) = refusal {
+                self.misfit = Some(misfit);
+            }
+            status
+        })?;
         let suite = policy.choose_suite(offered).ok_or(StatusCode::NotImplemented)?;
         let mut keys =
             || direction_keys(suite, entropy).map_err(|_| StatusCode::InternalServerError);

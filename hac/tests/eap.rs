@@ -16,6 +16,7 @@ use hearth_hac::subscribers::sealed::SealedPsk;
 use hearth_wire::eap::gpsk::{self, Ciphersuite};
 use hearth_wire::eap::{Code, EapType, Packet, encode};
 use hearth_wire::hac::{AuthMethod, Message, StatusCode, message};
+use ipnet::Ipv6Net;
 use zeroize::Zeroizing;
 
 const ID: &str = "mn1@example.net";
@@ -343,6 +344,55 @@ fn eap_12_what_the_aaa_server_grants() {
     assert_eq!(run(elsewhere, true).unwrap_err(), StatusCode::InternalServerError);
     let agent = Authorisation { home_agent: Some("2001:db8:9::1".parse().unwrap()), ..unlisted() };
     assert_eq!(run(agent, false).unwrap_err(), StatusCode::InternalServerError);
+}
+
+/// RFC 4818, RFC 2865 s.5.11: mobile networks stand in the place of the entry's own; a network or a
+/// policy that this deployment has not opens nothing, and it is said which.
+#[test]
+fn eap_12_networks_and_policy_of_the_aaa_server() {
+    let network = |text: &str| text.parse::<Ipv6Net>().unwrap();
+    let run = |authorisation: Authorisation| {
+        let mut realm = eap(&[Offer::Aaa]);
+        realm.home_agents[0].pools.delegated_ip6 = vec![network("2001:db8:5000::/36")];
+        let mut entry = subscriber();
+        let own = ["2001:db8:7000::/48", "2001:db8:5e00::/48", "198.51.100.0/28"];
+        entry.services.prefixes = own.map(|own| own.parse().unwrap()).into();
+        realm.subscribers.insert(mn_id(ID), entry);
+        let mut peer = Peer::new(realm);
+        let msk = [0x5d; 64];
+        let (response, mut accept) = accept_after(&mut peer, EapType::TTLS, Some(ID), Some(msk));
+        if let Relayed::Accept { authorisation: said, .. } = &mut accept {
+            **said = authorisation;
+        }
+        assert!(matches!(peer.done(Some(&response), &msk), Step::Relay(_)));
+        match peer.session.relayed(Ok(accept), NOW, &mut peer.entropy) {
+            Step::Issue(request) => Ok(request.grant.unwrap()),
+            step => {
+                assert_eq!(status(step), StatusCode::InternalServerError);
+                Err(peer.session.misfit().unwrap().to_string())
+            }
+        }
+    };
+    let delegated = |prefixes: &[&str]| Authorisation {
+        prefixes: prefixes.iter().map(|prefix| network(prefix)).collect(),
+        ..Authorisation::default()
+    };
+    let grant = run(delegated(&["2001:db8:5100::/56", "2001:db8:5e00::/48"])).unwrap();
+    assert_eq!(grant.delegated, [network("2001:db8:5100::/56")]);
+    let kept: Vec<_> = grant.services.prefixes.iter().map(ToString::to_string).collect();
+    assert_eq!(kept, ["2001:db8:5e00::/48", "198.51.100.0/28"]);
+    assert!(grant.services.mobile_router);
+    let outside = run(delegated(&["2001:db8:5100::/56", "2001:db8:6000::/56"])).unwrap_err();
+    assert!(outside.starts_with("Delegated-IPv6-Prefix 2001:db8:6000::/56 lies in"), "{outside}");
+    let many: Vec<_> = (0..33).map(|n| format!("2001:db8:51{n:02x}::/48")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    assert_eq!(run(delegated(&many)).unwrap_err(), "more than 32 mobile networks");
+    let policy = Authorisation { policy: Some("gold".into()), ..Authorisation::default() };
+    assert_eq!(run(policy).unwrap_err(), "Filter-Id gold is none of realms");
+    let ip4 = Some("192.0.2.1".parse().unwrap());
+    let elsewhere = Authorisation { ipv4_home_address: ip4, ..Authorisation::default() };
+    let said = "192.0.2.1 is no home address that the home agent has";
+    assert_eq!(run(elsewhere).unwrap_err(), said);
 }
 
 /// EAP-08, R-10: what is no EAP packet, or none that comes now, is a 400.

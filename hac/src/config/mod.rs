@@ -224,6 +224,13 @@ impl HomeAgent {
         }
     }
 
+    /// Whether all of these may be delegated to its mobile nodes.
+    #[must_use]
+    pub fn delegates(&self, prefixes: &[Ipv6Net]) -> bool {
+        let mut prefixes = prefixes.iter();
+        prefixes.all(|prefix| self.pools.delegated_ip6.iter().any(|range| range.contains(prefix)))
+    }
+
     /// Whether a mobile node with these home addresses can be its.
     #[must_use]
     pub fn serves(&self, ip6: HomeAddress<Ipv6Addr>, ip4: HomeAddress<Ipv4Addr>) -> bool {

@@ -26,6 +26,8 @@ pub struct Pools {
     pub mobile_networks_ip6: Option<PrefixPool>,
     /// IPv4 mobile networks.
     pub mobile_networks_ip4: Option<PrefixPool>,
+    /// Of which an AAA server may delegate mobile networks to its mobile nodes.
+    pub delegated_ip6: Vec<Ipv6Net>,
     /// Seconds that a lease outlives the validity of the last SA that carried it; afterwards it may
     /// be another's, if there is nothing else left. `None`: it is kept as long as there is the
     /// subscriber.
@@ -146,6 +148,12 @@ pub(super) fn check(
         home_prefixes_ip6: prefixes(&raw.home_prefixes_ip6, "home_prefixes_ip6", true)?,
         mobile_networks_ip6: prefixes(&raw.mobile_networks_ip6, "mobile_networks_ip6", true)?,
         mobile_networks_ip4: prefixes(&raw.mobile_networks_ip4, "mobile_networks_ip4", false)?,
+        delegated_ip6: raw
+            .delegated_ip6
+            .iter()
+            .enumerate()
+            .map(|(place, text)| delegated(file, text, &key(&format!("delegated_ip6[{place}]"))))
+            .collect::<Result<_, _>>()?,
         lease_time,
     })
 }
@@ -194,6 +202,19 @@ fn prefix_pool(
     })
 }
 
+fn delegated(
+    file: &Document<Root>,
+    text: &Spanned<String>,
+    key: &str,
+) -> Result<Ipv6Net, ConfigError> {
+    let parsed: Option<Ipv6Net> = text.value.parse().ok();
+    let parsed = parsed.filter(|prefix| prefix.prefix_len() > 0 && prefix.trunc() == *prefix);
+    parsed.ok_or_else(|| {
+        let message = format!("{} is no IPv6 prefix without host bits; ADDRESS/LENGTH", text.value);
+        file.error(text.referenced, key, message)
+    })
+}
+
 /// No pool of prefixes takes what another one, a home prefix, or an address of the deployment is
 /// in: what is leased from it is nobody else's.
 pub(super) fn apart(
@@ -208,6 +229,18 @@ pub(super) fn apart(
             let key = format!("home_agents[{index}].pools.{name}");
             let message = format!("{} overlaps {taken}", pool.within);
             return Err(file.error(location, key, message));
+        }
+        for (place, range) in agent.pools.delegated_ip6.iter().enumerate() {
+            let Some(pool) = PrefixPool::new(IpNet::from(*range), range.prefix_len()) else {
+                continue;
+            };
+            let name = "delegated_ip6";
+            let Some(taken) = taken_by(agents, dns, index, (name, &pool)) else { continue };
+            let given = file.value.home_agents.get(index);
+            let given = given.and_then(|agent| agent.pools.delegated_ip6.get(place));
+            let location = given.map_or_else(start, |given| given.referenced);
+            let key = format!("home_agents[{index}].pools.{name}[{place}]");
+            return Err(file.error(location, key, format!("{range} overlaps {taken}")));
         }
     }
     Ok(())

@@ -122,6 +122,8 @@ pub(super) struct Pools {
     pub(super) home_prefixes_ip6: Option<Spanned<PrefixPool>>,
     pub(super) mobile_networks_ip6: Option<Spanned<PrefixPool>>,
     pub(super) mobile_networks_ip4: Option<Spanned<PrefixPool>>,
+    #[serde(default)]
+    pub(super) delegated_ip6: Vec<Spanned<String>>,
     pub(super) lease_time: Option<Spanned<u64>>,
 }
 

@@ -63,9 +63,15 @@ impl Bases {
     /// names are, whatever their case (RFC 7542 s.2.4).
     #[must_use]
     pub fn base(&self, mn_id: &MobileNodeId) -> &Base {
-        let realm = mn_id.realm().unwrap_or_default().to_lowercase();
+        self.named(mn_id.realm().unwrap_or_default()).unwrap_or(&self.deployment)
+    }
+
+    /// What holds for a realm that says so.
+    #[must_use]
+    pub fn named(&self, realm: &str) -> Option<&Base> {
+        let realm = realm.to_lowercase();
         let known = self.realms.iter().find(|(known, _)| **known == *realm);
-        known.map_or(&self.deployment, |(_, base)| base)
+        known.map(|(_, base)| base)
     }
 }
 

@@ -74,6 +74,7 @@ impl<'a> Candidates<'a> {
             .iter()
             .enumerate()
             .filter(|(_, agent)| agent.serves(grant.ip6, grant.ip4))
+            .filter(|(_, agent)| agent.delegates(&grant.delegated))
             .filter(|(index, agent)| {
                 self.alive.get(*index) == Some(&true) && self.has_room(*index, agent)
             })
@@ -159,6 +160,8 @@ mod tests {
             ip4: HomeAddress::None,
             services: Services::default(),
             leased_networks: LeasedNetworks::default(),
+            delegated: Vec::new(),
+            max_sas: Policy::MAX_SAS,
         }
     }
 

@@ -104,7 +104,8 @@ fn kept(
 /// The longest validity of an SA in seconds.
 const LONGEST_SA: u64 = 31_536_000;
 
-fn fixes(subscriber: &Subscriber, family: Family, number: u128) -> bool {
+/// Whether the subscriber's entry says that this is its home address.
+pub(super) fn fixes(subscriber: &Subscriber, family: Family, number: u128) -> bool {
     match family {
         Family::Ip6 => subscriber.ip6.fixed().map(Ipv6Addr::to_bits) == Some(number),
         Family::Ip4 => subscriber.ip4.fixed() == ip4_of(number) && subscriber.ip4.fixed().is_some(),

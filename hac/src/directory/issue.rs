@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hearth_wire::directory::{DirectionKeys, Services};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::{HomeAddress, LeasedNetworks, Subscriber};
 use crate::policy::HomeAgentChoice;
@@ -45,6 +46,10 @@ pub struct Grant {
     pub services: Services,
     /// Mobile networks beside those of its services.
     pub leased_networks: LeasedNetworks,
+    /// Mobile networks that an AAA server has delegated, beside all of these.
+    pub delegated: Vec<Ipv6Net>,
+    /// SAs that it holds at most.
+    pub max_sas: usize,
 }
 
 impl From<&Subscriber> for Grant {
@@ -57,6 +62,8 @@ impl From<&Subscriber> for Grant {
             ip4: subscriber.ip4,
             services: subscriber.services.clone(),
             leased_networks: subscriber.leased_networks,
+            delegated: Vec::new(),
+            max_sas: subscriber.policy.max_sas,
         }
     }
 }
@@ -80,11 +87,12 @@ pub enum IssueError {
     NoSpi,
     /// No home agent that it can have is alive and has room.
     NoHomeAgent,
-    /// The home agent's pool of home addresses is leased out, or the address that it is to have is
-    /// another's.
+    /// The home agent's pool of home addresses is leased out.
     NoHomeAddress,
     /// The home agent's pool of mobile networks is leased out.
     NoMobileNetwork,
+    /// The AAA server grants an address or a mobile network that is another's.
+    Taken(IpNet),
     /// The clock can't be believed: an SA might have ended before it began.
     Clock,
     /// More sessions wait for the store than it can serve.
@@ -97,6 +105,6 @@ impl IssueError {
     /// Whether coming back later helps (R-9: 503, else 500).
     #[must_use]
     pub const fn will_pass(self) -> bool {
-        !matches!(self, Self::Store)
+        !matches!(self, Self::Store | Self::Taken(_))
     }
 }

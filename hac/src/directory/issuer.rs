@@ -5,11 +5,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hearth_wire::directory::{SaRecord, Services, Update, encode_update};
+use ipnet::IpNet;
 use redb::{ReadableTable, StorageError};
 
 use super::choice::{Candidates, Loads};
+use super::fit::fixes;
 use super::issue::{Grant, IssueError, IssueRequest};
 use super::leases::{Cursors, Family, Span, Term};
+use super::networks::is_anothers;
 use super::tables::{Change, GENERATION, Tables, find, ip4_of, realm_of};
 use super::time::At;
 use crate::config::{HomeAddress, HomeAgent, PrefixPool, Realm, number};
@@ -41,8 +44,6 @@ struct Holder<'a> {
     mn_id: &'a str,
     agent: &'a HomeAgent,
     term: Term,
-    /// The subscriber's entry says what is fixed; else an AAA server does.
-    is_configured: bool,
 }
 
 impl<'a> Issuer<'a, '_> {
@@ -55,14 +56,17 @@ impl<'a> Issuer<'a, '_> {
             return Ok(Err(IssueError::Clock));
         }
         let is_configured = request.grant.is_none();
-        let (grant, max_sas) = match request.grant {
-            Some(grant) => (*grant, self.realm.bases.base(&request.mn_id).policy.max_sas),
+        let grant = match request.grant {
+            Some(grant) => *grant,
             None => match find(self.realm, request.mn_id.as_str()) {
-                Some(subscriber) => (Grant::from(&*subscriber), subscriber.policy.max_sas),
+                Some(subscriber) => Grant::from(&*subscriber),
                 None => return Ok(Err(IssueError::Store)),
             },
         };
         let mn_id = request.mn_id.as_str();
+        if !is_configured && let Some(taken) = self.taken(mn_id, &grant)? {
+            return Ok(Err(IssueError::Taken(taken)));
+        }
         let agent = match self.choose(mn_id, &grant)? {
             Ok(agent) => agent,
             Err(error) => return Ok(Err(error)),
@@ -71,7 +75,7 @@ impl<'a> Issuer<'a, '_> {
         let lease_time = agent.pools.lease_time.or((!is_configured).then_some(UNCONFIGURED_LEASE));
         let until = lease_time.map_or(Term::EVER, |time| request.validity_end.saturating_add(time));
         let term = Term { now: self.at.now, until };
-        let holder = Holder { mn_id, agent, term, is_configured };
+        let holder = Holder { mn_id, agent, term };
         let (home_address, ipv4_home_address) = match self.home(&holder, &grant, changes)? {
             Ok(home) => home,
             Err(error) => return Ok(Err(error)),
@@ -80,6 +84,7 @@ impl<'a> Issuer<'a, '_> {
             Ok(services) => services,
             Err(error) => return Ok(Err(error)),
         };
+        self.clear(mn_id, &services.prefixes, changes)?;
         let records = &self.tables.records;
         let alive = |spi| records.get(spi).map(|record| record.is_some());
         let spi = match self.tables.spis.take(&agent.name, &agent.spis, self.at.service, alive)? {
@@ -108,8 +113,9 @@ impl<'a> Issuer<'a, '_> {
         self.insert(&record, &encoded)?;
         if !is_configured {
             self.tables.granted.insert(spi.get(), ())?;
+            self.tables.networks.carry(spi.get(), &record.services.prefixes)?;
         }
-        self.retire(record.mn_id.as_str(), max_sas, changes)?;
+        self.retire(record.mn_id.as_str(), grant.max_sas, changes)?;
         let home_agent = agent.name.clone();
         changes.push(Change::Issued { home_agent, encoded, is_new: true });
         Ok(Ok(record))
@@ -189,7 +195,8 @@ impl<'a> Issuer<'a, '_> {
         let ip6 = match grant.ip6 {
             HomeAddress::None => None,
             HomeAddress::Fixed(address) => {
-                self.fixed(Family::Ip6, address.to_bits(), holder, changes)?.map(|()| address)
+                self.fixed(Family::Ip6, address.to_bits(), holder, changes)?;
+                Some(address)
             }
             HomeAddress::Pool => match &pools.ip6 {
                 Some(pool) => {
@@ -208,7 +215,8 @@ impl<'a> Issuer<'a, '_> {
             HomeAddress::None => return Ok(Ok((ip6, None))),
             HomeAddress::Fixed(address) => {
                 let number = address.to_bits().into();
-                self.fixed(Family::Ip4, number, holder, changes)?.map(|()| address)
+                self.fixed(Family::Ip4, number, holder, changes)?;
+                Some(address)
             }
             HomeAddress::Pool => match &pools.ip4 {
                 Some(pool) => {
@@ -231,6 +239,7 @@ impl<'a> Issuer<'a, '_> {
             (leased.ip4, Family::Network4, &pools.mobile_networks_ip4),
         ];
         let mut prefixes = services.prefixes.into_vec();
+        prefixes.extend(grant.delegated.iter().copied().map(IpNet::from));
         for (_, family, pool) in wanted.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
             match self.lease_prefix(family, pool.as_ref(), holder)? {
                 Some(prefix) => prefixes.push(prefix),
@@ -259,39 +268,100 @@ impl<'a> Issuer<'a, '_> {
         family: Family,
         pool: Option<&PrefixPool>,
         holder: &Holder<'_>,
-    ) -> Result<Option<ipnet::IpNet>, StorageError> {
+    ) -> Result<Option<IpNet>, StorageError> {
         let Some(pool) = pool else { return Ok(None) };
         let leased = self.lease(family, pool.range.clone(), pool.step(), holder)?;
         Ok(leased.and_then(|number| pool.prefix(number)))
     }
 
-    /// Takes an address that is fixed, so that no pool deals it out. What the configuration fixes is
-    /// its own; an AAA server gives nobody what another one has.
+    /// What of an AAA server's grant is somebody else's: it gives nobody what another one has.
+    fn taken(&self, mn_id: &str, grant: &Grant) -> Result<Option<IpNet>, StorageError> {
+        let ip6 = grant.ip6.fixed().map(|address| (Family::Ip6, address.into()));
+        let ip4 = grant.ip4.fixed().map(|address| (Family::Ip4, address.into()));
+        for (family, address) in [ip6, ip4].into_iter().flatten() {
+            if self.is_anothers_address(family, number(address), mn_id)? {
+                return Ok(Some(address.into()));
+            }
+        }
+        for network in &grant.delegated {
+            let is_anothers = is_anothers(self.realm, mn_id, IpNet::from(*network))
+                || !self.others(mn_id, *network)?.is_empty();
+            if is_anothers {
+                return Ok(Some((*network).into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the configuration has fixed this address for another one, or another one has an SA
+    /// with it.
+    fn is_anothers_address(
+        &self,
+        family: Family,
+        number: u128,
+        mn_id: &str,
+    ) -> Result<bool, StorageError> {
+        let own = find(self.realm, mn_id);
+        if own.is_some_and(|subscriber| fixes(&subscriber, family, number)) {
+            return Ok(false);
+        }
+        let leases = self.tables.leases(family);
+        if self.reserved.contains(&number) && !leases.is_held(mn_id, number)? {
+            return Ok(true);
+        }
+        match leases.holder(number)?.filter(|other| **other != *mn_id) {
+            Some(other) => Ok(!self.tables.spis_with_address(&other, number)?.is_empty()),
+            None => Ok(false),
+        }
+    }
+
+    /// The SAs of others that carry a part of `network`.
+    fn others(&self, mn_id: &str, network: ipnet::Ipv6Net) -> Result<Vec<u32>, StorageError> {
+        let mut others = Vec::new();
+        for spi in self.tables.networks.overlapping(network)? {
+            let record = self.tables.record(spi)?;
+            others.extend(record.filter(|record| record.mn_id.as_str() != mn_id).map(|_| spi));
+        }
+        Ok(others)
+    }
+
+    /// Ends the SAs of others that carry a part of these networks by the word of an AAA server: the
+    /// configuration gives them to `mn_id` by now.
+    fn clear(
+        &mut self,
+        mn_id: &str,
+        networks: &[IpNet],
+        changes: &mut Vec<Change>,
+    ) -> Result<(), StorageError> {
+        if networks.is_empty() || self.tables.networks.is_empty()? {
+            return Ok(());
+        }
+        for network in networks {
+            let IpNet::V6(network) = network else { continue };
+            for spi in self.others(mn_id, *network)? {
+                self.tables.remove(spi, self.at, changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an address that is fixed, so that no pool deals it out. It is nobody else's who has an SA
+    /// with it, unless the configuration gives it away anew.
     fn fixed(
         &mut self,
         family: Family,
         number: u128,
         holder: &Holder<'_>,
         changes: &mut Vec<Change>,
-    ) -> Result<Option<()>, StorageError> {
+    ) -> Result<(), StorageError> {
         let mn_id = holder.mn_id;
         let other = self.tables.leases(family).holder(number)?;
-        let other = other.filter(|other| **other != *mn_id);
-        let is_reserved = !holder.is_configured && self.reserved.contains(&number);
-        if is_reserved && !self.tables.leases(family).is_held(mn_id, number)? {
-            return Ok(None);
-        }
-        if let Some(other) = other {
-            let spis = self.tables.spis_with_address(&other, number)?;
-            if !spis.is_empty() && !holder.is_configured {
-                return Ok(None);
-            }
-            for spi in spis {
+        if let Some(other) = other.filter(|other| **other != *mn_id) {
+            for spi in self.tables.spis_with_address(&other, number)? {
                 self.tables.remove(spi, self.at, changes)?;
             }
         }
         let leases = self.tables.leases_mut(family);
-        leases.hold(mn_id, number, &holder.agent.name, holder.term.until)?;
-        Ok(Some(()))
+        leases.hold(mn_id, number, &holder.agent.name, holder.term.until)
     }
 }

@@ -11,6 +11,7 @@ mod fit;
 pub mod issue;
 mod issuer;
 mod leases;
+mod networks;
 pub mod remote;
 pub mod server;
 mod spis;

@@ -10,6 +10,7 @@ use redb::{ReadableTable, StorageError, Table, TableDefinition, WriteTransaction
 use zeroize::Zeroizing;
 
 use super::leases::{Family, Leases};
+use super::networks::{Networks, is_anothers};
 use super::spis::Spis;
 use super::time::{At, Kept};
 use crate::config::{HomeAddress, Realm, Subscriber, number};
@@ -68,6 +69,8 @@ pub(super) struct Tables<'txn> {
     pub(super) by_node: Table<'txn, (&'static str, u64), u32>,
     pub(super) by_realm: Table<'txn, (&'static str, u32), ()>,
     pub(super) granted: Table<'txn, u32, ()>,
+    /// The networks of those that are in `granted`.
+    pub(super) networks: Networks<'txn>,
     pub(super) by_end: Table<'txn, (u64, u32), ()>,
     pub(super) counters: Table<'txn, &'static str, u64>,
     pub(super) spis: Spis<'txn>,
@@ -83,6 +86,7 @@ impl<'txn> Tables<'txn> {
             by_node: transaction.open_table(BY_NODE)?,
             by_realm: transaction.open_table(BY_REALM)?,
             granted: transaction.open_table(GRANTED)?,
+            networks: Networks::open(transaction)?,
             by_end: transaction.open_table(BY_END)?,
             counters: transaction.open_table(COUNTERS)?,
             spis: Spis::open(transaction)?,
@@ -178,7 +182,9 @@ impl<'txn> Tables<'txn> {
             None => false,
         };
         if self.granted.get(record.spi.get())?.is_some() {
-            return Ok((is_leased || has_prefix) && (is_leased_ip4 || ip4.is_none()));
+            let mut networks = record.services.prefixes.iter();
+            let is_its = networks.all(|network| !is_anothers(realm, mn_id, *network));
+            return Ok(is_its && (is_leased || has_prefix) && (is_leased_ip4 || ip4.is_none()));
         }
         let Some(subscriber) = find(realm, mn_id) else { return Ok(false) };
         let named = subscriber.home_agent.and_then(|index| realm.home_agents.get(index));
@@ -238,7 +244,9 @@ impl<'txn> Tables<'txn> {
         self.by_home_agent.remove((&*record.home_agent, spi))?;
         self.by_node.remove((record.mn_id.as_str(), record.generation))?;
         self.by_realm.remove((&*realm_of(record.mn_id.as_str()), spi))?;
-        self.granted.remove(spi)?;
+        if self.granted.remove(spi)?.is_some() {
+            self.networks.release(spi, &record.services.prefixes)?;
+        }
         self.by_end.remove((record.validity_end, spi))?;
         let left = record.validity_end.saturating_sub(at.now);
         self.spis.rest(&record.home_agent, spi, at.service.saturating_add(left))?;

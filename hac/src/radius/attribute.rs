@@ -18,6 +18,8 @@ pub const NAS_PORT: u8 = 5;
 pub const SERVICE_TYPE: u8 = 6;
 /// Framed-IP-Address (RFC 2865 s.5.8).
 pub const FRAMED_IP_ADDRESS: u8 = 8;
+/// Filter-Id (RFC 2865 s.5.11).
+pub const FILTER_ID: u8 = 11;
 /// Framed-MTU (RFC 2865 s.5.12, RFC 3579 s.2.4).
 pub const FRAMED_MTU: u8 = 12;
 /// State (RFC 2865 s.5.24).
@@ -54,6 +56,8 @@ pub const EAP_MESSAGE: u8 = 79;
 pub const MESSAGE_AUTHENTICATOR: u8 = 80;
 /// Acct-Interim-Interval (RFC 2869 s.5.16).
 pub const ACCT_INTERIM_INTERVAL: u8 = 85;
+/// Framed-Interface-Id (RFC 3162 s.2.2).
+pub const FRAMED_INTERFACE_ID: u8 = 96;
 /// Framed-IPv6-Prefix (RFC 3162 s.2.3).
 pub const FRAMED_IPV6_PREFIX: u8 = 97;
 /// Delegated-IPv6-Prefix (RFC 4818 s.3).

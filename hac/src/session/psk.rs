@@ -67,7 +67,7 @@ impl Session {
 
     /// Request/MHAuth-Done (RFC 6618 s.5.8, message 3): what is to be issued, or the refusal.
     pub(super) fn psk_done(
-        &self,
+        &mut self,
         exchange: &Exchange,
         content: &[u8],
         now: u64,

@@ -23,9 +23,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::Services;
+use ipnet::IpNet;
 
 use crate::auth::psk::Psk;
-use crate::config::Subscriber;
+use crate::config::{HomeAddress, LeasedNetworks, Realm, Subscriber};
 use crate::keys::{Entropy, EntropyError};
 use claims::Claims;
 use sealed::{SealedPsk, SealingKey};
@@ -217,6 +219,22 @@ impl Subscribers {
         }
         stale
     }
+}
+
+/// Whether `network` is not for `mn_id` to have: a part of it is somebody else's, a home agent's or
+/// everybody's by the configuration.
+pub(crate) fn is_anothers(realm: &Realm, mn_id: &MobileNodeId, network: IpNet) -> bool {
+    let with_it = Subscriber {
+        psk: None,
+        home_agent: None,
+        region: None,
+        ip6: HomeAddress::Pool,
+        ip4: HomeAddress::None,
+        policy: realm.policy.clone(),
+        services: Services { prefixes: [network].into(), ..Services::default() },
+        leased_networks: LeasedNetworks::default(),
+    };
+    registry::conflict(realm, &Claims::default(), mn_id, &with_it).is_err()
 }
 
 impl Subscriber {

@@ -18,6 +18,10 @@ pub(crate) const NAME: &str = "mn1@example.net";
 pub(crate) const UNLISTED: &str = "mn3@example.net";
 /// One whose home address FreeRADIUS makes up.
 pub(crate) const STRAY: &str = "mn4@example.net";
+/// One that gets two mobile networks and the policy of ships.example.net.
+pub(crate) const ROUTER: &str = "mn5@example.net";
+/// One that is to get a part of one of these networks.
+pub(crate) const TAKER: &str = "mn6@example.net";
 /// Its password (TTLS, PEAP, PWD).
 pub(crate) const PASSWORD: &str = "a pass word";
 /// Its key (GPSK).
@@ -153,7 +157,7 @@ impl FreeRadius {
         fs::write(folder.path().join("radiusd.conf"), text).unwrap();
         fs::write(
             folder.path().join("users"),
-            [NAME, UNLISTED, STRAY]
+            [NAME, UNLISTED, STRAY, ROUTER, TAKER]
                 .map(|name| format!("{name} Cleartext-Password := \"{PASSWORD}\"\n"))
                 .concat(),
         )

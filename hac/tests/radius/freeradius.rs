@@ -1,7 +1,9 @@
 //! A HAC, or its RADIUS client alone, and FreeRADIUS.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use hearth_hac::directory::Clock;
 use hearth_hac::radius::counters::Counter;
 use hearth_hac::radius::health::Standing;
 use hearth_hac::radius::{RelayError, Relayed, ServerConfig};
+use hearth_wire::directory::{Request, SaRecord, Update, decode_update, deframe, encode_request};
 
 use super::aaa::{self, FreeRadius};
 use super::{FROM, Fake, IDENTITY, client, config, count, relay, until};
@@ -44,6 +47,7 @@ home_agents:
     ip6: 2001:db8:1::1
     spi_range: [1, 100000]
     home_prefix_ip6: '2001:db8:100::/64'
+    pools: {{delegated_ip6: ['2001:db8:5000::/36']}}
 subscribers:
   - {{mn_id: mn1@example.net, psk: {{hex: '{psk}'}}, home_address_ip6: '2001:db8:100::10'}}
   - {{mn_id: mn2@example.net, psk: {{hex: '{psk}'}}, home_address_ip6: '2001:db8:100::11'}}
@@ -75,6 +79,32 @@ radius:
         let Output { status, stdout, stderr } = run(command).await;
         let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
         (status.code(), text.into_owned())
+    }
+
+    /// What the home agent is told.
+    async fn records(&self) -> Vec<SaRecord> {
+        let socket = self.folder.path().join("hac.sock");
+        let read = move || {
+            let mut stream = UnixStream::connect(socket).unwrap();
+            let watch = Request::Watch { home_agent: "ha1".into() };
+            stream.write_all(&encode_request(&watch).unwrap()).unwrap();
+            let (mut records, mut octets) = (Vec::new(), Vec::new());
+            loop {
+                while let Some((body, used)) = deframe(&octets).unwrap() {
+                    match decode_update(body).unwrap() {
+                        Update::Issued(record) => records.push(*record),
+                        Update::Synced => return records,
+                        other => panic!("{other:?}"),
+                    }
+                    octets.drain(..used);
+                }
+                let mut chunk = [0; 4096];
+                let len = stream.read(&mut chunk).unwrap();
+                assert!(len > 0);
+                octets.extend_from_slice(&chunk[..len]);
+            }
+        };
+        tokio::task::spawn_blocking(read).await.unwrap()
     }
 
     /// The status code that it ends with.
@@ -146,6 +176,33 @@ async fn freeradius_says_what_a_mobile_node_gets() {
     assert!((500..=600).contains(&left), "Session-Timeout: {date}");
     let network = aaa.network("PEAP", "").replace(aaa::NAME, aaa::STRAY);
     assert_eq!(running.status(aaa::STRAY, &network).await, 500);
+}
+
+/// RFC 4818, RFC 2865 s.5.11: mobile networks, and the policy of a realm of YAML. Who is to get a part
+/// of what another one has gets nothing.
+#[tokio::test]
+async fn freeradius_delegates_networks_and_names_a_policy() {
+    let aaa = FreeRadius::start();
+    let realms = "\
+realms:
+  - {realm: ships.example.net, sa_validity: 1200, scope: 1, care_of_addresses: 3, multicast: true}
+";
+    let running = Running::start(&server(aaa.auth, "unlisted_subscribers: true"), realms);
+    let network = |name: &str| aaa.network("PEAP", "").replace(aaa::NAME, name);
+    let (code, text) = running.peer(aaa::ROUTER, &network(aaa::ROUTER)).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(running.status(aaa::TAKER, &network(aaa::TAKER)).await, 500);
+    let records = running.records().await;
+    assert_eq!(records.len(), 1);
+    let record = &records[0];
+    assert_eq!(record.mn_id.as_str(), aaa::ROUTER);
+    assert_eq!(record.home_address.to_string(), "2001:db8:100::35");
+    let networks: Vec<_> = record.services.prefixes.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["2001:db8:5100::/48", "2001:db8:5200::/56"]);
+    let services = &record.services;
+    assert!(services.mobile_router && services.multicast && services.care_of_addresses == 3);
+    let left = record.validity_end - system_clock()();
+    assert!((1100..=1200).contains(&left), "{left}");
 }
 
 /// EAP-13, R-9: killed between two requests of a session: 504; the next session goes to the second

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use hearth_hac::config::{HomeAddress, LeasedNetworks, PrefixPool, Realm, Replica};
-use hearth_hac::directory::{Directory, Grant, IssueError, IssueRequest};
+use hearth_hac::directory::{Directory, Grant, IssueError, IssueRequest, Revoke};
 use hearth_wire::Spi;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use proptest::prelude::*;
 
-use crate::common::{NOW, mn_id, subscriber};
+use crate::common::{NOW, mn_id, realm, subscriber};
 use crate::rig::{Place, lookup, pooled, request};
 
 fn pool(within: &str, length: u8) -> Option<PrefixPool> {
@@ -116,7 +116,9 @@ async fn hac_35_a_granted_address_is_nobody_elses() {
     // Another one's, and one that the configuration has fixed.
     for address in ["2001:db8:100::1000", "2001:db8:100::10"] {
         let error = directory.issue(granted("b@aaa.example", address)).await.unwrap_err();
-        assert_eq!(error, IssueError::NoHomeAddress, "{address}");
+        let address: IpAddr = address.parse().unwrap();
+        assert_eq!(error, IssueError::Taken(address.into()));
+        assert!(!error.will_pass(), "a 500");
     }
     // The pool passes over it; who has it keeps it, over a restart too.
     assert_eq!(issued(&place, &directory, "n0@example.net").await.0, "2001:db8:100::1001");
@@ -124,7 +126,108 @@ async fn hac_35_a_granted_address_is_nobody_elses() {
     let directory = place.open(pooled(1, |_| {}));
     assert!(lookup(&directory, "ha1", taken.spi).is_some());
     let error = directory.issue(granted("b@aaa.example", "2001:db8:100::1000")).await;
-    assert_eq!(error.unwrap_err(), IssueError::NoHomeAddress);
+    let taken = taken.home_address;
+    assert_eq!(error.unwrap_err(), IssueError::Taken(IpAddr::from(taken).into()));
+}
+
+/// What an AAA server delegates: a part of what another one carries is refused as a whole, until that
+/// one's SA has ended; what the configuration gives to somebody goes before it.
+#[tokio::test]
+async fn a_delegated_network_is_nobody_elses() {
+    let place = Place::new();
+    let networks = |names: &[&str]| -> Vec<Ipv6Net> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    };
+    let realm = || {
+        let mut realm = pooled(1, |subscriber| {
+            subscriber.services.prefixes = ["2001:db8:5f00::/56".parse().unwrap()].into();
+        });
+        realm.home_agents[0].pools.delegated_ip6 = networks(&["2001:db8:5000::/36"]);
+        realm
+    };
+    let directory = place.open(realm());
+    let granted = |id: &str, names: &[&str]| {
+        let grant = Grant {
+            ip4: HomeAddress::None,
+            ip6: HomeAddress::Pool,
+            delegated: networks(names),
+            ..Grant::from(&subscriber())
+        };
+        IssueRequest { grant: Some(Box::new(grant)), ..request(id, NOW + 3600) }
+    };
+    let first = granted("a@aaa.example", &["2001:db8:5100::/48", "2001:db8:5200::/56"]);
+    let first = directory.issue(first).await.unwrap();
+    assert_eq!(first.services.prefixes.len(), 2);
+    // Its own once more is none of the others'.
+    directory.issue(granted("a@aaa.example", &["2001:db8:5100::/48"])).await.unwrap();
+    for (names, taken) in [
+        (&["2001:db8:5300::/56", "2001:db8:5200:80::/57"][..], "2001:db8:5200:80::/57"),
+        (&["2001:db8:5000::/36"], "2001:db8:5000::/36"),
+        (&["2001:db8:5f00:0:80::/80"], "2001:db8:5f00:0:80::/80"),
+    ] {
+        let error = directory.issue(granted("b@aaa.example", names)).await.unwrap_err();
+        assert_eq!(error, IssueError::Taken(taken.parse().unwrap()));
+    }
+    // Nothing was kept of what was refused.
+    let other = directory.issue(granted("c@aaa.example", &["2001:db8:5300::/56"])).await.unwrap();
+    drop(directory);
+    // Over a restart, too; and until the end.
+    let directory = place.open(realm());
+    let again = || granted("b@aaa.example", &["2001:db8:5100::/48"]);
+    assert!(matches!(directory.issue(again()).await, Err(IssueError::Taken(_))));
+    directory.revoke(Revoke::Node(mn_id("a@aaa.example"))).await.unwrap();
+    directory.issue(again()).await.unwrap();
+    // The configuration gives to n0 what c has.
+    drop(directory);
+    let given = pooled(1, |subscriber| {
+        subscriber.services.prefixes = ["2001:db8:5300::/40".parse().unwrap()].into();
+    });
+    let directory = place.open(given);
+    assert!(lookup(&directory, "ha1", other.spi).is_none());
+}
+
+/// A subscriber of the AAA server's gives way at once to one that the configuration gives its network
+/// while the daemon runs.
+#[tokio::test]
+async fn a_delegated_network_gives_way_to_the_configurations() {
+    let place = Place::new();
+    let mut realm = pooled(0, |_| {});
+    realm.home_agents[0].pools.delegated_ip6 = vec!["2001:db8:5000::/36".parse().unwrap()];
+    let (directory, realm) = place.open_shared(realm);
+    let grant = Grant {
+        ip4: HomeAddress::None,
+        ip6: HomeAddress::Pool,
+        delegated: vec!["2001:db8:5100::/48".parse().unwrap()],
+        ..Grant::from(&subscriber())
+    };
+    let granted =
+        IssueRequest { grant: Some(Box::new(grant)), ..request("a@aaa.example", NOW + 3600) };
+    let granted = directory.issue(granted).await.unwrap();
+    let mut late = subscriber();
+    late.ip6 = HomeAddress::Pool;
+    late.ip4 = HomeAddress::None;
+    late.services.prefixes = ["2001:db8:5100::/56".parse().unwrap()].into();
+    realm.subscribers.insert(mn_id("late@example.net"), late);
+    assert!(lookup(&directory, "ha1", granted.spi).is_some());
+    place.issue(&directory, "late@example.net").await.unwrap();
+    assert!(lookup(&directory, "ha1", granted.spi).is_none());
+}
+
+/// An AAA server that names a network alone leaves a subscriber the address that its entry fixes.
+#[tokio::test]
+async fn a_subscriber_keeps_its_own_address_beside_what_is_granted() {
+    let place = Place::new();
+    let mut realm = realm();
+    realm.home_agents[0].pools.delegated_ip6 = vec!["2001:db8:5000::/36".parse().unwrap()];
+    let directory = place.open(realm);
+    let grant = Grant {
+        delegated: vec!["2001:db8:5100::/48".parse().unwrap()],
+        ..Grant::from(&subscriber())
+    };
+    let own = grant.ip6.fixed().unwrap();
+    let granted =
+        IssueRequest { grant: Some(Box::new(grant)), ..request("mn1@example.net", NOW + 3600) };
+    assert_eq!(directory.issue(granted).await.unwrap().home_address, own);
 }
 
 /// SA-01: replicas that never talk to each other deal out different SPIs and addresses; and the
@@ -196,10 +299,14 @@ fn mixed(lease_time: Option<u64>) -> Realm {
 }
 
 /// Every address and prefix of the SAs that are alive, and whose it is.
-fn held(directory: &Directory) -> Vec<(IpNet, String)> {
+fn held(place: &Place, directory: &Directory) -> Vec<(IpNet, String)> {
     let mut held = Vec::new();
     for spi in 1..=1000 {
         let Some(record) = lookup(directory, "ha1", Spi::new(spi).unwrap()) else { continue };
+        // One that has ended and is not removed yet is nobody's any more.
+        if record.validity_end <= place.now() {
+            continue;
+        }
         let mut add = |prefix: IpNet| held.push((prefix, record.mn_id.to_string()));
         add(IpAddr::from(record.home_address).into());
         if let Some(address) = record.ipv4_home_address {
@@ -241,7 +348,7 @@ proptest! {
                     }
                 }
             });
-            let held = held(&directory);
+            let held = held(&place, &directory);
             for (index, (prefix, whose)) in held.iter().enumerate() {
                 for (other, others) in &held[..index] {
                     let overlap = prefix.contains(other) || other.contains(prefix);

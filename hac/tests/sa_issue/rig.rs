@@ -50,6 +50,13 @@ impl Place {
         self.start(self.store(realm))
     }
 
+    /// A directory, and the realm that it goes by.
+    pub(crate) fn open_shared(&self, realm: Realm) -> (Directory, Arc<Realm>) {
+        let (realm, now) = (Arc::new(realm), self.wall.load(Ordering::Relaxed));
+        let store = Store::open(&self.path("hac.redb"), realm.clone(), now).unwrap();
+        (self.start(store), realm)
+    }
+
     /// A directory with its Unix socket; the latter ends with the runtime.
     pub(crate) fn serve(&self, realm: Realm) -> Arc<Directory> {
         let directory = Arc::new(self.open(realm));
