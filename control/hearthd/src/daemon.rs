@@ -214,7 +214,7 @@ impl Orders {
 fn watch_directory(config: &Config, waker: &Waker) -> io::Result<Directory> {
     let directory = DirectoryConfig {
         sources: config.sa_directory.sources.clone(),
-        uid: config.sa_directory.uid,
+        uid: config.sa_directory.uid.as_ref().map(|uid| uid.value),
         home_agent: config.home_agent.name.value.as_str().into(),
     };
     Directory::watch(directory, waker.clone())

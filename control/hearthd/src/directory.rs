@@ -69,6 +69,17 @@ pub enum Source {
     Remote(Remote),
 }
 
+impl Source {
+    /// Whether both are the same HAC's.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Socket(one), Self::Socket(other)) => one == other,
+            (Self::Remote(one), Self::Remote(other)) => one.address == other.address,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -26,7 +26,7 @@ pub struct SaDirectory {
     pub socket: Spanned<PathBuf>,
     /// User that the HAC must run as, by number; nobody else's directory is believed. Default:
     /// root or this daemon's own user.
-    pub uid: Option<u32>,
+    pub uid: Option<Spanned<u32>>,
     /// How long a Binding Update under an SA that is not here yet waits for it, in milliseconds:
     /// the HAC is asked meanwhile (R-50). 0: it is dropped at once, and the mobile node has to send
     /// it again. Some tens wait at a time. Default: 500.
@@ -43,7 +43,7 @@ pub struct SaDirectory {
     pub key: Option<Spanned<PathBuf>>,
     /// The other HACs of the deployment, where it has several (`replica` in their YAML). All are
     /// watched. Default: none.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<Spanned<Replica>>,
     /// What follows of all that.
     #[serde(skip)]
     pub sources: Vec<Source>,
@@ -91,41 +91,89 @@ pub(crate) fn check(
         return Err(document.error(hold.referenced, "sa_directory.signalling_hold_ms", message));
     }
     let tls = tls(document, section)?;
-    let remote = |address: &Spanned<SocketAddr>, name: Option<&Spanned<String>>, key: &str| {
-        let Some(tls) = &tls else {
-            let message = "needs sa_directory.ca, certificate and key: a HAC on another machine is \
-                           reached by mutual TLS alone";
-            return Err(document.error(address.referenced, format!("{key}.address"), message));
-        };
-        let Some(name) = name else {
-            let message = "is missing; the name in the HAC's certificate";
-            return Err(document.error(address.referenced, format!("{key}.name"), message));
-        };
-        let parsed = ServerName::try_from(name.value.clone()).map_err(|_| {
-            let message = format!("{} is neither a DNS name nor an address", name.value);
-            document.error(name.referenced, format!("{key}.name"), message)
-        })?;
-        let (address, tls) = (address.value, Arc::clone(tls));
-        let complained = Arc::default();
-        Ok(Source::Remote(Remote { address, name: parsed, tls, complained }))
-    };
-    let mut sources = vec![match &section.address {
-        Some(address) => remote(address, section.name.as_ref(), "sa_directory")?,
+    let first = match &section.address {
+        Some(address) => {
+            let name = section.name.as_ref();
+            remote(document, tls.as_ref(), address, name, "sa_directory")?
+        }
         None => Source::Socket(section.socket.value.clone()),
-    }];
+    };
+    let mut sources = vec![first];
     for (index, replica) in section.replicas.iter().enumerate() {
         let key = format!("sa_directory.replicas[{index}]");
-        let name = replica.name.as_ref().or(section.name.as_ref());
-        sources.push(match (&replica.socket, &replica.address) {
+        let name = replica.value.name.as_ref().or(section.name.as_ref());
+        let source = match (&replica.value.socket, &replica.value.address) {
             (Some(socket), None) => Source::Socket(socket.value.clone()),
-            (None, Some(address)) => remote(address, name, &key)?,
+            (None, Some(address)) => remote(document, tls.as_ref(), address, name, &key)?,
             _ => {
                 let message = "give exactly one of socket and address";
-                return Err(document.error(Location::UNKNOWN, key, message));
+                return Err(document.error(replica.referenced, key, message));
             }
-        });
+        };
+        if sources.iter().any(|other| other.is_at(&source)) {
+            let message = format!("{source} is watched already; name each HAC once");
+            return Err(document.error(replica.referenced, key, message));
+        }
+        sources.push(source);
     }
+    without_effect(document, section, &sources)?;
     Ok(sources)
+}
+
+/// A HAC on another machine.
+fn remote(
+    document: &Document<Config>,
+    tls: Option<&Arc<ClientConfig>>,
+    address: &Spanned<SocketAddr>,
+    name: Option<&Spanned<String>>,
+    key: &str,
+) -> Result<Source, ConfigError> {
+    let Some(tls) = tls else {
+        let message = "needs sa_directory.ca, certificate and key: a HAC on another machine is \
+                       reached by mutual TLS alone";
+        return Err(document.error(address.referenced, format!("{key}.address"), message));
+    };
+    let Some(name) = name else {
+        let message = "is missing; the name in the HAC's certificate";
+        return Err(document.error(address.referenced, format!("{key}.name"), message));
+    };
+    let parsed = ServerName::try_from(name.value.clone()).map_err(|_| {
+        let message = format!("{} is neither a DNS name nor an address", name.value);
+        document.error(name.referenced, format!("{key}.name"), message)
+    })?;
+    let (address, tls, complained) = (address.value, Arc::clone(tls), Arc::default());
+    Ok(Source::Remote(Remote { address, name: parsed, tls, complained }))
+}
+
+/// What is given for HACs of a kind that there is none of would be thought to be in force.
+fn without_effect(
+    document: &Document<Config>,
+    section: &SaDirectory,
+    sources: &[Source],
+) -> Result<(), ConfigError> {
+    let socket = &section.socket;
+    if section.address.is_some() && socket.referenced != Location::UNKNOWN {
+        let message = "stands beside sa_directory.address, and only one of them is the HAC's; a \
+                       second HAC belongs into sa_directory.replicas";
+        return Err(document.error(socket.referenced, "sa_directory.socket", message));
+    }
+    let is_remote = |source: &Source| matches!(source, Source::Remote(_));
+    if let Some(uid) = &section.uid
+        && sources.iter().all(is_remote)
+    {
+        let message = "is about the user behind a Unix socket, and there is none; leave it out";
+        return Err(document.error(uid.referenced, "sa_directory.uid", message));
+    }
+    let given = [(&section.ca, "ca"), (&section.certificate, "certificate"), (&section.key, "key")];
+    let given = given.into_iter().find_map(|(path, name)| Some((path.as_ref()?.referenced, name)));
+    let name = section.name.as_ref().map(|name| (name.referenced, "name"));
+    if let Some((location, name)) = given.or(name)
+        && !sources.iter().any(is_remote)
+    {
+        let message = "is for a HAC on another machine; give sa_directory.address, or leave it out";
+        return Err(document.error(location, format!("sa_directory.{name}"), message));
+    }
+    Ok(())
 }
 
 /// What proves who is who between machines.
@@ -164,3 +212,6 @@ fn tls(
     })?;
     Ok(Some(tls))
 }
+
+#[cfg(test)]
+mod tests;

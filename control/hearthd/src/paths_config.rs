@@ -12,15 +12,22 @@ const LONGEST_SOCKET: usize = 107;
 
 /// Checks them.
 pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {
-    let (api, directory) = (&config.api.socket, &config.sa_directory.socket);
-    for (socket, key) in [(api, "api.socket"), (directory, "sa_directory.socket")] {
+    let (api, section) = (&config.api.socket, &config.sa_directory);
+    let replicas = section.replicas.iter().enumerate().filter_map(|(index, replica)| {
+        let key = format!("sa_directory.replicas[{index}].socket");
+        Some((replica.value.socket.as_ref()?, key))
+    });
+    let first = section.address.is_none().then(|| (&section.socket, "sa_directory.socket".into()));
+    let directories: Vec<(_, String)> = first.into_iter().chain(replicas).collect();
+    for (socket, key) in [(api, "api.socket".into())].iter().chain(&directories) {
         if let Some(message) = unusable_as_socket(socket) {
             return Err(document.error(socket.referenced, key, message));
         }
     }
-    if api.value == directory.value {
-        let message = "sa_directory.socket is the same, and that is the HAC's; give hearthd's own \
-                       clients another path";
+    if let Some((_, key)) = directories.iter().find(|(socket, _)| socket.value == api.value) {
+        let message = format!(
+            "{key} is the same, and that is the HAC's; give hearthd's own clients another path"
+        );
         return Err(document.error(api.referenced, "api.socket", message));
     }
     Ok(())
