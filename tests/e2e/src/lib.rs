@@ -10,6 +10,7 @@
 // A test's helper fails the test where it stands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
+pub mod api;
 pub mod cases;
 pub mod directory;
 pub mod packet;

@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
+    net::IpAddr,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -109,6 +110,12 @@ impl Files {
         self.run.join("hearthd.sock")
     }
 
+    /// The HAC's admin socket.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run.join("hac.sock")
+    }
+
     /// The description for other programs.
     #[must_use]
     pub fn description(&self) -> PathBuf {
@@ -180,6 +187,8 @@ tls:
 directory:
   store: {store}
   socket: {socket}
+admin:
+  socket: {admin}
 home_agents:
   - name: lab
     ip6: "{HA6}"
@@ -200,6 +209,7 @@ subscribers:
         port = tuning.port,
         store = files.run.join("hac.redb").display(),
         socket = files.directory_socket().display(),
+        admin = files.admin_socket().display(),
         validity = tuning.sa_validity,
     );
     for subscriber in subscribers {
@@ -280,6 +290,8 @@ pub struct NodeTuning {
     pub ca: Option<PathBuf>,
     /// Name to look for in the HAC's certificate.
     pub hac_name: String,
+    /// Where HACs are, in the order in which they are tried.
+    pub hac_addresses: Vec<IpAddr>,
     /// Pre-shared key in hexadecimal, where not the subscriber's.
     pub psk: Option<String>,
     /// How it proves that it has it, as `mn.yaml` says it: `psk` or `eap-gpsk`.
@@ -307,6 +319,7 @@ impl Default for NodeTuning {
         Self {
             ca: None,
             hac_name: HAC_NAME.to_owned(),
+            hac_addresses: vec![HA6.into(), HA4.into()],
             psk: None,
             auth: "psk",
             lifetime: 600,
@@ -332,7 +345,7 @@ hac:
   name: {name}
   port: {HAC_PORT}
   ca: {ca}
-  addresses: ["{HA6}", "{HA4}"]
+  addresses: [{addresses}]
 suites: ["{suite}"]
 scope: {scope}
 {mobility}timers:
@@ -347,6 +360,7 @@ scope: {scope}
         psk = tuning.psk.as_ref().unwrap_or(&subscriber.psk),
         auth = tuning.auth,
         name = tuning.hac_name,
+        addresses = quoted(&tuning.hac_addresses),
         ca = tuning.ca.clone().unwrap_or_else(|| files.ca()).display(),
         suite = subscriber.suite.name(),
         scope = subscriber.scope,
@@ -357,6 +371,11 @@ scope: {scope}
         renew = tuning.renew_before,
         patience = tuning.hac_timeout,
     )
+}
+
+/// Addresses as items of a YAML list.
+pub(crate) fn quoted(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// Which networks it uses, how, and what is behind it.

@@ -257,6 +257,18 @@ impl Lab {
         Ok(MobileNode::new(program, namespace.clone(), index, status))
     }
 
+    /// Runs `hearth` on both daemons of the lab to its end, whatever its exit code.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn hearth(&self, arguments: &[&str]) -> Result<std::process::Output> {
+        let files = &self.options.files;
+        let mut hearth: Command = self.options.programs.command("hearth")?;
+        hearth.arg("--socket").arg(files.api_socket());
+        hearth.arg("--hac-socket").arg(files.admin_socket());
+        crate::netns::output(hearth.args(arguments))
+    }
+
     /// What `hearth show WHAT --json` prints.
     ///
     /// # Errors

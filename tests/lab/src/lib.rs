@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 mod describe;
 pub mod error;
+pub mod fleet;
 pub mod lab;
 pub mod netns;
 pub mod network;

@@ -240,24 +240,24 @@ impl Network {
     }
 }
 
-fn veth(a: &Netns, a_name: &str, b: &Netns, b_name: &str) -> Result<()> {
+pub(crate) fn veth(a: &Netns, a_name: &str, b: &Netns, b_name: &str) -> Result<()> {
     a.ip(&format!("link add {a_name} type veth peer name {b_name} netns {}", b.name()))
 }
 
-fn add_address(namespace: &Netns, link: &str, address: &str) -> Result<()> {
+pub(crate) fn add_address(namespace: &Netns, link: &str, address: &str) -> Result<()> {
     let nodad = if address.contains(':') { " nodad" } else { "" };
     namespace.ip(&format!("address replace {address} dev {link}{nodad}"))
 }
 
 /// Switches off what would hand the peer unfinished checksums and super-frames.
-fn plain_frames(namespace: &Netns, link: &str) -> Result<()> {
+pub(crate) fn plain_frames(namespace: &Netns, link: &str) -> Result<()> {
     let off = ["tx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off"];
     run(namespace.command("ethtool").args(["-K", link]).args(off)).map(drop)
 }
 
 /// Makes a router drop packets for a mobile node that has just left without telling the home agent,
 /// as many do: what is on the access link is then TLS and UDP 7872 alone.
-fn no_unreachables(router: &Netns, link: &str) -> Result<()> {
+pub(crate) fn no_unreachables(router: &Netns, link: &str) -> Result<()> {
     router.nft(&format!(
         "table inet quiet {{\n chain output {{\n  type filter hook output priority 0\n  \
          oifname \"{link}\" icmpv6 type destination-unreachable drop\n  \
@@ -267,7 +267,7 @@ fn no_unreachables(router: &Netns, link: &str) -> Result<()> {
 
 /// Keeps the kernel from answering on a veth that DPDK reads: no addresses, no IPv6, and nothing
 /// passes ingress. AF_PACKET sees every frame before that chain does.
-fn deafen(namespace: &Netns, link: &str, table: &str) -> Result<()> {
+pub(crate) fn deafen(namespace: &Netns, link: &str, table: &str) -> Result<()> {
     plain_frames(namespace, link)?;
     namespace.sysctl(&format!("net/ipv6/conf/{link}/disable_ipv6"), "1")?;
     namespace.nft(&format!(

@@ -51,10 +51,28 @@ impl Authority {
     /// # Errors
     /// Where a file cannot be written.
     pub fn write_server(&self, server: Server<'_>, certificate: &Path, key: &Path) -> Result<()> {
-        let mut params = parameters(server.common_name, server.alt_names)?;
+        self.write(server, ExtendedKeyUsagePurpose::ServerAuth, (certificate, key))
+    }
+
+    /// Issues the certificate of a client with this dNSName and writes it and its key as PEM.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn write_client(&self, name: &str, certificate: &Path, key: &Path) -> Result<()> {
+        let client = Server { common_name: "x", alt_names: &[name] };
+        self.write(client, ExtendedKeyUsagePurpose::ClientAuth, (certificate, key))
+    }
+
+    fn write(
+        &self,
+        who: Server<'_>,
+        usage: ExtendedKeyUsagePurpose,
+        (certificate, key): (&Path, &Path),
+    ) -> Result<()> {
+        let mut params = parameters(who.common_name, who.alt_names)?;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![usage];
         let pair = KeyPair::generate()?;
         let signed = params.signed_by(&pair, &self.issuer)?;
         fs::write(certificate, signed.pem()).map_err(file(certificate))?;
