@@ -95,7 +95,7 @@ subscribers:
     async fn python(&self, mn_id: &str, psk: &str, more: &str) -> (Option<i32>, String) {
         let mut command = Command::new("python3");
         command
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer.py"))
+            .arg(hearth_peers::script("peer.py"))
             .args(["127.0.0.1", &self.address().port().to_string()])
             .arg(self.path("hac.pem"))
             .args([NAME, mn_id, psk])
@@ -717,7 +717,7 @@ subscribers:
     /// What the mobile node in Python says.
     fn python(&self) -> String {
         let output = Command::new("python3")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer.py"))
+            .arg(hearth_peers::script("peer.py"))
             .args(["127.0.0.1", &self.port.to_string()])
             .arg(self.folder.path().join("hac.pem"))
             .args([NAME, "mn1@example.net", PSK])

@@ -5,9 +5,6 @@
 //! on loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
-#[path = "common/aaa.rs"]
-mod aaa;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,6 +14,7 @@ use std::time::Duration;
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, system_clock};
 use hearth_mn::bootstrap::{Grant, Progress, Proposal, Session};
+use hearth_peers::aaa;
 use rustls::{ClientConnection, StreamOwned};
 
 /// A HAC in this process, and a folder with a CA, certificates under it and the mobile node's files.

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ impl Place {
     pub(crate) async fn bootstrap(&self, mn_id: &str, psk: &str) -> (bool, String) {
         let mut command = Command::new("python3");
         command
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer.py"))
+            .arg(hearth_peers::script("peer.py"))
             .args(["127.0.0.1", &self.hac.addresses()[0].port().to_string()])
             .arg(self.path("hac.pem"))
             .args(["hac.example.net", mn_id, psk])

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +15,9 @@ use hearth_hac::directory::Clock;
 use hearth_hac::radius::counters::Counter;
 use hearth_hac::radius::health::Standing;
 use hearth_hac::radius::{RelayError, Relayed, ServerConfig};
+use hearth_peers::aaa::{self, FreeRadius};
 use hearth_wire::directory::{Request, SaRecord, Update, decode_update, deframe, encode_request};
 
-use super::aaa::{self, FreeRadius};
 use super::{FROM, Fake, IDENTITY, client, config, count, relay, until};
 
 /// A HAC with the RADIUS servers of `radius`, in a folder with FreeRADIUS' certificates.
@@ -71,7 +70,7 @@ radius:
         fs::write(&path, network).unwrap();
         let mut command = Command::new("python3");
         command
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eap_peer.py"))
+            .arg(hearth_peers::script("eap_peer.py"))
             .args(["hac", "127.0.0.1", &self.hac.addresses()[0].port().to_string()])
             .arg(self.folder.path().join("ca.pem"))
             .args(["hac.example.net", mn_id])

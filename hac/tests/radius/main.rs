@@ -2,8 +2,6 @@
 //! YAML.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
-#[path = "../common/aaa.rs"]
-mod aaa;
 mod freeradius;
 mod yaml;
 
@@ -15,12 +13,15 @@ use std::time::Duration;
 use hearth_hac::radius::attribute::{Attributes, EAP_MESSAGE, STATE, USER_NAME};
 use hearth_hac::radius::counters::Counter;
 use hearth_hac::radius::health::Standing;
+use hearth_hac::radius::packet::Secret;
 use hearth_hac::radius::{Client, Relay, RelayError, RelayState, Relayed, ServerConfig, Transport};
+use hearth_peers::aaa;
 use hearth_wire::MobileNodeId;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// EAP-Response/Identity of `aaa::NAME`, Identifier 1.
@@ -79,11 +80,15 @@ impl Fake {
     }
 }
 
+fn secret() -> Secret {
+    Secret::new(Zeroizing::new(aaa::SECRET.as_bytes().to_vec())).unwrap()
+}
+
 fn config(address: SocketAddr) -> ServerConfig {
     ServerConfig {
         address,
         transport: Transport::Udp,
-        secret: aaa::secret(),
+        secret: secret(),
         timeout: Duration::from_millis(350),
         retries: 2,
         status_server: false,
