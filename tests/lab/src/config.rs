@@ -140,6 +140,11 @@ pub struct Tuning {
     pub devices: [String; 2],
     /// Where hearthd looks for the SA directory, where not at the HAC itself.
     pub directory: Option<PathBuf>,
+    /// How the HAC authenticates: `auth` and the sections that go with it, as they stand in
+    /// `hac.yaml`.
+    pub auth: String,
+    /// Subscribers beyond the lab's own.
+    pub more_subscribers: Vec<Subscriber>,
     /// A crypto device for hearthd.
     pub crypto: Option<String>,
 }
@@ -155,6 +160,8 @@ impl Default for Tuning {
             workers: vec![usize::from(cores > 1)],
             devices: DPDK_LINKS.map(|link| format!("net_af_packet,iface={link}")),
             directory: None,
+            auth: "auth: {methods: [psk, eap]}".into(),
+            more_subscribers: Vec::new(),
             crypto: None,
         }
     }
@@ -199,8 +206,7 @@ home_agents:
     home_prefix_ip4: {HOME_PREFIX4}
 policy:
   sa_validity: {validity}
-auth:
-  methods: [psk, eap]
+{auth}
 subscribers:
 "#,
         certificate = files.certificate().display(),
@@ -211,6 +217,7 @@ subscribers:
         socket = files.directory_socket().display(),
         admin = files.admin_socket().display(),
         validity = tuning.sa_validity,
+        auth = tuning.auth,
     );
     for subscriber in subscribers {
         let Subscriber { mn_id, psk, home6, home4, suite, scope, services } = subscriber;

@@ -98,7 +98,8 @@ impl Lab {
         authority.write_certificate(&files.ca())?;
         let server = Server { common_name: HAC_NAME, alt_names: &[HAC_NAME] };
         authority.write_server(server, &files.certificate(), &files.key())?;
-        let subscribers = Subscriber::all().map_err(file("random numbers"))?;
+        let mut subscribers = Subscriber::all().map_err(file("random numbers"))?;
+        subscribers.extend(options.tuning.more_subscribers.clone());
         let hac = config::hac(files, &options.tuning, &subscribers);
         config::write(&files.config("hac"), &hac)?;
         let hearthd = config::hearthd(files, &options.tuning, &options.prefix);

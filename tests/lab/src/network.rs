@@ -6,8 +6,9 @@ use crate::{
     error::{LabError, Result},
     netns::{Netns, run},
     plan::{
-        ACCESS_ROUTER4, ACCESS_ROUTER6, BEHIND6, CN4, CN6, HA_HOME4, HA_HOME6, HOME_PREFIX4,
-        HOME_PREFIX6, MOBILE_NETWORK6, MOBILE_ROUTER6, NAT_OUTSIDE, NAT_ROUTER, Visited,
+        AAA4, AAA6, ACCESS_ROUTER4, ACCESS_ROUTER6, BEHIND6, CN4, CN6, HA_HOME4, HA_HOME6,
+        HAC_OPERATOR4, HAC_OPERATOR6, HOME_PREFIX4, HOME_PREFIX6, MOBILE_NETWORK6, MOBILE_ROUTER6,
+        NAT_OUTSIDE, NAT_ROUTER, Visited,
     },
     wait,
 };
@@ -30,6 +31,8 @@ pub struct Network {
     pub cn: Netns,
     /// A host behind mobile node 0, where that is a mobile router.
     pub lan: Netns,
+    /// AAA servers, where there are any.
+    pub aaa: Netns,
 }
 
 impl Network {
@@ -45,12 +48,15 @@ impl Network {
             ha: name("ha"),
             cn: name("cn"),
             lan: name("lan"),
+            aaa: name("aaa"),
         }
     }
 
     /// All namespaces, in the order in which their processes should end.
     pub fn all(&self) -> impl Iterator<Item = &Netns> {
-        self.mobile_nodes.iter().chain([&self.lan, &self.cn, &self.ha, &self.nat4, &self.net6])
+        self.mobile_nodes
+            .iter()
+            .chain([&self.lan, &self.cn, &self.ha, &self.nat4, &self.net6, &self.aaa])
     }
 
     /// Makes all of it. What an earlier lab of the same name left is taken away first.
@@ -59,7 +65,7 @@ impl Network {
     /// Where `ip`, `nft` or `ethtool` fails, as without root.
     pub fn create(&self) -> Result<()> {
         self.delete()?;
-        for namespace in self.all() {
+        for namespace in self.all().filter(|namespace| **namespace != self.aaa) {
             namespace.create()?;
         }
         self.access()?;
@@ -69,6 +75,23 @@ impl Network {
             self.visited(node, index)?;
         }
         self.mobile_network()
+    }
+
+    /// Makes the operator's network, in which the HAC reaches AAA servers over a link.
+    ///
+    /// # Errors
+    /// Where `ip` fails.
+    pub fn operator(&self) -> Result<()> {
+        self.aaa.create()?;
+        veth(&self.aaa, "operator", &self.ha, "operator")?;
+        for (namespace, ip4, ip6) in
+            [(&self.aaa, AAA4, AAA6), (&self.ha, HAC_OPERATOR4, HAC_OPERATOR6)]
+        {
+            add_address(namespace, "operator", &format!("{ip4}/24"))?;
+            add_address(namespace, "operator", &format!("{ip6}/64"))?;
+            namespace.ip("link set operator up")?;
+        }
+        Ok(())
     }
 
     /// The network behind mobile node 0, which forwards for it.

@@ -12,6 +12,9 @@
 //!                            hearth-nat4 (masquerade)
 //! ```
 //!
+//! The operator's AAA servers, where [`crate::network::Network::operator`] has made their network:
+//! hearth-ha 192.0.2.1, 2001:db8:e::1 -- hearth-aaa 192.0.2.10, 2001:db8:e::10.
+//!
 //! Behind mobile node 0, where it is a mobile router: `lan` 2001:db8:d::1 -- hearth-lan 2001:db8:d::100.
 //!
 //! `hearth-lab up` leaves the mobile node attached to both visited networks; `hearth-lab move net6`,
@@ -61,6 +64,14 @@ pub const MOBILE_NETWORK6: &str = "2001:db8:d::/56";
 pub const MOBILE_ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 1);
 /// A host there.
 pub const BEHIND6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 0x100);
+/// The AAA servers' addresses in the operator's network.
+pub const AAA6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 0x10);
+/// The same for IPv4.
+pub const AAA4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+/// The HAC's addresses there.
+pub const HAC_OPERATOR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 1);
+/// The same for IPv4.
+pub const HAC_OPERATOR4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// SPIs that the HAC may deal out for the lab's home agent.
 pub const SPI_RANGE: (u32, u32) = (1, 4096);
 
@@ -150,6 +161,13 @@ pub struct Subscriber {
     pub services: &'static [&'static str],
 }
 
+/// Without the key.
+impl std::fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscriber").field("mn_id", &self.mn_id).finish_non_exhaustive()
+    }
+}
+
 impl Subscriber {
     /// One subscriber per suite and scope, twelve in all, with fresh keys. The first is what most
     /// people would run: AES_128_CBC_SHA with user data protected. The last two have the suite that
@@ -194,16 +212,25 @@ impl Subscriber {
     fn new(suite: Suite, scope: u8, index: u8) -> std::io::Result<Self> {
         let mut key = [0_u8; 32];
         getrandom::fill(&mut key).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let key: String = key.iter().map(|octet| format!("{octet:02x}")).collect();
         let name = suite.name().to_lowercase().replace('_', "-");
-        Ok(Self {
-            mn_id: format!("{name}-scope{scope}@example.net"),
-            psk: key.iter().map(|octet| format!("{octet:02x}")).collect(),
+        let plain = Self::with_key(&format!("{name}-scope{scope}@example.net"), &key, index);
+        Ok(Self { suite, scope, ..plain })
+    }
+
+    /// One of this name and key (hexadecimal), for programs that know both; `index` tells its
+    /// addresses from others' and is below 64. [`Self::all`] has those below 30.
+    #[must_use]
+    pub fn with_key(mn_id: &str, psk: &str, index: u8) -> Self {
+        Self {
+            mn_id: mn_id.to_owned(),
+            psk: psk.to_owned(),
             home6: Ipv6Addr::new(0x2001, 0xdb8, 0xb, 1, 0, 0, 0, 0x10 + u16::from(index)),
             home4: Ipv4Addr::new(203, 0, 113, 144 + index),
-            suite,
-            scope,
+            suite: Suite::Aes128CbcSha,
+            scope: 1,
             services: &[],
-        })
+        }
     }
 
     /// Its name as part of a file's name.
