@@ -13,6 +13,7 @@
 pub mod api;
 pub mod cases;
 pub mod directory;
+pub mod eap;
 pub mod packet;
 pub mod payload;
 
