@@ -144,7 +144,7 @@ impl Registrar {
         writeln!(self.stdin, "{work}").unwrap();
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("no acknowledgement for {work}"))
+        serde_json::from_str(&line).expect("an acknowledgement as the RFCs have it")
     }
 }
 
