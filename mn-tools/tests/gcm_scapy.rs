@@ -3,10 +3,8 @@
 //! Needs a python3 with Scapy (Debian: python3-scapy); the tests fail without it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use hearth_mn::crypto::Transform;
+use hearth_scapy::{hex, unhex};
 use hearth_wire::frame::PType;
 use hearth_wire::{SeqNo, Spi, Suite};
 use serde_json::{Value, json};
@@ -15,43 +13,9 @@ const IPV6: u8 = 41;
 
 /// The lines that gcm_scapy.py prints.
 fn scapy(cases: &[Value]) -> Vec<String> {
-    let mut child = Command::new(python())
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gcm_scapy.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let cases = serde_json::to_vec(cases).unwrap();
-    child.stdin.take().unwrap().write_all(&cases).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "gcm_scapy.py failed");
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-/// A python3 that has Scapy: the first in PATH, or Debian's own.
-fn python() -> &'static str {
-    let has_scapy = |python: &&str| {
-        Command::new(python)
-            .args(["-c", "import scapy.layers.ipsec"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    ["python3", "/usr/bin/python3"]
-        .into_iter()
-        .find(has_scapy)
-        .expect("this test needs a python3 with Scapy: apt-get install python3-scapy")
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gcm_scapy.py");
+    let said = hearth_scapy::run(&[script], &serde_json::to_vec(cases).unwrap()).unwrap();
+    said.lines().map(str::to_owned).collect()
 }
 
 /// An IPv6 packet with `len` octets behind a header that says so.
@@ -115,7 +79,7 @@ fn we_open_scapys_of_any_epoch() {
     let frames = scapy(&cases);
     assert_eq!(frames.len(), CASES.len());
     for (frame, (len, ..)) in frames.into_iter().zip(CASES) {
-        let mut frame = unhex(&frame);
+        let mut frame = unhex(&frame).unwrap();
         let (payload, next_header) = transform.open(&mut frame).unwrap();
         assert_eq!((&frame[payload], next_header), (inner(len).as_slice(), IPV6));
     }

@@ -1,8 +1,7 @@
 //! The errors and fragments as another program reads them: scapy, from a capture file.
 
-use std::process::{Command, Stdio};
-
 use hearth_dataplane::Route;
+use hearth_scapy::pcap;
 use hearth_wire::{Scope, Suite};
 
 use crate::codec;
@@ -10,33 +9,6 @@ use crate::rig::{ACCESS, CN4, CN6, Frame, HOME, MobileNode};
 use crate::tools::{set_flags, talkative, to_mobile};
 
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sizes/reader.py");
-
-/// A python3 that has Scapy: the first in PATH, or Debian's own.
-fn python_with_scapy() -> &'static str {
-    let has_scapy = |python: &&str| {
-        let mut import = Command::new(python);
-        let import = import.args(["-c", "import scapy.all"]).stderr(Stdio::null());
-        import.status().is_ok_and(|status| status.success())
-    };
-    let found = ["python3", "/usr/bin/python3"].into_iter().find(has_scapy);
-    found.expect("this test needs a python3 with Scapy: apt-get install python3-scapy")
-}
-
-/// A capture file of Ethernet frames (libpcap's own format).
-fn pcap(frames: &[Frame]) -> Vec<u8> {
-    let mut file = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
-        file.extend(word.to_le_bytes());
-    }
-    for Frame(octets) in frames {
-        let len = octets.len() as u32;
-        for word in [0, 0, len, len] {
-            file.extend(word.to_le_bytes());
-        }
-        file.extend(octets);
-    }
-    file
-}
 
 #[test]
 fn scapy_reads_what_was_sent() {
@@ -69,11 +41,10 @@ fn scapy_reads_what_was_sent() {
     frames.extend(rig.received(ACCESS));
 
     let file = std::env::temp_dir().join(format!("hearth-sizes-{}.pcap", std::process::id()));
-    std::fs::write(&file, pcap(&frames)).unwrap();
-    let output = Command::new(python_with_scapy()).arg(READER).arg(&file).output().unwrap();
+    std::fs::write(&file, pcap::write(frames.iter().map(|Frame(octets)| octets))).unwrap();
+    let said = hearth_scapy::run(&[READER, file.to_str().unwrap()], b"");
     std::fs::remove_file(&file).unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let said = said.unwrap();
     let expected = [
         "2001:db8:a::1 > 2001:db8:f::c0 ICMPv6PacketTooBig 2/0 mtu 1406 about \
          2001:db8:f::c0 > 2001:db8:f::1:1, 1280 octets",

@@ -2,6 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use hearth_scapy::hex;
 use hearth_wire::exthdr::{self, parse_chain};
 use hearth_wire::ip::Ipv6Header;
 use hearth_wire::mh::{
@@ -10,7 +11,7 @@ use hearth_wire::mh::{
 };
 use zerocopy::IntoBytes;
 
-use crate::{COA, HA, HOA, built, hex, scapy};
+use crate::{COA, HA, HOA, built, scapy};
 
 /// An IPv6 packet with `headers` between the IPv6 header and the message, whose checksum is over
 /// `ends`.

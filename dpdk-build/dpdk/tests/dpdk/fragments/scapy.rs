@@ -1,12 +1,9 @@
 //! Somebody else's fragments, and somebody else's reassembly of ours.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use hearth_dpdk::{Reassembled, Reassembly};
+use hearth_scapy::{hex, unhex};
 
 use super::{EXPERIMENT, Pools, fragments, ipv4, ipv6, octets, payload};
-use crate::crypto::hex;
 use crate::eal;
 
 /// Reads packets in hex, one a line: a line of one packet is answered with its fragments, a line
@@ -29,35 +26,14 @@ for line in sys.stdin:
     print(' '.join(bytes(packet).hex() for packet in out))
 ";
 
-/// A python3 that has Scapy: the first in PATH, or Debian's own.
-fn python_with_scapy() -> &'static str {
-    let has_scapy = |python: &&str| {
-        let mut import = Command::new(python);
-        import
-            .args(["-c", "import scapy"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    let found = ["python3", "/usr/bin/python3"].into_iter().find(has_scapy);
-    found.expect("this test needs a python3 with Scapy: apt-get install python3-scapy")
-}
-
 fn scapy(lines: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
-    let digits = |octets: &Vec<u8>| octets.iter().map(|o| format!("{o:02x}")).collect::<String>();
-    let line = |packets: &Vec<Vec<u8>>| packets.iter().map(digits).collect::<Vec<_>>().join(" ");
+    let line = |packets: &Vec<Vec<u8>>| {
+        packets.iter().map(|octets| hex(octets)).collect::<Vec<_>>().join(" ")
+    };
     let input = lines.iter().map(line).collect::<Vec<_>>().join("\n");
-    let mut child = Command::new(python_with_scapy())
-        .args(["-c", SCRIPT])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3");
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).expect("hex");
-    text.lines().map(|line| line.split(' ').map(hex).collect()).collect()
+    let text = hearth_scapy::run(&["-c", SCRIPT], input.as_bytes()).expect("Scapy");
+    let octets = |word| unhex(word).expect("hex");
+    text.lines().map(|line| line.split(' ').map(octets).collect()).collect()
 }
 
 #[test]
