@@ -11,6 +11,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aaa::FreeRadius;
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, system_clock};
 use hearth_mn::bootstrap::{Grant, Progress, Proposal, Session};
@@ -29,6 +30,7 @@ impl Running {
         let folder = tempfile::tempdir().unwrap();
         aaa::certificates(folder.path());
         aaa::certificate(folder.path(), "hac", "DNS:hac.example.net");
+        fs::write(folder.path().join("secret"), format!("{}\n", aaa::SECRET)).unwrap();
         let text = format!(
             "\
 listen: ['127.0.0.1:0']
@@ -182,5 +184,76 @@ async fn eap_tls_with_a_certificate_that_does_not_hold() {
         let ca = "the EAP server's certificate is not signed by a configured CA";
         running.refused(&other, ca).await;
         running.accepted(&auth).await;
+    }
+}
+
+/// A HAC that passes EAP through to the AAA server on this port.
+fn pass_through(port: u16) -> Running {
+    Running::start(&format!(
+        "auth: {{methods: [eap], eap: {{methods: [radius]}}}}\n\
+         radius:\n  nas_identifier: hac.example.net\n  servers:\n\
+         \x20   - {{address: 127.0.0.1, port: {port}, secret_file: secret, \
+         returns_authenticated_name: true}}"
+    ))
+}
+
+fn eap_ttls(aaa: &FreeRadius, inner: &str, more: &str) -> String {
+    format!(
+        "auth: {{eap-ttls: {{inner: {inner}, password: {{file: password}}, ca: {}, \
+         server_name: aaa.example.net{more}}}}}",
+        aaa.path("ca.pem").display()
+    )
+}
+
+/// FreeRADIUS with this version of TLS at most.
+fn speak(aaa: &mut FreeRadius, version: &str) {
+    let file = aaa.path("radiusd.conf");
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, behind) = text.split_once("tls_max_version = \"").unwrap();
+    let text = format!("{before}tls_max_version = \"{version}{}", &behind[3..]);
+    fs::write(&file, text).unwrap();
+    aaa.kill();
+    aaa.run();
+}
+
+/// Shown by 4 of the mobile node: a password, through FreeRADIUS; wrong in every way, and mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn eap_ttls_through_freeradius() {
+    let mut aaa = FreeRadius::start();
+    let running = pass_through(aaa.auth);
+    let password = running.path("password");
+    for (inner, version) in
+        [("pap", "1.3"), ("mschapv2", "1.3"), ("pap", "1.2"), ("mschapv2", "1.2")]
+    {
+        speak(&mut aaa, version);
+        let auth = eap_ttls(&aaa, inner, "");
+        fs::write(&password, "another one\n").unwrap();
+        running.refused(&auth, "wrong user or password").await;
+        fs::write(&password, format!("{}\n", aaa::PASSWORD)).unwrap();
+        running.accepted(&auth).await;
+        running.accepted(&eap_ttls(&aaa, inner, ", mtu: 100")).await;
+        running.accepted(&eap_ttls(&aaa, inner, ", identity: nobody@example.net")).await;
+        // Somebody else's, which is proved and is not this mobile node's (R-11).
+        let other = format!(", user: {}", aaa::UNLISTED);
+        running.refused(&eap_ttls(&aaa, inner, &other), "a user that is not the mn_id").await;
+        let other = auth.replace("aaa.example.net", "bbb.example.net");
+        let name = "the EAP server's certificate does not say the configured server_name";
+        running.refused(&other, name).await;
+    }
+}
+
+/// The same certificate, by a server of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn eap_tls_through_freeradius() {
+    let mut aaa = FreeRadius::start();
+    let running = pass_through(aaa.auth);
+    aaa::certificate(aaa.path("").as_path(), "mn1", &format!("email:{}", aaa::NAME));
+    for name in ["mn1.pem", "mn1.key"] {
+        fs::copy(aaa.path(name), running.path(name)).unwrap();
+    }
+    for (mtu, version) in [("", "1.3"), (", mtu: 100", "1.3"), (", mtu: 100", "1.2")] {
+        speak(&mut aaa, version);
+        let ca = format!(", ca: {}{mtu}", aaa.path("ca.pem").display());
+        running.accepted(&eap_tls("mn1", &ca)).await;
     }
 }

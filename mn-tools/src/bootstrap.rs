@@ -147,6 +147,9 @@ const fn doubts(proof: Proof) -> &'static str {
         Proof::Certificate => {
             "the certificate is not accepted or does not say the mn_id, or EAP-TLS is not offered"
         }
+        Proof::Password => {
+            "wrong user or password, a user that is not the mn_id, or EAP-TTLS is not offered"
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod mobile_router;
 mod secret;
 
 use auth::RawAuth;
-pub use auth::{Auth, CredentialError, TlsAuth};
+pub use auth::{Auth, CredentialError, TlsAuth, TtlsAuth};
 pub use care_of::CareOf;
 use care_of::{RawCareOf, RawFlow};
 use mobile_router::RawMobileRouter;

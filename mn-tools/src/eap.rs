@@ -4,9 +4,10 @@
 //!
 //! | module | method |
 //! |---|---|
-//! | [`gpsk`] | EAP-GPSK, with the pre-shared key |
-//! | [`tls`] | EAP-TLS 1.2 and 1.3, with a certificate |
-//! | [`carrier`] | TLS in fragments, for the methods that carry it |
+//! | `gpsk` | EAP-GPSK, with the pre-shared key |
+//! | `tls` | EAP-TLS 1.2 and 1.3, with a certificate |
+//! | `ttls` | EAP-TTLS, with a password: PAP, or MS-CHAP-V2 by `mschapv2`; its `avp` |
+//! | `carrier` | TLS in fragments, for the methods that carry it |
 //!
 //! A node is configured with one method; a Request for another one is answered with a Nak that asks
 //! for it.
@@ -19,11 +20,15 @@ use zeroize::Zeroizing;
 
 use crate::tls::TlsFault;
 
-pub mod carrier;
-pub mod gpsk;
-pub mod tls;
+mod avp;
+mod carrier;
+mod gpsk;
+mod mschapv2;
+mod tls;
+mod ttls;
 
 pub use tls::TlsCredentials;
+pub use ttls::{Inner, TtlsCredentials};
 
 /// What both ends have at the end of a method (RFC 3748 s.7.10).
 pub type Msk = Zeroizing<[u8; 64]>;
@@ -54,6 +59,12 @@ pub enum EapFault {
     Tls(TlsFault),
     /// TLS can't be set up here.
     NoTls,
+    /// The server refuses the password, with this error of MS-CHAP-V2 (0: none said).
+    Password(u16),
+    /// The server does not prove that it knows the password.
+    NoMutualProof,
+    /// The password is no UTF-8, or far too long.
+    NotText,
 }
 
 impl fmt::Display for EapFault {
@@ -64,6 +75,18 @@ impl fmt::Display for EapFault {
             Self::Early => f.write_str("the EAP server says success before it has proved itself"),
             Self::Tls(fault) => fault.fmt(f),
             Self::NoTls => f.write_str("TLS can't be set up for EAP"),
+            // RFC 2759 s.6.
+            Self::Password(error) => f.write_str(match error {
+                646 => "the AAA server takes no log-on at this hour (646)",
+                647 => "the account is disabled (647)",
+                648 => "the password has expired (648)",
+                649 => "the account may not dial in (649)",
+                _ => "wrong user or password",
+            }),
+            Self::NoMutualProof => {
+                f.write_str("the AAA server does not prove that it knows the password")
+            }
+            Self::NotText => f.write_str("the password can't be used: it is no UTF-8"),
         }
     }
 }
@@ -76,6 +99,8 @@ pub enum Credentials<'a> {
     Gpsk(&'a [u8]),
     /// A certificate, by EAP-TLS.
     Tls(TlsCredentials),
+    /// A password, by EAP-TTLS.
+    Ttls(TtlsCredentials),
 }
 
 /// What a refusal may be about.
@@ -85,6 +110,8 @@ pub enum Proof {
     Key,
     /// A certificate.
     Certificate,
+    /// A password.
+    Password,
 }
 
 impl Credentials<'_> {
@@ -109,6 +136,7 @@ impl Credentials<'_> {
         match self {
             Self::Psk(_) | Self::Gpsk(_) => Proof::Key,
             Self::Tls(_) => Proof::Certificate,
+            Self::Ttls(_) => Proof::Password,
         }
     }
 
@@ -117,6 +145,7 @@ impl Credentials<'_> {
         match self {
             Self::Psk(_) | Self::Gpsk(_) => mn_id.as_str().as_bytes().to_vec(),
             Self::Tls(tls) => tls.identity.clone().into_bytes(),
+            Self::Ttls(ttls) => ttls.identity.clone().into_bytes(),
         }
     }
 
@@ -126,6 +155,7 @@ impl Credentials<'_> {
             Self::Psk(_) => None,
             Self::Gpsk(_) => Some(EapType::GPSK),
             Self::Tls(_) => Some(EapType::TLS),
+            Self::Ttls(_) => Some(EapType::TTLS),
         }
     }
 }
@@ -254,6 +284,7 @@ fn begin<'a>(
         Credentials::Psk(_) => return Err(EapFault::Malformed),
         Credentials::Gpsk(psk) => Box::new(gpsk::Gpsk::new(mn_id, psk, random)),
         Credentials::Tls(tls) => Box::new(tls::EapTls::new(tls)?),
+        Credentials::Ttls(ttls) => Box::new(ttls::EapTtls::new(ttls, random)?),
     })
 }
 

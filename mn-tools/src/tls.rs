@@ -28,7 +28,7 @@ use x509_parser::x509::AlgorithmIdentifier;
 
 mod eap;
 
-pub use eap::{IdentityFault, IdentityFiles, TlsFault};
+pub use eap::{IdentityFault, IdentityFiles, TlsFault, anonymous_client};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,16 +2,21 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_wire::MobileNodeId;
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
-use super::secret::{self, Asking};
+use super::secret::{self, Asking, Form, RawSecret};
 use super::{Hac, Psk, Raw, psk};
-use crate::eap::{Credentials, TlsCredentials};
-use crate::tls::{IdentityFault, IdentityFiles, ReferenceName, TrustAnchors, TrustError};
+use crate::eap::{Credentials, Inner, TlsCredentials, TtlsCredentials};
+use crate::tls::{
+    IdentityFault, IdentityFiles, ReferenceName, TrustAnchors, TrustError, anonymous_client,
+};
 
 /// Octets of the longest Type-Data of EAP-TLS and EAP-TTLS: an AAA server's RADIUS packet holds
 /// them (RFC 3579 s.2.4).
@@ -26,6 +31,8 @@ pub enum Auth {
     Gpsk(Psk),
     /// A certificate through EAP-TLS.
     Tls(TlsAuth),
+    /// A password through EAP-TTLS.
+    Ttls(TtlsAuth),
 }
 
 /// What EAP-TLS needs.
@@ -33,13 +40,42 @@ pub enum Auth {
 pub struct TlsAuth {
     identity: String,
     files: IdentityFiles,
+    anchors: TrustAnchors,
     server: Server,
+}
+
+/// What EAP-TTLS needs.
+pub struct TtlsAuth {
+    identity: String,
+    config: Arc<ClientConfig>,
+    server: Server,
+    inner: Inner,
+    user: String,
+    password: Password,
+}
+
+/// Never printed; wiped on drop.
+enum Password {
+    Known(Zeroizing<Vec<u8>>),
+    /// Its first line, read for each bootstrap.
+    File(PathBuf),
+}
+
+impl fmt::Debug for TtlsAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { identity, server, inner, user, .. } = self;
+        f.debug_struct("TtlsAuth")
+            .field("identity", identity)
+            .field("server", server)
+            .field("inner", inner)
+            .field("user", user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who the EAP server is.
 #[derive(Debug)]
 struct Server {
-    anchors: TrustAnchors,
     name: ServerName<'static>,
     mtu: usize,
 }
@@ -73,13 +109,14 @@ impl Auth {
                 path: tls.files.blamed(fault).to_owned(),
                 what: in_words(fault),
             }),
+            Self::Ttls(ttls) => ttls.credentials().map(Credentials::Ttls),
         }
     }
 }
 
 impl TlsAuth {
     fn credentials(&self, now: u64) -> Result<Credentials<'_>, IdentityFault> {
-        let config = self.files.client(&self.server.anchors)?;
+        let config = self.files.client(&self.anchors)?;
         self.files.check_validity(now)?;
         Ok(Credentials::Tls(TlsCredentials {
             identity: self.identity.clone(),
@@ -87,6 +124,27 @@ impl TlsAuth {
             server_name: self.server.name.clone(),
             mtu: self.server.mtu,
         }))
+    }
+}
+
+impl TtlsAuth {
+    fn credentials(&self) -> Result<TtlsCredentials, CredentialError> {
+        let password = match &self.password {
+            Password::Known(password) => password.clone(),
+            Password::File(path) => secret::text_in(path).map_err(|_| CredentialError {
+                path: path.clone(),
+                what: "can't be read as a password",
+            })?,
+        };
+        Ok(TtlsCredentials {
+            identity: self.identity.clone(),
+            config: Arc::clone(&self.config),
+            server_name: self.server.name.clone(),
+            mtu: self.server.mtu,
+            inner: self.inner,
+            user: self.user.clone(),
+            password,
+        })
     }
 }
 
@@ -107,6 +165,7 @@ pub(super) enum RawAuth {
     Psk,
     EapGpsk,
     EapTls(RawTls),
+    EapTtls(RawTtls),
 }
 
 #[derive(Deserialize)]
@@ -118,6 +177,25 @@ pub(super) struct RawTls {
     server_name: Option<Spanned<String>>,
     identity: Option<Spanned<String>>,
     mtu: Option<Spanned<u16>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTtls {
+    inner: RawInner,
+    user: Option<Spanned<String>>,
+    password: Spanned<RawSecret>,
+    ca: Spanned<PathBuf>,
+    server_name: Spanned<String>,
+    identity: Option<Spanned<String>>,
+    mtu: Option<Spanned<u16>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawInner {
+    Pap,
+    MsChapV2,
 }
 
 /// A file by its name, or one of systemd's credentials.
@@ -152,10 +230,11 @@ pub(super) fn auth(
             "psk",
             "missing key, which has no default; psk: {file: ..}, or another auth",
         )),
-        (Some((RawAuth::EapTls(_), _)), Some(key)) => {
+        (Some(_), Some(key)) => {
             Err(file.error(key.referenced, "psk", "is not used with this auth; remove it"))
         }
         (Some((RawAuth::EapTls(raw), _)), None) => tls(file, raw, mn_id, hac).map(Auth::Tls),
+        (Some((RawAuth::EapTtls(raw), _)), None) => ttls(file, raw, mn_id).map(Auth::Ttls),
     }
 }
 
@@ -199,7 +278,44 @@ fn tls(
         let what = format!("{} {}", files.blamed(fault).display(), in_words(fault));
         file.error(at, format!("{key}.{of}"), what)
     })?;
-    Ok(TlsAuth { identity, files, server: Server { anchors, name, mtu } })
+    Ok(TlsAuth { identity, files, anchors, server: Server { name, mtu } })
+}
+
+fn ttls(
+    file: &Document<Raw>,
+    raw: &RawTtls,
+    mn_id: &MobileNodeId,
+) -> Result<TtlsAuth, ConfigError> {
+    let key = "auth.eap-ttls";
+    let anchors = trusted(file, &raw.ca, &format!("{key}.ca"))?;
+    let config = anonymous_client(&anchors)
+        .map_err(|error| file.error(raw.ca.referenced, format!("{key}.ca"), error.to_string()))?;
+    let name = server_name(file, &raw.server_name, &format!("{key}.server_name"))?;
+    let user = match &raw.user {
+        None => mn_id.as_str().to_owned(),
+        // What MS-CHAP2-Response and User-Name hold (RFC 2865 s.5.1).
+        Some(user) if (1..=253).contains(&user.value.len()) => user.value.clone(),
+        Some(user) => {
+            let what = "1 to 253 octets, as in mn1@example.net";
+            return Err(file.error(user.referenced, format!("{key}.user"), what));
+        }
+    };
+    let at = format!("{key}.password");
+    let octets = secret::read(file, &raw.password, &at, Form::Text)?;
+    if octets.is_empty() || octets.len() > 256 || std::str::from_utf8(&octets).is_err() {
+        return Err(file.error(raw.password.referenced, at, "1 to 256 octets of UTF-8"));
+    }
+    let password = match secret::source(file, &raw.password.value) {
+        Some(path) => Password::File(path),
+        None => Password::Known(octets),
+    };
+    let inner = match raw.inner {
+        RawInner::Pap => Inner::Pap,
+        RawInner::MsChapV2 => Inner::MsChapV2,
+    };
+    let mtu = mtu(file, raw.mtu.as_ref(), key)?;
+    let identity = identity(file, raw.identity.as_ref(), key, mn_id)?;
+    Ok(TtlsAuth { identity, config, server: Server { name, mtu }, inner, user, password })
 }
 
 /// The file that `raw` names; `None`: a credential, in a check outside the unit that has it.

@@ -125,6 +125,20 @@ pub(super) fn read(
     }
 }
 
+/// The file that the secret is in, if it is in one that can change while the node runs.
+pub(super) fn source(file: &Document<Raw>, secret: &RawSecret) -> Option<PathBuf> {
+    match secret {
+        RawSecret::File(path) => Some(file.resolve(path)),
+        RawSecret::Credential(name) => credential(name).ok().flatten(),
+        RawSecret::Hex(_) | RawSecret::Text(_) | RawSecret::Prompt(_) => None,
+    }
+}
+
+/// The octets of a text secret in this file.
+pub(super) fn text_in(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    line_of(path).map(|text| Zeroizing::new(text.as_bytes().to_vec()))
+}
+
 /// Takes the place of a secret that a check can't see.
 fn stand_in() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(vec![0; 32])

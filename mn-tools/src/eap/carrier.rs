@@ -9,7 +9,7 @@
 //!  alert -------> an empty Response: EAP-Failure follows
 //! ```
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use hearth_wire::eap::tls::{Fragment, Fragments, MAX_MESSAGE, Reassembly, TLS_EMPTY};
@@ -63,7 +63,7 @@ impl Carrier {
     /// Takes the Type-Data of a Request.
     pub(super) fn hear(&mut self, type_data: &[u8]) -> Result<Heard, EapFault> {
         let fragment = Fragment::parse(type_data).map_err(|_| EapFault::Malformed)?;
-        if fragment.start != !self.started {
+        if fragment.start == self.started {
             return Err(EapFault::Malformed);
         }
         if fragment.start {
@@ -126,6 +126,12 @@ impl Carrier {
         self.connection.reader().read_exact(room).map_err(|_| EapFault::Malformed)
     }
 
+    /// The Type-Data that carries this inside, or its first fragment.
+    pub(super) fn tell(&mut self, plaintext: &[u8]) -> Result<Vec<u8>, EapFault> {
+        self.connection.writer().write_all(plaintext).map_err(|_| EapFault::NoTls)?;
+        Ok(self.say())
+    }
+
     /// The first fragment of what rustls wants sent, else an acknowledgement.
     fn say(&mut self) -> Vec<u8> {
         let mut records = Vec::new();
@@ -162,5 +168,17 @@ impl Carrier {
             *to = *from;
         }
         Ok(msk)
+    }
+
+    /// Octets that both ends have, by this label and no context.
+    pub(super) fn export<const N: usize>(
+        &self,
+        label: &[u8],
+    ) -> Result<Zeroizing<[u8; N]>, EapFault> {
+        let mut material = Zeroizing::new([0; N]);
+        self.connection
+            .export_keying_material(material.as_mut_slice(), label, None)
+            .map_err(|_| EapFault::NoTls)?;
+        Ok(material)
     }
 }

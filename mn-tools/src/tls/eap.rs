@@ -180,6 +180,14 @@ impl IdentityFiles {
     }
 }
 
+/// A TLS client without a certificate.
+///
+/// # Errors
+/// Where the provider lacks one of the protocol versions.
+pub fn anonymous_client(anchors: &TrustAnchors) -> Result<Arc<ClientConfig>, rustls::Error> {
+    Ok(finished(builder(anchors)?.with_no_client_auth()))
+}
+
 type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
 
 /// TLS 1.2 and 1.3, with a server that is verified as webpki does it.
