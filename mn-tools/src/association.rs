@@ -133,6 +133,7 @@ pub(crate) mod tests {
             port: 7872,
             home_address: "2001:db8:b:1::7".parse().unwrap(),
             home_address_ip4: Some([203, 0, 113, 200].into()),
+            dns: Vec::new(),
         }
     }
 

@@ -19,7 +19,7 @@
 //! ```
 
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hearth_wire::hac::{AuthMethod, Message, Parsed, Side, StatusCode};
 use hearth_wire::hac::{container, message};
@@ -74,6 +74,8 @@ pub struct Grant {
     pub home_address: Ipv6Addr,
     /// The IPv4 home address.
     pub home_address_ip4: Option<Ipv4Addr>,
+    /// DNS servers that the home agent leads to (RFC 6618 s.5.7.4).
+    pub dns: Vec<IpAddr>,
 }
 
 /// Why a bootstrap failed.
@@ -106,6 +108,16 @@ pub enum BootstrapError {
     KeyLength,
     /// Our own request does not fit into a container.
     TooLong,
+}
+
+/// DNS servers that are taken, as many as a resolver uses (resolv.conf(5)).
+const MAX_DNS: usize = 3;
+
+fn dns_servers(response: &Message) -> Vec<IpAddr> {
+    let six = response.dns_ip6.iter().copied().map(IpAddr::from);
+    let four = response.dns_ip4.iter().copied().map(IpAddr::from);
+    let is_host = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast() && !ip.is_loopback();
+    six.chain(four).filter(is_host).take(MAX_DNS).collect()
 }
 
 impl fmt::Display for BootstrapError {
@@ -338,6 +350,7 @@ impl<'a> Session<'a> {
             port: response.port.unwrap_or(MIPV6TLS_PORT),
             home_address: response.hoa_ip6.ok_or(missing("mip6-ip6-hoa"))?,
             home_address_ip4: response.hoa_ip4,
+            dns: dns_servers(&response),
         })
     }
 

@@ -201,6 +201,16 @@ impl CareOfAddresses {
         pause
     }
 
+    /// The machine slept so long; see [`Registration::on_sleep`].
+    pub fn on_sleep(&mut self, slept: Duration, now: Instant) {
+        self.each(|place| place.registration.on_sleep(slept, now));
+    }
+
+    /// When an SA ends, by a clock that was set meanwhile.
+    pub fn on_validity(&mut self, changed: Association) {
+        self.each(|place| place.registration.on_validity(changed));
+    }
+
     /// A sequence or volume limit of this SA comes near.
     pub fn on_worn(&mut self, spi: Spi) {
         self.each(|place| place.registration.on_worn(spi));

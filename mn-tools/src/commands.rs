@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::{self, Asking};
 use crate::control::{AskError, Question, ask, next};
 use crate::place::{self, Place};
+use crate::repair::Notes;
 use crate::show;
 use crate::status::unix_ms;
 
@@ -143,8 +144,31 @@ pub fn down(word: Option<&Path>) -> Outcome {
     });
     match ended {
         Ok(Some(_)) => Outcome::Done,
-        Ok(None) => failed(&broken(&place, "it ended before everything was put back")),
+        // It was killed, now or long ago.
+        Ok(None) | Err(AskError::NotRunning(_)) => put_back(&place),
         Err(error) => failed(&error),
+    }
+}
+
+/// What a node left that was killed.
+fn put_back(place: &Place) -> Outcome {
+    let Some(notes) = Notes::read(place) else {
+        return failed(&AskError::NotRunning(place.name().to_owned()));
+    };
+    match notes.put_back() {
+        Ok(()) => {
+            Notes::remove(place);
+            let _ = std::fs::remove_file(place.socket());
+            println!("mobile node {} was killed; what it left is put back", place.name());
+            Outcome::Done
+        }
+        Err(error) => {
+            complain(&format!("what {} left can't be put back: {error}", place.name()));
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return Outcome::NotPermitted;
+            }
+            Outcome::Failed
+        }
     }
 }
 

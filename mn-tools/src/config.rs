@@ -1,18 +1,19 @@
 //! The mobile node's YAML file; `configs/mn.yaml` explains every key.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_wire::{MobileNodeId, Scope, Suite};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 mod auth;
 mod care_of;
+mod host;
 mod mobile_router;
 mod secret;
 
@@ -26,6 +27,7 @@ pub use secret::Asking;
 use secret::{Form, RawSecret, Reading};
 
 use crate::flows::FlowRule;
+use crate::host_dns::Choice;
 use crate::registration::Timers;
 use crate::tls::{ReferenceName, TrustAnchors, TrustError};
 
@@ -56,6 +58,12 @@ pub struct Config {
     pub link_mtu: u16,
     /// Prefixes that go through the tunnel.
     pub routes: Vec<IpNet>,
+    /// Prefixes that stay outside the tunnel.
+    pub exclude: Vec<IpNet>,
+    /// What belongs into the tunnel goes nowhere else while there is none.
+    pub fail_closed: bool,
+    /// Who sets the DNS servers that the HAC hands out.
+    pub dns: Choice,
     /// Routing table, firewall mark and priority of the first rule.
     pub table: u32,
     /// Where to write the status, if anywhere.
@@ -77,6 +85,8 @@ pub struct Hac {
     pub addresses: Vec<IpAddr>,
     /// TCP port.
     pub port: u16,
+    /// The name to ask for SRV records, in the place of `addresses`, name and port.
+    pub srv: Option<String>,
     /// Certification authorities.
     pub ca: TrustAnchors,
 }
@@ -135,6 +145,12 @@ struct Raw {
     #[serde(default)]
     routes: Option<Vec<Spanned<IpNet>>>,
     #[serde(default)]
+    exclude: Vec<Spanned<IpNet>>,
+    #[serde(default)]
+    fail_closed: bool,
+    #[serde(default)]
+    dns: Choice,
+    #[serde(default)]
     table: Option<Spanned<u32>>,
     #[serde(default)]
     status_file: Option<PathBuf>,
@@ -150,7 +166,10 @@ struct RawHac {
     name: Spanned<String>,
     #[serde(default)]
     addresses: Vec<Spanned<IpAddr>>,
-    port: Spanned<u16>,
+    #[serde(default)]
+    port: Option<Spanned<u16>>,
+    #[serde(default)]
+    srv: Option<Spanned<String>>,
     ca: Spanned<PathBuf>,
 }
 
@@ -169,6 +188,9 @@ struct RawTimers {
     hac_max_retry: Option<Spanned<f64>>,
     stop_timeout: Option<Spanned<f64>>,
 }
+
+/// RFC 6618 names no port; this is the one of all examples.
+const HAC_PORT: u16 = 7873;
 
 /// Reads and checks the file at `path` and every file it names. Nobody is asked for a secret.
 ///
@@ -207,7 +229,10 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
         mobile_router: mobile_router::mobile_router(file)?,
         tun: tun(file)?,
         link_mtu: link_mtu(file)?,
-        routes: routes(file)?,
+        routes: host::routes(file)?,
+        exclude: host::exclude(file)?,
+        fail_closed: raw.fail_closed,
+        dns: raw.dns,
         table: table(file)?,
         status_file: raw.status_file.as_ref().map(|path| file.resolve(path)),
         timers,
@@ -246,8 +271,8 @@ fn hac(file: &Document<Raw>) -> Result<Hac, ConfigError> {
             return wrong("stands twice");
         }
     }
-    if raw.port.value == 0 {
-        return Err(file.error(raw.port.referenced, "hac.port", "0 is no port; 1 to 65535"));
+    if let Some(port) = raw.port.as_ref().filter(|port| port.value == 0) {
+        return Err(file.error(port.referenced, "hac.port", "0 is no port; 1 to 65535"));
     }
     let path = file.resolve(&raw.ca.value);
     let ca = TrustAnchors::load(&path).map_err(|error| {
@@ -259,7 +284,8 @@ fn hac(file: &Document<Raw>) -> Result<Hac, ConfigError> {
         file.error(raw.ca.referenced, "hac.ca", format!("{} {what}", path.display()))
     })?;
     let addresses = raw.addresses.iter().map(|address| address.value).collect();
-    Ok(Hac { name, addresses, port: raw.port.value, ca })
+    let port = raw.port.as_ref().map_or(HAC_PORT, |port| port.value);
+    Ok(Hac { name, addresses, port, srv: host::srv(file)?, ca })
 }
 
 fn suites(file: &Document<Raw>) -> Result<Vec<Suite>, ConfigError> {
@@ -332,31 +358,6 @@ fn link_mtu(file: &Document<Raw>) -> Result<u16, ConfigError> {
         Some(mtu) if (1280..=9000).contains(&mtu.value) => Ok(mtu.value),
         Some(mtu) => Err(file.error(mtu.referenced, "link_mtu", "out of range; 1280 to 9000")),
     }
-}
-
-fn routes(file: &Document<Raw>) -> Result<Vec<IpNet>, ConfigError> {
-    let everything = || {
-        let v6 = Ipv6Net::new(Ipv6Addr::UNSPECIFIED, 0).ok().map(IpNet::V6);
-        let v4 = Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).ok().map(IpNet::V4);
-        v6.into_iter().chain(v4).collect()
-    };
-    let Some(list) = &file.value.routes else {
-        return Ok(everything());
-    };
-    let mut routes: Vec<IpNet> = Vec::new();
-    for (index, prefix) in list.iter().enumerate() {
-        let wrong =
-            |what: String| Err(file.error(prefix.referenced, format!("routes[{index}]"), what));
-        let net = prefix.value;
-        if net.trunc() != net {
-            return wrong(format!("has bits behind the prefix; {} would be right", net.trunc()));
-        }
-        if routes.contains(&net) {
-            return wrong("stands twice".to_owned());
-        }
-        routes.push(net);
-    }
-    Ok(routes)
 }
 
 fn table(file: &Document<Raw>) -> Result<u32, ConfigError> {

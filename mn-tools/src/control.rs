@@ -62,13 +62,17 @@ pub enum ControlError {
         pid: i32,
     },
     /// As the operating system says.
-    #[error("no control socket at {}: {error}", path.display())]
+    #[error("no control socket at {}: {error}{}", path.display(), rights(error))]
     System {
         /// Where it was to be.
         path: PathBuf,
         /// What was wrong.
         error: io::Error,
     },
+}
+
+fn rights(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied { "; it takes root" } else { "" }
 }
 
 /// The socket; dropping it removes its name.

@@ -3,7 +3,7 @@
 //! Read first: RFC 6618 s.5.1, 5.3, 5.4; readings.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::bootstrap::{BootstrapError, Grant, Progress, Proposal, Session};
 use crate::config::Config;
+use crate::discovery::{Resolver, Wanted};
 use crate::tls::{self, ReferenceName};
 
 #[cfg(test)]
@@ -51,6 +52,8 @@ pub struct HacClient {
     server_name: ServerName<'static>,
     addresses: Vec<IpAddr>,
     port: u16,
+    srv: Option<String>,
+    resolver: Resolver,
     timeout: Duration,
     mark: u32,
     /// What the name led to last: DNS may be out of reach when it is needed again.
@@ -70,6 +73,8 @@ impl HacClient {
             server_name: hac.name.server_name()?,
             addresses: hac.addresses.clone(),
             port: hac.port,
+            srv: hac.srv.clone(),
+            resolver: Resolver::new(config.table),
             timeout: config.hac_timeout,
             mark: config.table,
             resolved: Mutex::default(),
@@ -128,7 +133,7 @@ impl HacClient {
 
     fn connect(&self, until: Instant) -> Result<(TcpStream, SocketAddr), Failure> {
         let mut reasons = Vec::new();
-        for address in self.socket_addresses()? {
+        for address in self.socket_addresses(until)? {
             match self.connect_to(address, until) {
                 Ok(tcp) => return Ok((tcp, address)),
                 Err(error) => reasons.push(format!("{address}: {}", in_words(&error))),
@@ -150,23 +155,30 @@ impl HacClient {
         Ok(socket.into())
     }
 
-    fn socket_addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+    fn socket_addresses(&self, until: Instant) -> Result<Vec<SocketAddr>, Failure> {
         if !self.addresses.is_empty() {
             return Ok(self.addresses.iter().map(|ip| (*ip, self.port).into()).collect());
         }
-        let name = match &self.name {
-            ReferenceName::Address(ip) => return Ok(vec![(*ip, self.port).into()]),
-            ReferenceName::Dns(name) => name,
+        let name = match (&self.name, &self.srv) {
+            (ReferenceName::Address(ip), None) => return Ok(vec![(*ip, self.port).into()]),
+            // The name of SRV records is asked for in its place.
+            (ReferenceName::Address(_), Some(_)) => "",
+            (ReferenceName::Dns(name), _) => name,
         };
+        let wanted = Wanted { name, port: self.port, srv: self.srv.as_deref(), until };
+        let found = self.resolver.find(&wanted);
         let mut known = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        match (name.as_str(), self.port).to_socket_addrs() {
-            Ok(found) => *known = found.collect(),
-            Err(error) if known.is_empty() => {
-                return Err(Failure::network(format!("{name} can't be resolved: {error}")));
-            }
+        match found {
+            Ok(found) => *known = found,
+            Err(error) if known.is_empty() => return Err(Failure::network(error)),
             Err(_) => {}
         }
         Ok(known.clone())
+    }
+
+    /// DNS servers that lie behind the tunnel, and are not to be asked for the way to it.
+    pub fn set_inner_dns(&self, servers: &[IpAddr]) {
+        self.resolver.set_inside(servers);
     }
 
     fn handshake(&self, tcp: TcpStream, until: Instant) -> Result<Tls, Failure> {

@@ -14,6 +14,8 @@
 //! | [`tls`], [`hac_client`] | certificate verification, channel binding, the session |
 //! | [`tun`], [`tunnel`] | the device with its routing, and the threads of the data path |
 //! | [`claim`] | keeps a second node off the first one's routing |
+//! | [`discovery`] | from the HAC's name to addresses |
+//! | [`host_dns`], [`clock`], [`repair`] | the host: its DNS servers, its sleep, and putting it back after a SIGKILL |
 //! | [`place`], [`control`], [`notify`] | who can ask a running node, and whom it tells |
 //! | [`commands`], [`show`], [`syslog`] | the command line and what it prints |
 //! | [`run`], [`status`], [`hardening`] | all of it running, and what a person sees of it |
@@ -23,20 +25,24 @@ pub mod association;
 pub mod bootstrap;
 pub mod care_of_addresses;
 pub mod claim;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod crypto;
+pub mod discovery;
 pub mod eap;
 pub mod flows;
 pub mod hac_client;
 pub mod hardening;
+pub mod host_dns;
 pub mod netlink;
 pub mod network;
 pub mod notify;
 pub mod path;
 pub mod place;
 pub mod registration;
+pub mod repair;
 pub mod run;
 pub mod show;
 pub mod signalling;

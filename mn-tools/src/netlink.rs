@@ -19,8 +19,8 @@ mod messages;
 mod monitor;
 
 use messages::{
-    address_message, family, host_prefix, is_no_route, is_unicast_route, link_of, messages,
-    route_message, rule_message, unreachable_message,
+    address_message, family, host_prefix, is_no_route, is_same_rule, is_unicast_route, link_of,
+    messages, route_message, rule_message, unreachable_message,
 };
 pub use monitor::{Change, Monitor};
 
@@ -61,6 +61,8 @@ pub enum Verdict {
     Goto(u32),
     /// Nothing: something to go on at.
     Nop,
+    /// Refuses, with an ICMP error to the sender.
+    Unreachable,
 }
 
 /// What a [`Rule`] applies to.
@@ -244,18 +246,25 @@ impl Netlink {
         self.request(RouteNetlinkMessage::DelRule(rule_message(rule)), 0).map(drop)
     }
 
-    /// Deletes every rule whose priority lies in `priorities`: what a node that was killed left.
+    /// Deletes every rule whose priority lies in `priorities`, but for `kept`: what a node that was
+    /// killed left.
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn delete_rules(&mut self, priorities: core::ops::Range<u32>) -> io::Result<()> {
+    pub fn delete_rules(
+        &mut self,
+        priorities: core::ops::Range<u32>,
+        kept: &[Rule],
+    ) -> io::Result<()> {
+        let kept: Vec<RuleMessage> = kept.iter().map(rule_message).collect();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RuleMessage::default();
             message.header.family = family;
             for answer in self.request(RouteNetlinkMessage::GetRule(message), NLM_F_DUMP)? {
                 let RouteNetlinkMessage::NewRule(rule) = answer else { continue };
                 let ours = |attribute: &RuleAttribute| matches!(attribute, RuleAttribute::Priority(p) if priorities.contains(p));
-                if rule.attributes.iter().any(ours) {
+                let is_kept = kept.iter().any(|kept| is_same_rule(kept, &rule));
+                if rule.attributes.iter().any(ours) && !is_kept {
                     self.request(RouteNetlinkMessage::DelRule(rule), 0)?;
                 }
             }

@@ -64,8 +64,8 @@ pub struct Search<'a> {
     pub home_agent: HomeAgent,
     /// Interfaces to use, the most wanted first; empty: all.
     pub interfaces: &'a [String],
-    /// The tunnel's own interface, which is no way to the home agent.
-    pub tun: &'a str,
+    /// The tunnel's own interface by its index, which is no way to the home agent.
+    pub tun: u32,
     /// The home addresses, which are no care-of addresses: while a link loses its own address but
     /// not yet its route, the kernel would send from one of them.
     pub homes: &'a [IpAddr],
@@ -84,7 +84,7 @@ pub fn paths(netlink: &mut Netlink, gaps: &Gaps, search: &Search<'_>) -> io::Res
     for home_agent in search.home_agent.addresses() {
         by_default.extend(source_address(home_agent, None, search.mark));
         for link in &links {
-            let unwanted = link.is_loopback || !link.is_up || link.name == search.tun;
+            let unwanted = link.is_loopback || !link.is_up || link.index == search.tun;
             if unwanted || !netlink.has_route(home_agent.ip(), link.index, search.mark)? {
                 continue;
             }

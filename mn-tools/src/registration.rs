@@ -200,6 +200,25 @@ impl Registration {
         self.bootstrap.failed(&self.timers, retry_after, by_network, jitter, now)
     }
 
+    /// The machine slept so long: what ends, ends that much earlier for a clock that stood still.
+    /// A NAT may have forgotten this node meanwhile, so the binding is refreshed at once.
+    pub fn on_sleep(&mut self, slept: Duration, now: Instant) {
+        let earlier = |at: Instant| at.checked_sub(slept).unwrap_or(now);
+        if let Some(binding) = &mut self.binding {
+            binding.expires = earlier(binding.expires);
+            binding.refresh_at = earlier(binding.refresh_at).min(now);
+        }
+        self.failed.clear();
+        self.bootstrap.network_changed(now);
+    }
+
+    /// When an SA ends, by a clock that was set meanwhile.
+    pub fn on_validity(&mut self, changed: Association) {
+        if let Some(held) = self.associations.iter_mut().find(|held| held.spi == changed.spi) {
+            *held = changed;
+        }
+    }
+
     /// A sequence or volume limit of this SA comes near.
     pub fn on_worn(&mut self, spi: Spi) {
         if self.associations.last().is_some_and(|association| association.spi == spi) {

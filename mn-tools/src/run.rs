@@ -12,6 +12,7 @@ use crate::association::SecurityAssociation;
 use crate::bootstrap::Grant;
 use crate::care_of_addresses::{CareOfAddresses, Way};
 use crate::claim::ClaimError;
+use crate::clock::Sleep;
 use crate::config::Config;
 use crate::control::{Control, ControlError, Monitors, Request};
 use crate::hac_client::{Failure, HacClient, unix_now};
@@ -20,17 +21,19 @@ use crate::network::{Gaps, HomeAgent, Search, paths};
 use crate::notify::ServiceManager;
 use crate::path::Path;
 use crate::place::Place;
-use crate::registration::Association;
+use crate::repair::Notes;
 use crate::status::{AssociationInfo, Status};
-use crate::tun::{CreateError, Layout, Tun};
+use crate::tun::{CreateError, Harm, Layout, Tun};
 use crate::tunnel::{self, IvSource, Tunnel, Worker};
 
 mod actions;
+mod host;
 mod mobility;
 mod report;
 mod watch;
 
-use watch::{watch_network, watch_signals};
+use host::DnsSetter;
+use watch::{watch_clock, watch_network, watch_signals};
 
 /// Changes of the network come in flocks: link, address, route.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -87,8 +90,14 @@ impl StartError {
     /// Whether the user may not do this at all.
     #[must_use]
     pub fn is_not_permitted(&self) -> bool {
-        matches!(self, Self::Tun { error, .. } | Self::System { error, .. }
-            if error.kind() == io::ErrorKind::PermissionDenied)
+        match self {
+            Self::Tun { error, .. }
+            | Self::System { error, .. }
+            | Self::Control(ControlError::System { error, .. }) => {
+                error.kind() == io::ErrorKind::PermissionDenied
+            }
+            _ => false,
+        }
     }
 
     fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
@@ -101,6 +110,10 @@ enum Event {
     Tunnel(tunnel::Event),
     Bootstrapped(Result<(Grant, IpAddr), Failure>, Duration),
     Control(Request),
+    /// The clock was set, or the machine slept.
+    Clock,
+    /// The host's DNS servers are set, or can't be.
+    Dns(Result<Vec<IpAddr>, String>),
     Stop,
 }
 
@@ -109,6 +122,7 @@ struct Held {
     sa: Arc<SecurityAssociation>,
     home_agent: HomeAgent,
     hac: IpAddr,
+    dns: Vec<IpAddr>,
     issued: u64,
     validity_end: u64,
 }
@@ -128,7 +142,7 @@ impl Held {
 /// An open path. The thread ends before the socket closes.
 struct OpenPath {
     socket: Arc<UdpSocket>,
-    _downlink: Worker,
+    downlink: Worker,
 }
 
 struct Node {
@@ -154,8 +168,10 @@ struct Node {
     monitors: Monitors,
     /// Who waits until everything is put back.
     leaving: Vec<UnixStream>,
+    sleep: Sleep,
+    dns: DnsSetter,
     // Last, so that the threads are gone when the device goes.
-    _uplink: Worker,
+    uplink: Worker,
     tun: Tun,
 }
 
@@ -167,16 +183,19 @@ struct Node {
 pub fn run(config: Config, place: &Place, started: impl FnOnce()) -> Result<(), StartError> {
     let (sender, receiver) = channel();
     watch_signals(sender.clone()).map_err(StartError::system("signals"))?;
-    let mut node = Node::new(Arc::new(config), place.name(), sender.clone())?;
     let requests = sender.clone();
     let control = Control::listen(place, move |it| requests.send(Event::Control(it)).is_ok())?;
-    watch_network(sender).map_err(StartError::system("netlink"))?;
+    host::repair(place, config.table);
+    let mut node = Node::new(Arc::new(config), place, sender.clone())?;
+    watch_network(sender.clone()).map_err(StartError::system("netlink"))?;
+    watch_clock(sender).map_err(StartError::system("clock"))?;
     started();
     node.manager.ready();
     node.registration.start();
     node.serve(&receiver);
     let leaving = std::mem::take(&mut node.leaving);
     drop(node);
+    Notes::remove(place);
     drop(control);
     for mut peer in leaving {
         let _ = peer.write_all(b"{\"stopped\":true}\n");
@@ -185,18 +204,27 @@ pub fn run(config: Config, place: &Place, started: impl FnOnce()) -> Result<(), 
 }
 
 impl Node {
-    fn new(config: Arc<Config>, name: &str, events: Sender<Event>) -> Result<Self, StartError> {
+    fn new(config: Arc<Config>, place: &Place, events: Sender<Event>) -> Result<Self, StartError> {
         let networks = config.mobile_router.as_ref().map(|router| router.prefixes.clone());
         let layout = Layout {
             name: config.tun.clone(),
             table: config.table,
             routes: config.routes.clone(),
+            exclude: config.exclude.clone(),
+            fail_closed: config.fail_closed,
             networks: networks.unwrap_or_default(),
+        };
+        let notes = Notes {
+            tun: layout.name.clone(),
+            table: layout.table,
+            networks: layout.networks.clone(),
+            dns: None,
         };
         let tun = Tun::create(layout).map_err(|error| match error {
             CreateError::Claim(error) => error.into(),
             CreateError::Device(error) => StartError::Tun { name: config.tun.clone(), error },
         })?;
+        notes.write(place);
         let to_control = events.clone();
         let tunnel = Arc::new(Tunnel::new(move |event| {
             // Nobody listens in the moment in which everything ends.
@@ -222,12 +250,14 @@ impl Node {
             rescan_at: None,
             stops: 0,
             paths_known: false,
-            status: Status::new(name, &config.mn_id, &config.tun),
+            status: Status::new(place.name(), &config.mn_id, &config.tun, config.fail_closed),
             status_written: Instant::now(),
             manager: ServiceManager::from_environment(),
             monitors: Monitors::default(),
             leaving: Vec::new(),
-            _uplink: Worker::uplink(Arc::clone(&tunnel), tun.device())
+            sleep: Sleep::new(),
+            dns: DnsSetter::new(place.clone(), notes, config.dns, &config.routes),
+            uplink: Worker::uplink(Arc::clone(&tunnel), tun.device())
                 .map_err(StartError::system("thread"))?,
             tunnel,
             tun,
@@ -271,7 +301,9 @@ impl Node {
         let now = Instant::now();
         match event {
             Event::Network(changes) => {
-                self.tun.heed(&changes);
+                if self.tun.heed(&changes) == Harm::NewDevice {
+                    self.reconnect_tun();
+                }
                 changes.into_iter().for_each(|change| self.gaps.note(change));
                 self.rescan_at.get_or_insert(now + SETTLE);
             }
@@ -281,6 +313,8 @@ impl Node {
             }
             Event::Bootstrapped(Ok((grant, hac)), duration) => self.on_grant(grant, hac, duration),
             Event::Bootstrapped(Err(failure), _) => self.on_bootstrap_failed(&failure, now),
+            Event::Clock => self.on_clock(now),
+            Event::Dns(outcome) => self.on_dns(outcome),
             Event::Control(request) => self.on_request(request, now),
             Event::Stop => self.stop(now),
         }
@@ -312,25 +346,20 @@ impl Node {
 
     fn on_grant(&mut self, grant: Grant, hac: IpAddr, duration: Duration) {
         let now = Instant::now();
-        let validity = Duration::from_secs(grant.validity_end.saturating_sub(unix_now()));
-        let usable = validity.saturating_sub(CLOCK_MARGIN.min(validity / 10));
-        if usable.is_zero() {
+        let (issued, validity_end) = (unix_now(), grant.validity_end);
+        let association = self.association(grant.spi, issued, validity_end, now);
+        if association.valid_until <= now {
             let text = "the HAC issued an SA that has already ended: is the clock here right?";
             return self.on_bootstrap_failed(
                 &Failure { text: text.to_owned(), retry_after: None, by_network: false },
                 now,
             );
         }
-        let association = Association {
-            spi: grant.spi,
-            valid_until: now + usable,
-            renew_at: now + validity.mul_f64(1.0 - self.config.timers.renew_before).min(usable),
-        };
         let home_agent =
             HomeAgent { ip6: grant.home_agent, ip4: grant.home_agent_ip4, port: grant.port };
-        let (issued, validity_end) = (unix_now(), grant.validity_end);
+        let dns = grant.dns.clone();
         let sa = Arc::new(SecurityAssociation::new(grant));
-        let held = Held { sa, home_agent, hac, issued, validity_end };
+        let held = Held { sa, home_agent, hac, dns, issued, validity_end };
         self.report_grant(&held, duration);
         self.held.push(held);
         self.publish();
@@ -360,7 +389,7 @@ impl Node {
             home_agent,
             homes: &homes,
             interfaces: &self.config.interfaces,
-            tun: &self.config.tun,
+            tun: self.tun.index(),
             mark: self.config.table,
         };
         match paths(&mut self.netlink, &self.gaps, &search) {

@@ -167,6 +167,8 @@ pub struct Status {
     care_of_addresses: Vec<CareOfAddress>,
     tun: String,
     tun_mtu: Option<usize>,
+    dns: Vec<IpAddr>,
+    fail_closed: bool,
     bootstraps: VecDeque<Bootstrap>,
     registrations: VecDeque<Registration>,
     handovers: VecDeque<Handover>,
@@ -194,7 +196,7 @@ pub struct AssociationInfo {
 impl Status {
     /// The status of a node that has just started.
     #[must_use]
-    pub fn new(name: &str, mn_id: &MobileNodeId, tun: &str) -> Self {
+    pub fn new(name: &str, mn_id: &MobileNodeId, tun: &str, fail_closed: bool) -> Self {
         Self {
             name: name.to_owned(),
             state: State::default(),
@@ -221,6 +223,8 @@ impl Status {
             care_of_addresses: Vec::new(),
             tun: tun.to_owned(),
             tun_mtu: None,
+            dns: Vec::new(),
+            fail_closed,
             bootstraps: VecDeque::new(),
             registrations: VecDeque::new(),
             handovers: VecDeque::new(),
@@ -387,6 +391,11 @@ impl Status {
             .collect();
     }
 
+    /// The host asks these DNS servers.
+    pub fn set_dns(&mut self, servers: Vec<IpAddr>) {
+        self.dns = servers;
+    }
+
     /// Something went wrong.
     pub fn on_error(&mut self, text: &str) {
         let error = LastError { at_ms: unix_ms(), text: text.to_owned() };
@@ -471,7 +480,7 @@ mod tests {
     #[test]
     fn a_handover_is_in_the_file() {
         let mut status =
-            Status::new("mn", &MobileNodeId::new("mn1@example.net").unwrap(), "hearth0");
+            Status::new("mn", &MobileNodeId::new("mn1@example.net").unwrap(), "hearth0", false);
         status.set_state(State::Registered);
         status.on_registered(&Registered {
             purpose: Purpose::Handover,
@@ -510,7 +519,7 @@ mod tests {
     #[test]
     fn round_trips_are_smoothed_and_unanswered_updates_counted() {
         let mut status =
-            Status::new("mn", &MobileNodeId::new("mn1@example.net").unwrap(), "hearth0");
+            Status::new("mn", &MobileNodeId::new("mn1@example.net").unwrap(), "hearth0", false);
         for (milliseconds, tries) in [(10, 1), (18, 1), (18, 2)] {
             status.on_registered(&Registered {
                 purpose: Purpose::Refresh,

@@ -7,12 +7,19 @@
 //!   table+1    to a mobile network        main, routes longer than the default: its own links
 //!   table+2    from a home address or a   table: all of it goes through the tunnel, the outer
 //!              mobile network             packets of mobile nodes behind a mobile router too
-//!   table+3    to home agent and HAC      main; reverse path checks of outer packets look here
+//!   table+3    to home agent and HAC, to  main; reverse path checks of outer packets look here
+//!              what YAML excludes
 //!   table+4    all                        table, routes longer than the default
-//!   table+5    all                        main, routes longer than the default (visited links)
-//!   table+6    all                        table
-//!   table+7                               where marked packets go on
+//!   table+5    to routes of YAML longer   fail-closed: unreachable, as the tunnel is not there
+//!              than the default
+//!   table+6    all                        main, routes longer than the default (visited links)
+//!   table+7    all                        table
+//!   table+8    all                        fail-closed with a default route: unreachable
+//!   table+9                               where marked packets go on
 //! ```
+//!
+//! Fail-closed rules are there from before the first bootstrap until `down`, and stay when the
+//! process is killed, while the routes in the table go with the TUN.
 //!
 //! What of a mobile network prefix is on no link of ours is unreachable by a route in the table:
 //! it must not go back into the tunnel that it came from (RFC 3963 s.5.5).
@@ -31,7 +38,7 @@ use crate::claim::{Claim, ClaimError};
 use crate::netlink::{Change, MAIN_TABLE, Netlink, Rule, Selector, Verdict};
 
 /// Rules that a node may own, counted from its table's number.
-const RULES: u32 = 8;
+const RULES: u32 = 10;
 /// The least that IPv6 must be able to carry (RFC 8200 s.5).
 const MIN_MTU: usize = 1280;
 /// IPv6 and UDP in front of a frame: the worse of the two outer families.
@@ -53,6 +60,10 @@ pub struct Layout {
     pub table: u32,
     /// Prefixes that go through it.
     pub routes: Vec<IpNet>,
+    /// Prefixes that stay outside, whatever the routes say.
+    pub exclude: Vec<IpNet>,
+    /// What belongs into the tunnel goes nowhere else while there is none.
+    pub fail_closed: bool,
     /// Mobile network prefixes, if this is a mobile router.
     pub networks: Vec<Ipv6Net>,
 }
@@ -60,7 +71,12 @@ pub struct Layout {
 impl Layout {
     /// Priorities of the rules.
     fn rules(&self) -> Range<u32> {
-        self.table..self.table + RULES
+        priorities(self.table)
+    }
+
+    /// Whether packets of a family may need rules before there is a home address of it.
+    fn closes(&self, is_ipv6: bool) -> bool {
+        self.fail_closed && self.routes.iter().any(|route| route.addr().is_ipv6() == is_ipv6)
     }
 
     /// The routes of families that have a home address, with that.
@@ -69,8 +85,28 @@ impl Layout {
             let is_ipv6 = route.addr().is_ipv6();
             Some((*route, addresses.homes().find(|home| home.is_ipv6() == is_ipv6)?))
         };
-        self.routes.iter().filter_map(with_source).collect()
+        // RFC 6618 s.5.7.4: they are reached by the home agent.
+        let dns: Vec<IpNet> = addresses.dns.iter().map(|server| IpNet::from(*server)).collect();
+        self.routes.iter().chain(&dns).filter_map(with_source).collect()
     }
+}
+
+fn priorities(table: u32) -> Range<u32> {
+    table..table.saturating_add(RULES)
+}
+
+/// Removes the rules and unreachable routes that a killed node with this table left.
+///
+/// # Errors
+/// A node runs with these numbers, or as the kernel says.
+pub fn clean(table: u32, networks: &[Ipv6Net]) -> Result<(), CreateError> {
+    let _claim = Claim::new(priorities(table))?;
+    let mut netlink = Netlink::open()?;
+    netlink.delete_rules(priorities(table), &[])?;
+    for network in networks {
+        netlink.delete_unreachable(table, IpNet::V6(*network))?;
+    }
+    Ok(())
 }
 
 /// What can change with a new SA.
@@ -82,6 +118,8 @@ pub struct Addresses {
     pub home4: Option<Ipv4Addr>,
     /// Addresses that stay outside the tunnel: home agent and HAC.
     pub outside: Vec<IpAddr>,
+    /// DNS servers that are reached through the tunnel.
+    pub dns: Vec<IpAddr>,
     /// MTU of the tunnel.
     pub mtu: usize,
 }
@@ -103,6 +141,15 @@ pub enum CreateError {
     Device(#[from] io::Error),
 }
 
+/// What other programs did to the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// Nothing, or nothing that is not made good.
+    None,
+    /// The device was deleted; there is another one now.
+    NewDevice,
+}
+
 /// The device with everything that leads into it. Dropping it takes all of it away.
 pub struct Tun {
     layout: Layout,
@@ -110,7 +157,9 @@ pub struct Tun {
     device: Arc<SyncDevice>,
     index: u32,
     /// What is set up now.
-    current: Option<(Addresses, Vec<Rule>)>,
+    current: Option<Addresses>,
+    /// The rules that are to be there.
+    rules: Vec<Rule>,
     // Last: the numbers are free when nothing of ours is under them any more.
     _claim: Claim,
 }
@@ -118,27 +167,25 @@ pub struct Tun {
 impl Tun {
     /// Makes the device, without address and down. What an earlier node with the same table left
     /// behind is removed, once it is certain that no other node runs here with these numbers and
-    /// that the device is ours: until then nothing is touched.
+    /// that the device is ours: until then nothing is touched. Where the layout is fail-closed there
+    /// is no moment in which it is open.
     ///
     /// # Errors
     /// Another node runs with these numbers, or as the kernel says.
     pub fn create(layout: Layout) -> Result<Self, CreateError> {
         let claim = Claim::new(layout.rules())?;
         let mut netlink = Netlink::open()?;
-        let device = DeviceBuilder::new().name(&layout.name).enable(false).build_sync()?;
-        device.set_nonblocking(true)?;
-        netlink.delete_rules(layout.rules())?;
+        let device = Arc::new(make_device(&layout.name)?);
+        let rules = rules(&layout, None);
+        for rule in &rules {
+            netlink.add_rule(rule)?;
+        }
+        netlink.delete_rules(layout.rules(), &rules)?;
         for network in &layout.networks {
             netlink.delete_unreachable(layout.table, IpNet::V6(*network))?;
         }
         let index = netlink.index_of(&layout.name)?;
-        // A router solicitation or a multicast report of the kernel's own has nothing to say here.
-        let conf = format!("/proc/sys/net/ipv6/conf/{}", layout.name);
-        for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
-            let _ = std::fs::write(format!("{conf}/{key}"), value);
-        }
-        let device = Arc::new(device);
-        Ok(Self { layout, netlink, device, index, current: None, _claim: claim })
+        Ok(Self { layout, netlink, device, index, current: None, rules, _claim: claim })
     }
 
     /// The device, for the threads of the data path.
@@ -147,18 +194,23 @@ impl Tun {
         TunDevice(Arc::clone(&self.device))
     }
 
+    /// Its index, which a new name does not change.
+    #[must_use]
+    pub const fn index(&self) -> u32 {
+        self.index
+    }
+
     /// Sets up (or changes to) these addresses, with routes and rules.
     ///
     /// # Errors
     /// As the kernel says.
     pub fn configure(&mut self, addresses: &Addresses) -> io::Result<()> {
-        if self.current.as_ref().is_some_and(|(current, _)| current == addresses) {
+        if self.current.as_ref() == Some(addresses) {
             return Ok(());
         }
         let mtu = u32::try_from(addresses.mtu).unwrap_or(u32::from(u16::MAX));
         self.netlink.bring_up(self.index, mtu)?;
-        let old = self.current.take();
-        if let Some((old, _)) = &old {
+        if let Some(old) = self.current.take() {
             for gone in old.homes().filter(|old| !addresses.homes().any(|new| new == *old)) {
                 self.netlink.delete_address(self.index, gone)?;
             }
@@ -172,21 +224,26 @@ impl Tun {
         for network in &self.layout.networks {
             self.netlink.add_unreachable(self.layout.table, IpNet::V6(*network))?;
         }
-        let rules = rules(&self.layout, addresses);
+        let rules = rules(&self.layout, Some(addresses));
         for rule in &rules {
             self.netlink.add_rule(rule)?;
         }
-        for stale in old.iter().flat_map(|(_, old)| old).filter(|old| !rules.contains(old)) {
+        for stale in self.rules.iter().filter(|old| !rules.contains(old)) {
             self.netlink.delete_rule(stale)?;
         }
-        self.current = Some((addresses.clone(), rules));
+        self.rules = rules;
+        self.current = Some(addresses.clone());
         Ok(())
     }
 
-    /// Puts rules and routes back that somebody else removed (a network manager that tidies up):
-    /// without them what belongs into the tunnel would leave in the clear.
-    pub fn heed(&mut self, changes: &[Change]) {
+    /// Puts back what somebody else removed (a network manager that tidies up): rules and routes,
+    /// without which what belongs into the tunnel would leave in the clear, and the device itself.
+    pub fn heed(&mut self, changes: &[Change]) -> Harm {
         let (table, priorities) = (self.layout.table, self.layout.rules());
+        let down = changes.contains(&Change::LinkDown(self.index));
+        if down && self.current.is_some() {
+            return self.revive();
+        }
         let ours = changes.iter().any(|change| match change {
             Change::RuleGone(priority) => priorities.contains(priority),
             Change::RouteGone(of) => *of == table,
@@ -205,15 +262,46 @@ impl Tun {
                 "rules or routes of the tunnel were removed by another program and can't be put back"
             ),
         }
+        Harm::None
+    }
+
+    /// The device was brought down or deleted: up again, or another one.
+    fn revive(&mut self) -> Harm {
+        match self.try_revive() {
+            Ok(Harm::None) => {
+                tracing::warn!("the tunnel's device was brought down by another program; it is up");
+                Harm::None
+            }
+            Ok(Harm::NewDevice) => {
+                tracing::warn!("the tunnel's device was deleted by another program; it is back");
+                Harm::NewDevice
+            }
+            Err(error) => {
+                tracing::error!(%error, "the tunnel's device is gone and can't be made again");
+                Harm::None
+            }
+        }
+    }
+
+    fn try_revive(&mut self) -> io::Result<Harm> {
+        let is_there = self.netlink.links()?.iter().any(|link| link.index == self.index);
+        if !is_there {
+            self.device = Arc::new(make_device(&self.layout.name)?);
+            self.index = self.netlink.index_of(&self.layout.name)?;
+        }
+        if let Some(addresses) = self.current.take() {
+            self.configure(&addresses)?;
+        }
+        Ok(if is_there { Harm::None } else { Harm::NewDevice })
     }
 
     /// Puts back what is missing of rules and routes; how many there were.
     fn restore(&mut self) -> io::Result<usize> {
-        let Some((addresses, rules)) = &self.current else { return Ok(0) };
         let mut restored = 0;
-        for rule in rules {
+        for rule in &self.rules {
             restored += usize::from(self.netlink.add_rule(rule)?);
         }
+        let Some(addresses) = &self.current else { return Ok(restored) };
         for (route, source) in self.layout.routes_from(addresses) {
             let added = self.netlink.add_route(self.layout.table, route, self.index, source)?;
             restored += usize::from(added);
@@ -226,43 +314,74 @@ impl Tun {
     }
 }
 
+/// A device without an address, down.
+fn make_device(name: &str) -> io::Result<SyncDevice> {
+    let device = DeviceBuilder::new().name(name).enable(false).build_sync()?;
+    device.set_nonblocking(true)?;
+    // A router solicitation or a multicast report of the kernel's own has nothing to say here.
+    let conf = format!("/proc/sys/net/ipv6/conf/{name}");
+    for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
+        let _ = std::fs::write(format!("{conf}/{key}"), value);
+    }
+    Ok(device)
+}
+
 impl Drop for Tun {
     fn drop(&mut self) {
         // Addresses and routes go with the device; it goes when the last thread has let it go.
-        let _ = self.netlink.delete_rules(self.layout.rules());
+        let _ = self.netlink.delete_rules(self.layout.rules(), &[]);
         for network in &self.layout.networks {
             let _ = self.netlink.delete_unreachable(self.layout.table, IpNet::V6(*network));
         }
     }
 }
 
-/// The rules of the table above, for the families that have a home address.
-fn rules(layout: &Layout, addresses: &Addresses) -> Vec<Rule> {
+/// The rules of the table above, for the families that have a home address, or must be closed.
+fn rules(layout: &Layout, addresses: Option<&Addresses>) -> Vec<Rule> {
+    [true, false].into_iter().flat_map(|is_ipv6| rules_of(layout, addresses, is_ipv6)).collect()
+}
+
+fn rules_of(layout: &Layout, addresses: Option<&Addresses>, is_ipv6: bool) -> Vec<Rule> {
+    let home = addresses.and_then(|it| it.homes().find(|home| home.is_ipv6() == is_ipv6));
+    let closes = layout.closes(is_ipv6);
+    if home.is_none() && !closes {
+        return Vec::new();
+    }
     let table = layout.table;
-    let mut rules = Vec::new();
-    for home in addresses.homes() {
-        let is_ipv6 = home.is_ipv6();
-        let rule = |offset, selector, verdict| Rule {
-            priority: table + offset,
-            selector,
-            is_ipv6,
-            verdict,
-        };
-        // What keeps outer packets out of the tunnel comes first, its target before it.
-        rules.push(rule(7, Selector::All, Verdict::Nop));
-        rules.push(rule(0, Selector::Marked(table), Verdict::Goto(table + 7)));
-        for outside in addresses.outside.iter().filter(|address| address.is_ipv6() == is_ipv6) {
-            rules.push(rule(3, Selector::To((*outside).into()), Verdict::Table(MAIN_TABLE)));
+    let rule = |offset, selector, verdict| Rule {
+        priority: table.saturating_add(offset),
+        selector,
+        is_ipv6,
+        verdict,
+    };
+    // What keeps outer packets out of the tunnel comes first, its target before it.
+    let mut rules = vec![
+        rule(9, Selector::All, Verdict::Nop),
+        rule(0, Selector::Marked(table), Verdict::Goto(table.saturating_add(9))),
+    ];
+    let outside = addresses.map_or(&[][..], |it| &it.outside).iter().map(|it| IpNet::from(*it));
+    for prefix in outside.chain(layout.exclude.iter().copied()) {
+        if prefix.addr().is_ipv6() == is_ipv6 {
+            rules.push(rule(3, Selector::To(prefix), Verdict::Table(MAIN_TABLE)));
         }
+    }
+    if let Some(home) = home {
         for network in layout.networks.iter().filter(|_| is_ipv6) {
             let network = IpNet::V6(*network);
             rules.push(rule(1, Selector::To(network), Verdict::TableButDefault(MAIN_TABLE)));
             rules.push(rule(2, Selector::From(network), Verdict::Table(table)));
         }
         rules.push(rule(2, Selector::From(home.into()), Verdict::Table(table)));
-        rules.push(rule(4, Selector::All, Verdict::TableButDefault(table)));
-        rules.push(rule(5, Selector::All, Verdict::TableButDefault(MAIN_TABLE)));
-        rules.push(rule(6, Selector::All, Verdict::Table(table)));
+    }
+    rules.push(rule(4, Selector::All, Verdict::TableButDefault(table)));
+    rules.push(rule(6, Selector::All, Verdict::TableButDefault(MAIN_TABLE)));
+    rules.push(rule(7, Selector::All, Verdict::Table(table)));
+    for route in layout.routes.iter().filter(|it| closes && it.addr().is_ipv6() == is_ipv6) {
+        let closing = match route.prefix_len() {
+            0 => rule(8, Selector::All, Verdict::Unreachable),
+            _ => rule(5, Selector::To(*route), Verdict::Unreachable),
+        };
+        rules.push(closing);
     }
     rules
 }
@@ -313,23 +432,66 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_family_without_a_home_address_is_left_alone() {
-        let addresses = Addresses {
+    fn layout() -> Layout {
+        Layout {
+            name: "tun".into(),
+            table: 6618,
+            routes: vec!["::/0".parse().unwrap(), "0.0.0.0/0".parse().unwrap()],
+            exclude: vec![],
+            fail_closed: false,
+            networks: vec![],
+        }
+    }
+
+    fn addresses() -> Addresses {
+        Addresses {
             home6: "2001:db8::7".parse().unwrap(),
             home4: None,
             outside: vec!["2001:db8:a::1".parse().unwrap(), "192.0.2.1".parse().unwrap()],
+            dns: vec![],
             mtu: 1280,
-        };
-        let mut layout =
-            Layout { name: "tun".into(), table: 6618, routes: vec![], networks: vec![] };
-        let plain = rules(&layout, &addresses);
+        }
+    }
+
+    #[test]
+    fn a_family_without_a_home_address_is_left_alone() {
+        let (mut layout, addresses) = (layout(), addresses());
+        let plain = rules(&layout, Some(&addresses));
         assert_eq!(plain.len(), 7);
         assert!(plain.iter().all(|rule| rule.is_ipv6));
         assert!(plain.iter().all(|rule| (6618..6618 + RULES).contains(&rule.priority)));
+        assert_eq!(rules(&layout, None), []);
         layout.networks.push("2001:db8:a00::/56".parse().unwrap());
-        let router = rules(&layout, &addresses);
+        let router = rules(&layout, Some(&addresses));
         assert_eq!(router.len(), 9);
         assert!(router.iter().all(|rule| (6618..6618 + RULES).contains(&rule.priority)));
+        layout.exclude = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8:e::/48".parse().unwrap()];
+        let excluding = rules(&layout, Some(&addresses));
+        let to = Selector::To("2001:db8:e::/48".parse().unwrap());
+        assert!(excluding.iter().any(|rule| rule.selector == to && rule.priority == 6621));
+        assert_eq!(excluding.len(), 10);
+    }
+
+    /// Both families, before there is any home address; only what has a route.
+    #[test]
+    fn fail_closed_rules_are_there_from_the_beginning() {
+        let mut layout = Layout { fail_closed: true, ..layout() };
+        for addresses in [None, Some(&addresses())] {
+            let closing = |is_ipv6| {
+                let all = rules(&layout, addresses);
+                let last = all.iter().filter(|rule| rule.is_ipv6 == is_ipv6).max_by_key(|rule| {
+                    if rule.verdict == Verdict::Nop { 0 } else { rule.priority }
+                });
+                last.map(|rule| (rule.priority, rule.verdict))
+            };
+            assert_eq!(closing(true), Some((6626, Verdict::Unreachable)));
+            assert_eq!(closing(false), Some((6626, Verdict::Unreachable)));
+        }
+        layout.routes = vec!["192.0.2.0/24".parse().unwrap()];
+        let some = rules(&layout, None);
+        assert!(some.iter().all(|rule| !rule.is_ipv6));
+        let closing = some.iter().find(|rule| rule.verdict == Verdict::Unreachable).unwrap();
+        // Before the routes of visited links, which could be longer.
+        assert_eq!((closing.priority, closing.selector), (6623, Selector::To(layout.routes[0])));
     }
 }

@@ -91,3 +91,27 @@ fn a_new_key_is_taken_by_the_yaml_file() {
     assert!(checked.status.success(), "{}", self::said(&checked));
     assert_eq!(hearth_mn(&["keygen", "mn1@example.net"]).stdout.len(), 65);
 }
+
+/// Without root it says so, in one line, and touches nothing.
+#[test]
+fn up_takes_root() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("ca.pem"), include_str!("../src/config/test-ca.pem")).unwrap();
+    let yaml =
+        "mn_id: a@example.net\npsk: {text: 0123456789abcdef}\nhac: {name: h.example, ca: ca.pem}\n";
+    std::fs::write(at("mn.yaml"), yaml).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_hearth-mn"), at("hearth-mn")).unwrap();
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), everybody).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(at("hearth-mn"))
+        .args(["up", "--log", "error"])
+        .arg(at("mn.yaml"))
+        .output()
+        .unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("it takes root"), "{said}");
+}

@@ -222,6 +222,8 @@ impl Drop for Bench {
             let _ = node.kill();
             let _ = node.wait();
         }
+        // One in the background, or what one that was killed noted.
+        let _ = self.hearth_mn(&["down"]).output();
         for namespace in [&self.mn, &self.ha] {
             let _ = Command::new("ip").args(["netns", "delete", namespace]).output();
         }

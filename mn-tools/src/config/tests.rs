@@ -45,6 +45,15 @@ fn seven_lines_are_enough() {
     assert_eq!(config.hac.addresses, Vec::<IpAddr>::new());
 }
 
+/// The port of all examples is the default, and SRV records need none.
+#[test]
+fn the_hac_is_found_by_its_name_alone() {
+    let config = load_text(&GOOD.replace("  port: 7873\n", "")).1.unwrap();
+    assert_eq!((config.hac.port, config.hac.srv), (7873, None));
+    let config = load_text(&GOOD.replace("port: 7873", "srv: _hac._tcp.example.net.")).1.unwrap();
+    assert_eq!(config.hac.srv.as_deref(), Some("_hac._tcp.example.net"));
+}
+
 #[test]
 fn every_key_can_be_set() {
     let text = format!(
@@ -55,6 +64,9 @@ interfaces: [eth0, wlan0]
 tun: tun7
 link_mtu: 1400
 routes: [\"2001:db8:1::/48\", 198.51.100.0/24]
+exclude: [\"2001:db8:1:e::/64\"]
+fail_closed: true
+dns: resolvconf
 table: 300
 status_file: mn.json
 timers:
@@ -76,6 +88,8 @@ timers:
     assert_eq!(config.suites, [Suite::Aes128Gcm, Suite::TripleDesEdeCbcSha, Suite::NullSha]);
     assert_eq!(config.scope, Scope::Signalling);
     assert_eq!(config.hac.addresses.len(), 2);
+    assert_eq!((config.exclude.len(), config.fail_closed), (1, true));
+    assert_eq!(config.dns, Choice::Resolvconf);
     assert_eq!(config.status_file, Some(folder.path().join("mn.json")));
     assert_eq!(config.timers.initial_timeout, Duration::from_millis(500));
     assert_eq!(config.timers.attempts_per_path, 2);
@@ -99,6 +113,8 @@ fn what_is_wrong_is_named_with_line_and_key() {
         ("  name: hac.example.net", "  name: \"*.example.net\"", "5: hac.name: not a DNS name"),
         ("  port: 7873", "  port: 0", "6: hac.port: 0 is no port"),
         ("  port: 7873", "  port: 70000", "6: hac.port: "),
+        ("  port: 7873", "  srv: hac", "6: hac.srv: not a DNS name"),
+        ("  port: 7873", "  port: 1\n  srv: _h._tcp.a.b", "7: hac.srv: the records name addresses"),
         ("  ca: ca.pem", "  ca: mn.psk", "7: hac.ca: "),
         ("  ca: ca.pem", "  ca: none.pem", "7: hac.ca: "),
         ("  ca: ca.pem", "  ca: ca.pem\n  proxy: x", "proxy"),
@@ -120,6 +136,10 @@ fn what_is_wrong_is_named_with_line_and_key() {
         ("routes: [\"2001:db8::1/64\"]", "8: routes[0]: has bits behind the prefix"),
         ("routes: [0.0.0.0/0, 0.0.0.0/0]", "8: routes[1]: stands twice"),
         ("routes: [0.0.0.0/33]", "8: routes[0]: "),
+        ("exclude: [192.0.2.1/24]", "8: exclude[0]: has bits behind the prefix"),
+        ("exclude: [0.0.0.0/0]", "8: exclude[0]: that is everything"),
+        ("dns: always", "8: dns: "),
+        ("fail_closed: perhaps", "8: fail_closed: "),
         ("table: 254", "8: table: out of range"),
         ("timers:\n  lifetime: 3", "9: timers.lifetime: out of range; 4 to 65535"),
         ("timers:\n  lifetime: .nan", "9: timers.lifetime: out of range; 4 to 65535"),
@@ -155,6 +175,9 @@ fn the_commented_example_is_accepted() {
         "# tun",
         "# link_mtu",
         "# routes",
+        "# exclude",
+        "# fail_closed",
+        "# dns",
         "# table",
         "# status_file",
         "# timers",

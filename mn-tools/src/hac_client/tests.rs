@@ -46,6 +46,8 @@ fn bench(script: Script, anchors: Option<TrustAnchors>) -> (HacClient, JoinHandl
         name,
         addresses: vec!["127.0.0.1".parse().unwrap()],
         port,
+        srv: None,
+        resolver: Resolver::new(0),
         timeout: Duration::from_millis(500),
         mark: 0,
         resolved: Mutex::default(),

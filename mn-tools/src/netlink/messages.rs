@@ -133,6 +133,7 @@ pub(super) fn rule_message(rule: &Rule) -> RuleMessage {
             RuleAction::Goto
         }
         Verdict::Nop => RuleAction::Nop,
+        Verdict::Unreachable => RuleAction::Unreachable,
     };
     match rule.selector {
         Selector::All => {}
@@ -147,4 +148,12 @@ pub(super) fn rule_message(rule: &Rule) -> RuleMessage {
         Selector::Marked(mark) => attributes.push(RuleAttribute::FwMark(mark)),
     }
     message
+}
+
+/// Whether the kernel's `dumped` rule is `ours`: it tells more attributes than it was given.
+pub(super) fn is_same_rule(ours: &RuleMessage, dumped: &RuleMessage) -> bool {
+    let of = |rule: &RuleMessage| {
+        (rule.header.family, rule.header.src_len, rule.header.dst_len, rule.header.action)
+    };
+    of(ours) == of(dumped) && ours.attributes.iter().all(|it| dumped.attributes.contains(it))
 }

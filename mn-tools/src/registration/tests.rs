@@ -661,3 +661,31 @@ fn unused_sas_do_not_pile_up() {
     }
     assert_eq!(forgotten, [2, 3, 4, 5, 6]);
 }
+
+/// The monotonic clock stands still while the machine sleeps; bindings end and NATs forget.
+#[test]
+fn after_a_sleep_the_binding_is_refreshed_at_once_or_has_ended() {
+    let mut bench = Bench::registered(&[net6()]);
+    bench.node.on_sleep(Duration::from_secs(60), bench.now);
+    bench.node.on_timer(bench.now);
+    assert_eq!(bench.update().purpose, Purpose::Refresh);
+    let mut bench = Bench::registered(&[net6()]);
+    bench.node.on_sleep(Duration::from_secs(700), bench.now);
+    bench.node.on_timer(bench.now);
+    let done = bench.done();
+    assert!(done.contains(&Action::Report(Report::BindingExpired)), "{done:?}");
+    let update = done.into_iter().find_map(sent).unwrap();
+    assert_eq!(update.purpose, Purpose::Initial);
+}
+
+/// a clock that was wrong when the SA came and is set now shows that it has ended.
+#[test]
+fn an_sa_ends_by_the_clock_as_it_is_set() {
+    let mut bench = Bench::registered(&[net6()]);
+    let ended = Association { spi: spi(1), valid_until: bench.now, renew_at: bench.now };
+    bench.node.on_validity(ended);
+    bench.node.on_timer(bench.now);
+    let done = bench.done();
+    assert!(done.contains(&Action::Report(Report::AssociationExpired(spi(1)))), "{done:?}");
+    assert!(done.contains(&Action::Bootstrap), "{done:?}");
+}

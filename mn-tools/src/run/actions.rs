@@ -49,7 +49,7 @@ impl Node {
             let socket = Arc::new(socket);
             let tunnel = Arc::clone(&self.tunnel);
             let downlink = Worker::downlink(tunnel, Arc::clone(&socket), self.tun.device())?;
-            Ok(OpenPath { socket, _downlink: downlink })
+            Ok(OpenPath { socket, downlink })
         });
         match opened {
             Ok(open) => drop(self.open.insert(path, open)),
@@ -121,14 +121,23 @@ impl Node {
         outside.extend(&self.config.hac.addresses);
         outside.sort_unstable();
         outside.dedup();
+        let home4 = held.sa.home_address_ip4.filter(|_| self.home4_bound);
+        // Those of a family without a home address can't be reached.
+        let dns: Vec<IpAddr> =
+            held.dns.iter().copied().filter(|ip| ip.is_ipv6() || home4.is_some()).collect();
         let addresses = Addresses {
             home6: held.sa.home_address,
-            home4: held.sa.home_address_ip4.filter(|_| self.home4_bound),
+            home4,
             outside,
+            dns: dns.clone(),
             mtu: mtu(held.sa.suite(), self.config.link_mtu),
         };
         match self.tun.configure(&addresses) {
-            Ok(()) => self.status.on_tunnel(addresses.home6, addresses.home4, addresses.mtu),
+            Ok(()) => {
+                self.status.on_tunnel(addresses.home6, addresses.home4, addresses.mtu);
+                self.hac.set_inner_dns(&dns);
+                self.dns.want(&dns, &self.events);
+            }
             Err(error) => {
                 tracing::error!(%error, tun = self.config.tun, "the tunnel can't be set up");
                 self.status.on_error(&format!("the tunnel can't be set up: {error}"));

@@ -1,10 +1,11 @@
-//! Threads that turn signals and changes of the network into events.
+//! Threads that turn signals, changes of the network and steps of the clock into events.
 
 use std::io;
 use std::sync::mpsc::Sender;
 use std::thread;
 
 use super::Event;
+use crate::clock::Steps;
 use crate::netlink::Monitor;
 
 pub(super) fn watch_signals(events: Sender<Event>) -> io::Result<()> {
@@ -40,4 +41,16 @@ pub(super) fn watch_network(events: Sender<Event>) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("network".to_owned()).spawn(forward).map(drop)
+}
+
+pub(super) fn watch_clock(events: Sender<Event>) -> io::Result<()> {
+    let steps = Steps::watch()?;
+    let forward = move || {
+        while let Ok(()) = steps.wait() {
+            if events.send(Event::Clock).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("clock".to_owned()).spawn(forward).map(drop)
 }

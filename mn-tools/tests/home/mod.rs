@@ -56,6 +56,8 @@ pub(crate) struct Script {
     pub(crate) sa_validity: Duration,
     /// Refuse with this status, once each.
     pub(crate) refusals: VecDeque<StatusCode>,
+    /// DNS servers that are handed out.
+    pub(crate) dns: Vec<Ipv6Addr>,
     /// Binding Updates so far.
     pub(crate) got: Vec<Got>,
     /// Inner packets sent back so far.
@@ -157,7 +159,13 @@ fn session(
                 auth_methods: vec![AuthMethod::Psk],
                 ..Message::default()
             },
-            None => issue(&message, script.lock().unwrap().sa_validity, associations),
+            None => {
+                let (validity, dns) = {
+                    let script = script.lock().unwrap();
+                    (script.sa_validity, script.dns.clone())
+                };
+                Message { dns_ip6: dns, ..issue(&message, validity, associations) }
+            }
         };
         let signed = response.encode_signed(Side::Hac, &PSK, binding);
         tls.write_all(&container::encode(identifier, &signed).unwrap()).unwrap();
