@@ -20,8 +20,12 @@ const END_OF_MESSAGE: &[u8] = b"\r\n\r\n";
 /// The last second that an rfc1123-date with its four digits of year can name.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// Octets that hold all headers that have a length limit; the others are counted.
-const FIXED_LEN: usize = 4096;
+/// Octets of the longest header name, the colon and the CRLF.
+const NAME_LEN: usize = "mip6-sa-validity-end:\r\n".len();
+/// Octets of the longest value that is neither hex nor text of the peer's: an IPv6 prefix.
+const SHORT_LEN: usize = "ffff:".len() * 8 + "/128".len();
+/// Octets of 32 in hex.
+const HEX_32_LEN: usize = 64;
 
 impl Message {
     /// The content portion without `auth`, end-of-message included.
@@ -158,23 +162,48 @@ impl core::fmt::Display for EightGroups {
 struct Encoder(Zeroizing<Vec<u8>>);
 
 impl Encoder {
+    /// Room for the headers of `message` and `auth`, and little more: all of it is wiped at the end,
+    /// octet by octet.
     fn new(message: &Message) -> Self {
-        const ADDRESS_LINE: usize = "dns-ip6:\r\n".len() + "ffff:".len() * 8;
-        let counted = message.eap_payload.as_ref().map_or(0, Vec::len) * 2
+        let short = [
+            message.status.is_some(),
+            message.retry_after.is_some(),
+            message.scope.is_some(),
+            message.suite.is_some(),
+            message.spi.is_some(),
+            message.validity_end.is_some(),
+            message.ha_ip6.is_some(),
+            message.ha_ip4.is_some(),
+            message.port.is_some(),
+            message.hoa_ip6.is_some(),
+            message.hoa_ip4.is_some(),
+            message.hnp_ip6.is_some(),
+            message.hnp_ip4.is_some(),
+        ];
+        let short = short.into_iter().filter(|is_there| *is_there).count()
+            + message.dns_ip6.len()
+            + message.dns_ip4.len();
+        let randoms = [message.mn_rand.is_some(), message.hac_rand.is_some(), true];
+        let randoms = randoms.into_iter().filter(|is_there| *is_there).count();
+        let hex = [
+            &message.mn_to_ha_ikey,
+            &message.ha_to_mn_ikey,
+            &message.mn_to_ha_ekey,
+            &message.ha_to_mn_ekey,
+        ];
+        let hex = hex.into_iter().flatten().map(|key| NAME_LEN + key.len() * 2).sum::<usize>()
+            + message.eap_payload.as_ref().map_or(0, |packet| NAME_LEN + packet.len() * 2);
+        let lists = NAME_LEN * 2
             + message.suite_list.as_ref().map_or(0, Vec::len) * "{00,00},".len()
-            + message.auth_methods.len() * "psk,".len()
-            + (message.dns_ip6.len() + message.dns_ip4.len()) * ADDRESS_LINE
-            + [
-                &message.mn_to_ha_ikey,
-                &message.ha_to_mn_ikey,
-                &message.mn_to_ha_ekey,
-                &message.ha_to_mn_ekey,
-            ]
-            .iter()
-            .filter_map(|key| key.as_ref())
-            .map(|key| key.len() * 2)
-            .sum::<usize>();
-        Self(Zeroizing::new(Vec::with_capacity(FIXED_LEN + counted)))
+            + message.auth_methods.len() * "psk,".len();
+        let mn_id = message.mn_id.as_ref().map_or(0, |mn_id| NAME_LEN + mn_id.as_str().len());
+        let room = short * (NAME_LEN + SHORT_LEN)
+            + randoms * (NAME_LEN + HEX_32_LEN)
+            + hex
+            + lists
+            + mn_id
+            + END_OF_MESSAGE.len();
+        Self(Zeroizing::new(Vec::with_capacity(room)))
     }
 
     fn put(&mut self, octets: &[u8]) {
@@ -197,9 +226,7 @@ impl Encoder {
         const DIGITS: [u8; 16] = *b"0123456789abcdef";
         let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or_default();
         self.name(name);
-        for octet in octets {
-            self.put(&[digit(octet >> 4), digit(octet & 0x0f)]);
-        }
+        self.0.extend(octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 0x0f)]));
         self.put(CRLF);
     }
 
@@ -226,5 +253,60 @@ impl Write for Encoder {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         self.put(text.as_bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hac::{AuthMethod, StatusCode};
+    use crate::{MobileNodeId, Scope, Spi};
+
+    /// Every header at its longest.
+    fn longest() -> Message {
+        let key = |len| Some(Zeroizing::new(vec![0xff; len]));
+        let ip6 = Ipv6Addr::from_bits(u128::MAX);
+        let ip4 = core::net::Ipv4Addr::BROADCAST;
+        Message {
+            mn_id: MobileNodeId::new(&format!("{}@example.net", "m".repeat(60))).ok(),
+            auth_methods: vec![AuthMethod::Psk, AuthMethod::Eap],
+            eap_payload: Some(vec![0xff; 1500]),
+            status: Some(StatusCode::ServiceUnavailable),
+            retry_after: Some(u64::MAX),
+            mn_rand: Some([0xff; 32]),
+            hac_rand: Some([0xff; 32]),
+            scope: Some(Scope::SignallingAndData),
+            suite_list: Some(Suite::known().collect()),
+            suite: Suite::known().next(),
+            spi: Some(Spi::MAX),
+            mn_to_ha_ikey: key(20),
+            ha_to_mn_ikey: key(20),
+            mn_to_ha_ekey: key(24),
+            ha_to_mn_ekey: key(24),
+            validity_end: Some(u64::MAX),
+            ha_ip6: Some(ip6),
+            ha_ip4: Some(ip4),
+            port: Some(u16::MAX),
+            hoa_ip6: Some(ip6),
+            hoa_ip4: Some(ip4),
+            hnp_ip6: Some((ip6, 128)),
+            hnp_ip4: Some((ip4, 32)),
+            dns_ip6: vec![ip6; 5],
+            dns_ip4: vec![ip4; 5],
+        }
+    }
+
+    /// What grows leaves a copy of its keys behind.
+    #[test]
+    fn nothing_grows_beyond_its_first_allocation() {
+        let all = longest();
+        let response = Message { eap_payload: None, suite_list: None, mn_id: None, ..longest() };
+        let eap = Message { eap_payload: Some(vec![7; 4000]), ..Message::default() };
+        let random = Message { mn_rand: Some([1; 32]), ..Message::default() };
+        for message in [all, response, eap, random, Message::default()] {
+            let room = Encoder::new(&message).0.capacity();
+            let encoded = message.encode_signed(Side::Hac, &[1; 32], &[2; 32]);
+            assert_eq!(encoded.capacity(), room, "{message:?}");
+        }
     }
 }
