@@ -2,7 +2,7 @@
 //!
 //! Read first: RFC 6618 s.5.3; readings.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::counters::{Counter, Counters};
 use crate::directory::{Clock, Directory};
 use crate::failures::Failures;
 use crate::handshake::{self, Handshakes};
-use crate::keys::SystemEntropy;
+use crate::keys::DrawnEntropy;
 use crate::lockstep::{Lockstep, Refused, Request};
 use crate::log_limit::LogLimit;
 use crate::radius::accounting::ledger::Authorised;
@@ -32,7 +32,9 @@ use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
 /// Longest wait for the peer's FIN after ours.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Octets read and thrown away while waiting for it.
-const DRAIN_OCTETS: u64 = 256 << 10;
+const DRAIN_OCTETS: usize = 256 << 10;
+/// Octets of one TLS record at most (RFC 8446 s.5.1).
+const RECORD: usize = 1 << 14;
 
 /// What every connection needs.
 pub struct Shared {
@@ -148,10 +150,11 @@ impl Connection<'_> {
 
     async fn answer(&self, session: &mut Session, request: &Request) -> Reply {
         let shared = self.shared;
-        let mut step = session.request(&request.content, (shared.clock)(), &mut SystemEntropy);
+        let mut step =
+            session.request(&request.content, (shared.clock)(), &mut DrawnEntropy::default());
         if let Step::Relay(relay) = step {
             let result = self.relay(*relay).await;
-            step = session.relayed(result, (shared.clock)(), &mut SystemEntropy);
+            step = session.relayed(result, (shared.clock)(), &mut DrawnEntropy::default());
         }
         match step {
             Step::Respond(reply) => reply,
@@ -232,7 +235,14 @@ impl Connection<'_> {
     async fn respond(&mut self, identifier: u8, reply: &Reply) -> io::Result<()> {
         let container =
             container::encode(identifier, &reply.content).ok_or(io::ErrorKind::InvalidData)?;
-        self.stream.write_all(&container).await?;
+        if reply.outcome.ends() && container.len() <= RECORD {
+            // The last one and close_notify in one go: each segment costs both ends as much again.
+            let (_, tls) = self.stream.get_mut();
+            tls.writer().write_all(&container)?;
+            tls.send_close_notify();
+        } else {
+            self.stream.write_all(&container).await?;
+        }
         self.stream.flush().await
     }
 
@@ -270,6 +280,14 @@ impl Connection<'_> {
 
 /// Reads and throws away until the peer closes, for a bounded time.
 pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
-    let mut rest = stream.take(DRAIN_OCTETS);
-    let _ = timeout(DRAIN_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    let rest = async {
+        let (mut chunk, mut drained) = ([0; 2048], 0);
+        while drained < DRAIN_OCTETS {
+            match stream.read(&mut chunk).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => drained += count,
+            }
+        }
+    };
+    let _ = timeout(DRAIN_TIMEOUT, rest).await;
 }

@@ -4,6 +4,7 @@
 
 use hearth_wire::directory::DirectionKeys;
 use hearth_wire::{Cipher, Suite};
+use zeroize::Zeroizing;
 
 /// The random source failed; nothing can be issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,42 @@ pub struct SystemEntropy;
 impl Entropy for SystemEntropy {
     fn fill(&mut self, buf: &mut [u8]) -> Result<(), EntropyError> {
         getrandom::fill(buf).map_err(|_| EntropyError)
+    }
+}
+
+/// Octets drawn at a time: more than any one message takes of them.
+const DRAWN: usize = 128;
+
+/// The operating system's generator, asked once for what one message takes in several parts: asking
+/// costs more than the octets. What is left is wiped.
+pub struct DrawnEntropy {
+    octets: Zeroizing<[u8; DRAWN]>,
+    used: usize,
+}
+
+impl Default for DrawnEntropy {
+    fn default() -> Self {
+        Self { octets: Zeroizing::new([0; DRAWN]), used: DRAWN }
+    }
+}
+
+impl Entropy for DrawnEntropy {
+    fn fill(&mut self, buf: &mut [u8]) -> Result<(), EntropyError> {
+        if buf.len() > DRAWN {
+            return SystemEntropy.fill(buf);
+        }
+        if self.octets.len() - self.used < buf.len() {
+            // Not to be used if this fails.
+            self.used = DRAWN;
+            SystemEntropy.fill(&mut *self.octets)?;
+            self.used = 0;
+        }
+        let fresh = self.octets.get_mut(self.used..self.used + buf.len()).ok_or(EntropyError)?;
+        buf.copy_from_slice(fresh);
+        // Nothing is handed out twice, whatever happens.
+        fresh.fill(0);
+        self.used += buf.len();
+        Ok(())
     }
 }
 
@@ -111,6 +148,21 @@ mod tests {
             let keys = direction_keys(suite, &mut SystemEntropy).unwrap();
             assert_eq!(keys.integrity().len(), suite.ikey_len());
             assert_eq!(keys.encryption().len(), suite.ekey_len());
+        }
+    }
+
+    #[test]
+    fn octets_that_were_drawn_together_are_handed_out_once() {
+        let mut drawn = DrawnEntropy::default();
+        let mut seen = std::collections::HashSet::new();
+        // Eight octets each, so that chance does not repeat any; some draws don't fit what is left.
+        for len in (8..=DRAWN + 8).chain([DRAWN, 120, 16]) {
+            let mut octets = vec![0; len];
+            drawn.fill(&mut octets).unwrap();
+            for part in octets.as_chunks::<8>().0 {
+                assert!(seen.insert(*part), "{len}");
+            }
+            assert!(drawn.octets[..drawn.used.min(DRAWN)].iter().all(|octet| *octet == 0));
         }
     }
 
