@@ -13,7 +13,7 @@ use crate::efficiency::Case;
 use crate::fault::Fault;
 use crate::figures::{
     SIZES, binding_updates, bootstraps, churn, cryptodev, efficiency, elephant, flood, handover,
-    limit, mix, passes, ring, scale, soak, wireguard,
+    limit, mix, passes, ring, scale, soak, updates, wireguard,
 };
 use crate::frames::Direction;
 use crate::generator::{Plan, Sizes};
@@ -71,7 +71,8 @@ enum Figure {
     Handover(Timed),
     /// Binding Updates a second, a storm of registrations, bindings that all end, a restart.
     Bu(BuOptions),
-    /// Full bootstraps of a home agent controller against bare TLS handshakes; idle connections.
+    /// Full bootstraps of a home agent controller against bare TLS handshakes; idle connections; how
+    /// soon home agents have the SAs.
     Hac(Timed),
     /// Packets of all kinds through the whole dataplane: each has to be accounted for, and every
     /// buffer to come back. It leaves the cores to others.
@@ -330,7 +331,10 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
             let size = binding_updates::Size { storm: options.sas, ending: options.ending };
             binding_updates::rows(lab, size, time, rows);
         }
-        Figure::Hac(_) => bootstraps::rows(lab, time, rows),
+        Figure::Hac(_) => {
+            bootstraps::rows(lab, time, rows);
+            updates::rows(lab, time, rows);
+        }
         Figure::Soak(options) => soak::rows(lab, options.packets, options.seed, rows),
     })
 }

@@ -29,7 +29,7 @@ use crate::fault::Fault;
 
 /// Subscribers, so that no mobile node has more SAs than one can have.
 pub(crate) const SUBSCRIBERS: usize = 1000;
-const NAME: &str = "hac.example.net";
+pub(crate) const NAME: &str = "hac.example.net";
 const PSK: [u8; 32] = [0x5a; 32];
 
 /// What the certificate is signed with.
@@ -55,16 +55,16 @@ impl Key {
     }
 }
 
-fn part<E>(what: &'static str) -> impl FnOnce(E) -> Fault {
+pub(crate) fn part<E>(what: &'static str) -> impl FnOnce(E) -> Fault {
     move |_| Fault::Part(what)
 }
 
-fn file(error: std::io::Error) -> Fault {
+pub(crate) fn file(error: std::io::Error) -> Fault {
     Fault::File(error.kind())
 }
 
 /// Makes a self-signed server certificate in `folder`.
-fn identity(folder: &Path, key: Key) -> Result<(), Fault> {
+pub(crate) fn identity(folder: &Path, key: Key) -> Result<(), Fault> {
     let status = Command::new("openssl")
         .current_dir(folder)
         .args(["req", "-x509", "-nodes", "-sha256", "-keyout", "hac.key", "-out", "hac.pem"])
@@ -104,7 +104,7 @@ subscribers:
 }
 
 /// A runtime whose threads carry this name and may run everywhere.
-fn runtime(name: &str, threads: usize) -> Result<Runtime, Fault> {
+pub(crate) fn runtime(name: &str, threads: usize) -> Result<Runtime, Fault> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name(name)

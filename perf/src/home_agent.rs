@@ -83,8 +83,19 @@ pub(crate) fn serve(
 impl HomeAgentRig {
     /// Starts it with its state in `folder`, and the directory at `folder`'s socket.
     pub(crate) fn start(lab: &Lab, folder: &Path, stations: u32) -> Result<Self, Fault> {
+        let directory = format!("{{socket: {}}}", folder.join("directory.sock").display());
+        Self::start_with(lab, folder, stations, &directory)
+    }
+
+    /// Starts it with its state in `folder`; `directory` is what its YAML says of the SA directory.
+    pub(crate) fn start_with(
+        lab: &Lab,
+        folder: &Path,
+        stations: u32,
+        directory: &str,
+    ) -> Result<Self, Fault> {
         let [first, .., _] = &lab.cores[..] else { return Err(Fault::Cores(2)) };
-        let config = configuration(folder, stations)?;
+        let config = configuration(folder, stations, directory)?;
         let shape = Shape { stations, ring: RING, ..Shape::default() };
         let rig = Rig::new(&lab.eal, &lab.pool, &lab.name(), &shape)?;
         let (rig, ports) = rig.split();
@@ -192,7 +203,7 @@ fn file(error: io::Error) -> Fault {
 }
 
 /// hearthd's YAML for the addresses of [`crate::frames`].
-fn configuration(folder: &Path, stations: u32) -> Result<Config, Fault> {
+fn configuration(folder: &Path, stations: u32, directory: &str) -> Result<Config, Fault> {
     let last = SPI_BASE.saturating_add(stations).saturating_add(63);
     let text = format!(
         r#"workers: [{{core: 0}}]
@@ -205,8 +216,7 @@ home_agent:
   address_ip6: "2001:db8:a::1"
   home_prefixes: ["2001:db8:f:0:0:1::/96"]
   spi_range: [{SPI_BASE}, {last}]
-sa_directory:
-  socket: {directory}
+sa_directory: {directory}
 tables:
   max_bindings: {bindings}
 api:
@@ -214,7 +224,6 @@ api:
 state:
   folder: {folder}
 "#,
-        directory = folder.join("directory.sock").display(),
         api = folder.join("api.sock").display(),
         bindings = stations.max(64),
         folder = folder.display(),

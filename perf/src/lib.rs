@@ -22,6 +22,7 @@ mod figures;
 mod frames;
 mod generator;
 mod home_agent;
+mod issuer;
 mod keys;
 mod kinds;
 mod lab;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::figures::{
     Rows, SIZES, binding_updates, bootstraps, churn, cryptodev, efficiency, elephant, flood,
-    handover, limit, mix, passes, ring, scale, soak, wireguard,
+    handover, limit, mix, passes, ring, scale, soak, updates, wireguard,
 };
 use crate::lab::Lab;
 use crate::report::{Row, Summary, verdicts};
@@ -94,6 +94,7 @@ pub(crate) fn quick(lab: &Lab, pace: f64, rows: &mut Rows) {
     wireguard::rows(lab, time * 2, rows);
     binding_updates::rows(lab, binding_updates::Size::QUICK, time * 2, rows);
     bootstraps::rows(lab, time * 2, rows);
+    updates::rows(lab, time, rows);
 }
 
 /// Everything, in about ten minutes at a pace of 1.
@@ -116,6 +117,7 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     binding_updates::rows(lab, binding_updates::Size::WHOLE, time * 5, rows);
     soak::rows(lab, SOAK, 1, rows);
     bootstraps::rows(lab, time * 6, rows);
+    updates::rows(lab, time * 3, rows);
 }
 
 #[cfg(test)]

@@ -208,14 +208,22 @@ impl Control {
     /// A TAP or netlink broke: the box has lost its kernel side.
     pub fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
         while !stop.load(Ordering::Relaxed) && !self.is_shut_down() {
-            if self.turn()? {
-                self.last_packet = Instant::now();
-            } else {
-                self.sleep()?;
-            }
+            self.step()?;
         }
         self.stop_following();
         Ok(())
+    }
+
+    /// One turn; where nothing came, waits a moment for something to come.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn step(&mut self) -> io::Result<()> {
+        if self.turn()? {
+            self.last_packet = Instant::now();
+            return Ok(());
+        }
+        self.sleep()
     }
 
     /// Writes down what only the end knows: to be called when the workers have stopped.

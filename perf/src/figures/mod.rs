@@ -14,6 +14,7 @@ pub(crate) mod passes;
 pub(crate) mod ring;
 pub(crate) mod scale;
 pub(crate) mod soak;
+pub(crate) mod updates;
 pub(crate) mod wireguard;
 
 use crate::report::{HEADINGS, Row, line};
