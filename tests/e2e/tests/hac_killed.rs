@@ -88,7 +88,7 @@ fn assert_same(told: &Value, record: &SaRecord) {
     of("ha-to-mn", &record.ha_to_mn);
 }
 
-/// SA-01: kill -9 leaves nothing half there.
+/// SA-01, SA-05: kill -9 leaves nothing half there, and nothing comes a second time.
 #[test]
 fn a_record_is_whole_or_not_there_however_often_the_hac_is_killed() {
     let mut lab = TestLab::up("hac-killed");
@@ -120,10 +120,13 @@ fn a_record_is_whole_or_not_there_however_often_the_hac_is_killed() {
         Ok((rows.collect::<HashSet<_>>() == all).then_some(()))
     })
     .unwrap();
-    let mut spis = HashSet::new();
+    let (mut spis, mut keys) = (HashSet::new(), HashSet::new());
     for told in &told {
         let spi: u32 = told["mip6-spi"].as_str().unwrap().parse().unwrap();
         assert!(spis.insert(spi), "{spi} was dealt out twice");
         assert_same(told, of_spi.get(&spi).unwrap_or_else(|| panic!("{told} is lost")));
+        for (_, key) in told.as_object().unwrap().iter().filter(|(name, _)| name.ends_with("key")) {
+            assert!(keys.insert(key.as_str().unwrap()), "a key of {spi} was another's before");
+        }
     }
 }

@@ -403,6 +403,18 @@ state:
         output(hearth.args(arguments))
     }
 
+    /// Runs `hearth` on HAC `index` to its end, whatever its exit code.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn hearth_hac(&self, index: usize, arguments: &[&str]) -> Result<Output> {
+        let mut hearth = self.options.programs.command("hearth")?;
+        if let Some(hac) = self.hacs.get(index) {
+            hearth.arg("--hac-socket").arg(hac.files.admin_socket());
+        }
+        output(hearth.args(arguments))
+    }
+
     /// What `hearth show WHAT --json` prints of home agent `index`.
     ///
     /// # Errors
