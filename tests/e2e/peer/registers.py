@@ -32,6 +32,7 @@ SUITES = {
     "00,3C": "AES_128_CBC_SHA256",
     "00,9C": "AES_128_GCM",
 }
+OUT_OF_WINDOW = 135  # RFC 6275 s.6.1.8
 TRIES = 10
 
 
@@ -84,10 +85,13 @@ class Association:
         return message
 
     def register(self, lifetime):
-        """RFC 6275 s.11.8: again where no answer comes; the first may be lost on a path that is new."""
+        """RFC 6275 s.11.8: again where no answer comes."""
         for _ in range(TRIES):
             self.update(lifetime)
             message = self.acknowledgement()
+            if message is not None and message.status == OUT_OF_WINDOW:
+                Association.number = message.seq  # RFC 6275 s.11.7.3
+                continue
             if message is not None and message.seq == Association.number:
                 return {"status": message.status, "lifetime": 4 * message.mhtime}
         raise SystemExit(f"{TRIES} Binding Updates, no acknowledgement")

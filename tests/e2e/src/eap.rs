@@ -1,5 +1,6 @@
 //! Bootstraps with EAP by programs of others: AAA servers in the operator's network, a mobile node
-//! that is wpa_supplicant's EAP peer and afterwards one in Python that uses the SA.
+//! that is wpa_supplicant's EAP peer and afterwards one in Python that uses the SA; and the same with
+//! `hearth-mn`.
 //!
 //! ```text
 //!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearth-ha --[operator]-- hearth-aaa
@@ -14,8 +15,10 @@ use std::{
 };
 
 use hearth_lab::{
+    config::NodeTuning,
     netns::Netns,
     network::Network,
+    node::MobileNode,
     plan::{AAA4, AAA6, HA6, HAC_NAME, HAC_PORT, Subscriber, Visited},
     wait,
 };
@@ -97,6 +100,35 @@ impl Bench {
         let answer = self.python.register(headers, 0);
         assert_eq!(answer, json!({ "status": 0, "lifetime": 0 }));
         assert!(self.lab.bindings().unwrap().is_empty());
+    }
+
+    /// `hearth-mn` with this `auth` ([`NodeTuning::auth`]) bootstraps, registers and reaches the
+    /// correspondent.
+    #[track_caller]
+    pub fn hearth_mn_bootstraps(&mut self, auth: &str) {
+        let mut node = self.hearth_mn(auth);
+        let status = node.registered_at(Visited::Net6, PATIENCE).unwrap();
+        let spi = status.spi.unwrap();
+        assert!(self.granted.insert(spi), "{auth}: SPI {spi} twice");
+        self.home_agent_has(spi);
+        self.lab.ping_both(&self.who);
+        node.stop().unwrap();
+    }
+
+    /// The HAC answers `hearth-mn` with a 401.
+    #[track_caller]
+    pub fn hearth_mn_is_refused(&self, auth: &str) {
+        let mut node = self.hearth_mn(auth);
+        let status =
+            node.until("a complaint", PATIENCE, |status| status.last_error.is_some()).unwrap();
+        let text = status.last_error.unwrap().text;
+        assert!(text.contains("401"), "{text}");
+        node.stop().unwrap();
+    }
+
+    fn hearth_mn(&self, auth: &str) -> MobileNode {
+        let tuning = NodeTuning { auth: auth.to_owned(), ..NodeTuning::default() };
+        self.lab.start_node(0, &self.who, &tuning).unwrap()
     }
 
     /// A bootstrap that the HAC refuses with a 401.

@@ -17,7 +17,7 @@ fn eap_gpsk_opens_a_tunnel() {
     let who = lab.subscriber(Suite::Aes128CbcSha, 1);
     lab.network.attach(0, Visited::Net6).unwrap();
     let wrong =
-        NodeTuning { auth: "eap-gpsk", psk: Some("5a".repeat(32)), ..NodeTuning::default() };
+        NodeTuning { auth: "eap-gpsk".into(), psk: Some("5a".repeat(32)), ..NodeTuning::default() };
     let mut node = lab.start_node(0, &who, &wrong).unwrap();
     let status = node.until("a complaint", PATIENCE, |status| status.last_error.is_some()).unwrap();
     let text = status.last_error.unwrap().text;
@@ -25,7 +25,7 @@ fn eap_gpsk_opens_a_tunnel() {
     node.stop().unwrap();
     assert!(lab.bindings().unwrap().is_empty());
 
-    let right = NodeTuning { auth: "eap-gpsk", ..NodeTuning::default() };
+    let right = NodeTuning { auth: "eap-gpsk".into(), ..NodeTuning::default() };
     let mut node = lab.start_node(0, &who, &right).unwrap();
     node.registered_at(Visited::Net6, PATIENCE).unwrap();
     lab.ping_both(&who);

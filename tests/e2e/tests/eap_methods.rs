@@ -7,6 +7,7 @@
 //!
 //! Each bootstrap ends with a 200 under the MSK that eapol_test derived: the HAC's is the same, by its own
 //! computation or from the AAA server. Scapy then registers and de-registers with the keys.
+//! `hearth-mn` does the same by its own methods, and reaches the correspondent.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{fs, path::Path};
@@ -51,6 +52,15 @@ fn both_tls_versions(bench: &mut Bench, folder: &Path) {
     }
 }
 
+/// `auth` of a `hearth-mn` that has this certificate.
+fn eap_tls(folder: &Path, name: &str) -> String {
+    format!(
+        "{{eap-tls: {{certificate: {0}/{name}.pem, key: {0}/{name}.key, ca: {0}/ca.pem, \
+         server_name: {SERVER}}}}}",
+        folder.display()
+    )
+}
+
 /// Shown by 2, EAP-10, EAP-11: the methods that are the HAC's own.
 #[test]
 fn eap_tls_and_gpsk_with_the_hac() {
@@ -66,6 +76,8 @@ fn eap_tls_and_gpsk_with_the_hac() {
     let (mut bench, ()) = Bench::up("eap-hac", &auth, |_| ());
     both_tls_versions(&mut bench, folder);
     bench.is_refused(&eap::with_certificate(folder, "other", SERVER, "1.3"));
+    bench.hearth_mn_is_refused(&eap_tls(folder, "other"));
+    bench.hearth_mn_bootstraps(&eap_tls(folder, "mn1"));
     for cipher in [1, 2] {
         bench.bootstraps("GPSK", &eap::gpsk(aaa::PSK, cipher), "");
     }
@@ -91,6 +103,8 @@ fn eap_through_freeradius() {
         bench.bootstraps(method, &right, "");
     }
     bench.is_refused(&eap::with_certificate(server.folder(), "other", SERVER, "1.3"));
+    bench.hearth_mn_is_refused(&eap_tls(server.folder(), "other"));
+    bench.hearth_mn_bootstraps(&eap_tls(server.folder(), "mn1"));
     // eapol_test does not print the whole MSK of EAP-pwd: the half that it prints is its own.
     let second_half = format!("--second-half-from {}", server.path("log").display());
     bench.bootstraps("PWD", &server.network("PWD", ""), &second_half);
@@ -106,6 +120,7 @@ fn eap_through_hostapd() {
     assert_eq!(server.auth, 1822);
     bench.bootstraps("GPSK", &server.gpsk(), "");
     bench.is_refused(&server.gpsk().replace(aaa::PSK, &"77".repeat(32)));
+    bench.hearth_mn_bootstraps("eap-gpsk");
     let usim = Usim::insert();
     bench.bootstraps("AKA'", &usim.configuration(), "");
     bench.has_no_other_sa();

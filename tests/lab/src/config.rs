@@ -301,8 +301,9 @@ pub struct NodeTuning {
     pub hac_addresses: Vec<IpAddr>,
     /// Pre-shared key in hexadecimal, where not the subscriber's.
     pub psk: Option<String>,
-    /// How it proves that it has it, as `mn.yaml` says it: `psk` or `eap-gpsk`.
-    pub auth: &'static str,
+    /// How it proves who it is, as `mn.yaml` says it: `psk`, `eap-gpsk`, or a `{..}` with what another
+    /// method needs, and then it gets no pre-shared key.
+    pub auth: String,
     /// Seconds of binding lifetime to ask for.
     pub lifetime: u32,
     /// Networks that it uses, the most wanted first.
@@ -328,7 +329,7 @@ impl Default for NodeTuning {
             hac_name: HAC_NAME.to_owned(),
             hac_addresses: vec![HA6.into(), HA4.into()],
             psk: None,
-            auth: "psk",
+            auth: "psk".into(),
             lifetime: 600,
             interfaces: vec!["visit6", "visit4"],
             at_once: false,
@@ -344,10 +345,14 @@ impl Default for NodeTuning {
 /// `mn.yaml` of one subscriber.
 #[must_use]
 pub fn mobile_node(files: &Files, subscriber: &Subscriber, tuning: &NodeTuning) -> String {
+    let mut psk = String::new();
+    if !tuning.auth.starts_with('{') {
+        let key = tuning.psk.as_ref().unwrap_or(&subscriber.psk);
+        psk = format!("psk: {{ hex: \"{key}\" }}\n");
+    }
     format!(
         r#"mn_id: {mn_id}
-psk: {{ hex: "{psk}" }}
-auth: {auth}
+{psk}auth: {auth}
 hac:
   name: {name}
   port: {HAC_PORT}
@@ -364,7 +369,6 @@ scope: {scope}
   hac_timeout: {patience}
 "#,
         mn_id = subscriber.mn_id,
-        psk = tuning.psk.as_ref().unwrap_or(&subscriber.psk),
         auth = tuning.auth,
         name = tuning.hac_name,
         addresses = quoted(&tuning.hac_addresses),
