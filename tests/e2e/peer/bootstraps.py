@@ -14,7 +14,7 @@ import threading
 import time
 import types
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "hac/tests"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "peers/python"))
 import peer  # noqa: E402, the mobile node that knows only the RFC
 
 ended = threading.Event()
