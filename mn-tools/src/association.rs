@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use hearth_wire::{Cipher, Scope, SeqNo, Spi, Suite};
 
 use crate::bootstrap::Grant;
-use crate::crypto::{ReplayError, ReplayWindow, Transform};
+use crate::crypto::{ReplayError, ReplayWindow, Tally, Transform};
 
 /// Packets in one direction after which a new SA is fetched.
 pub const RENEW_AT_PACKETS: u64 = 1 << 31;
@@ -92,6 +92,12 @@ impl SecurityAssociation {
     /// [`ReplayError`].
     pub fn accept(&self, seq: SeqNo) -> Result<(), ReplayError> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner).accept(seq)
+    }
+
+    /// What came from the home agent, and what is missing in between.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).tally()
     }
 
     /// Counts a packet of `len` octets with number `seq` in either direction; whether a limit of

@@ -323,7 +323,7 @@ impl Node {
     fn on_request(&mut self, request: Request, now: Instant) {
         match request {
             Request::Status(answer) => {
-                self.status.set_counters(&self.tunnel.counters);
+                self.count();
                 // Who asked may have gone.
                 let _ = answer.try_send(self.status.line());
             }

@@ -138,9 +138,12 @@ fn association(status: &Value, now: u64) -> String {
 }
 
 fn round_trip(status: &Value) -> String {
-    let Some(loss) = status.get("loss").and_then(Value::as_f64) else { return String::new() };
-    let percent = loss * 100.0;
-    format!("{}, {percent:.0} % of Binding Updates lost", milliseconds(status, "round_trip_ms"))
+    let percent = |key: &str| status.get(key).and_then(Value::as_f64).map(|part| part * 100.0);
+    let Some(updates) = percent("loss") else { return String::new() };
+    let round_trip = milliseconds(status, "round_trip_ms");
+    let packets = percent("downlink_loss")
+        .map(|packets| format!(" and {packets:.1} % of packets from the home agent"));
+    format!("{round_trip}; lost: {updates:.0} % of Binding Updates{}", packets.unwrap_or_default())
 }
 
 fn dns(status: &Value) -> String {
@@ -241,7 +244,7 @@ mod tests {
                 "care_of_address": "192.0.2.7", "interface": "wlan0", "nat": true,
                 "home_agent": "198.51.100.10:7872", "spi": 7, "suite": "AES_128_CBC_SHA256",
                 "scope": 1, "sa_issued": 1_799_999_940, "sa_validity_end": 1_800_003_600,
-                "round_trip_ms": 12.34, "loss": 0.25, "binding_lifetime_s": 600,
+                "round_trip_ms": 12.34, "loss": 0.25, "downlink_loss": 0.001, "binding_lifetime_s": 600,
                 "binding_expires_ms": now + 590_000, "dns": ["2001:db8::53"],
                 "counters": {"rx_octets": 1_572_864, "tx_octets": 12, "dropped": {"replayed": 3}},
                 "handovers": [{"completed_ms": now - 3_600_000, "from": "2001:db8:1::7",
@@ -257,7 +260,7 @@ mn (mn1@example.net): registered
   home agent: 198.51.100.10:7872
   binding: for 10 min, 9 min 50 s left
   security association: SPI 7, AES_128_CBC_SHA256, protects data, 1 min old, 1 h left
-  round trip: 12.3 ms, 25 % of Binding Updates lost
+  round trip: 12.3 ms; lost: 25 % of Binding Updates and 0.1 % of packets from the home agent
   DNS servers: 2001:db8::53
   transfer: 1.5 MiB received, 12 B sent, 3 dropped (replayed)
   handovers: 1; the last 1 h ago from 2001:db8:1::7 to 192.0.2.7, a gap of 23.4 ms

@@ -11,6 +11,7 @@ use hearth_wire::{MobileNodeId, Scope, Suite};
 use serde::Serialize;
 
 use crate::config::CareOf;
+use crate::crypto::Tally;
 use crate::path::Path;
 use crate::registration::{Binding, Registered};
 use crate::tunnel::{Counters, DropReason};
@@ -162,6 +163,7 @@ pub struct Status {
     sa_validity_end: Option<u64>,
     round_trip_ms: Option<f64>,
     loss: Option<f64>,
+    downlink_loss: Option<f64>,
     binding_lifetime_s: Option<u64>,
     binding_expires_ms: Option<u64>,
     care_of_addresses: Vec<CareOfAddress>,
@@ -218,6 +220,7 @@ impl Status {
             sa_validity_end: None,
             round_trip_ms: None,
             loss: None,
+            downlink_loss: None,
             binding_lifetime_s: None,
             binding_expires_ms: None,
             care_of_addresses: Vec::new(),
@@ -389,6 +392,16 @@ impl Status {
                 expires_ms: unix_ms() + as_ms(left),
             })
             .collect();
+    }
+
+    /// What came from the home agent under the SAs that are held, and what is missing in between.
+    pub fn set_downlink(&mut self, tallies: impl Iterator<Item = Tally>) {
+        let add = |sum: (u64, u64), it: Tally| (sum.0 + it.received, sum.1 + it.missing);
+        let (received, missing) = tallies.fold((0, 0), add);
+        let part = |whole: u64| missing.saturating_mul(1_000_000) / whole;
+        let millionths = (received > 0).then(|| part(received.saturating_add(missing)));
+        self.downlink_loss =
+            millionths.and_then(|n| u32::try_from(n).ok()).map(|n| f64::from(n) / 1e6);
     }
 
     /// The host asks these DNS servers.

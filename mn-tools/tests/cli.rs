@@ -115,3 +115,35 @@ fn up_takes_root() {
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.lines().count() == 1 && said.contains("it takes root"), "{said}");
 }
+
+/// A secret that is asked for on a terminal is not shown there. (script(1) makes the terminal.)
+#[test]
+fn a_prompt_does_not_show_what_is_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = include_str!("../src/config/test-ca.pem");
+    std::fs::write(folder.path().join("ca.pem"), ca).unwrap();
+    let yaml = "mn_id: a@example.net\npsk: {prompt: text}\nhac: {name: h.example, ca: ca.pem}\n";
+    std::fs::write(folder.path().join("mn.yaml"), yaml).unwrap();
+    let command = format!("{} up ./mn.yaml", env!("CARGO_BIN_EXE_hearth-mn"));
+    let mut terminal = Command::new("script")
+        .args(["-qefc", &command, "/dev/null"])
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, mut output) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut said = Vec::new();
+    while !said.ends_with(b": ") {
+        let mut octet = [0];
+        assert_eq!(std::io::Read::read(&mut output, &mut octet).unwrap(), 1);
+        said.push(octet[0]);
+    }
+    std::io::Write::write_all(&mut input, b"tooshort\n").unwrap();
+    std::io::Read::read_to_end(&mut output, &mut said).unwrap();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.starts_with("psk of a@example.net: "), "{said}");
+    assert!(said.contains("mn.yaml:2: psk.prompt: the key is too short"), "{said}");
+    assert!(!said.contains("tooshort"), "{said}");
+    assert_eq!(terminal.wait().unwrap().code(), Some(2));
+}

@@ -204,8 +204,9 @@ fn ask_on(mut terminal: &File, what: &str) -> io::Result<Zeroizing<String>> {
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     silent.local_modes.insert(LocalModes::ECHONL);
-    write!(terminal, "{what}: ")?;
+    // What is typed before the question is not taken, and what is typed after it not shown.
     tcsetattr(terminal, OptionalActions::Flush, &silent)?;
+    write!(terminal, "{what}: ")?;
     let mut text = Zeroizing::new(String::new());
     let read = BufReader::new(terminal).read_line(&mut text);
     tcsetattr(terminal, OptionalActions::Flush, &before)?;

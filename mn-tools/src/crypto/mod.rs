@@ -13,7 +13,7 @@ pub mod replay;
 pub mod transform;
 pub mod xcbc;
 
-pub use replay::{ReplayError, ReplayWindow};
+pub use replay::{ReplayError, ReplayWindow, Tally};
 pub use transform::{OpenError, Transform};
 
 #[cfg(test)]

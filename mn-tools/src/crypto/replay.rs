@@ -32,6 +32,16 @@ pub struct ReplayWindow {
     next: u64,
     /// Bit `n % WINDOW` tells whether `n` was received, for the numbers in the window.
     seen: [u64; WORDS],
+    tally: Tally,
+}
+
+/// What became of the sender's packets, as far as their numbers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Numbers that came.
+    pub received: u64,
+    /// Numbers between those that came which did not come (yet).
+    pub missing: u64,
 }
 
 impl ReplayWindow {
@@ -58,13 +68,30 @@ impl ReplayWindow {
         self.look(seq)?;
         let number = u64::from(seq.0);
         if number >= self.next {
+            self.tally.missing += self.skipped_by(number);
             self.advance_to(number);
+        } else {
+            self.tally.missing = self.tally.missing.saturating_sub(1);
         }
+        self.tally.received += 1;
         let (word, bit) = position(number);
         if let Some(word) = self.seen.get_mut(word) {
             *word |= bit;
         }
         Ok(())
+    }
+
+    /// How many numbers were received, and how many are missing in between.
+    #[must_use]
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The numbers that `number` leaves out. Those before the first packet are none, and a sender that
+    /// was restarted skips ahead by more than any loss.
+    const fn skipped_by(&self, number: u64) -> u64 {
+        let skipped = number - self.next;
+        if self.next == 0 || skipped >= WINDOW as u64 { 0 } else { skipped }
     }
 
     /// Forgets the numbers that the window leaves behind when `number` becomes the newest.
@@ -139,5 +166,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_until_it_comes() {
+        let mut window = ReplayWindow::default();
+        let mut take = |number| {
+            window.accept(SeqNo(number)).unwrap();
+            (window.tally().received, window.tally().missing)
+        };
+        // the first may carry any number, and a restart skips ahead.
+        assert_eq!(take(500), (1, 0));
+        assert_eq!(take(503), (2, 2));
+        assert_eq!(take(501), (3, 1));
+        assert_eq!(take(500_000), (4, 1));
+        assert_eq!(take(500_001), (5, 1));
+        window.accept(SeqNo(500_001)).unwrap_err();
+        assert_eq!(window.tally(), Tally { received: 5, missing: 1 });
     }
 }

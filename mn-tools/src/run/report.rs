@@ -135,11 +135,20 @@ impl Node {
         self.write_status(now);
     }
 
+    /// Takes what the data path counts into the status.
+    pub(super) fn count(&mut self) {
+        self.status.set_counters(&self.tunnel.counters);
+        self.status.set_downlink(self.held.iter().map(|held| held.sa.tally()));
+    }
+
     /// Writes the status file, if there is one.
     fn write_status(&mut self, now: Instant) {
-        let Some(file) = &self.config.status_file else { return };
-        self.status.set_counters(&self.tunnel.counters);
+        if self.config.status_file.is_none() {
+            return;
+        }
         self.status_written = now;
+        self.count();
+        let Some(file) = &self.config.status_file else { return };
         if let Err(error) = self.status.write(file) {
             tracing::warn!(file = %file.display(), %error, "status file not written");
         }

@@ -81,6 +81,7 @@ fn a_node_is_asked_watched_and_ended_by_its_name() {
     let said = String::from_utf8(bench.ask(&["status"]).stdout).unwrap();
     assert!(said.starts_with("mn (mn1@example.net): registered\n"), "{said}");
     assert!(said.contains("care-of address: 192.0.2.100 on eth4, no NAT"), "{said}");
+    assert!(said.contains("; lost: 0 % of Binding Updates and 0.0 % of packets"), "{said}");
     // It ends, and all is back at the very moment in which `down` returns.
     let down = bench.ask(&["down"]);
     assert!(down.status.success(), "{down:?}");
@@ -228,6 +229,30 @@ fn dns_servers_are_set_and_put_back() {
     bench.wait_registered_at("2001:db8:6::100");
     assert_eq!(bench.status()["dns"], Value::Array(Vec::new()));
     bench.stop();
+}
+
+/// A device that the kernel refuses is a line that says so, and code 4.
+#[test]
+fn a_tun_that_is_refused_is_told_in_a_line() {
+    let bench = Bench::new("tun");
+    bench.write_yaml("mn.yaml", "");
+    let node = [env!("CARGO_BIN_EXE_hearth-mn"), "up", "mn.yaml", "--log", "error"];
+    let rights = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+    let output = Command::new("ip")
+        .args(["netns", "exec", &bench.mn])
+        .args(rights)
+        .args(node)
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("the TUN device hearth0 can't be made: "), "{said}");
+    assert!(
+        said.contains("it takes root, or CAP_NET_ADMIN") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!(bench.rules(), Bench::new("tun-not").rules());
 }
 
 /// Files that `ip netns exec` shows to programs in a namespace as those under /etc.
