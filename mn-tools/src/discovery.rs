@@ -97,7 +97,7 @@ impl Resolver {
         for service in services {
             match self.addresses(&service.target, wanted.until) {
                 Ok(found) => {
-                    all.extend(found.iter().map(|ip| SocketAddr::from((*ip, service.port))))
+                    all.extend(found.iter().map(|ip| SocketAddr::from((*ip, service.port))));
                 }
                 Err(error) => trouble = error,
             }

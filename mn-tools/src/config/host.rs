@@ -19,7 +19,9 @@ pub(super) fn routes(file: &Document<Raw>) -> Result<Vec<IpNet>, ConfigError> {
 pub(super) fn exclude(file: &Document<Raw>) -> Result<Vec<IpNet>, ConfigError> {
     let list = &file.value.exclude;
     let prefixes = prefixes(file, list, "exclude")?;
-    for (index, prefix) in list.iter().enumerate().filter(|(_, it)| it.value.prefix_len() == 0) {
+    if let Some(index) = list.iter().position(|prefix| prefix.value.prefix_len() == 0)
+        && let Some(prefix) = list.get(index)
+    {
         let what = "that is everything; name under `routes` what the tunnel is for";
         return Err(file.error(prefix.referenced, format!("exclude[{index}]"), what));
     }
