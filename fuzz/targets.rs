@@ -16,6 +16,7 @@ use hearth_hac::auth::eap::server::{Methods, Offer, Server, Turn};
 use hearth_hac::auth::psk::Psk;
 use hearth_hac::keys::{Entropy, EntropyError};
 use hearth_hac::lockstep::Lockstep;
+use hearth_hac::radius::accounting::remembered::Remembered;
 use hearth_hac::radius::authorisation::Authorisation;
 use hearth_hac::radius::packet::{Asked, Code as RadiusCode, Request, Response, Secret};
 use hearth_hac::radius::{RelayState, Relayed, mppe};
@@ -190,7 +191,11 @@ fn settle(server: &mut Server, turn: Turn, octets: &[u8]) -> Option<Vec<u8>> {
         Turn::Request(request) => Some(request),
         Turn::Relay { eap, .. } => {
             assert!(matches!(Packet::parse(&eap), Ok(Packet { code: Code::Response, .. })));
-            let state = RelayState { server: 0, state: Vec::new(), user_name: Box::default() };
+            let state = RelayState {
+                server: ([192, 0, 2, 10], 1812).into(),
+                state: Vec::new(),
+                user_name: Box::default(),
+            };
             let relayed = match octets {
                 [1, ..] => Relayed::Reject { eap: Vec::new() },
                 [2, ..] => Relayed::Accept {
@@ -231,6 +236,10 @@ pub fn radius(data: &[u8]) {
         let _ = attributes.joined(79);
         let _ = mppe::keys(attributes, &authenticator, &secret);
         let _ = Authorisation::read(attributes);
+    }
+    // What accounting keeps in the store is attributes, too.
+    if let Some(kept) = Remembered::decode(attributes) {
+        assert_eq!(Remembered::decode(&kept.encode()), Some(kept));
     }
 }
 

@@ -158,7 +158,9 @@ impl Connection<'_> {
         }
         match step {
             Step::Respond(reply) => reply,
-            Step::Issue(request) => {
+            Step::Issue(mut request) => {
+                let accounting = shared.accounting.as_ref();
+                request.account = accounting.map(|it| it.to_keep(&request.mn_id));
                 // the record is in the directory before Response/Done leaves.
                 let result = shared.directory.issue(*request).await;
                 if let (Err(error), Some(suppressed)) = (&result, shared.may_warn()) {

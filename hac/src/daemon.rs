@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hearth_wire::directory::SaRecord;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -112,7 +113,14 @@ impl Hac {
         files::load(&realm, &sources.files).map_err(StartError::Files)?;
         let registry = Registry::open(sources.store, realm.clone());
         let registry = Arc::new(registry.map_err(StartError::Subscribers)?);
-        let mut store = Store::open(&places.store, realm.clone(), clock())
+        let (radius, accounting) = ask_and_tell(radius, &clock);
+        // What has ended since is told to accounting, too.
+        let mut restored = |record: &SaRecord, account: Option<&[u8]>| {
+            if let Some(accounting) = &accounting {
+                accounting.restored(record, account);
+            }
+        };
+        let mut store = Store::open_telling(&places.store, realm.clone(), clock(), &mut restored)
             .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
         if places.trust_clock {
             store.trust_clock(clock());
@@ -127,7 +135,6 @@ impl Hac {
         let remotes = remotes(places.remote, &realm)?;
         let directory =
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
-        let (radius, accounting) = ask_and_tell(radius, &clock);
         let shared = Arc::new(Shared {
             handshakes: Handshakes::new(tls),
             realm,

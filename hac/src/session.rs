@@ -230,6 +230,7 @@ impl Session {
             ha_to_mn: keys()?,
             validity_end: now.saturating_add(validity),
             grant,
+            account: None,
         })
     }
 

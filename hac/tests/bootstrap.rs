@@ -483,7 +483,7 @@ fn look_up(socket: &Path, spi: Spi) -> Option<Box<SaRecord>> {
                 Update::Synced => synced = true,
                 Update::Issued(record) if synced => return Some(record),
                 Update::Unknown(_) => return None,
-                Update::Issued(_) | Update::Revoked(_) => {}
+                Update::Issued(_) | Update::Revoked(_) | Update::UsageWanted(_) => {}
             }
             buffer.drain(..used);
         }

@@ -70,6 +70,7 @@ fn request(id: &str) -> IssueRequest {
         ha_to_mn: direction_keys(suite, &mut entropy).unwrap(),
         validity_end: NOW + 3600,
         grant: None,
+        account: None,
     }
 }
 

@@ -17,7 +17,11 @@ use hearth_wire::eap::gpsk::{self, Ciphersuite};
 use hearth_wire::eap::{Code, EapType, Packet, encode};
 use hearth_wire::hac::{AuthMethod, Message, StatusCode, message};
 use ipnet::Ipv6Net;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use zeroize::Zeroizing;
+
+/// Some AAA server.
+const AAA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 1812);
 
 const ID: &str = "mn1@example.net";
 
@@ -170,7 +174,7 @@ fn accept_after(
     let step = peer.mid(&answer(&first, EapType::IDENTITY, ID.as_bytes()));
     assert!(matches!(step, Step::Relay(relay) if relay.state.is_none()));
     let challenge = encode(Code::Request, 77, eap_type, b"challenge").unwrap();
-    let state = RelayState { server: 0, state: Vec::new(), user_name: Box::default() };
+    let state = RelayState { server: AAA, state: Vec::new(), user_name: Box::default() };
     let relayed = Relayed::Challenge { eap: challenge.clone(), state };
     let step = peer.session.relayed(Ok(relayed), NOW, &mut peer.entropy);
     assert_eq!(peer.request(step), challenge, "handed on as it is");
@@ -584,7 +588,7 @@ fn rounds_are_bounded() {
         }
         assert!(matches!(step, Step::Relay(_)), "{round}");
         let eap = encode(Code::Request, round, EapType::TTLS, &[]).unwrap();
-        let state = RelayState { server: 0, state: Vec::new(), user_name: Box::default() };
+        let state = RelayState { server: AAA, state: Vec::new(), user_name: Box::default() };
         let challenge = Relayed::Challenge { eap: eap.clone(), state };
         let step = peer.session.relayed(Ok(challenge), NOW, &mut peer.entropy);
         assert_eq!(peer.request(step), eap);

@@ -75,6 +75,7 @@ impl Peer {
             ha_to_mn: again(request.suite, &request.ha_to_mn),
             validity_end: request.validity_end,
             grant: None,
+            account: None,
         };
         (self.session.issued(Ok(record(copy)), NOW), request)
     }

@@ -111,7 +111,7 @@ pub(crate) fn serve(
                     say!("{home_agent} has all SAs");
                     name = home_agent;
                 }
-                Request::Alive => {}
+                Request::Alive | Request::Usage(_) => {}
                 Request::Lookup { spi } => {
                     send(&mut stream, &looked_up(spi, (suite, end), sas, &name)?)?;
                 }

@@ -167,6 +167,7 @@ fn request(station: &Station, validity_end: u64) -> Result<IssueRequest, Fault> 
         ha_to_mn: direction_keys(station, Direction::Downlink)?,
         validity_end,
         grant: None,
+        account: None,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hearth_dataplane::{PortId, TableError};
 use hearth_home_agent::{Action, Event, Notice, SaInfo, WallClock};
 use hearth_wire::Spi;
-use hearth_wire::directory::{SaRecord, Update};
+use hearth_wire::directory::{SaRecord, Update, Usage};
 use tracing::{debug, error, warn};
 
 use crate::control::{Control, Parts};
@@ -88,6 +88,7 @@ impl Control {
                 self.lookups.unknown(spi, Instant::now());
             }
             FromDirectory::Update(Update::Issued(record)) => self.issued(record),
+            FromDirectory::Update(Update::UsageWanted(spi)) => self.say_usage(spi, false),
             FromDirectory::Refused { spi, why } => {
                 error!(%spi, %why, "SA record refused: its mobile node can't register under it");
                 self.record_refused(spi);
@@ -285,7 +286,24 @@ impl Control {
         });
     }
 
+    /// Tells the HAC's accounting what an SA has carried, where there is one of this SPI.
+    fn say_usage(&self, spi: Spi, is_over: bool) {
+        let Parts { tables, home_agent, directory, .. } = &self.parts;
+        let Some(usage) = tables.sa_usage(spi) else { return };
+        let binding = home_agent.sa(spi).and_then(|sa| home_agent.binding(sa.home_address));
+        directory.usage(Usage {
+            spi,
+            packets_in: usage.in_packets,
+            octets_in: usage.in_octets,
+            packets_out: usage.out_packets,
+            octets_out: usage.out_octets,
+            care_of: binding.map(|binding| binding.care_of.ip()),
+            is_over,
+        });
+    }
+
     fn remove(&mut self, spi: Spi) -> Result<(), TableError> {
+        self.say_usage(spi, true);
         self.limits.forget(spi);
         let waiting = self.draining.len();
         self.draining.retain(|record| record.spi != spi);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_wire::Spi;
 use hearth_wire::directory::{
-    DirectoryError, Request, Update, decode_update, deframe, encode_request, refused_record,
+    DirectoryError, Request, Update, Usage, decode_update, deframe, encode_request, refused_record,
 };
 use rustix::net::{SendFlags, send, sockopt::socket_peercred};
 use tracing::{info, warn};
@@ -164,6 +164,11 @@ impl Directory {
     /// Says that this home agent is at work: mobile nodes may be sent to it.
     pub fn alive(&self) {
         self.ask(&Request::Alive);
+    }
+
+    /// Says what an SA has carried. Never waits.
+    pub fn usage(&self, usage: Usage) {
+        self.ask(&Request::Usage(usage));
     }
 
     fn ask(&self, request: &Request) {
@@ -392,6 +397,12 @@ mod tests {
         assert!(matches!(next(&directory), FromDirectory::WatchBegun));
         directory.lookup(spi);
         assert_eq!(request(&mut stream), Request::Lookup { spi });
+        let (packets_in, octets_in, packets_out, octets_out) = (1, 2, 3, 4);
+        let care_of = Some([192, 0, 2, 1].into());
+        let is_over = true;
+        let usage = Usage { spi, packets_in, octets_in, packets_out, octets_out, care_of, is_over };
+        directory.usage(usage);
+        assert_eq!(request(&mut stream), Request::Usage(usage));
         for octet in encode_update(&Update::Unknown(spi)).unwrap().iter() {
             stream.write_all(&[*octet]).unwrap();
         }

@@ -62,6 +62,9 @@ impl Merge {
                 source.forget(spi);
                 tell(FromDirectory::Update(Update::Revoked(spi)))
             }
+            FromDirectory::Update(Update::UsageWanted(spi)) => {
+                tell(FromDirectory::Update(Update::UsageWanted(spi)))
+            }
             FromDirectory::Update(Update::Unknown(spi)) => {
                 source.forget(spi);
                 let is_known = self.sources.iter().any(|source| source.known.contains(&spi));
@@ -136,6 +139,7 @@ mod tests {
                     FromDirectory::Update(Update::Unknown(spi)) => format!("?{}", spi.get()),
                     FromDirectory::Update(Update::Synced) => "synced".into(),
                     FromDirectory::Update(Update::Issued(_)) => "issued".into(),
+                    FromDirectory::Update(Update::UsageWanted(spi)) => format!("${}", spi.get()),
                 });
                 true
             }));

@@ -1,6 +1,7 @@
 //! What `hearth show hac` says of AAA and accounting servers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hearth_api::CounterRow;
 
@@ -34,9 +35,9 @@ pub(super) fn rows(shared: &Shared) -> Vec<CounterRow> {
     rows
 }
 
-fn of_servers<'a>(
+fn of_servers(
     rows: &mut Vec<CounterRow>,
-    servers: impl Iterator<Item = ((SocketAddr, &'a Counters), Standing)>,
+    servers: impl Iterator<Item = ((SocketAddr, Arc<Counters>), Standing)>,
 ) {
     for ((address, counters), standing) in servers {
         let name = |name: &str| format!("radius {address} {name}");

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::Auth;
@@ -343,11 +344,15 @@ fn client_tls(
         all.ok_or_else(|| wrong(path.referenced, name, message))
     };
     let mut roots = RootCertStore::empty();
+    let mut digest = Sha256::new();
     for ca in certificates(&raw.ca, "ca")? {
+        digest.update(&ca);
         roots.add(ca).map_err(|error| wrong(raw.ca.referenced, "ca", error.to_string()))?;
     }
     let chain = certificates(&raw.certificate, "certificate")?;
+    chain.iter().for_each(|certificate| digest.update(certificate));
     let (resolved, pem) = read(file, &raw.key, &key("key"))?;
+    digest.update(&*pem);
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         let message = format!("{}: no PEM private key: {error}", resolved.display());
         wrong(raw.key.referenced, "key", message)
@@ -367,5 +372,5 @@ fn client_tls(
             wrong(name.referenced, "name", message)
         })?,
     };
-    Ok(Tls { config: Arc::new(config), name })
+    Ok(Tls { config: Arc::new(config), name, digest: digest.finalize().into() })
 }

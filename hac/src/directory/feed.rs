@@ -1,6 +1,8 @@
 //! A watch inside this process, for what follows the SAs without being a home agent.
 
-use hearth_wire::directory::{Update, decode_update, deframe};
+use std::sync::OnceLock;
+
+use hearth_wire::directory::{Update, Usage, decode_update, deframe};
 use tokio::sync::mpsc;
 
 use super::store;
@@ -8,6 +10,31 @@ use super::writer::{Frame, Watch, WatchError};
 
 /// Records that are read from the snapshot at a time.
 const PAGE: usize = 256;
+
+/// Words of home agents that wait for who follows them; beyond, they are lost: it asks again.
+const USAGES: usize = 65_536;
+
+/// What a home agent says that an SA has carried.
+pub type Said = (Box<str>, Usage);
+
+/// Who wants to know what SAs carry, if anybody does.
+#[derive(Default)]
+pub(super) struct Usages(OnceLock<mpsc::Sender<Said>>);
+
+impl Usages {
+    /// What is said from now on; to the first who asks for it.
+    pub(super) fn follow(&self) -> mpsc::Receiver<Said> {
+        let (sender, said) = mpsc::channel(USAGES);
+        let _ = self.0.set(sender);
+        said
+    }
+
+    pub(super) fn say(&self, home_agent: &str, usage: Usage) {
+        if let Some(sender) = self.0.get() {
+            let _ = sender.try_send((home_agent.into(), usage));
+        }
+    }
+}
 
 /// Changes after the snapshot of a watch.
 pub struct Changes(mpsc::Receiver<Frame>);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
-use hearth_wire::directory::{Update, encode_update};
+use hearth_wire::directory::{SaRecord, Update, encode_update};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::choice::Loads;
@@ -11,6 +11,10 @@ use super::leases::{Family, Term};
 use super::tables::{Tables, decode_record, find, ip4_of, realm_of};
 use super::time::{At, Kept};
 use crate::config::{HomeAddress, HomeAgent, PrefixPool, Realm, Subscriber};
+
+/// Told of each SA as the store has it, ended ones and those that are dropped now among them, and of
+/// what was kept of it for accounting.
+pub(super) type Tell<'a> = dyn FnMut(&SaRecord, Option<&[u8]>) + 'a;
 
 /// What a store says when it is opened.
 pub(super) struct Fitted {
@@ -24,6 +28,7 @@ pub(super) fn fit(
     realm: &Realm,
     reserved: &HashSet<u128>,
     now: u64,
+    tell: &mut Tell<'_>,
 ) -> Result<Fitted, redb::Error> {
     let mut tables = Tables::open(transaction)?;
     for family in Family::ALL {
@@ -36,7 +41,12 @@ pub(super) fn fit(
     let (mut stale, mut live) = (Vec::new(), Vec::new());
     for entry in tables.records.iter()? {
         let (spi, encoded) = entry?;
-        match decode_record(encoded.value()) {
+        let record = decode_record(encoded.value());
+        if let Some(record) = &record {
+            let account = tables.accounts.get(spi.value())?;
+            tell(record, account.as_ref().map(|account| account.value()));
+        }
+        match record {
             Some(record) if tables.grants(realm, &record)? => live.push(spi.value()),
             _ => stale.push(spi.value()),
         }

@@ -27,6 +27,8 @@ pub struct IssueRequest {
     pub validity_end: u64,
     /// What it is granted where that is not its subscriber's entry, as by an AAA server.
     pub grant: Option<Box<Grant>>,
+    /// What is to be kept of it for accounting, unread; see [`super::Store::open_telling`].
+    pub account: Option<Box<[u8]>>,
 }
 
 /// What a mobile node gets beside keys.

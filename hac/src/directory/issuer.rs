@@ -111,6 +111,9 @@ impl<'a> Issuer<'a, '_> {
         };
         let encoded = Arc::new(encoded);
         self.insert(&record, &encoded)?;
+        if let Some(account) = &request.account {
+            self.tables.accounts.insert(spi.get(), &**account)?;
+        }
         if !is_configured {
             self.tables.granted.insert(spi.get(), ())?;
             self.tables.networks.carry(spi.get(), &record.services.prefixes)?;

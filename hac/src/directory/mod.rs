@@ -20,7 +20,7 @@ mod tables;
 mod time;
 pub mod writer;
 
-pub use feed::Changes;
+pub use feed::{Changes, Said};
 pub use issue::{Grant, IssueError, IssueRequest, Revoke};
 pub use store::{OpenError, Store};
 pub use writer::{Clock, Directory, Frame, RevokeError, Watch, WatchError};

@@ -215,6 +215,12 @@ impl<W: AsyncWrite + Unpin> Peer<W> {
                 self.alive = Some(tokio::time::Instant::now());
                 Ok(())
             }
+            Request::Usage(usage) => {
+                if let Some(home_agent) = &self.home_agent {
+                    self.directory.used(home_agent, usage);
+                }
+                Ok(())
+            }
             Request::Watch { home_agent } => {
                 if self.may.as_ref().is_some_and(|may| !may.contains(&home_agent)) {
                     if let Some(suppressed) = self.log_limit.admit(Instant::now()) {

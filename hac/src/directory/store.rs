@@ -102,6 +102,20 @@ impl Store {
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path, realm: Arc<Realm>, now: u64) -> Result<Self, OpenError> {
+        Self::open_telling(path, realm, now, &mut |_, _| {})
+    }
+
+    /// The same, and tells `tell` of each SA that the store had, and of [`IssueRequest::account`]: those
+    /// that have ended since it was closed are gone afterwards.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_telling(
+        path: &Path,
+        realm: Arc<Realm>,
+        now: u64,
+        tell: &mut dyn FnMut(&SaRecord, Option<&[u8]>),
+    ) -> Result<Self, OpenError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
         }
@@ -112,7 +126,7 @@ impl Store {
         database.open(path)?;
         let reserved = realm.reserved_addresses().map(number).collect();
         let transaction = database.write(path)?;
-        let fitted = fit::fit(&transaction, &realm, &reserved, now)?;
+        let fitted = fit::fit(&transaction, &realm, &reserved, now, tell)?;
         transaction.commit().map_err(redb::Error::from)?;
         let time = Timekeeper::new(fitted.kept, now);
         let (path, cursors) = (path.to_owned(), Cursors::new());

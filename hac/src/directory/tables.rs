@@ -26,6 +26,8 @@ pub(super) const BY_NODE: TableDefinition<'_, (&str, u64), u32> = TableDefinitio
 pub(super) const BY_REALM: TableDefinition<'_, (&str, u32), ()> = TableDefinition::new("by-realm");
 /// SPIs of SAs that something else than the subscriber's entry granted.
 const GRANTED: TableDefinition<'_, u32, ()> = TableDefinition::new("granted");
+/// SPI -> what accounting has to know of its SA.
+const ACCOUNTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("accounts");
 /// End of validity, SPI.
 pub(super) const BY_END: TableDefinition<'_, (u64, u32), ()> = TableDefinition::new("by-end");
 /// Name -> number; the last generation.
@@ -69,6 +71,7 @@ pub(super) struct Tables<'txn> {
     pub(super) by_node: Table<'txn, (&'static str, u64), u32>,
     pub(super) by_realm: Table<'txn, (&'static str, u32), ()>,
     pub(super) granted: Table<'txn, u32, ()>,
+    pub(super) accounts: Table<'txn, u32, &'static [u8]>,
     /// The networks of those that are in `granted`.
     pub(super) networks: Networks<'txn>,
     pub(super) by_end: Table<'txn, (u64, u32), ()>,
@@ -86,6 +89,7 @@ impl<'txn> Tables<'txn> {
             by_node: transaction.open_table(BY_NODE)?,
             by_realm: transaction.open_table(BY_REALM)?,
             granted: transaction.open_table(GRANTED)?,
+            accounts: transaction.open_table(ACCOUNTS)?,
             networks: Networks::open(transaction)?,
             by_end: transaction.open_table(BY_END)?,
             counters: transaction.open_table(COUNTERS)?,
@@ -247,6 +251,7 @@ impl<'txn> Tables<'txn> {
         if self.granted.remove(spi)?.is_some() {
             self.networks.release(spi, &record.services.prefixes)?;
         }
+        self.accounts.remove(spi)?;
         self.by_end.remove((record.validity_end, spi))?;
         let left = record.validity_end.saturating_sub(at.now);
         self.spis.rest(&record.home_agent, spi, at.service.saturating_add(left))?;

@@ -7,12 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hearth_wire::Spi;
-use hearth_wire::directory::{SaRecord, Update, encode_update};
+use hearth_wire::directory::{SaRecord, Update, Usage, encode_update};
 use redb::ReadTransaction;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
+use super::feed::{Said, Usages};
 use super::issue::{IssueError, IssueRequest, Revoke};
 use super::store::{self, Handle, Store};
 use super::tables::Change;
@@ -43,6 +44,8 @@ enum Job {
     Issue(IssueRequest, oneshot::Sender<Answer>),
     Watch(Box<str>, Who, oneshot::Sender<Watch>),
     Revoke(Revoking),
+    /// Ask the home agent what an SA has carried.
+    Ask(Box<str>, Spi),
     Stop,
 }
 
@@ -93,6 +96,7 @@ pub struct Directory {
     jobs: SyncSender<Job>,
     database: Handle,
     home_agents: Box<[Box<str>]>,
+    usages: Usages,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -119,7 +123,8 @@ impl Directory {
         let thread = std::thread::Builder::new()
             .name("directory".to_owned())
             .spawn(move || writer.run(&queue))?;
-        Ok(Self { jobs, database, home_agents, thread: Mutex::new(Some(thread)) })
+        let (usages, thread) = (Usages::default(), Mutex::new(Some(thread)));
+        Ok(Self { jobs, database, home_agents, usages, thread })
     }
 
     /// Issues an SA. When this returns its record is on disk and on its way to its watchers
@@ -149,6 +154,22 @@ impl Directory {
             TrySendError::Disconnected(_) => RevokeError::Store,
         })?;
         answered.await.unwrap_or(Err(RevokeError::Store))
+    }
+
+    /// What home agents say from now on that their SAs have carried; for one who follows it.
+    #[must_use]
+    pub fn usages(&self) -> mpsc::Receiver<Said> {
+        self.usages.follow()
+    }
+
+    /// Takes what `home_agent` says.
+    pub fn used(&self, home_agent: &str, usage: Usage) {
+        self.usages.say(home_agent, usage);
+    }
+
+    /// Asks `home_agent` what an SA has carried. It need not answer.
+    pub fn ask_usage(&self, home_agent: &str, spi: Spi) {
+        let _ = self.jobs.try_send(Job::Ask(home_agent.into(), spi));
     }
 
     /// The home agents whose records can be watched.
@@ -287,6 +308,10 @@ impl Writer {
                     self.go_on_revoking();
                     job = queue.try_recv().ok();
                 }
+                Job::Ask(home_agent, spi) => {
+                    self.ask(&home_agent, spi);
+                    job = queue.try_recv().ok();
+                }
                 Job::Stop => {
                     self.issue(requests, answers);
                     return Then::Stop;
@@ -417,6 +442,17 @@ impl Writer {
                 }
             }
             Err(error) => error!(%error, "the store can't be read for a watch"),
+        }
+    }
+
+    /// Asks the home agent itself, if it is there.
+    fn ask(&self, home_agent: &str, spi: Spi) {
+        let Some(frame) = encode_update(&Update::UsageWanted(spi)) else { return };
+        let frame = Arc::new(frame);
+        let watchers = self.watchers.iter().filter(|watcher| *watcher.home_agent == *home_agent);
+        for watcher in watchers.filter(|watcher| watcher.who == Who::HomeAgent) {
+            // One that lags behind has other things to do.
+            let _ = watcher.changes.try_send(frame.clone());
         }
     }
 

@@ -38,14 +38,26 @@ pub const NAS_IDENTIFIER: u8 = 32;
 pub const ACCT_STATUS_TYPE: u8 = 40;
 /// Acct-Delay-Time (RFC 2866 s.5.2).
 pub const ACCT_DELAY_TIME: u8 = 41;
+/// Acct-Input-Octets (RFC 2866 s.5.3).
+pub const ACCT_INPUT_OCTETS: u8 = 42;
+/// Acct-Output-Octets (RFC 2866 s.5.4).
+pub const ACCT_OUTPUT_OCTETS: u8 = 43;
 /// Acct-Session-Id (RFC 2866 s.5.5).
 pub const ACCT_SESSION_ID: u8 = 44;
 /// Acct-Authentic (RFC 2866 s.5.6).
 pub const ACCT_AUTHENTIC: u8 = 45;
 /// Acct-Session-Time (RFC 2866 s.5.7).
 pub const ACCT_SESSION_TIME: u8 = 46;
+/// Acct-Input-Packets (RFC 2866 s.5.8).
+pub const ACCT_INPUT_PACKETS: u8 = 47;
+/// Acct-Output-Packets (RFC 2866 s.5.9).
+pub const ACCT_OUTPUT_PACKETS: u8 = 48;
 /// Acct-Terminate-Cause (RFC 2866 s.5.10).
 pub const ACCT_TERMINATE_CAUSE: u8 = 49;
+/// Acct-Input-Gigawords (RFC 2869 s.5.1).
+pub const ACCT_INPUT_GIGAWORDS: u8 = 52;
+/// Acct-Output-Gigawords (RFC 2869 s.5.2).
+pub const ACCT_OUTPUT_GIGAWORDS: u8 = 53;
 /// Event-Timestamp (RFC 2869 s.5.3).
 pub const EVENT_TIMESTAMP: u8 = 55;
 /// NAS-Port-Type (RFC 2865 s.5.41).

@@ -3,7 +3,7 @@
 //! Read first: RFC 3579 s.2.1, 2.6; readings.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tracing::debug;
@@ -15,7 +15,7 @@ use super::attribute::{
 use super::counters::Counters;
 use super::health::Standing;
 use super::packet::{Code, Request, TooLong};
-use super::server::{Answered, Server, ServerConfig, Unanswered};
+use super::server::{Answered, Server, ServerConfig, Unanswered, renew};
 use super::{Authorisation, Relay, RelayError, RelayState, Relayed, mppe};
 
 /// Service-Type Framed, as in the examples of RFC 3579 Appendix A.
@@ -30,29 +30,58 @@ const RESPONSE_IDENTITY: (u8, u8) = (2, 1);
 
 /// The servers that judge EAP.
 pub struct Client {
-    servers: Vec<Arc<Server>>,
+    servers: RwLock<Servers>,
     nas_identifier: Box<str>,
+}
+
+#[derive(Default)]
+struct Servers {
+    current: Vec<Arc<Server>>,
+    /// Those that the last reload has taken away: conversations with them go on.
+    former: Vec<Arc<Server>>,
 }
 
 impl Client {
     /// A client of `servers`, the most wanted first; to be called within a tokio runtime.
     #[must_use]
     pub fn start(servers: Vec<ServerConfig>, nas_identifier: &str) -> Self {
-        let servers =
-            servers.into_iter().map(|config| Server::start(config, nas_identifier)).collect();
+        let current = renew(&[], servers, nas_identifier);
+        let servers = RwLock::new(Servers { current, former: Vec::new() });
         Self { servers, nas_identifier: nas_identifier.into() }
     }
 
+    /// Goes on with these servers. One that is as it was keeps its connections and what is known of it;
+    /// what is on its way to another one is still answered, and conversations with it go on.
+    pub fn reload(&self, servers: Vec<ServerConfig>) {
+        let mut known = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        let current = renew(&known.current, servers, &self.nas_identifier);
+        let former = std::mem::replace(&mut known.current, current);
+        let addresses: Vec<_> = known.current.iter().map(|server| server.peer.address).collect();
+        known.former =
+            former.into_iter().filter(|it| !addresses.contains(&it.peer.address)).collect();
+    }
+
+    fn servers(&self) -> Vec<Arc<Server>> {
+        self.servers.read().unwrap_or_else(PoisonError::into_inner).current.clone()
+    }
+
+    /// The server at `address`, also where it is none any more.
+    fn at(&self, address: std::net::SocketAddr) -> Option<Arc<Server>> {
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = servers.current.iter().chain(&servers.former);
+        all.find(|server| server.peer.address == address).cloned()
+    }
+
     /// What happened with each server, in their order.
-    pub fn counters(&self) -> impl Iterator<Item = (std::net::SocketAddr, &Counters)> {
-        self.servers.iter().map(|server| (server.peer.address, &server.peer.counters))
+    pub fn counters(&self) -> impl Iterator<Item = (std::net::SocketAddr, Arc<Counters>)> {
+        self.servers().into_iter().map(|server| (server.peer.address, server.peer.counters.clone()))
     }
 
     /// How each server stands, in their order.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
         let now = Instant::now();
-        self.servers.iter().map(|server| server.standing(now)).collect()
+        self.servers().iter().map(|server| server.standing(now)).collect()
     }
 
     /// Has a server judge one EAP packet of the mobile node at `from`.
@@ -70,26 +99,23 @@ impl Client {
             // More than a RADIUS packet holds, and more than any server has asked for.
             Err(TooLong) => return Ok(reject(&relay.eap)),
         };
-        let (index, server, answered) = match state {
-            Some((index, _)) => {
-                let server = self.servers.get(index).ok_or(RelayError::Silent)?;
+        let (server, answered) = match state {
+            Some((address, _)) => {
+                let server = self.at(address).ok_or(RelayError::Silent)?;
                 let answered = server.exchange(&request).await;
-                (index, server, answered.map_err(|Unanswered| RelayError::Silent)?)
+                (server, answered.map_err(|Unanswered| RelayError::Silent)?)
             }
             None => self.first(&request).await?,
         };
-        Ok(read(&relay.eap, user_name, index, server, &answered))
+        Ok(read(&relay.eap, user_name, &server, &answered))
     }
 
     /// Begins a conversation with the first server that answers.
-    async fn first(
-        &self,
-        request: &Request,
-    ) -> Result<(usize, &Arc<Server>, Answered), RelayError> {
+    async fn first(&self, request: &Request) -> Result<(Arc<Server>, Answered), RelayError> {
         let now = Instant::now();
         let mut order: Vec<_> = self
-            .servers
-            .iter()
+            .servers()
+            .into_iter()
             .enumerate()
             .map(|(index, server)| (server.standing(now), index, server))
             .filter(|(standing, ..)| *standing != Standing::Dead)
@@ -98,9 +124,9 @@ impl Client {
             return Err(RelayError::AllDead { retry_after: self.until_retry(now) });
         }
         order.sort_by_key(|(standing, index, _)| (*standing, *index));
-        for (_, index, server) in order {
+        for (_, _, server) in order {
             match server.exchange(request).await {
-                Ok(answered) => return Ok((index, server, answered)),
+                Ok(answered) => return Ok((server, answered)),
                 Err(Unanswered) => debug!(server = %server.peer.address, "no answer"),
             }
         }
@@ -109,7 +135,8 @@ impl Client {
 
     /// Seconds until the first of the dead servers may be back.
     fn until_retry(&self, now: Instant) -> u64 {
-        let times = self.servers.iter().map(|server| server.until_retry(now));
+        let servers = self.servers();
+        let times = servers.iter().map(|server| server.until_retry(now));
         times.min().unwrap_or(Duration::ZERO).as_secs() + 1
     }
 
@@ -154,20 +181,15 @@ fn reject(response: &[u8]) -> Relayed {
 }
 
 /// What an answer means: its Code rules (RFC 3579 s.2.6.3).
-fn read(
-    eap: &[u8],
-    user_name: Box<[u8]>,
-    index: usize,
-    server: &Server,
-    answered: &Answered,
-) -> Relayed {
+fn read(eap: &[u8], user_name: Box<[u8]>, server: &Server, answered: &Answered) -> Relayed {
     let Answered { response, authenticator } = answered;
     let attributes = response.attributes();
     let message = attributes.joined(EAP_MESSAGE);
     match response.code {
         Code::AccessChallenge if !message.is_empty() => {
             let state = attributes.all(STATE).filter(|state| !state.is_empty()).map(Box::from);
-            let state = RelayState { server: index, state: state.collect(), user_name };
+            let state =
+                RelayState { server: server.peer.address, state: state.collect(), user_name };
             Relayed::Challenge { eap: message, state }
         }
         Code::AccessAccept => {

@@ -26,6 +26,7 @@ pub mod radsec;
 pub mod server;
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use hearth_wire::MobileNodeId;
 use zeroize::Zeroizing;
@@ -49,8 +50,8 @@ pub struct Relay {
 /// A conversation with one AAA server, between a challenge and its answer. Only the server that
 /// challenged can judge the answer, so a conversation never moves to another one.
 pub struct RelayState {
-    /// Index of the server in the configuration.
-    pub server: usize,
+    /// Where the server listens.
+    pub server: SocketAddr,
     /// Its State attributes, in order (RFC 2865 s.5.24).
     pub state: Vec<Box<[u8]>>,
     /// What the conversation began with: the same in each of its requests (RFC 3579 s.2.1).

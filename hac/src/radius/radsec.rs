@@ -31,6 +31,14 @@ pub struct Tls {
     pub config: Arc<ClientConfig>,
     /// What the server's certificate has to name.
     pub name: ServerName<'static>,
+    /// SHA-256 over the octets of all that `config` was made of.
+    pub digest: [u8; 32],
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.digest == other.digest
+    }
 }
 
 pub(super) async fn connect(

@@ -21,7 +21,7 @@ use super::radsec;
 const LINKS: usize = 64;
 
 /// How packets reach a server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Transport {
     /// UDP (RFC 2865).
     Udp,
@@ -57,7 +57,7 @@ pub struct ServerConfig {
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
     pub(super) secret: Secret,
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     health: Mutex<Health>,
 }
 
@@ -121,9 +121,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A server that nothing is known of; to be called within a tokio runtime. It is asked by
-    /// Status-Server at once, if it may be.
-    pub(super) fn start(config: ServerConfig, nas_identifier: &str) -> Arc<Self> {
+    /// A server of which nothing is known but what was counted; to be called within a tokio runtime. It
+    /// is asked by Status-Server at once, if it may be.
+    fn start(config: ServerConfig, nas_identifier: &str, counters: Arc<Counters>) -> Arc<Self> {
         if config.secret.octets().len() < 16 {
             // RFC 2865 s.3: it is preferred that the secret be at least 16 octets.
             warn!(server = %config.address, "the shared secret is under 16 octets and can be guessed");
@@ -132,7 +132,7 @@ impl Server {
             peer: Arc::new(Peer {
                 address: config.address,
                 secret: config.secret,
-                counters: Counters::default(),
+                counters,
                 health: Mutex::new(Health::default()),
             }),
             transport: config.transport,
@@ -148,6 +148,19 @@ impl Server {
         });
         server.probe(Duration::ZERO);
         server
+    }
+
+    /// Whether it is the server of `config` to the letter.
+    fn is_as(&self, config: &ServerConfig) -> bool {
+        self.peer.address == config.address
+            && self.peer.secret == config.secret
+            && self.transport == config.transport
+            && self.timeout == config.timeout
+            && self.retries == config.retries
+            && self.status_server == config.status_server
+            && self.dead_time == config.dead_time
+            && self.returns_authenticated_name == config.returns_authenticated_name
+            && self.unlisted_subscribers == config.unlisted_subscribers
     }
 
     pub(super) fn standing(&self, now: Instant) -> Standing {
@@ -290,6 +303,23 @@ impl Server {
             self.peer.died();
         }
     }
+}
+
+/// The servers of `configs`: those of `known` that are the same go on, with what is known of them.
+pub(super) fn renew(
+    known: &[Arc<Server>],
+    configs: Vec<ServerConfig>,
+    nas_identifier: &str,
+) -> Vec<Arc<Server>> {
+    let renewed = configs.into_iter().map(|config| {
+        let former = known.iter().find(|server| server.peer.address == config.address);
+        match former {
+            Some(server) if server.is_as(&config) => server.clone(),
+            Some(server) => Server::start(config, nas_identifier, server.peer.counters.clone()),
+            None => Server::start(config, nas_identifier, Arc::default()),
+        }
+    });
+    renewed.collect()
 }
 
 /// A tenth more or less.

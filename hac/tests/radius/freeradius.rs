@@ -5,8 +5,6 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hearth_hac::config::Config;
@@ -21,9 +19,9 @@ use hearth_wire::directory::{Request, SaRecord, Update, decode_update, deframe, 
 use super::{FROM, Fake, IDENTITY, client, config, count, relay, until};
 
 /// A HAC with the RADIUS servers of `radius`, in a folder with FreeRADIUS' certificates.
-struct Running {
-    hac: Hac,
-    folder: tempfile::TempDir,
+pub(crate) struct Running {
+    pub(crate) hac: Hac,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Running {
@@ -31,7 +29,7 @@ impl Running {
         Self::start_at(servers, more, system_clock())
     }
 
-    fn start_at(servers: &str, more: &str, clock: Clock) -> Self {
+    pub(crate) fn start_at(servers: &str, more: &str, clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         aaa::certificates(folder.path());
         aaa::certificate(folder.path(), "hac", "DNS:hac.example.net");
@@ -65,7 +63,7 @@ radius:
     }
 
     /// wpa_supplicant's EAP peer as a mobile node: what it exits with, and what it prints.
-    async fn peer(&self, mn_id: &str, network: &str) -> (Option<i32>, String) {
+    pub(crate) async fn peer(&self, mn_id: &str, network: &str) -> (Option<i32>, String) {
         let path = self.folder.path().join("network");
         fs::write(&path, network).unwrap();
         let mut command = Command::new("python3");
@@ -78,6 +76,14 @@ radius:
         let Output { status, stdout, stderr } = run(command).await;
         let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
         (status.code(), text.into_owned())
+    }
+
+    /// Stops it and starts it again with the same folder.
+    pub(crate) async fn again(self, clock: Clock) -> Self {
+        let Self { hac, folder } = self;
+        hac.stop().await;
+        let config = Config::load(&folder.path().join("hac.yaml"), system_clock()()).unwrap();
+        Self { hac: Hac::start(config, clock).unwrap(), folder }
     }
 
     /// What the home agent is told.
@@ -123,7 +129,7 @@ async fn run(mut command: Command) -> Output {
         .unwrap()
 }
 
-fn server(port: u16, more: &str) -> String {
+pub(crate) fn server(port: u16, more: &str) -> String {
     format!(
         "    - {{address: 127.0.0.1, port: {port}, secret_file: secret, \
          returns_authenticated_name: true, {more}}}\n"
@@ -275,72 +281,4 @@ async fn freeradius_is_asked_over_tls() {
     // Who is not the server that YAML names gets nothing.
     let running = Running::start(&more.replace("name: aaa.", "name: other."), "");
     assert_eq!(running.status(aaa::NAME, &aaa.network("PEAP", "")).await, 504);
-}
-
-/// An SA is accounted for from its issue to its end, also where the server is away at its end;
-/// Class, session and addresses are those of the SA.
-#[tokio::test]
-async fn freeradius_accounts_for_an_sa() {
-    let mut aaa = FreeRadius::start();
-    let later = Arc::new(AtomicU64::new(0));
-    let clock = {
-        let (later, clock) = (later.clone(), system_clock());
-        Arc::new(move || clock() + later.load(Ordering::Relaxed))
-    };
-    let accounting = format!(
-        "  accounting:
-    servers: [{{address: 127.0.0.1, port: {}, secret_file: secret, timeout: 1, dead_time: 1}}]
-    interim: 300
-",
-        aaa.acct
-    );
-    let running = Running::start_at(&server(aaa.auth, ""), &accounting, clock);
-    let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
-    assert_eq!(code, Some(0), "{text}");
-    let detail = aaa.path("detail");
-    let records = || -> Vec<String> {
-        let text = fs::read_to_string(&detail).unwrap_or_default();
-        text.split("\n\n")
-            .filter(|record| record.contains("Timestamp"))
-            .map(str::to_owned)
-            .collect()
-    };
-    let has = |record: &str, attributes: &[&str]| {
-        for attribute in attributes {
-            assert!(record.contains(attribute), "{attribute} in\n{record}");
-        }
-    };
-    until(|| records().len() == 1).await;
-    let start = records().remove(0);
-    let common = [
-        "User-Name = \"mn1@example.net\"",
-        "Framed-IPv6-Address = 2001:db8:100::10",
-        "NAS-Identifier = \"hac.example.net\"",
-        "Class = 0x636c617373",
-        "Calling-Station-Id = \"127.0.0.1\"",
-        "PMIP6-Home-LMA-IPv6-Address = 2001:db8:1::1",
-        "NAS-Port = 1\n",
-        "Acct-Session-Id = \"0000001-1\"",
-        "Acct-Authentic = RADIUS",
-    ];
-    has(&start, &common);
-    has(&start, &["Acct-Status-Type = Start"]);
-    later.store(301, Ordering::Relaxed);
-    until(|| records().len() == 2).await;
-    let interim = records().remove(1);
-    has(&interim, &common);
-    has(&interim, &["Acct-Status-Type = Interim-Update", "Acct-Session-Time = 30"]);
-    aaa.kill();
-    later.store(90_000, Ordering::Relaxed);
-    // Both the interim record and the end come late.
-    let accounting = running.hac.accounting().unwrap().clone();
-    until(|| accounting.sessions() == 0 && accounting.waiting() > 0).await;
-    aaa.run();
-    until(|| records().iter().any(|record| record.contains("Acct-Status-Type = Stop"))).await;
-    let stop = records().pop().unwrap();
-    has(&stop, &common);
-    has(&stop, &["Acct-Terminate-Cause = Session-Timeout", "Acct-Session-Time = 900"]);
-    until(|| accounting.waiting() == 0).await;
-    assert_eq!(accounting.lost(), 0);
-    running.hac.stop().await;
 }

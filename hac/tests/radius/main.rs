@@ -2,6 +2,7 @@
 //! YAML.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod accounting;
 mod freeradius;
 mod yaml;
 
@@ -395,4 +396,55 @@ async fn status_server_decides_who_is_dead() {
     };
     fake.answer(&got, ACCEPT, &[]).await;
     until(|| client.standings() == [Standing::Alive]).await;
+}
+
+/// New secrets and servers: what is in flight is answered, a conversation goes on with its server,
+/// what has not changed is as it was.
+#[tokio::test]
+async fn servers_change_without_dropping_exchanges() {
+    let (one, two) = (Fake::bind("127.0.0.1:0").await, Fake::bind("127.0.0.1:0").await);
+    let client = client(vec![one.config(), two.config()]);
+    // In flight while its server gets another secret.
+    let (relayed, ()) = tokio::join!(client.relay(relay(IDENTITY, None), FROM), async {
+        let got = one.got().await;
+        let secret = Secret::new(Zeroizing::new(b"another secret..".to_vec())).unwrap();
+        client.reload(vec![ServerConfig { secret, retries: 0, ..one.config() }, two.config()]);
+        one.answer(&got, CHALLENGE, &challenge()).await;
+    });
+    let Ok(Relayed::Challenge { state, .. }) = relayed else { panic!("{relayed:?}") };
+    assert_eq!(count(&client, 0, Counter::AccessChallenges), 1, "counters go on");
+    // What comes next is signed with the new one.
+    let response = [2, 2, 0, 6, 3, 25];
+    let next = client.relay(relay(&response, Some(state)), FROM);
+    let (relayed, wrong) = tokio::join!(next, async {
+        let got = one.got().await;
+        let mut zeroed = got.octets.clone();
+        let sent = zeroed[22..38].to_vec();
+        zeroed[22..38].fill(0);
+        let hmac = Hmac::<Md5>::new_from_slice(b"another secret..").unwrap();
+        assert_eq!(hmac.chain_update(&zeroed).finalize().into_bytes()[..], sent);
+        // The old secret is none any more.
+        one.answer(&got, CHALLENGE, &challenge()).await;
+    });
+    let () = wrong;
+    assert_eq!(relayed.unwrap_err(), RelayError::Silent);
+    assert!(count(&client, 0, Counter::BadAuthenticators) > 0);
+    // The first is taken away in the middle of a conversation with the second; then that one is.
+    client.reload(vec![two.config()]);
+    let (relayed, ()) = tokio::join!(client.relay(relay(IDENTITY, None), FROM), async {
+        let got = two.got().await;
+        two.answer(&got, CHALLENGE, &challenge()).await;
+    });
+    let Ok(Relayed::Challenge { state, .. }) = relayed else { panic!("{relayed:?}") };
+    client.reload(vec![one.config()]);
+    let (relayed, ()) = tokio::join!(client.relay(relay(&response, Some(state)), FROM), async {
+        let got = two.got().await;
+        two.answer(&got, REJECT, &attribute(EAP_MESSAGE, &[4, 2, 0, 4])).await;
+    });
+    assert!(matches!(relayed, Ok(Relayed::Reject { .. })), "{relayed:?}");
+    let (relayed, ()) = tokio::join!(client.relay(relay(IDENTITY, None), FROM), async {
+        let got = one.got().await;
+        one.answer(&got, REJECT, &attribute(EAP_MESSAGE, &[4, 1, 0, 4])).await;
+    });
+    assert!(matches!(relayed, Ok(Relayed::Reject { .. })), "{relayed:?}");
 }

@@ -97,6 +97,7 @@ pub(crate) fn request(id: &str, validity_end: u64) -> IssueRequest {
         ha_to_mn: direction_keys(suite, &mut entropy).unwrap(),
         validity_end,
         grant: None,
+        account: None,
     }
 }
 

@@ -22,7 +22,7 @@ pub fn records(socket: &Path) -> Vec<SaRecord> {
             match decode_update(body).expect("update") {
                 Update::Issued(record) => records.push(*record),
                 Update::Synced => return records,
-                Update::Revoked(_) | Update::Unknown(_) => {}
+                Update::Revoked(_) | Update::Unknown(_) | Update::UsageWanted(_) => {}
             }
             buffer.drain(..taken);
         }

@@ -12,11 +12,11 @@
 //! +--------+--------+--------+--------+--------+------ ... ------+
 //! ```
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
-use super::{DirectionKeys, Request, SaRecord, Services, Update};
+use super::{DirectionKeys, Request, SaRecord, Services, Update, Usage};
 use crate::ids::{MobileNodeId, Spi};
 use crate::suite::{Scope, Suite};
 
@@ -31,10 +31,12 @@ mod tag {
     pub(super) const WATCH: u8 = 0x01;
     pub(super) const LOOKUP: u8 = 0x02;
     pub(super) const ALIVE: u8 = 0x03;
+    pub(super) const USAGE: u8 = 0x04;
     pub(super) const ISSUED: u8 = 0x81;
     pub(super) const REVOKED: u8 = 0x82;
     pub(super) const SYNCED: u8 = 0x83;
     pub(super) const UNKNOWN: u8 = 0x84;
+    pub(super) const USAGE_WANTED: u8 = 0x85;
 }
 
 /// Why a frame is refused. Unless it is a record ([`refused_record`]), the stream has no meaning
@@ -62,7 +64,8 @@ pub enum DirectoryError {
     Scope,
     /// A key does not have its suite's length (ENC-21).
     KeyLength,
-    /// The octet that says whether an IPv4 home address follows is neither 0 nor 1.
+    /// The octet that says whether an IPv4 home address follows, or whether an SA is over, is neither 0
+    /// nor 1; the one that says which care-of address follows is not 0, 4 or 6.
     Presence,
     /// What the subscriber may does not make sense: an unknown flag, a number that is too high, a
     /// prefix with host bits or of no known family.
@@ -82,7 +85,7 @@ impl core::fmt::Display for DirectoryError {
             Self::Suite => "unknown ciphersuite",
             Self::Scope => "scope is neither 0 nor 1",
             Self::KeyLength => "key does not have the length of its suite",
-            Self::Presence => "presence of the IPv4 home address is neither 0 nor 1",
+            Self::Presence => "an octet of presence has no such value",
             Self::Services => "services are malformed or beyond what a subscriber can have",
         })
     }
@@ -118,6 +121,7 @@ pub fn encode_request(request: &Request) -> Option<Vec<u8>> {
         }
         Request::Lookup { spi } => body.put_spi(tag::LOOKUP, *spi),
         Request::Alive => body.put(&[tag::ALIVE]),
+        Request::Usage(usage) => put_usage(&mut body, usage),
     }
     // A request holds no secret.
     body.finish().map(|mut frame| core::mem::take(&mut *frame))
@@ -129,13 +133,14 @@ pub fn encode_request(request: &Request) -> Option<Vec<u8>> {
 pub fn encode_update(update: &Update) -> Option<Zeroizing<Vec<u8>>> {
     let mut body = Body::with_room(match update {
         Update::Issued(record) => most_octets(record),
-        Update::Revoked(_) | Update::Synced | Update::Unknown(_) => 5,
+        Update::Revoked(_) | Update::Synced | Update::Unknown(_) | Update::UsageWanted(_) => 5,
     });
     match update {
         Update::Issued(record) => put_record(&mut body, record)?,
         Update::Revoked(spi) => body.put_spi(tag::REVOKED, *spi),
         Update::Synced => body.put(&[tag::SYNCED]),
         Update::Unknown(spi) => body.put_spi(tag::UNKNOWN, *spi),
+        Update::UsageWanted(spi) => body.put_spi(tag::USAGE_WANTED, *spi),
     }
     body.finish()
 }
@@ -174,6 +179,25 @@ fn put_record(body: &mut Body, record: &SaRecord) -> Option<()> {
     record.services.put(|octets| body.put(octets))
 }
 
+fn put_usage(body: &mut Body, usage: &Usage) {
+    body.put_spi(tag::USAGE, usage.spi);
+    for number in [usage.packets_in, usage.octets_in, usage.packets_out, usage.octets_out] {
+        body.put(&number.to_be_bytes());
+    }
+    body.put(&[u8::from(usage.is_over)]);
+    match usage.care_of {
+        None => body.put(&[0]),
+        Some(IpAddr::V4(address)) => {
+            body.put(&[4]);
+            body.put(&address.octets());
+        }
+        Some(IpAddr::V6(address)) => {
+            body.put(&[6]);
+            body.put(&address.octets());
+        }
+    }
+}
+
 /// Reads the body of a request.
 ///
 /// # Errors
@@ -184,6 +208,7 @@ pub fn decode_request(body: &[u8]) -> Result<Request, DirectoryError> {
         tag::WATCH => Request::Watch { home_agent: fields.name()? },
         tag::LOOKUP => Request::Lookup { spi: fields.spi()? },
         tag::ALIVE => Request::Alive,
+        tag::USAGE => Request::Usage(fields.usage()?),
         _ => return Err(DirectoryError::Tag),
     };
     fields.end()?;
@@ -201,6 +226,7 @@ pub fn decode_update(body: &[u8]) -> Result<Update, DirectoryError> {
         tag::REVOKED => Update::Revoked(fields.spi()?),
         tag::SYNCED => Update::Synced,
         tag::UNKNOWN => Update::Unknown(fields.spi()?),
+        tag::USAGE_WANTED => Update::UsageWanted(fields.spi()?),
         _ => return Err(DirectoryError::Tag),
     };
     fields.end()?;
@@ -319,6 +345,25 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn usage(&mut self) -> Result<Usage, DirectoryError> {
+        let spi = self.spi()?;
+        let mut number = || self.array().map(u64::from_be_bytes);
+        let (packets_in, octets_in, packets_out, octets_out) =
+            (number()?, number()?, number()?, number()?);
+        let is_over = match self.octet()? {
+            0 => false,
+            1 => true,
+            _ => return Err(DirectoryError::Presence),
+        };
+        let care_of = match self.octet()? {
+            0 => None,
+            4 => Some(IpAddr::from(self.array::<4>()?)),
+            6 => Some(IpAddr::from(self.array::<16>()?)),
+            _ => return Err(DirectoryError::Presence),
+        };
+        Ok(Usage { spi, packets_in, octets_in, packets_out, octets_out, care_of, is_over })
+    }
+
     fn services(&mut self) -> Result<Services, DirectoryError> {
         Services::take(|len| {
             let (octets, rest) = self.0.split_at_checked(len).ok_or(DirectoryError::Truncated)?;
@@ -407,13 +452,25 @@ mod tests {
             let expected = Update::Issued(Box::new(record(suite, 0)));
             assert_eq!(decode_update(body(&issued(record(suite, 0)))), Ok(expected));
         }
-        for update in [Update::Revoked(spi), Update::Synced, Update::Unknown(spi)] {
+        let small = [Update::Revoked(spi), Update::Synced, Update::Unknown(spi)];
+        for update in small.into_iter().chain([Update::UsageWanted(spi)]) {
             let frame = encode_update(&update).unwrap();
             assert_eq!(decode_update(body(&frame)), Ok(update));
         }
-        for request in
-            [Request::Watch { home_agent: "ha1".into() }, Request::Lookup { spi }, Request::Alive]
-        {
+        let usage = |care_of, is_over| {
+            let (packets_in, octets_in, packets_out, octets_out) = (1, 1 << 40, 3, u64::MAX);
+            let usage =
+                Usage { spi, packets_in, octets_in, packets_out, octets_out, care_of, is_over };
+            Request::Usage(usage)
+        };
+        for request in [
+            Request::Watch { home_agent: "ha1".into() },
+            Request::Lookup { spi },
+            Request::Alive,
+            usage(None, true),
+            usage(Some([192, 0, 2, 1].into()), false),
+            usage(Some("2001:db8::7".parse().unwrap()), false),
+        ] {
             let frame = encode_request(&request).unwrap();
             assert_eq!(decode_request(body(&frame)), Ok(request));
             assert_eq!(decode_update(body(&frame)), Err(DirectoryError::Tag));

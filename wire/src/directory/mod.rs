@@ -4,7 +4,7 @@
 //! [`Update::Synced`], then each change as it happens. It asks by SPI ([`Request::Lookup`]) for a
 //! record that it misses. Frames are a 4-octet length in network order and that many octets.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -86,6 +86,25 @@ pub struct SaRecord {
     pub services: Services,
 }
 
+/// What an SA has carried since the home agent has it, as its accounting wants to know it (RFC 2866).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Which SA.
+    pub spi: Spi,
+    /// Packets accepted from the mobile node.
+    pub packets_in: u64,
+    /// Octets in them, as UDP payload.
+    pub octets_in: u64,
+    /// Packets sent to the mobile node.
+    pub packets_out: u64,
+    /// Octets in them, as UDP payload.
+    pub octets_out: u64,
+    /// Where the mobile node is, while there is a binding under the SA.
+    pub care_of: Option<IpAddr>,
+    /// The home agent no longer accepts the SA: these numbers are its last.
+    pub is_over: bool,
+}
+
 /// HA to HAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -102,6 +121,8 @@ pub enum Request {
     /// This home agent is at work. Whoever has said so once says it again within
     /// [`ALIVE_INTERVAL`]; one that falls silent is not alive, and is cut.
     Alive,
+    /// The answer to [`Update::UsageWanted`]; and, unasked, the last word on an SA that has ended.
+    Usage(Usage),
 }
 
 /// How often a home agent says that it is at work.
@@ -119,6 +140,8 @@ pub enum Update {
     Synced,
     /// Answer to a lookup that found nothing.
     Unknown(Spi),
+    /// Say what this SA has carried. A home agent that does not have it says nothing.
+    UsageWanted(Spi),
 }
 
 #[cfg(test)]

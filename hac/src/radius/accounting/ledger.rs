@@ -6,14 +6,20 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use hearth_wire::directory::SaRecord;
+use hearth_wire::directory::{SaRecord, Usage};
 use hearth_wire::{MobileNodeId, Spi};
 use ipnet::{IpNet, Ipv6Net};
+
+use super::remembered::Remembered;
+use super::traffic::Traffic;
 
 /// Mobile nodes that have been authenticated and whose SA has not been issued yet, at most.
 const AUTHORISED: usize = 4096;
 /// Intervals that an AAA server may ask for (RFC 2869 s.5.16: not under 60 seconds).
 const SHORTEST_INTERVAL: u32 = 60;
+/// Seconds that a home agent's last word on an SA waits for the directory's: was it revoked, or has a
+/// newer SA taken its place?
+const PATIENCE: u64 = 2;
 
 /// What an AAA server said for accounting when it accepted a mobile node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub struct Account {
     pub ipv4_home_address: Option<Ipv4Addr>,
     /// The home agent's address.
     pub home_agent: Ipv6Addr,
+    /// Its name.
+    pub home_agent_name: Box<str>,
     /// Mobile network prefixes.
     pub prefixes: Vec<Ipv6Net>,
     /// When it was issued, in unix seconds; `None`: before this process began.
@@ -69,6 +77,8 @@ pub enum Cause {
     SessionTimeout,
     /// It was revoked, or its subscriber is gone.
     AdminReset,
+    /// Its home agent has ended it: its mobile node uses a newer one.
+    NasRequest,
 }
 
 /// What a server is told.
@@ -80,6 +90,8 @@ pub struct Record {
     pub at: u64,
     /// To which SA.
     pub account: Arc<Account>,
+    /// What it has carried by then.
+    pub traffic: Traffic,
 }
 
 /// One replay; a later one is greater.
@@ -88,7 +100,11 @@ pub struct Replay(u64);
 
 struct Entry {
     account: Arc<Account>,
-    home_agent: Box<str>,
+    traffic: Traffic,
+    /// When its home agent said its last word, until its Stop is out.
+    over: Option<u64>,
+    /// Its Stop is out already: only its record in the directory is left.
+    is_stopped: bool,
     validity_end: u64,
     /// Seconds between interim records, and when the next one is due.
     interim: Option<(u64, u64)>,
@@ -101,6 +117,8 @@ pub struct Ledger {
     entries: HashMap<Spi, Entry>,
     /// When each is due for an interim record.
     due: BTreeSet<(u64, Spi)>,
+    /// Those of which the home agent has said its last word, and when.
+    over: BTreeSet<(u64, Spi)>,
     authorised: HashMap<MobileNodeId, Authorised>,
     interim: Option<u64>,
     replay: u64,
@@ -113,6 +131,7 @@ impl Ledger {
         Self {
             entries: HashMap::new(),
             due: BTreeSet::new(),
+            over: BTreeSet::new(),
             authorised: HashMap::new(),
             interim,
             replay: 0,
@@ -152,7 +171,71 @@ impl Ledger {
             }
         }
         let authorised = self.authorised.remove(&record.mn_id);
-        Some(self.enter(record, session_id, Some(now), authorised, now, Event::Start))
+        let known = Remembered { begun: now, authorised };
+        Some(self.enter(record, session_id, Some(known), now, Event::Start))
+    }
+
+    /// What is to be remembered of the SA that `mn_id` is about to get.
+    #[must_use]
+    pub fn to_remember(&self, mn_id: &MobileNodeId, now: u64) -> Remembered {
+        Remembered { begun: now, authorised: self.authorised.get(mn_id).cloned() }
+    }
+
+    /// An SA of before this process began, whether it has ended meanwhile or not.
+    pub fn restored(&mut self, record: &SaRecord, known: Option<Remembered>, now: u64) {
+        let _ = self.enter(record, session_id(record), known, now, Event::Interim);
+    }
+
+    /// Ends what is of none of these home agents.
+    pub fn keep(&mut self, home_agents: &[Box<str>], now: u64) -> Vec<Record> {
+        let gone = |entry: &Entry| !home_agents.contains(&entry.account.home_agent_name);
+        let gone: Vec<Spi> =
+            self.entries.iter().filter(|(_, entry)| gone(entry)).map(|(spi, _)| *spi).collect();
+        gone.into_iter().filter_map(|spi| self.revoked(spi, now)).collect()
+    }
+
+    /// What `home_agent` says that an SA has carried.
+    pub fn used(&mut self, home_agent: &str, usage: &Usage, now: u64) {
+        let Some(entry) = self.entries.get_mut(&usage.spi) else { return };
+        if *entry.account.home_agent_name != *home_agent || entry.is_stopped {
+            return;
+        }
+        if usage.is_over && entry.over.is_none() {
+            entry.over = Some(now);
+            self.over.insert((now, usage.spi));
+        }
+        entry.traffic.take(usage);
+    }
+
+    /// What an SA that is still accounted for has carried.
+    #[must_use]
+    pub fn traffic(&self, account: &Account) -> Option<Traffic> {
+        let entry = self.entries.get(&account.spi).filter(|entry| !entry.is_stopped)?;
+        (entry.account.session_id == account.session_id).then_some(entry.traffic)
+    }
+
+    /// The Stops of SAs that their home agents have ended, and not the directory.
+    pub fn superseded(&mut self, now: u64) -> Vec<Record> {
+        let mut records = Vec::new();
+        while let Some((since, spi)) = self.over.first().copied() {
+            if since.saturating_add(PATIENCE) > now {
+                break;
+            }
+            self.over.remove(&(since, spi));
+            let entry = self.entries.get_mut(&spi).filter(|entry| entry.over == Some(since));
+            let Some(entry) = entry else { continue };
+            entry.over = None;
+            entry.is_stopped = true;
+            if let Some((_, due)) = entry.interim.take() {
+                self.due.remove(&(due, spi));
+            }
+            let is_over = now >= entry.validity_end;
+            let cause = if is_over { Cause::SessionTimeout } else { Cause::NasRequest };
+            let (account, traffic) = (entry.account.clone(), entry.traffic);
+            let at = since.min(entry.validity_end);
+            records.push(Record { event: Event::Stop(cause), at, account, traffic });
+        }
+        records
     }
 
     /// Begins a replay of what a home agent has. Those of several may be under way at a time.
@@ -172,13 +255,15 @@ impl Ledger {
                 known.replay = replay;
                 None
             }
-            _ => Some(self.enter(record, session_id, None, None, now, Event::Interim)),
+            _ => Some(self.enter(record, session_id, None, now, Event::Interim)),
         }
     }
 
     /// Ends a replay: what `home_agent` had and was not in it has ended meanwhile.
     pub fn replay_ended(&mut self, replay: Replay, home_agent: &str, now: u64) -> Vec<Record> {
-        let gone = |entry: &Entry| *entry.home_agent == *home_agent && entry.replay < replay.0;
+        let gone = |entry: &Entry| {
+            *entry.account.home_agent_name == *home_agent && entry.replay < replay.0
+        };
         let gone: Vec<Spi> =
             self.entries.iter().filter(|(_, entry)| gone(entry)).map(|(spi, _)| *spi).collect();
         gone.into_iter().filter_map(|spi| self.revoked(spi, now)).collect()
@@ -190,9 +275,18 @@ impl Ledger {
         if let Some((_, due)) = entry.interim {
             self.due.remove(&(due, spi));
         }
+        if entry.is_stopped {
+            return None;
+        }
+        if let Some(since) = entry.over {
+            self.over.remove(&(since, spi));
+        }
         let is_over = now >= entry.validity_end;
         let cause = if is_over { Cause::SessionTimeout } else { Cause::AdminReset };
-        Some(Record { event: Event::Stop(cause), at: now, account: entry.account })
+        // It may have ended while nobody looked.
+        let at = now.min(entry.validity_end);
+        let (account, traffic) = (entry.account, entry.traffic);
+        Some(Record { event: Event::Stop(cause), at, account, traffic })
     }
 
     /// The interim records that are due, `count` of them at most.
@@ -209,8 +303,8 @@ impl Ledger {
                 *due = now.saturating_add(*interval);
                 self.due.insert((*due, spi));
             }
-            let account = entry.account.clone();
-            records.push(Record { event: Event::Interim, at: now, account });
+            let (account, traffic) = (entry.account.clone(), entry.traffic);
+            records.push(Record { event: Event::Interim, at: now, account, traffic });
         }
         records
     }
@@ -219,11 +313,12 @@ impl Ledger {
         &mut self,
         record: &SaRecord,
         session_id: Box<str>,
-        begun: Option<u64>,
-        authorised: Option<Authorised>,
+        known: Option<Remembered>,
         now: u64,
         event: Event,
     ) -> Record {
+        let begun = known.as_ref().map(|known| known.begun);
+        let authorised = known.and_then(|known| known.authorised);
         let asked = authorised.as_ref().and_then(|authorised| authorised.interim_interval);
         let interval = asked.map(|seconds| seconds.max(SHORTEST_INTERVAL).into()).or(self.interim);
         let interim = interval.map(|interval| (interval, now.saturating_add(interval)));
@@ -237,13 +332,16 @@ impl Ledger {
             home_address: record.home_address,
             ipv4_home_address: record.ipv4_home_address,
             home_agent: record.ha_address,
+            home_agent_name: record.home_agent.clone(),
             prefixes: record.services.prefixes.iter().filter_map(ip6_prefix).collect(),
             begun,
             authorised,
         });
         let entry = Entry {
             account: account.clone(),
-            home_agent: record.home_agent.clone(),
+            traffic: Traffic::default(),
+            over: None,
+            is_stopped: false,
             validity_end: record.validity_end,
             interim,
             replay: self.replay,
@@ -252,7 +350,7 @@ impl Ledger {
         {
             self.due.remove(&(due, record.spi));
         }
-        Record { event, at: now, account }
+        Record { event, at: now, account, traffic: Traffic::default() }
     }
 }
 
@@ -268,7 +366,7 @@ const fn ip6_prefix(prefix: &IpNet) -> Option<Ipv6Net> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use hearth_wire::directory::Services;
     use hearth_wire::{Scope, Suite};
 
@@ -276,9 +374,9 @@ mod tests {
     use crate::keys::direction_keys;
     use crate::testing::Counting;
 
-    const END: u64 = 5000;
+    pub(crate) const END: u64 = 5000;
 
-    fn sa(spi: u32, generation: u64, home_agent: &str) -> SaRecord {
+    pub(crate) fn sa(spi: u32, generation: u64, home_agent: &str) -> SaRecord {
         let keys = || direction_keys(Suite::Aes128CbcSha, &mut Counting::from(1)).unwrap();
         SaRecord {
             spi: Spi::new(spi).unwrap(),
@@ -296,6 +394,12 @@ mod tests {
             services: Services::default(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{END, sa};
+    use super::*;
 
     fn events(records: impl IntoIterator<Item = Record>) -> Vec<(Event, u64, String)> {
         let of = |record: Record| {
@@ -374,6 +478,56 @@ mod tests {
         // An SPI that was dealt out anew is another session.
         let reissued = sa(1, 9, "ha1");
         assert_eq!(events(ledger.issued(&reissued, 300))[0].2, "0000001-9");
+    }
+
+    fn usage(spi: u32, octets_in: u64, is_over: bool) -> Usage {
+        let spi = Spi::new(spi).unwrap();
+        let (packets_in, packets_out, octets_out) = (1, 1, 1);
+        Usage { spi, packets_in, octets_in, packets_out, octets_out, care_of: None, is_over }
+    }
+
+    /// what the home agent ends is over, and is not told again when the directory ends it.
+    #[test]
+    fn an_sa_that_a_newer_one_replaced_stops() {
+        let mut ledger = Ledger::new(Some(60));
+        let (old, revoked) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"));
+        ledger.issued(&old, 100);
+        ledger.issued(&revoked, 100);
+        ledger.used("ha2", &usage(1, 7, true), 200);
+        assert_eq!(ledger.superseded(300), [], "another home agent's word");
+        ledger.used("ha1", &usage(1, 7, true), 200);
+        ledger.used("ha1", &usage(2, 8, true), 200);
+        assert_eq!(ledger.superseded(201), [], "it may be revoked");
+        let stop = ledger.revoked(revoked.spi, 201).unwrap();
+        assert_eq!(stop.event, Event::Stop(Cause::AdminReset));
+        assert!(stop.traffic.is_over);
+        let stop = Event::Stop(Cause::NasRequest);
+        assert_eq!(events(ledger.superseded(202)), [(stop, 200, "0000001-1".to_owned())]);
+        assert_eq!(ledger.interim(10_000, 10), []);
+        assert_eq!(ledger.revoked(old.spi, 10_000), None);
+        assert!(ledger.is_empty() && ledger.over.is_empty());
+    }
+
+    /// A daemon that was away: what lives on goes on, what has ended is told with the time of its end.
+    #[test]
+    fn what_ended_while_the_daemon_was_away_stops() {
+        let mut ledger = Ledger::new(None);
+        let known = Remembered { begun: 100, authorised: Some(said("gold", None)) };
+        let (on, ended, elsewhere) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"), sa(3, 3, "gone"));
+        for sa in [&on, &ended, &elsewhere] {
+            ledger.restored(sa, Some(known.clone()), 9000);
+        }
+        let id = |number: u32| format!("000000{number}-{number}");
+        let stop = Event::Stop(Cause::SessionTimeout);
+        let gone = ledger.keep(&["ha1".into()], 9000);
+        assert_eq!(events(gone), [(stop, END, id(3))]);
+        let replay = ledger.begin_replay();
+        assert_eq!(ledger.replayed(&on, 9000), None);
+        let records = ledger.replay_ended(replay, "ha1", 9000);
+        assert_eq!(records[0].account.begun, Some(100));
+        assert_eq!(records[0].account.authorised, known.authorised);
+        assert_eq!(events(records), [(stop, END, id(2))]);
+        assert_eq!(ledger.len(), 1);
     }
 
     #[test]

@@ -6,35 +6,36 @@
 //!  directory --watch--> Ledger --records--> lanes (SPI mod 16) --> the first server that answers
 //! ```
 //!
+//! Octets are the home agents' to say: an interim record asks for them a moment before it goes, and a
+//! Stop waits a moment for the last word.
+//!
 //! A lane sends one record after the other, so that the Stop of an SA never overtakes its Start.
 
 pub mod ledger;
+pub mod remembered;
+mod request;
+pub mod traffic;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use hearth_wire::MobileNodeId;
-use hearth_wire::directory::Update;
-use tokio::sync::Notify;
+use hearth_wire::directory::{SaRecord, Update, Usage};
+use hearth_wire::{MobileNodeId, Spi};
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use self::ledger::{Authorised, Cause, Event, Ledger, Record};
-use super::attribute::{
-    ACCT_AUTHENTIC, ACCT_DELAY_TIME, ACCT_SESSION_ID, ACCT_SESSION_TIME, ACCT_STATUS_TYPE,
-    ACCT_TERMINATE_CAUSE, CALLING_STATION_ID, CLASS, DELEGATED_IPV6_PREFIX, EVENT_TIMESTAMP,
-    FRAMED_IP_ADDRESS, FRAMED_IPV6_ADDRESS, HOME_LMA_IPV6_ADDRESS, NAS_IDENTIFIER, NAS_PORT,
-    NAS_PORT_TYPE, USER_NAME,
-};
-use super::client::VIRTUAL;
+use self::ledger::{Authorised, Ledger, Record};
+use self::remembered::Remembered;
+use self::request::Whole;
 use super::counters::Counters;
 use super::health::Standing;
-use super::packet::{Code, Request, TooLong};
-use super::server::Server;
+use super::packet::{Request, TooLong};
+use super::server::{Server, ServerConfig, renew};
 use crate::config::AccountingConfig;
 use crate::directory::{Clock, Directory};
 use crate::log_limit::LogLimit;
@@ -45,6 +46,10 @@ const LANES: u32 = 16;
 const INTERIM_RATE: usize = 1000;
 /// How long a lane waits before it tries a record again that no server has answered.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Seconds that a Stop waits for its home agent's last word.
+const LAST_WORD: u8 = 2;
+/// How long the order to stop may be held up by Accounting-Off.
+const OFF_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Lane {
@@ -60,13 +65,19 @@ impl Lane {
 
 /// What waits for accounting servers, and the servers.
 pub struct Accounting {
-    servers: Vec<Arc<Server>>,
+    servers: RwLock<Vec<Arc<Server>>>,
     nas_identifier: Box<str>,
     ledger: Mutex<Ledger>,
     lanes: Vec<Lane>,
     /// Records that wait in one lane at most.
     lane_limit: usize,
     clock: Clock,
+    /// Stops that wait for their home agents' last word, and for how many seconds yet.
+    ending: Mutex<HashMap<Spi, (u8, Record)>>,
+    /// Whether SAs of before this process began go on: then nothing begins with it.
+    goes_on: AtomicBool,
+    /// Whether Accounting-On is out, or need not be.
+    is_on: OnceCell<()>,
     lost: AtomicU64,
     log_limit: LogLimit,
 }
@@ -75,22 +86,46 @@ impl Accounting {
     /// Accounting to the servers of `config`; to be called within a tokio runtime.
     #[must_use]
     pub fn start(config: AccountingConfig, nas_identifier: &str, clock: Clock) -> Arc<Self> {
-        let servers = config.servers.into_iter();
         let lanes: Vec<_> = (0..LANES).map(|_| Lane::default()).collect();
         Arc::new(Self {
-            servers: servers.map(|server| Server::start(server, nas_identifier)).collect(),
+            servers: RwLock::new(renew(&[], config.servers, nas_identifier)),
             nas_identifier: nas_identifier.into(),
             ledger: Mutex::new(Ledger::new(config.interim.map(|interim| interim.as_secs()))),
             lane_limit: config.queue.div_ceil(lanes.len()).max(1),
             lanes,
             clock,
+            ending: Mutex::default(),
+            goes_on: AtomicBool::new(false),
+            is_on: OnceCell::new(),
             lost: AtomicU64::new(0),
             log_limit: LogLimit::default(),
         })
     }
 
+    /// An SA that the directory's store had when it was opened, and what was kept of it.
+    pub fn restored(&self, record: &SaRecord, kept: Option<&[u8]>) {
+        self.goes_on.store(true, Ordering::Relaxed);
+        let known = kept.and_then(Remembered::decode);
+        self.ledger().restored(record, known, (self.clock)());
+    }
+
+    /// What is to be kept of the SA that `mn_id` is about to get.
+    #[must_use]
+    pub fn to_keep(&self, mn_id: &MobileNodeId) -> Box<[u8]> {
+        self.ledger().to_remember(mn_id, (self.clock)()).encode()
+    }
+
+    /// Goes on with these servers. One that is as it was keeps its connections; what is on its way to
+    /// another one is still answered.
+    pub fn reload(&self, servers: Vec<ServerConfig>) {
+        let mut current = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        *current = renew(&current, servers, &self.nas_identifier);
+    }
+
     /// Starts what follows the directory and what sends.
     pub fn spawn(self: &Arc<Self>, directory: &Arc<Directory>, tasks: &mut JoinSet<()>) {
+        let gone = self.ledger().keep(directory.home_agents(), (self.clock)());
+        gone.into_iter().for_each(|record| self.push(record));
         for home_agent in directory.home_agents() {
             let (this, directory) = (self.clone(), directory.clone());
             let home_agent = home_agent.clone();
@@ -100,8 +135,14 @@ impl Accounting {
             let this = self.clone();
             tasks.spawn(async move { this.drive(lane).await });
         }
-        let this = self.clone();
-        tasks.spawn(async move { this.tick().await });
+        let (this, mut usages) = (self.clone(), directory.usages());
+        tasks.spawn(async move {
+            while let Some((home_agent, usage)) = usages.recv().await {
+                this.used(&home_agent, &usage);
+            }
+        });
+        let (this, directory) = (self.clone(), directory.clone());
+        tasks.spawn(async move { this.tick(&directory).await });
     }
 
     /// An AAA server accepted `mn_id`, which it named itself; its next SA has this.
@@ -110,15 +151,19 @@ impl Accounting {
     }
 
     /// What happened with each server, in their order.
-    pub fn counters(&self) -> impl Iterator<Item = (SocketAddr, &Counters)> {
-        self.servers.iter().map(|server| (server.peer.address, &server.peer.counters))
+    pub fn counters(&self) -> impl Iterator<Item = (SocketAddr, Arc<Counters>)> {
+        self.servers().into_iter().map(|server| (server.peer.address, server.peer.counters.clone()))
+    }
+
+    fn servers(&self) -> Vec<Arc<Server>> {
+        self.servers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How each server stands, in their order.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
         let now = Instant::now();
-        self.servers.iter().map(|server| server.standing(now)).collect()
+        self.servers().iter().map(|server| server.standing(now)).collect()
     }
 
     /// SAs that are accounted for.
@@ -130,7 +175,7 @@ impl Accounting {
     /// Records that no server has taken yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.records().len()).sum()
+        self.ending().len() + self.lanes.iter().map(|lane| lane.records().len()).sum::<usize>()
     }
 
     /// Records that were dropped because too many waited.
@@ -139,8 +184,11 @@ impl Accounting {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until all records are taken, but not longer than `limit`.
+    /// Waits until all records are taken, but not longer than `limit`. Where no SA goes on, what was
+    /// accounted for ends with it.
     pub async fn flush(&self, limit: Duration) {
+        let ending = std::mem::take(&mut *self.ending());
+        ending.into_values().for_each(|(_, record)| self.push(record));
         let empty = async {
             while self.waiting() > 0 {
                 sleep(Duration::from_millis(20)).await;
@@ -148,7 +196,16 @@ impl Accounting {
         };
         if timeout(limit, empty).await.is_err() {
             warn!(records = self.waiting(), "accounting records no server has taken are lost");
+        } else if self.ledger().is_empty() && self.is_on.initialized() {
+            let off = self.deliver_whole(Whole::Off, (self.clock)());
+            if timeout(OFF_TIMEOUT, off).await != Ok(true) {
+                warn!("no accounting server has taken Accounting-Off");
+            }
         }
+    }
+
+    fn ending(&self) -> MutexGuard<'_, HashMap<Spi, (u8, Record)>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -183,18 +240,73 @@ impl Accounting {
         let now = (self.clock)();
         let record = match update {
             Update::Issued(record) => self.ledger().issued(record, now),
-            Update::Revoked(spi) => self.ledger().revoked(*spi, now),
-            Update::Synced | Update::Unknown(_) => None,
+            Update::Revoked(spi) => self.ended(*spi, now),
+            Update::Synced | Update::Unknown(_) | Update::UsageWanted(_) => None,
         };
         record.into_iter().for_each(|record| self.push(record));
     }
 
-    async fn tick(&self) {
+    /// The Stop of an SA that the directory has ended, where its home agent has said its last word;
+    /// else it waits for that.
+    fn ended(&self, spi: Spi, now: u64) -> Option<Record> {
+        let record = self.ledger().revoked(spi, now)?;
+        if record.traffic.is_over {
+            return Some(record);
+        }
+        let former = self.ending().insert(spi, (LAST_WORD, record));
+        former.map(|(_, record)| record)
+    }
+
+    /// Takes what a home agent says.
+    fn used(&self, home_agent: &str, usage: &Usage) {
+        let mut ending = self.ending();
+        let waits = ending.get_mut(&usage.spi);
+        let Some((_, record)) =
+            waits.filter(|(_, record)| *record.account.home_agent_name == *home_agent)
+        else {
+            drop(ending);
+            return self.ledger().used(home_agent, usage, (self.clock)());
+        };
+        record.traffic.take(usage);
+        if record.traffic.is_over {
+            let record = ending.remove(&usage.spi);
+            drop(ending);
+            record.into_iter().for_each(|(_, record)| self.push(record));
+        }
+    }
+
+    async fn tick(&self, directory: &Directory) {
+        let mut asked: Vec<Record> = Vec::new();
         loop {
             sleep(Duration::from_secs(1)).await;
-            let due = self.ledger().interim((self.clock)(), INTERIM_RATE);
-            due.into_iter().for_each(|record| self.push(record));
+            let now = (self.clock)();
+            for record in asked.drain(..) {
+                // The Stop of one that has ended meanwhile says it all.
+                let traffic = self.ledger().traffic(&record.account);
+                traffic.into_iter().for_each(|traffic| {
+                    self.push(Record { traffic, at: now, ..record.clone() });
+                });
+            }
+            let stops = self.ledger().superseded(now);
+            stops.into_iter().chain(self.unanswered()).for_each(|record| self.push(record));
+            asked = self.ledger().interim(now, INTERIM_RATE);
+            for Record { account, .. } in &asked {
+                directory.ask_usage(&account.home_agent_name, account.spi);
+            }
         }
+    }
+
+    /// The Stops that have waited long enough.
+    fn unanswered(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        self.ending().retain(|_, (seconds, record)| {
+            *seconds = seconds.saturating_sub(1);
+            if *seconds == 0 {
+                records.push(record.clone());
+            }
+            *seconds > 0
+        });
+        records
     }
 
     /// Puts a record into its lane. What is lost first is what is oldest: the records behind it say
@@ -218,6 +330,7 @@ impl Accounting {
     /// Sends what comes into a lane.
     async fn drive(&self, lane: usize) {
         let Some(lane) = self.lanes.get(lane) else { return };
+        self.is_on.get_or_init(|| self.begin()).await;
         loop {
             let next = lane.records().front().cloned();
             let Some(record) = next else {
@@ -236,13 +349,34 @@ impl Accounting {
         }
     }
 
-    /// Whether some server has taken the record. One that doesn't fit a packet, which can't be, is
-    /// as good as taken.
+    /// RFC 2866 s.5.1: a server ends every session of a HAC that says Accounting-On. So it is said where
+    /// none goes on, and then before anything else.
+    async fn begin(&self) {
+        if self.goes_on.load(Ordering::Relaxed) {
+            return;
+        }
+        let at = (self.clock)();
+        while !self.deliver_whole(Whole::On, at).await {
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn deliver_whole(&self, whole: Whole, at: u64) -> bool {
+        self.deliver(|now| request::of_whole(whole, &self.nas_identifier, at, now)).await
+    }
+
+    /// Whether some server has taken the record.
     async fn send(&self, record: &Record) -> bool {
+        self.deliver(|now| request::of(record, &self.nas_identifier, now)).await
+    }
+
+    /// Whether some server has taken what `request` makes. What doesn't fit a packet, which can't be,
+    /// is as good as taken.
+    async fn deliver(&self, request: impl Fn(u64) -> Result<Request, TooLong>) -> bool {
         let now = Instant::now();
         let mut order: Vec<_> = self
-            .servers
-            .iter()
+            .servers()
+            .into_iter()
             .map(|server| (server.standing(now), server))
             .filter(|(standing, _)| *standing != Standing::Dead)
             .collect();
@@ -250,9 +384,7 @@ impl Accounting {
         for (_, server) in order {
             // Anew for each: Acct-Delay-Time has grown, so the packet is another one (RFC 2866
             // s.5.2).
-            let Ok(request) = request(record, &self.nas_identifier, (self.clock)()) else {
-                return true;
-            };
+            let Ok(request) = request((self.clock)()) else { return true };
             if server.exchange(&request).await.is_ok() {
                 return true;
             }
@@ -261,52 +393,43 @@ impl Accounting {
     }
 }
 
-/// The Accounting-Request of a record that is sent at `now`.
-fn request(record: &Record, nas_identifier: &str, now: u64) -> Result<Request, TooLong> {
-    let Record { event, at, account } = record;
-    let mut request = Request::new(Code::AccountingRequest);
-    let status = match event {
-        Event::Start => 1,
-        Event::Stop(_) => 2,
-        Event::Interim => 3,
-    };
-    request.put_number(ACCT_STATUS_TYPE, status)?;
-    request.put(ACCT_SESSION_ID, account.session_id.as_bytes())?;
-    request.put(USER_NAME, account.mn_id.as_str().as_bytes())?;
-    request.put(NAS_IDENTIFIER, nas_identifier.as_bytes())?;
-    request.put_number(NAS_PORT_TYPE, VIRTUAL)?;
-    request.put_number(NAS_PORT, account.spi.get())?;
-    request.put_number(EVENT_TIMESTAMP, seconds(*at))?;
-    request.put_number(ACCT_DELAY_TIME, seconds(now.saturating_sub(*at)))?;
-    request.put(FRAMED_IPV6_ADDRESS, &account.home_address.octets())?;
-    if let Some(address) = account.ipv4_home_address {
-        request.put(FRAMED_IP_ADDRESS, &address.octets())?;
-    }
-    request.put(HOME_LMA_IPV6_ADDRESS, &account.home_agent.octets())?;
-    for prefix in &account.prefixes {
-        let value = [&[0, prefix.prefix_len()][..], &prefix.network().octets()].concat();
-        request.put(DELEGATED_IPV6_PREFIX, &value)?;
-    }
-    // RFC 2866 s.5.6: 1 = RADIUS, 2 = Local.
-    request.put_number(ACCT_AUTHENTIC, if account.authorised.is_some() { 1 } else { 2 })?;
-    if let Some(authorised) = &account.authorised {
-        let from = authorised.from.to_canonical().to_string();
-        request.put(CALLING_STATION_ID, from.as_bytes())?;
-        authorised.class.iter().try_for_each(|class| request.put(CLASS, class))?;
-    }
-    if let (Some(begun), Event::Interim | Event::Stop(_)) = (account.begun, event) {
-        request.put_number(ACCT_SESSION_TIME, seconds(at.saturating_sub(begun)))?;
-    }
-    if let Event::Stop(cause) = event {
-        let cause = match cause {
-            Cause::SessionTimeout => 5,
-            Cause::AdminReset => 6,
-        };
-        request.put_number(ACCT_TERMINATE_CAUSE, cause)?;
-    }
-    Ok(request)
-}
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
 
-fn seconds(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+    use super::ledger::testing::sa;
+    use super::*;
+    use crate::radius::Transport;
+    use crate::radius::packet::Secret;
+
+    /// Servers that stay away: what is kept is bounded, the oldest goes first, and it is counted.
+    #[tokio::test]
+    async fn records_beyond_the_queue_are_lost_oldest_first_and_counted() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let server = ServerConfig {
+            address: silent.local_addr().unwrap(),
+            transport: Transport::Udp,
+            secret: Secret::new(Zeroizing::new(vec![7; 16])).unwrap(),
+            timeout: Duration::from_secs(1),
+            retries: 0,
+            status_server: false,
+            dead_time: Duration::from_secs(60),
+            returns_authenticated_name: false,
+            unlisted_subscribers: false,
+        };
+        let config = AccountingConfig { servers: vec![server], interim: None, queue: 64 };
+        let accounting = Accounting::start(config, "hac", Arc::new(|| 100));
+        // 64 are 4 in each of 16 lanes; SPIs 16 apart share one.
+        for index in 0..30 {
+            let sa = sa(16 * (index + 1), 1, "ha1");
+            accounting.change(&Update::Issued(Box::new(sa)));
+        }
+        assert_eq!((accounting.waiting(), accounting.lost()), (4, 26));
+        let kept: Vec<u32> =
+            accounting.lanes[0].records().iter().map(|record| record.account.spi.get()).collect();
+        assert_eq!(kept, [432, 448, 464, 480]);
+        // Ten lines of the log at most.
+        assert_eq!(accounting.log_limit.admit(Instant::now()), None);
+        accounting.flush(Duration::from_millis(50)).await;
+    }
 }
