@@ -29,8 +29,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 const QUEUE: usize = 4096;
 /// Issues that go to disk together.
 const BATCH: usize = 256;
-/// Where so many have come together, more are waited for until [`GATHER`] after the first: most of what a
-/// commit costs the processor it costs once, and the disk takes about as long as the wait.
+/// Where so many wait at once, others are given [`GATHER`] to come too: most of what a commit costs the
+/// processor it costs once. Who is alone never waits.
 const CROWD: usize = 4;
 const GATHER: Duration = Duration::from_millis(2);
 /// Updates that a watcher may lag behind before it is cut and has to start anew.
@@ -282,7 +282,7 @@ impl Writer {
     /// Takes what waits: consecutive issues go to disk together.
     fn work(&mut self, first: Job, queue: &Receiver<Job>) -> Then {
         let (mut requests, mut answers) = (Vec::new(), Vec::new());
-        let until = Instant::now() + GATHER;
+        let mut gathered = false;
         let mut job = Some(first);
         while let Some(next) = job.take() {
             match next {
@@ -291,9 +291,13 @@ impl Writer {
                     answers.push(answer);
                     job = match requests.len() {
                         BATCH.. => None,
-                        CROWD.. => {
-                            queue.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
-                        }
+                        CROWD.. => queue.try_recv().ok().or_else(|| {
+                            // Asleep rather than at the queue: each that came would wake this thread.
+                            if !std::mem::replace(&mut gathered, true) {
+                                std::thread::sleep(GATHER);
+                            }
+                            queue.try_recv().ok()
+                        }),
                         _ => queue.try_recv().ok(),
                     };
                 }
