@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use crate::cert::ChannelBinding;
-use crate::config::{Limits, Realm};
+use crate::config::{Limits, RadiusConfig, Realm};
 use crate::counters::{Counter, Counters};
 use crate::directory::{Clock, Directory};
 use crate::failures::Failures;
@@ -61,6 +61,29 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Goes on with the RADIUS servers of `config`, with their secrets and certificates as they are now.
+    /// Whether that could be done: what was not there at the start, or is gone since, needs a restart.
+    pub(crate) fn renew_radius(&self, config: Option<RadiusConfig>) -> bool {
+        let (servers, accounting) = match config {
+            Some(RadiusConfig { servers, accounting, .. }) => (Some(servers), accounting),
+            None => (None, None),
+        };
+        let done = match (&self.radius, servers) {
+            (Some(client), Some(servers)) => {
+                client.reload(servers);
+                true
+            }
+            (client, servers) => client.is_none() && servers.is_none(),
+        };
+        match (&self.accounting, accounting) {
+            (Some(current), Some(fresh)) => {
+                current.reload(fresh.servers);
+                done
+            }
+            (current, fresh) => done && current.is_none() && fresh.is_none(),
+        }
+    }
+
     /// Whether a warning that a stranger can cause may be logged: then, how many were not since
     /// the last one.
     pub fn may_warn(&self) -> Option<u64> {

@@ -186,6 +186,23 @@ impl Hac {
         self.shared.accounting.as_ref()
     }
 
+    /// Reads RADIUS servers, their secrets and certificates again from the YAML at `path`, for whatever
+    /// is sent afterwards; what is in flight is still answered. Where the file is wrong, all stays as it
+    /// was, and that is logged.
+    pub async fn reload_radius(&self, path: PathBuf) {
+        let now = (self.shared.clock)();
+        let read = tokio::task::spawn_blocking(move || Config::load(&path, now)).await;
+        match read {
+            Ok(Ok(config)) => {
+                if !self.shared.renew_radius(config.radius) {
+                    warn!("radius, or radius.accounting, has come or gone: needs a restart");
+                }
+            }
+            Ok(Err(error)) => warn!(%error, "RADIUS servers stay as they were"),
+            Err(error) => warn!(%error, "RADIUS servers stay as they were"),
+        }
+    }
+
     /// Home agents, policy and subscribers.
     #[must_use]
     pub fn realm(&self) -> &Realm {

@@ -93,6 +93,7 @@ fn main() -> ExitCode {
         while orders.next().await == Order::Reload {
             notify(State::Reloading);
             hac.reload().await;
+            hac.reload_radius(arguments.config.clone()).await;
             notify(State::Ready);
         }
         notify(State::Stopping);

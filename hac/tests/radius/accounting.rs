@@ -86,7 +86,7 @@ fn home_agent(socket: &Path) {
                     _ => None,
                 };
                 octets.drain(..used);
-                for usage in said {
+                if let Some(usage) = said {
                     let request = encode_request(&Request::Usage(usage)).unwrap();
                     stream.write_all(&request).unwrap();
                 }

@@ -263,6 +263,22 @@ async fn silence_is_told_to_the_mobile_node() {
     assert!(text.contains("503") && text.contains("retry-after"), "{text}");
 }
 
+/// A secret that was changed in its file counts once the YAML is read again.
+#[tokio::test]
+async fn a_reload_takes_the_new_secret() {
+    let aaa = FreeRadius::start();
+    let running = Running::start(&server(aaa.auth, "timeout: 1, status_server: false"), "");
+    let secret = running.folder.path().join("secret");
+    let reload = || running.hac.reload_radius(running.folder.path().join("hac.yaml"));
+    fs::write(&secret, "another secret..\n").unwrap();
+    reload().await;
+    assert_eq!(running.status(aaa::NAME, &aaa.network("PEAP", "")).await, 504);
+    fs::write(&secret, format!("{}\n", aaa::SECRET)).unwrap();
+    reload().await;
+    let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
+    assert_eq!(code, Some(0), "{text}");
+}
+
 /// RFC 6614: the same over TLS, with a certificate each.
 #[tokio::test]
 async fn freeradius_is_asked_over_tls() {
