@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aaa::FreeRadius;
+use aaa::{FreeRadius, Hostapd};
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, system_clock};
 use hearth_mn::bootstrap::{Grant, Progress, Proposal, Session};
@@ -256,4 +256,40 @@ async fn eap_tls_through_freeradius() {
         let ca = format!(", ca: {}{mtu}", aaa.path("ca.pem").display());
         running.accepted(&eap_tls("mn1", &ca)).await;
     }
+}
+
+/// Shown by 4 of the mobile node: a USIM, through hostapd and its AuC; with pseudonyms; with a
+/// sequence number that the network has lost; with another key.
+#[tokio::test(flavor = "multi_thread")]
+async fn eap_aka_prime_through_hostapd() {
+    let aaa = Hostapd::start();
+    let running = pass_through(aaa.auth);
+    let card = |k: &str, more: &str| {
+        format!(
+            "auth: {{eap-aka-prime: {{imsi: '{}', state: usim.json, \
+             usim: {{k: {{hex: '{k}'}}, opc: {{hex: '{}'}}}}{more}}}}}",
+            aaa::IMSI,
+            aaa::OPC
+        )
+    };
+    let state = || fs::read_to_string(running.path("usim.json")).unwrap();
+    let other = "ff".repeat(16);
+    running.refused(&card(&other, ""), "does not prove that it knows the USIM's key").await;
+    assert!(!running.path("usim.json").exists());
+    running.accepted(&card(aaa::KI, ", pseudonyms: false, network: WLAN")).await;
+    assert!(!state().contains("pseudonym"), "{}", state());
+    running.refused(&card(aaa::KI, ", network: HRPD"), "another network").await;
+    running.accepted(&card(aaa::KI, "")).await;
+    let first = state();
+    assert!(first.contains("\"pseudonym\":\"7"), "{first}");
+    running.accepted(&card(aaa::KI, "")).await;
+    assert!(state().contains("\"pseudonym\":\"7") && state() != first, "{}", state());
+    // The card is far ahead: AUTS brings the AuC there.
+    fs::write(running.path("usim.json"), r#"{"sqn": 8589934592}"#).unwrap();
+    running.accepted(&card(aaa::KI, "")).await;
+    assert!(state().contains("\"sqn\":8589934624"), "{}", state());
+    // A pseudonym that the network has forgotten: it asks for the permanent identity.
+    let forgotten = r#"{"sqn": 8589934624, "pseudonym": "7forgotten"}"#;
+    fs::write(running.path("usim.json"), forgotten).unwrap();
+    running.accepted(&card(aaa::KI, "")).await;
 }

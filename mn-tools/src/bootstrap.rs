@@ -162,6 +162,9 @@ const fn doubts(proof: Proof) -> &'static str {
         Proof::Password => {
             "wrong user or password, a user that is not the mn_id, or EAP-TTLS is not offered"
         }
+        Proof::Usim => {
+            "the AAA server does not know the imsi, it is not the mn_id's, or EAP-AKA' is not offered"
+        }
     }
 }
 

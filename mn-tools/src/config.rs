@@ -18,7 +18,7 @@ mod mobile_router;
 mod secret;
 
 use auth::RawAuth;
-pub use auth::{Auth, CredentialError, TlsAuth, TtlsAuth};
+pub use auth::{AkaAuth, Auth, CredentialError, TlsAuth, TtlsAuth};
 pub use care_of::CareOf;
 use care_of::{RawCareOf, RawFlow};
 use mobile_router::RawMobileRouter;

@@ -7,6 +7,7 @@
 //! | `gpsk` | EAP-GPSK, with the pre-shared key |
 //! | `tls` | EAP-TLS 1.2 and 1.3, with a certificate |
 //! | `ttls` | EAP-TTLS, with a password: PAP, or MS-CHAP-V2 by `mschapv2`; its `avp` |
+//! | [`aka_prime`] | EAP-AKA', with a USIM in software |
 //! | `carrier` | TLS in fragments, for the methods that carry it |
 //!
 //! A node is configured with one method; a Request for another one is answered with a Nak that asks
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::tls::TlsFault;
 
+pub mod aka_prime;
 mod avp;
 mod carrier;
 mod gpsk;
@@ -27,6 +29,7 @@ mod mschapv2;
 mod tls;
 mod ttls;
 
+pub use aka_prime::AkaCredentials;
 pub use tls::TlsCredentials;
 pub use ttls::{Inner, TtlsCredentials};
 
@@ -65,6 +68,12 @@ pub enum EapFault {
     NoMutualProof,
     /// The password is no UTF-8, or far too long.
     NotText,
+    /// The network does not prove that it knows the USIM's key.
+    Network,
+    /// The file of the USIM's sequence number can't be used.
+    CardState,
+    /// The AAA server says that it will not, with this code (RFC 4187 s.10.19).
+    Notified(u16),
 }
 
 impl fmt::Display for EapFault {
@@ -86,6 +95,12 @@ impl fmt::Display for EapFault {
             Self::NoMutualProof => {
                 f.write_str("the AAA server does not prove that it knows the password")
             }
+            Self::Network => f.write_str(
+                "the AAA server does not prove that it knows the USIM's key: other k, op or opc, or \
+                 another network",
+            ),
+            Self::CardState => f.write_str("the USIM's state file can't be read or written"),
+            Self::Notified(code) => write!(f, "the AAA server says no (AT_NOTIFICATION {code})"),
             Self::NotText => f.write_str("the password can't be used: it is no UTF-8"),
         }
     }
@@ -101,6 +116,8 @@ pub enum Credentials<'a> {
     Tls(TlsCredentials),
     /// A password, by EAP-TTLS.
     Ttls(TtlsCredentials),
+    /// A USIM, by EAP-AKA'.
+    AkaPrime(AkaCredentials<'a>),
 }
 
 /// What a refusal may be about.
@@ -112,6 +129,8 @@ pub enum Proof {
     Certificate,
     /// A password.
     Password,
+    /// A USIM.
+    Usim,
 }
 
 impl Credentials<'_> {
@@ -137,6 +156,7 @@ impl Credentials<'_> {
             Self::Psk(_) | Self::Gpsk(_) => Proof::Key,
             Self::Tls(_) => Proof::Certificate,
             Self::Ttls(_) => Proof::Password,
+            Self::AkaPrime(_) => Proof::Usim,
         }
     }
 
@@ -146,6 +166,7 @@ impl Credentials<'_> {
             Self::Psk(_) | Self::Gpsk(_) => mn_id.as_str().as_bytes().to_vec(),
             Self::Tls(tls) => tls.identity.clone().into_bytes(),
             Self::Ttls(ttls) => ttls.identity.clone().into_bytes(),
+            Self::AkaPrime(aka) => aka.identity.clone().into_bytes(),
         }
     }
 
@@ -156,6 +177,7 @@ impl Credentials<'_> {
             Self::Gpsk(_) => Some(EapType::GPSK),
             Self::Tls(_) => Some(EapType::TLS),
             Self::Ttls(_) => Some(EapType::TTLS),
+            Self::AkaPrime(_) => Some(EapType::AKA_PRIME),
         }
     }
 }
@@ -163,6 +185,10 @@ impl Credentials<'_> {
 /// A method's Request.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
+    /// Of the packet.
+    pub(crate) identifier: u8,
+    /// The whole packet.
+    pub(crate) octets: &'a [u8],
     /// Type-Data.
     pub(crate) data: &'a [u8],
 }
@@ -231,7 +257,7 @@ impl<'a> Peer<'a> {
             }
             EapType::NOTIFICATION => response(identifier, EapType::NOTIFICATION, &[]),
             _ if Some(eap_type) == self.credentials.eap_type() => {
-                self.run(identifier, eap_type, Request { data })
+                self.run(eap_type, Request { identifier, octets, data })
             }
             // RFC 3748 s.5.3.1: a Nak answers a method's first Request only.
             _ if self.method.is_some() => Err(EapFault::Malformed),
@@ -239,12 +265,8 @@ impl<'a> Peer<'a> {
         }
     }
 
-    fn run(
-        &mut self,
-        identifier: u8,
-        eap_type: EapType,
-        request: Request<'_>,
-    ) -> Result<Answer, EapFault> {
+    fn run(&mut self, eap_type: EapType, request: Request<'_>) -> Result<Answer, EapFault> {
+        let identifier = request.identifier;
         let fresh = self.method.is_none();
         let method = match &mut self.method {
             Some(method) => method,
@@ -285,6 +307,7 @@ fn begin<'a>(
         Credentials::Gpsk(psk) => Box::new(gpsk::Gpsk::new(mn_id, psk, random)),
         Credentials::Tls(tls) => Box::new(tls::EapTls::new(tls)?),
         Credentials::Ttls(ttls) => Box::new(ttls::EapTtls::new(ttls, random)?),
+        Credentials::AkaPrime(aka) => Box::new(aka_prime::AkaPrime::new(aka)),
     })
 }
 
@@ -295,4 +318,4 @@ fn response(identifier: u8, eap_type: EapType, data: &[u8]) -> Result<Answer, Ea
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

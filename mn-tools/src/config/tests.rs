@@ -108,7 +108,7 @@ fn what_is_wrong_is_named_with_line_and_key() {
         (
             "  file: mn.psk",
             "  file: mn.psk\nauth: otp",
-            ": auth: unknown; one of psk, eap-gpsk, eap-tls, eap-ttls is wanted",
+            ": auth: unknown; one of psk, eap-gpsk, eap-tls, eap-ttls, eap-aka-prime is wanted",
         ),
         ("  name: hac.example.net", "  name: \"*.example.net\"", "5: hac.name: not a DNS name"),
         ("  port: 7873", "  port: 0", "6: hac.port: 0 is no port"),

@@ -4,6 +4,11 @@ use hearth_wire::eap::gpsk::{self, Ciphersuite, FailureCode, Gpsk1};
 
 use super::*;
 
+pub(crate) fn unhex(hex: &str) -> Vec<u8> {
+    let octets = (0..hex.len()).step_by(2);
+    octets.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
 /// A run of wpa_supplicant's implementation against hostapd's, with ciphersuite 1.
 fn recorded() -> HashMap<&'static str, Vec<u8>> {
     let text = include_str!("../../../wire/src/eap/gpsk/hostap.txt");
@@ -11,8 +16,7 @@ fn recorded() -> HashMap<&'static str, Vec<u8>> {
     let run = run.take_while(|line| *line != "suite 2");
     run.map(|line| {
         let (key, hex) = line.split_once(' ').unwrap();
-        let octets = (0..hex.len()).step_by(2);
-        (key, octets.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect())
+        (key, unhex(hex))
     })
     .collect()
 }

@@ -40,9 +40,18 @@ class Milenage:
 
     def mac(self, rand, sqn, amf):
         """f1: MAC-A."""
+        return self.macs(rand, sqn, amf)[:8]
+
+    def resynchronised(self, rand, auts):
+        """f1*, f5*: SQN of the USIM; None where AUTS is not by one who knows K."""
+        temp = self.aes(xor(rand, self.opc))
+        sqn = xor(auts[:6], self.out(temp, 12, 8)[:6])
+        return sqn if self.macs(rand, sqn, bytes(2))[8:] == auts[6:] else None
+
+    def macs(self, rand, sqn, amf):
         block = xor((sqn + amf) * 2, self.opc)
         temp = self.aes(xor(rand, self.opc))
-        return xor(self.aes(xor(temp, block[8:] + block[:8])), self.opc)[:8]
+        return xor(self.aes(xor(temp, block[8:] + block[:8])), self.opc)
 
 
 def check():
@@ -56,7 +65,8 @@ def check():
 
 
 def auc(path, imsi, ki, opc):
-    """hostapd's eap_sim_db protocol: AKA-REQ-AUTH IMSI -> AKA-RESP-AUTH IMSI RAND AUTN IK CK RES."""
+    """hostapd's eap_sim_db protocol: AKA-REQ-AUTH IMSI -> AKA-RESP-AUTH IMSI RAND AUTN IK CK RES;
+    AKA-AUTS IMSI AUTS RAND."""
     milenage, sequence = Milenage(ki, opc), 0
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     stream.bind(path)
@@ -64,6 +74,11 @@ def auc(path, imsi, ki, opc):
     while True:
         request, client = stream.recvfrom(1000)
         words = request.decode().split()
+        if words[0] == "AKA-AUTS" and words[1] == imsi:
+            auts, rand = bytes.fromhex(words[2]), bytes.fromhex(words[3])
+            sqn = milenage.resynchronised(rand, auts)
+            if sqn is not None:
+                sequence = int.from_bytes(sqn, "big")
         if words[0] != "AKA-REQ-AUTH":
             continue
         answer = "FAILURE"

@@ -8,7 +8,7 @@ mod probe;
 
 pub use certificates::{certificate, certificates};
 pub use freeradius::FreeRadius;
-pub use hostapd::{Hostapd, Usim};
+pub use hostapd::{Hostapd, KI, OPC, Usim};
 pub use place::Place;
 
 /// What both servers share with their clients.

@@ -14,8 +14,10 @@ use super::{
 use crate::{Process, eap, script, spawn};
 
 /// What the USIM holds.
-const KI: &str = "90dca4eda45b53cf0f12d7c9c3bc6a89";
-const OPC: &str = "cb9cccc4b9258e6dca4760379fb82581";
+/// K of the USIM.
+pub const KI: &str = "90dca4eda45b53cf0f12d7c9c3bc6a89";
+/// OPc of the USIM.
+pub const OPC: &str = "cb9cccc4b9258e6dca4760379fb82581";
 
 /// hostapd: EAP-GPSK and -AKA'.
 #[derive(Debug)]
@@ -45,7 +47,11 @@ impl Hostapd {
         let name = format!("radius_accept_attr=1:s:{NAME}");
         fs::write(
             path("users"),
-            format!("\"{NAME}\" GPSK {PSK}\n{name}\n\"{}\" AKA'\n{name}\n", permanent_identity()),
+            // A pseudonym begins with 7 (TS 23.003 s.19.3.4).
+            format!(
+                "\"{NAME}\" GPSK {PSK}\n{name}\n\"{}\" AKA'\n{name}\n\"7\"* AKA'\n{name}\n",
+                permanent_identity()
+            ),
         )
         .unwrap();
         fs::write(
