@@ -1,0 +1,143 @@
+//! What the mobile node's fuzz targets do with their octets; a panic or a failed assertion is a
+//! finding.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "each target uses a part of it, and a finding is a panic"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use hearth_mn::bootstrap::{Progress, Proposal, Session};
+use hearth_mn::eap::aka_prime::Usim;
+use hearth_mn::eap::aka_prime::usim::Keys;
+use hearth_mn::eap::{
+    AkaCredentials, Answer, Credentials, Inner, Peer, TlsCredentials, TtlsCredentials,
+};
+use hearth_mn::tls::{TrustAnchors, anonymous_client};
+use hearth_wire::eap::{Code, EapType, Packet, encode};
+use hearth_wire::hac::{Side, container, message};
+use hearth_wire::{MobileNodeId, Scope, Suite};
+use rustls::ClientConfig;
+use zeroize::Zeroizing;
+
+const PSK: [u8; 32] = [0x5a; 32];
+const CB: &[u8] = b"CB";
+
+static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ca = folder.join("../mn-tools/src/config/test-ca.pem");
+    anonymous_client(&TrustAnchors::load(&ca).expect("the CA")).expect("TLS")
+});
+
+static USIM: LazyLock<Usim> = LazyLock::new(|| {
+    let keys = Keys { k: [1; 16], operator: [2; 16], is_op: true };
+    Usim::new(&keys, PathBuf::from("/nonexistent/usim.json"))
+});
+
+fn credentials(kind: u8) -> (EapType, Credentials<'static>) {
+    let server_name = || "aaa.example.net".try_into().expect("a name");
+    match kind % 5 {
+        0 => (EapType::GPSK, Credentials::Gpsk(&PSK)),
+        1 => {
+            let (identity, config) = ("@example.net".to_owned(), Arc::clone(&TLS));
+            let server_name = server_name();
+            let tls = TlsCredentials { identity, config, server_name, mtu: 100 };
+            (EapType::TLS, Credentials::Tls(tls))
+        }
+        2 | 3 => {
+            let ttls = TtlsCredentials {
+                identity: "@example.net".to_owned(),
+                config: Arc::clone(&TLS),
+                server_name: server_name(),
+                mtu: 1400,
+                inner: if kind % 5 == 2 { Inner::Pap } else { Inner::MsChapV2 },
+                user: "mn1@example.net".to_owned(),
+                password: Zeroizing::new(b"a pass word".to_vec()),
+            };
+            (EapType::TTLS, Credentials::Ttls(ttls))
+        }
+        _ => {
+            let aka = AkaCredentials {
+                usim: &USIM,
+                identity: "7abc@wlan.mnc001.mcc232.3gppnetwork.org".to_owned(),
+                permanent: "6232010000000000@wlan.mnc001.mcc232.3gppnetwork.org".to_owned(),
+                network: None,
+                pseudonyms: true,
+            };
+            (EapType::AKA_PRIME, Credentials::AkaPrime(aka))
+        }
+    }
+}
+
+/// A conversation that `data` steers: its first octet says by which method, then an octet says what
+/// kind of packet comes and the next how long its data is. One who has no key gets no MSK.
+pub fn eap(data: &[u8]) {
+    let Some((kind, mut rest)) = data.split_first() else { return };
+    let (eap_type, credentials) = credentials(*kind);
+    let mn_id = MobileNodeId::new("mn1@example.net").expect("an identity");
+    let mut peer = Peer::new(&mn_id, &credentials, [7; 32]);
+    while let [kind, len, behind @ ..] = rest {
+        let (octets, behind) = behind.split_at(usize::from(*len).min(behind.len()));
+        rest = behind;
+        let request = |eap_type| encode(Code::Request, *kind, eap_type, octets);
+        let packet = match kind % 8 {
+            0 => Some(octets.to_vec()),
+            1 => request(EapType::IDENTITY),
+            2 => request(EapType::legacy(octets.first().copied().unwrap_or(4))),
+            3 => request(EapType::expanded(0, 13)),
+            4 => Some(Packet::success(*kind).to_vec()),
+            _ => request(eap_type),
+        };
+        match peer.answer(&packet.unwrap_or_default()) {
+            Ok(Answer::Response(packet)) => assert_response(&packet),
+            Ok(Answer::GiveUp(packet, fault)) => {
+                assert_response(&packet);
+                assert!(!fault.to_string().is_empty());
+                return;
+            }
+            Ok(Answer::Last(..) | Answer::Succeeded(_)) => panic!("an MSK for a stranger"),
+            Err(_) => return,
+        }
+    }
+}
+
+fn assert_response(packet: &[u8]) {
+    let parsed = Packet::parse(packet).expect("what we send can be read");
+    assert_eq!(parsed.code, Code::Response);
+}
+
+/// What a HAC says: as it comes, and signed with the key that it has.
+pub fn hac(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else { return };
+    let mn_id = MobileNodeId::new("mn1@example.net").expect("an identity");
+    let psk = Credentials::Psk(&PSK);
+    let (_, eap) = credentials(*kind);
+    for (credentials, key) in [(&psk, &PSK[..]), (&eap, b"1")] {
+        let proposal = Proposal {
+            mn_id: &mn_id,
+            credentials,
+            suites: &[Suite::Aes128CbcSha],
+            scope: Scope::SignallingAndData,
+        };
+        let begin = || Session::begin(proposal, CB.to_vec(), [3; 32], [7; 32]).expect("it fits").0;
+        let _ = begin().receive(data);
+        let mut session = begin();
+        for (identifier, part) in (1..).zip(data.split(|octet| *octet == 0)) {
+            let Ok(parsed) = message::parse(part) else { return };
+            let signed = parsed.message.encode_signed(Side::Hac, key, CB);
+            let Some(octets) = container::encode(identifier, &signed) else { return };
+            match session.receive(&octets) {
+                Ok(Progress::Send(_)) => {}
+                Ok(Progress::Wait) => panic!("the container is whole"),
+                Ok(Progress::Done(_)) | Err(_) => break,
+            }
+        }
+    }
+}

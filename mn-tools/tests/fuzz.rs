@@ -1,0 +1,18 @@
+//! The corpus of the mobile node's fuzz targets: what an EAP server and a HAC can say.
+
+#[path = "../../fuzz/replay.rs"]
+mod replay;
+#[path = "../../fuzz/mn_targets.rs"]
+mod targets;
+
+use replay::replay;
+
+#[test]
+fn eap() {
+    replay("mn_eap", targets::eap);
+}
+
+#[test]
+fn hac() {
+    replay("mn_hac", targets::hac);
+}
