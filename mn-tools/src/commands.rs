@@ -1,6 +1,7 @@
 //! What `hearth-mn status`, `monitor`, `down`, `check` and `keygen` do.
 
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -81,7 +82,10 @@ pub fn status(word: Option<&Path>, json: bool) -> Outcome {
     let places = places(word);
     let several = places.len() > 1;
     for place in places {
-        let answer = ask(&place, Question::Status).and_then(|mut node| next(&place, &mut node));
+        let answer = ask(&place, Question::Status).and_then(|mut node| {
+            wait_at_most(&place, &node, Duration::from_secs(10))?;
+            next(&place, &mut node)
+        });
         match answer {
             Ok(Some(status)) if json => println!("{status}"),
             Ok(Some(status)) => print!("{}", show::status(&status, unix_ms())),
@@ -96,6 +100,15 @@ pub fn status(word: Option<&Path>, json: bool) -> Outcome {
         complain("no mobile node is up in this network namespace");
     }
     outcome
+}
+
+fn wait_at_most(
+    place: &Place,
+    node: &io::BufReader<UnixStream>,
+    patience: Duration,
+) -> Result<(), AskError> {
+    let broken = |error| AskError::Broken(place.name().to_owned(), error);
+    node.get_ref().set_read_timeout(Some(patience)).map_err(broken)
 }
 
 fn broken(place: &Place, why: &str) -> AskError {
@@ -137,9 +150,7 @@ pub fn down(word: Option<&Path>) -> Outcome {
     };
     let ended = ask(&place, Question::Down).and_then(|mut node| {
         // A de-registration takes `stop_timeout` (60 s at most).
-        let patience = Some(Duration::from_secs(90));
-        let broken = |error| AskError::Broken(place.name().to_owned(), error);
-        node.get_ref().set_read_timeout(patience).map_err(broken)?;
+        wait_at_most(&place, &node, Duration::from_secs(90))?;
         next(&place, &mut node)
     });
     match ended {

@@ -240,8 +240,7 @@ impl Tun {
     /// without which what belongs into the tunnel would leave in the clear, and the device itself.
     pub fn heed(&mut self, changes: &[Change]) -> Harm {
         let (table, priorities) = (self.layout.table, self.layout.rules());
-        let down = changes.contains(&Change::LinkDown(self.index));
-        if down && self.current.is_some() {
+        if changes.contains(&Change::LinkDown(self.index)) && self.is_harmed() {
             return self.revive();
         }
         let ours = changes.iter().any(|change| match change {
@@ -263,6 +262,16 @@ impl Tun {
             ),
         }
         Harm::None
+    }
+
+    /// Whether the device is gone, or down although it was set up. (The kernel also tells of a link that
+    /// is down while it is being brought up.)
+    fn is_harmed(&mut self) -> bool {
+        let Ok(links) = self.netlink.links() else { return false };
+        match links.iter().find(|link| link.index == self.index) {
+            Some(link) => self.current.is_some() && !link.is_up,
+            None => true,
+        }
     }
 
     /// The device was brought down or deleted: up again, or another one.

@@ -196,9 +196,13 @@ impl Bench {
     }
 
     fn stop(&mut self) {
+        self.stop_by(rustix::process::Signal::TERM);
+    }
+
+    fn stop_by(&mut self, signal: rustix::process::Signal) {
         let mut node = self.node.take().unwrap();
         let pid = rustix::process::Pid::from_child(&node);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
         assert!(node.wait().unwrap().success());
         self.assert_no_trace();
     }

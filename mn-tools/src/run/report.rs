@@ -131,8 +131,9 @@ impl Node {
         if !events.is_empty() {
             self.manager.status(&self.status.in_a_word());
         }
-        events.iter().for_each(|event| self.monitors.tell(event));
+        // Whoever hears of an event finds it in the file.
         self.write_status(now);
+        events.iter().for_each(|event| self.monitors.tell(event));
     }
 
     /// Takes what the data path counts into the status.

@@ -231,6 +231,60 @@ fn dns_servers_are_set_and_put_back() {
     bench.stop();
 }
 
+/// The socket is root's and its group's; who was let in may look, and not end the node.
+#[test]
+fn who_may_look_may_not_end_it() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let mut bench = Bench::new("peer");
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    let namespace = std::fs::metadata(format!("/run/netns/{}", bench.mn)).unwrap().ino();
+    let socket = format!("/run/hearth-mn/mn@{namespace}.sock");
+    assert_eq!(std::fs::metadata(&socket).unwrap().mode() & 0o777, 0o660);
+    let program = bench.folder.path().join("hearth-mn");
+    std::fs::copy(env!("CARGO_BIN_EXE_hearth-mn"), &program).unwrap();
+    let everybody = || std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bench.folder.path(), everybody()).unwrap();
+    let as_nobody = |what: &str| {
+        let output = Command::new("ip")
+            .args(["netns", "exec", &bench.mn, "setpriv"])
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .args([what, "mn.yaml"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let (code, said) = as_nobody("status");
+    assert!(code == 4 && said.contains("only root and its group may"), "{code} {said}");
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let (code, said) = as_nobody("status");
+    assert!(code == 0 && said.starts_with("mn (mn1@example.net): registered"), "{code} {said}");
+    let (code, said) = as_nobody("down");
+    assert!(code == 1 && said.contains("only root and the node's own user may end it"), "{said}");
+    assert_eq!(bench.status()["state"], "registered");
+    bench.stop();
+}
+
+/// As SIGTERM does; and there was no false alarm while the device was brought up.
+#[test]
+fn a_terminal_that_is_closed_ends_it_in_order() {
+    let mut bench = Bench::new("hangup");
+    bench.attach6();
+    let log = bench.folder.path().join("log");
+    let mut command = bench.node_command("mn.yaml", "");
+    command.args(["--log", "info"]).stderr(std::fs::File::create(&log).unwrap());
+    bench.node = Some(command.spawn().unwrap());
+    bench.wait_registered_at("2001:db8:6::100");
+    echoes(&bench.application(ELSEWHERE.parse().unwrap()), b"carried");
+    bench.stop_by(rustix::process::Signal::HUP);
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("stopping: de-registers"), "{said}");
+    assert!(!said.contains("by another program"), "{said}");
+}
+
 /// A device that the kernel refuses is a line that says so, and code 4.
 #[test]
 fn a_tun_that_is_refused_is_told_in_a_line() {
