@@ -1,5 +1,5 @@
-//! What FreeRADIUS in the operator's network is told of an SA: what it has carried and where its mobile
-//! node is, as the home agent says it to the HAC.
+//! What FreeRADIUS in the operator's network is told of an SA: what it has carried, as the home agent
+//! says it to the HAC.
 //!
 //! ```text
 //!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearth-ha --[operator]-- hearth-aaa
@@ -58,7 +58,6 @@ fn octets_of_an_sa_reach_the_accounting_server() {
     for attribute in [
         format!("User-Name = \"{}\"", who.mn_id),
         format!("Framed-IPv6-Address = {}", who.home6),
-        format!("Calling-Station-Id = \"{}\"", Visited::Net6.care_of_address(0)),
         "Acct-Terminate-Cause = Admin-Reset".to_owned(),
         "Acct-Authentic = Local".to_owned(),
     ] {
