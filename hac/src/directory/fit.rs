@@ -44,7 +44,7 @@ pub(super) fn fit(
         let record = decode_record(encoded.value());
         if let Some(record) = &record {
             let account = tables.accounts.get(spi.value())?;
-            tell(record, account.as_ref().map(|account| account.value()));
+            tell(record, account.as_ref().map(redb::AccessGuard::value));
         }
         match record {
             Some(record) if tables.grants(realm, &record)? => live.push(spi.value()),
