@@ -23,6 +23,7 @@ use crate::directory::{Clock, Directory};
 use crate::failures::Failures;
 use crate::handshake::{self, Handshakes};
 use crate::keys::DrawnEntropy;
+use crate::live::Live;
 use crate::lockstep::{Lockstep, Refused, Request};
 use crate::log_limit::LogLimit;
 use crate::radius::accounting::ledger::Authorised;
@@ -41,11 +42,11 @@ pub struct Shared {
     /// The TLS server.
     pub handshakes: Handshakes,
     /// Home agents and subscribers.
-    pub realm: Arc<Realm>,
+    pub realm: Arc<Live<Realm>>,
     /// The SA directory.
     pub directory: Arc<Directory>,
-    /// Time limits.
-    pub limits: Limits,
+    /// Limits of connections and of time.
+    pub limits: Live<Limits>,
     /// Unix seconds.
     pub clock: Clock,
     /// The AAA servers.
@@ -62,25 +63,14 @@ pub struct Shared {
 
 impl Shared {
     /// Goes on with the RADIUS servers of `config`, with their secrets and certificates as they are now.
-    /// Whether that could be done: what was not there at the start, or is gone since, needs a restart.
-    pub(crate) fn renew_radius(&self, config: Option<RadiusConfig>) -> bool {
-        let (servers, accounting) = match config {
-            Some(RadiusConfig { servers, accounting, .. }) => (Some(servers), accounting),
-            None => (None, None),
-        };
-        let done = match (&self.radius, servers) {
-            (Some(client), Some(servers)) => {
-                client.reload(servers);
-                true
-            }
-            (client, servers) => client.is_none() && servers.is_none(),
-        };
-        match (&self.accounting, accounting) {
-            (Some(current), Some(fresh)) => {
-                current.reload(fresh.servers);
-                done
-            }
-            (current, fresh) => done && current.is_none() && fresh.is_none(),
+    /// What was not there at the start, or is gone since, stays until a restart.
+    pub(crate) fn renew_radius(&self, config: Option<RadiusConfig>) {
+        let Some(RadiusConfig { servers, accounting, .. }) = config else { return };
+        if let Some(client) = &self.radius {
+            client.reload(servers);
+        }
+        if let (Some(current), Some(fresh)) = (&self.accounting, accounting) {
+            current.reload(fresh.servers);
         }
     }
 
@@ -107,7 +97,7 @@ pub enum Service {
 /// Serves one connection from its TLS handshake to its end.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, service: Service, shared: &Shared) {
     let _ = stream.set_nodelay(true);
-    let limits = &shared.limits;
+    let limits = shared.limits.get();
     let Some((stream, binding)) = handshake::accept(stream, peer, shared).await else { return };
     let deadline = Instant::now() + limits.session_timeout;
     let lockstep = Lockstep::default();
@@ -143,8 +133,8 @@ impl Connection<'_> {
     /// Runs the session until a response ends it.
     async fn run(&mut self, service: Service) -> io::Result<()> {
         let shared = self.shared;
-        let (realm, binding) = (shared.realm.clone(), self.binding.clone());
-        let mut session = Session::new(realm, binding, shared.limits.retry_after);
+        let (realm, binding) = (shared.realm.get(), self.binding.clone());
+        let mut session = Session::new(realm, binding, shared.limits.get().retry_after);
         loop {
             let request = match self.request().await? {
                 Ok(request) => request,
@@ -158,7 +148,8 @@ impl Connection<'_> {
             let reply = match service {
                 Service::Full => self.answer(&mut session, &request).await,
                 Service::TurnAway => {
-                    let retry_after = (shared.clock)().saturating_add(shared.limits.retry_after);
+                    let retry_after =
+                        (shared.clock)().saturating_add(shared.limits.get().retry_after);
                     refuse_unkeyed(StatusCode::ServiceUnavailable, Some(retry_after))
                 }
             };
@@ -215,7 +206,7 @@ impl Connection<'_> {
     async fn relay(&self, relay: Relay) -> Result<Relayed, RelayError> {
         let Some(client) = &self.shared.radius else {
             // The configuration never offers what no server is there for.
-            return Err(RelayError::AllDead { retry_after: self.shared.limits.retry_after });
+            return Err(RelayError::AllDead { retry_after: self.shared.limits.get().retry_after });
         };
         let (mn_id, from) = (relay.mn_id.clone(), self.peer.ip());
         let relayed = client.relay(relay, from).await;
@@ -233,7 +224,7 @@ impl Connection<'_> {
 
     /// Waits for one request.
     async fn request(&mut self) -> io::Result<Result<Request, NoRequest>> {
-        let deadline = Instant::now() + self.shared.limits.request_timeout;
+        let deadline = Instant::now() + self.shared.limits.get().request_timeout;
         let mut chunk = [0; 4096];
         loop {
             match self.lockstep.next_request() {

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, end};
+use crate::auth::eap::tls::server::warn_of;
 use crate::config::{Config, RadiusConfig, Realm, RemoteConfig};
 use crate::connection::Shared;
 use crate::counters::Counters;
@@ -21,8 +22,10 @@ use crate::directory::{Clock, Directory, OpenError, Store};
 use crate::failures::Failures;
 use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
+use crate::live::Live;
 use crate::log_limit::LogLimit;
 use crate::radius::{Accounting, Client};
+use crate::reload::{Reloaded, Reloader};
 use crate::subscribers::Subscribers;
 use crate::subscribers::files::{self, Watch};
 use crate::subscribers::registry::{ChangeError, Registry};
@@ -89,6 +92,7 @@ pub fn system_clock() -> Clock {
 pub struct Hac {
     admission: Arc<Admission>,
     shared: Arc<Shared>,
+    reloader: Arc<Reloader>,
     tasks: JoinSet<()>,
     /// Those that end last: they tell what the others did.
     accounts: JoinSet<()>,
@@ -102,8 +106,9 @@ impl Hac {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let Config { listen, tls, directory: places, realm, limits, radius, admin, sources } =
-            config;
+        let Config { path, sections, listen, tls, directory: places, .. } = config;
+        let Config { realm, limits, radius, admin, sources, .. } = config;
+        let live = Arc::new(Live::new(realm.clone()));
         // Everybody is known before the directory asks whose leases and SAs are whose.
         let followed = match sources.files.as_slice() {
             [] => None,
@@ -111,7 +116,7 @@ impl Hac {
             paths => Some(Watch::begin(paths).map_err(StartError::Watch)?),
         };
         files::load(&realm, &sources.files).map_err(StartError::Files)?;
-        let registry = Registry::open(sources.store, realm.clone());
+        let registry = Registry::open(sources.store, live.clone());
         let registry = Arc::new(registry.map_err(StartError::Subscribers)?);
         let (radius, accounting) = ask_and_tell(radius, &clock);
         // What has ended since is told to accounting, too.
@@ -137,9 +142,9 @@ impl Hac {
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
         let shared = Arc::new(Shared {
             handshakes: Handshakes::new(tls),
-            realm,
+            realm: live,
             directory: directory.clone(),
-            limits,
+            limits: Live::new(limits),
             clock,
             radius,
             accounting,
@@ -149,6 +154,9 @@ impl Hac {
         });
         for (path, error) in shared.handshakes.server().unstapled() {
             warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
+        }
+        if let Some(eap_tls) = &shared.realm.get().auth.eap_tls {
+            warn_of(&eap_tls.outdated((shared.clock)()));
         }
         let admission = Admission::new(shared.clone());
         let (mut tasks, mut accounts) = (JoinSet::new(), JoinSet::new());
@@ -161,8 +169,16 @@ impl Hac {
         }
         tasks.spawn(async move { server.serve(directory).await });
         tasks.spawn(watch(shared.clone()));
+        let reloader = Arc::new(Reloader::new(
+            (path, sections),
+            sources.files.clone(),
+            shared.clone(),
+            admission.clone(),
+            registry.clone(),
+        ));
         if let Some(admin) = admin {
-            tasks.spawn(admin.serve(shared.clone(), admission.clone(), registry));
+            let desk = (shared.clone(), admission.clone(), registry, reloader.clone());
+            tasks.spawn(admin.serve(desk));
         }
         if let Some(followed) = followed {
             tasks.spawn(follow(shared.clone(), sources.files, followed));
@@ -171,7 +187,7 @@ impl Hac {
             tasks.spawn(listener::accept(listener, admission.clone()));
         }
         info!(listen = ?addresses, socket = %places.socket.display(), "ready");
-        Ok(Self { admission, shared, tasks, accounts, addresses })
+        Ok(Self { admission, shared, reloader, tasks, accounts, addresses })
     }
 
     /// The addresses listened on, with the ports that the kernel chose for port 0.
@@ -186,33 +202,16 @@ impl Hac {
         self.shared.accounting.as_ref()
     }
 
-    /// Reads RADIUS servers, their secrets and certificates again from the YAML at `path`, for whatever
-    /// is sent afterwards; what is in flight is still answered. Where the file is wrong, all stays as it
-    /// was, and that is logged.
-    pub async fn reload_radius(&self, path: PathBuf) {
-        let now = (self.shared.clock)();
-        let read = tokio::task::spawn_blocking(move || Config::load(&path, now)).await;
-        match read {
-            Ok(Ok(config)) => {
-                if !self.shared.renew_radius(config.radius) {
-                    warn!("radius, or radius.accounting, has come or gone: needs a restart");
-                }
-            }
-            Ok(Err(error)) => warn!(%error, "RADIUS servers stay as they were"),
-            Err(error) => warn!(%error, "RADIUS servers stay as they were"),
-        }
+    /// Home agents, policy and subscribers, as they are now.
+    #[must_use]
+    pub fn realm(&self) -> Arc<Realm> {
+        self.shared.realm.get()
     }
 
-    /// Home agents, policy and subscribers.
+    /// Who can get an SA.
     #[must_use]
-    pub fn realm(&self) -> &Realm {
-        &self.shared.realm
-    }
-
-    /// Who can get an SA now.
-    #[must_use]
-    pub fn subscribers(&self) -> &Subscribers {
-        &self.shared.realm.subscribers
+    pub fn subscribers(&self) -> Subscribers {
+        self.shared.realm.get().subscribers.clone()
     }
 
     /// What happened so far.
@@ -221,10 +220,12 @@ impl Hac {
         &self.shared.counters
     }
 
-    /// Reads the certificates, their keys, what is stapled to them and CRLs again. Open sessions go on;
-    /// what can't serve leaves in place what was there, and is logged.
-    pub async fn reload(&self) {
-        read_again(&self.shared, true).await;
+    /// Reads the YAML again, and every file that it names. Open sessions go on.
+    ///
+    /// # Errors
+    /// What is wrong, with file, line and key, as it is logged; nothing has changed then.
+    pub async fn reload(&self) -> Result<Reloaded, String> {
+        self.reloader.reload().await
     }
 
     /// Accepts no more, gives the open sessions a moment to end, and closes the store.
@@ -295,18 +296,18 @@ fn remotes(config: Option<RemoteConfig>, realm: &Arc<Realm>) -> Result<Vec<Remot
 async fn watch(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
-        read_again(&shared, false).await;
+        read_again(&shared).await;
     }
 }
 
-async fn read_again(shared: &Arc<Shared>, everything: bool) {
+async fn read_again(shared: &Arc<Shared>) {
     let (server, now) = (shared.handshakes.server().clone(), (shared.clock)());
-    let eap_tls = shared.realm.auth.eap_tls.clone();
+    let eap_tls = shared.realm.get().auth.eap_tls.clone();
     // Files, signatures of keys: nothing for a thread that serves sessions.
     let _ = tokio::task::spawn_blocking(move || {
-        server.reload(everything, now);
+        server.reload(false, now);
         if let Some(eap_tls) = eap_tls {
-            eap_tls.reload(everything, now);
+            eap_tls.reload(false, now);
         }
     })
     .await;

@@ -105,7 +105,7 @@ pub async fn accept(
     peer: SocketAddr,
     shared: &Shared,
 ) -> Option<(TlsStream<TcpStream>, ChannelBinding)> {
-    let run = timeout(shared.limits.handshake_timeout, shared.handshakes.run(stream));
+    let run = timeout(shared.limits.get().handshake_timeout, shared.handshakes.run(stream));
     let Failed { error, stream } = match run.await {
         Ok(Ok(established)) => return Some(established),
         Ok(Err(failed)) => failed,

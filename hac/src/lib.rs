@@ -14,6 +14,7 @@
 //! | [`listener`], [`handshake`], [`connection`] | sockets and deadlines around it |
 //! | [`sources`], [`failures`], [`buckets`] | what one source, or who guesses, may take |
 //! | [`admin`] | the socket that operators ask |
+//! | [`reload`], [`live`] | reading the YAML again |
 //! | [`daemon`], [`hardening`], [`notify`], [`counters`], [`tally`], [`log_limit`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -32,11 +33,13 @@ pub mod handshake;
 pub mod hardening;
 pub mod keys;
 pub mod listener;
+pub mod live;
 pub mod lockstep;
 pub mod log_limit;
 pub mod notify;
 pub mod policy;
 pub mod radius;
+pub mod reload;
 pub mod session;
 pub mod sources;
 pub mod subscribers;

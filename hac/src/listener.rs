@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{debug, warn};
 
+use crate::config::Limits;
 use crate::connection::{Service, Shared, serve};
 use crate::counters::Counter;
 use crate::sources::{Most, Rates, Sources};
@@ -28,14 +29,18 @@ impl Admission {
     /// Admission to the server that `shared` makes up.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
-        let limits = shared.limits;
-        let sources = Sources::new(Most {
-            of_source: limits.connections_per_source,
-            of_site: limits.connections_per_site,
-        });
+        let limits = shared.limits.get();
+        let sources = Sources::new(most(&limits));
         let (per_source, overall) = (limits.handshakes_per_source, limits.handshakes_per_second);
         let rates = Rates::new(per_source, overall, Instant::now());
         Arc::new(Self { shared, sources, rates, open: AtomicUsize::new(0) })
+    }
+
+    /// Goes by these limits from now on. Connections that are open go on.
+    pub fn limit(&self, limits: Limits) {
+        self.sources.limit(most(&limits));
+        self.rates.limit(limits.handshakes_per_source, limits.handshakes_per_second);
+        self.shared.limits.set(limits);
     }
 
     /// Connections that are open now.
@@ -47,13 +52,17 @@ impl Admission {
     /// What the next connection gets; `None`: nothing. Beyond the limit an eighth more are told
     /// when to come back; the TLS handshakes of all others would cost more than they are worth.
     fn service(&self, open: usize) -> Option<Service> {
-        let limit = self.shared.limits.connections;
+        let limit = self.shared.limits.get().connections;
         match open {
             open if open < limit => Some(Service::Full),
             open if open < limit + limit.div_ceil(8) => Some(Service::TurnAway),
             _ => None,
         }
     }
+}
+
+const fn most(limits: &Limits) -> Most {
+    Most { of_source: limits.connections_per_source, of_site: limits.connections_per_site }
 }
 
 /// Listens on `address`. An IPv6 wildcard takes IPv6 only, so that an IPv4 one can stand beside it.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::buckets::Buckets;
@@ -45,8 +45,11 @@ pub struct Most {
 
 /// Counts connections by source.
 #[derive(Debug, Clone)]
-pub struct Sources {
-    counts: Arc<Mutex<HashMap<Source, usize>>>,
+pub struct Sources(Arc<Mutex<Counts>>);
+
+#[derive(Debug)]
+struct Counts {
+    of: HashMap<Source, usize>,
     most: Most,
 }
 
@@ -61,20 +64,29 @@ impl Sources {
     /// At most so many connections of each source.
     #[must_use]
     pub fn new(most: Most) -> Self {
-        Self { counts: Arc::default(), most }
+        Self(Arc::new(Mutex::new(Counts { of: HashMap::new(), most })))
+    }
+
+    /// At most so many from now on; who has more keeps them.
+    pub fn limit(&self, most: Most) {
+        self.counts().most = most;
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a connection from `address`; `None` where its source has as many as it may.
     #[must_use]
     pub fn admit(&self, address: IpAddr) -> Option<Counted> {
         let source @ [client, site] = Source::of(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = |source| counts.get(&source).copied().unwrap_or(0);
-        if count(client) >= self.most.of_source || count(site) >= self.most.of_site {
+        let mut counts = self.counts();
+        let (count, most) = (|source| counts.of.get(&source).copied().unwrap_or(0), counts.most);
+        if count(client) >= most.of_source || count(site) >= most.of_site {
             return None;
         }
         for source in source {
-            *counts.entry(source).or_insert(0) += 1;
+            *counts.of.entry(source).or_insert(0) += 1;
         }
         drop(counts);
         Some(Counted { sources: self.clone(), source })
@@ -83,7 +95,7 @@ impl Sources {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut counts = self.sources.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = &mut self.sources.counts().of;
         for source in self.source {
             if let Some(count) = counts.get_mut(&source) {
                 *count -= 1;
@@ -104,8 +116,8 @@ const CLIENTS_OF_SITE: u32 = 4;
 #[derive(Debug)]
 pub struct Rates {
     buckets: Buckets,
-    per_source: u32,
-    overall: Option<u32>,
+    /// Of each client, of all together.
+    rates: Mutex<(u32, Option<u32>)>,
 }
 
 impl Rates {
@@ -113,16 +125,22 @@ impl Rates {
     /// later than any `now` to come.
     #[must_use]
     pub fn new(per_source: u32, overall: Option<u32>, begin: Instant) -> Self {
-        Self { buckets: Buckets::new(begin), per_source, overall }
+        Self { buckets: Buckets::new(begin), rates: Mutex::new((per_source, overall)) }
+    }
+
+    /// So often from now on.
+    pub fn limit(&self, per_source: u32, overall: Option<u32>) {
+        *self.rates.lock().unwrap_or_else(PoisonError::into_inner) = (per_source, overall);
     }
 
     /// Whether `address` may shake hands at `now`.
     #[must_use]
     pub fn admit(&self, address: IpAddr, now: Instant) -> bool {
         let [client, site] = Source::of(address);
-        self.may(client, self.per_source, now)
-            && self.may(site, self.per_source.saturating_mul(CLIENTS_OF_SITE), now)
-            && self.overall.is_none_or(|rate| self.may((), rate, now))
+        let (per_source, overall) = *self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        self.may(client, per_source, now)
+            && self.may(site, per_source.saturating_mul(CLIENTS_OF_SITE), now)
+            && overall.is_none_or(|rate| self.may((), rate, now))
     }
 
     fn may(&self, key: impl std::hash::Hash, rate: u32, now: Instant) -> bool {
@@ -152,7 +170,7 @@ mod tests {
         drop(first);
         assert!(held("2001:db8:0:1::3").is_some());
         drop(v4);
-        assert!(sources.counts.lock().unwrap().is_empty());
+        assert!(sources.counts().of.is_empty());
     }
 
     #[test]
@@ -168,7 +186,7 @@ mod tests {
         assert!(v4.iter().all(Option::is_some));
         assert!(held("192.0.2.3").is_none() && held("192.0.3.1").is_some());
         drop((site, v4));
-        assert!(sources.counts.lock().unwrap().is_empty());
+        assert!(sources.counts().of.is_empty());
     }
 
     #[test]

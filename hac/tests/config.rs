@@ -181,6 +181,12 @@ fn what_is_wrong_about_tls_is_named() {
             "hac.key, suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]",
             "hac.yaml:2: tls.suites: names no suite of TLS 1.3, or switch it off",
         ),
+        // The certificate is ECDSA's.
+        (
+            "hac.key",
+            "hac.key, suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256]",
+            "hac.yaml:2: tls.suites: names no suite of TLS 1.2 for the kind of key in hac.pem",
+        ),
     ] {
         let error = folder.load(&TEXT.replacen(from, to, 1)).unwrap_err();
         assert!(error.starts_with(expected), "{to}: {error}");

@@ -197,11 +197,11 @@ async fn certificates_that_do_not_hold_are_refused_with_401() {
     }
     running.refused(&running.with_certificate("mn2", "1.2"), "--last-in-done").await;
     running.pki.revoke(&["mn1"]);
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     running.refused(&running.with_certificate("mn1", "1.2"), "").await;
     running.refused(&running.with_certificate("mn1", "1.3"), "").await;
     running.pki.revoke(&[]);
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     running.accepted("TLS", &running.with_certificate("mn1", "1.3"), "").await;
 }
 

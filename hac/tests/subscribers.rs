@@ -10,7 +10,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hearth_hac::auth::psk::Psk;
 use hearth_hac::config::Config;
 use hearth_hac::subscribers::Source;
 use hearth_wire::MobileNodeId;
@@ -261,28 +260,6 @@ async fn a_hundred_thousand_go_out_and_in() {
     assert!(other.hac.subscribers().find(&mn_id("x@example.net")).is_none());
 }
 
-/// HAC-22: a key is looked up as long for an mn-id that nobody has.
-#[tokio::test(flavor = "multi_thread")]
-async fn hac_22_nobody_takes_as_long_as_somebody() {
-    let place = start("");
-    let body = format!("{{\"mn_id\":\"a@example.net\",\"psk\":{{\"hex\":\"{OTHER}\"}}}}");
-    assert_eq!(place.post("/v1/subscribers/add", &body).await.0, 200);
-    let subscribers = place.hac.subscribers();
-    let ids = [mn_id("a@example.net"), mn_id("b@example.net")];
-    let mut least = [Duration::MAX; 2];
-    for _ in 0..20_000 {
-        for (id, least) in ids.iter().zip(&mut least) {
-            let stand_in = Psk::new(vec![1; 32]).unwrap();
-            let start = Instant::now();
-            let key = subscribers.psk(id, stand_in);
-            *least = (*least).min(start.elapsed());
-            assert_eq!(key.octets().len(), 32);
-        }
-    }
-    let [known, unknown] = least.map(|least| least.as_nanos());
-    assert!(known < unknown * 3 / 2 && unknown < known * 3 / 2, "{known} ns, {unknown} ns");
-}
-
 /// Waits for `what`, which a watched file brings about.
 async fn until(what: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -314,7 +291,7 @@ async fn watched_files_are_in_force_when_they_change() {
         &file(&["f3@example.net", "f1@example.net"]),
     ] {
         fs::write(place.path("d/two.yaml"), wrong).unwrap();
-        let error = hearth_hac::subscribers::files::load(place.hac.realm(), &[place.path("d")]);
+        let error = hearth_hac::subscribers::files::load(&place.hac.realm(), &[place.path("d")]);
         assert!(error.unwrap_err().contains("d/two.yaml"));
         assert!(is_there("f1@example.net") && is_there("f2@example.net"));
     }

@@ -111,13 +111,13 @@ async fn hac_40_tickets_end_with_their_certificate() {
         assert!(text.contains("New, "), "{text}");
         assert!(resume(version).await.contains("Reused, "));
     }
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     for version in versions {
         assert!(resume(version).await.contains("Reused, "), "the certificate is the same");
     }
     identity(running.folder.path(), "new", NAME, ECDSA);
     swap(running.folder.path());
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     for version in versions {
         let text = resume(version).await;
         assert!(text.contains("New, ") && !text.contains("Reused, "), "{text}");
@@ -178,7 +178,7 @@ async fn certificates_are_swapped_under_load() {
             .unwrap();
         }
         swap(&folder);
-        running.hac.reload().await;
+        let _ = running.hac.reload().await;
         let before = done.load(Ordering::Relaxed);
         while done.load(Ordering::Relaxed) < before + 8 {
             tokio::task::yield_now().await;
@@ -206,18 +206,18 @@ async fn a_wrong_certificate_changes_nothing() {
     let connector = connector(&[folder.join("old.pem")]);
     identity(&folder, "new", NAME, ECDSA);
     fs::copy(folder.join("new.pem"), folder.join("hac.pem")).unwrap();
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     assert_eq!(Client::connect(&connector, running.address()).await.bootstrap().await, 200);
     identity(&folder, "new", "*.example.net", ECDSA);
     swap(&folder);
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     fs::write(folder.join("hac.pem"), "no certificate").unwrap();
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     assert_eq!(Client::connect(&connector, running.address()).await.bootstrap().await, 200);
     // Then one that is right.
     identity(&folder, "new", NAME, ECDSA);
     swap(&folder);
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     let (ok, _) = running.s_client("-CAfile hac.pem -verify_return_error").await;
     assert!(ok);
 }
@@ -328,11 +328,11 @@ async fn ocsp_responses_are_stapled_while_they_hold() {
         [("foreign", false), ("good", true), ("endless", false), ("ca.pem", false)]
     {
         fs::copy(at.join(file), at.join("hac.ocsp")).unwrap();
-        running.hac.reload().await;
+        let _ = running.hac.reload().await;
         assert_eq!(stapled().await, expected, "{file}");
     }
     fs::remove_file(at.join("hac.ocsp")).unwrap();
-    running.hac.reload().await;
+    let _ = running.hac.reload().await;
     assert!(!stapled().await);
 }
 

@@ -62,6 +62,9 @@ pub enum Error {
     /// The runtime could not start, the request could not be built, or a file can't be used.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// Arguments that don't go together.
+    #[error("{0}")]
+    Arguments(&'static str),
     /// The daemon refused without a word.
     #[error("the daemon answered {0}{words}", words = meaning(*.0))]
     Status(StatusCode),

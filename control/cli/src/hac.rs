@@ -1,10 +1,14 @@
 //! What the HAC says of itself.
 
 use clap::{Args, Subcommand};
-use hearth_api::hac::{Revoke, Revoked, Status, paths};
+use hearth_api::CounterRow;
+use hearth_api::hac::{
+    HomeAgentRow, LeaseCount, LeaseKey, LeaseRow, LeasesRequest, RadiusRow, Reloaded, Revoke,
+    Revoked, Status, paths,
+};
 
 use crate::client::{self, Daemon, Error};
-use crate::table::Table;
+use crate::table::{Row, Table, date, or_dash};
 
 /// Shows what the HAC does and did; counters that are 0 too with `all`.
 ///
@@ -17,13 +21,93 @@ pub fn show(hac: &Daemon, json: bool, all: bool) -> Result<(), Error> {
         client::print(&(serde_json::to_string_pretty(&status)? + "\n"));
         return Ok(());
     }
-    let Status { open_connections, subscribers, home_agents, counters } = &status;
-    let home_agents = home_agents.join(", ");
-    let table = Table::of(counters);
+    let Status { open_connections, subscribers, home_agents, leases, radius, counters } = &status;
+    let (home_agents, leases) = (Table::of(home_agents), Table::of(leases));
+    let radius = if radius.is_empty() { String::new() } else { format!("{}\n", Table::of(radius)) };
+    let counters = match CounterRow::NONE.filter(|_| counters.is_empty()) {
+        Some(words) => format!("{words}\n"),
+        None => Table::of(counters).to_string(),
+    };
     client::print(&format!(
-        "home agents       {home_agents}\nsubscribers       {subscribers}\n\
-         open connections  {open_connections}\n\n{table}"
+        "subscribers       {subscribers}\nopen connections  {open_connections}\n\n\
+         {home_agents}\n{leases}\n{radius}{counters}"
     ));
+    Ok(())
+}
+
+impl Row for HomeAgentRow {
+    const HEADS: &'static [&'static str] = &["HOME AGENT", "REGION", "ALIVE", "SAS", "ROOM"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            or_dash(self.region.as_ref()),
+            if self.alive { "yes" } else { "no" }.into(),
+            self.sas.to_string(),
+            self.room.to_string(),
+        ]
+    }
+}
+
+impl Row for LeaseCount {
+    const HEADS: &'static [&'static str] = &["LEASES", "LEASED", "POOLS HOLD"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.kind.name().into(), self.leased.to_string(), self.pool.to_string()]
+    }
+}
+
+impl Row for RadiusRow {
+    const HEADS: &'static [&'static str] = &["RADIUS SERVER", "ROLE", "STATE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.server.clone(), self.role.clone(), self.state.clone()]
+    }
+}
+
+impl Row for LeaseRow {
+    const HEADS: &'static [&'static str] = &["KIND", "LEASE", "MN-ID", "HOME AGENT", "ENDS", "SAS"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.kind.name().into(),
+            self.lease.clone(),
+            self.mn_id.clone(),
+            self.home_agent.clone(),
+            or_dash(self.ends.map(date)),
+            self.sas.to_string(),
+        ]
+    }
+}
+
+/// Leases that are fetched at a time.
+const PAGE: usize = 1000;
+
+/// Shows leases: all, or those of one mobile node, or those that a prefix has addresses of.
+///
+/// # Errors
+/// [`Error`].
+pub fn leases(
+    hac: &Daemon,
+    json: bool,
+    mn_id: Option<String>,
+    prefix: Option<String>,
+) -> Result<(), Error> {
+    let mut request = LeasesRequest { mn_id, prefix, after: None, count: PAGE };
+    let mut rows: Vec<LeaseRow> = Vec::new();
+    loop {
+        let page: Vec<LeaseRow> = hac.post(paths::LEASES, &request)?;
+        let Some(last) = page.last() else { break };
+        request.after = Some(LeaseKey { kind: last.kind, lease: last.lease.clone() });
+        rows.extend(page);
+    }
+    if json {
+        client::print(&(serde_json::to_string_pretty(&rows)? + "\n"));
+    } else if rows.is_empty() {
+        client::print("there are no such leases\n");
+    } else {
+        client::print(&Table::of(&rows).to_string());
+    }
     Ok(())
 }
 
@@ -34,6 +118,14 @@ pub enum Command {
     ///
     /// Their mobile nodes can bootstrap anew as long as they subscribe.
     Revoke(RevokeArguments),
+    /// Have the YAML read again, and every file that it names; open sessions go on.
+    ///
+    /// Where anything is wrong nothing changes. Some keys need a restart; they are named.
+    Reload {
+        /// Print the daemon's JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `hearth hac revoke`.
@@ -69,7 +161,32 @@ struct Which {
 /// # Errors
 /// [`Error`].
 pub fn run(hac: &Daemon, command: Command) -> Result<(), Error> {
-    let Command::Revoke(RevokeArguments { which, yes, json }) = command;
+    match command {
+        Command::Revoke(arguments) => revoke(hac, arguments),
+        Command::Reload { json } => reload(hac, json),
+    }
+}
+
+fn reload(hac: &Daemon, json: bool) -> Result<(), Error> {
+    let answer: Reloaded = hac.post(paths::RELOAD, &())?;
+    if json {
+        client::print(&(serde_json::to_string_pretty(&answer)? + "\n"));
+        return Ok(());
+    }
+    let Reloaded { applied, needs_restart, subscribers, revoked } = answer;
+    let applied = if applied.is_empty() { "nothing".into() } else { applied.join(", ") };
+    let mut text = format!("in force          {applied}\n");
+    if !needs_restart.is_empty() {
+        text += &format!("needs a restart   {}\n", needs_restart.join(", "));
+    }
+    client::print(
+        &(text + &format!("subscribers       {subscribers}\nSAs ended         {revoked}\n")),
+    );
+    Ok(())
+}
+
+fn revoke(hac: &Daemon, arguments: RevokeArguments) -> Result<(), Error> {
+    let RevokeArguments { which, yes, json } = arguments;
     let request = match (which.spi, which.mn_id, which.realm) {
         (Some(spi), ..) => Revoke::Spi(spi),
         (None, Some(mn_id), _) => Revoke::MnId(mn_id),

@@ -50,6 +50,12 @@ enum Command {
         /// Drop reasons and counters that are 0 too.
         #[arg(long)]
         all: bool,
+        /// Of leases, those of this mobile node.
+        #[arg(long, value_name = "NAI")]
+        mn_id: Option<String>,
+        /// Of leases, those that have an address in common with this prefix, or this address.
+        #[arg(long, value_name = "PREFIX")]
+        prefix: Option<String>,
     },
     /// End bindings, or parts of them, and tell the mobile nodes (RFC 5846).
     ///
@@ -109,6 +115,8 @@ enum What {
     Counters,
     /// What the HAC does, and how its sessions ended.
     Hac,
+    /// Home addresses and prefixes that the HAC has leased, and to whom.
+    Leases,
 }
 
 fn main() -> ExitCode {
@@ -117,8 +125,15 @@ fn main() -> ExitCode {
     let daemon = Daemon { socket, name: "hearthd", patience };
     let hac = Daemon { socket: hac_socket, name: "hearth-hac", patience };
     let done = match command {
-        Command::Show { what: What::Hac, json, all } => hac::show(&hac, json, all),
-        Command::Show { what, json, all } => show_what(&daemon, what, json, all),
+        Command::Show { what: What::Leases, json, all: _, mn_id, prefix } => {
+            hac::leases(&hac, json, mn_id, prefix)
+        }
+        Command::Show { mn_id, prefix, .. } if mn_id.is_some() || prefix.is_some() => {
+            let text = "--mn-id and --prefix are for hearth show leases";
+            Err(client::Error::Arguments(text))
+        }
+        Command::Show { what: What::Hac, json, all, .. } => hac::show(&hac, json, all),
+        Command::Show { what, json, all, .. } => show_what(&daemon, what, json, all),
         Command::Revoke(arguments) => revoke(&daemon, arguments),
         Command::Reinit(arguments) => reinit(&daemon, arguments),
         Command::Drain(arguments) => drain(&daemon, arguments),
@@ -149,7 +164,7 @@ fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), c
         What::Counters => {
             show::<CounterRow>(daemon, paths::COUNTERS, json, |row| all || row.count > 0)
         }
-        What::Hac => return Ok(()),
+        What::Hac | What::Leases => return Ok(()),
         What::Drops => show::<DropRow>(daemon, paths::DROPS, json, |row| all || row.packets > 0),
     }?;
     client::print(&text);

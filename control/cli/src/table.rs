@@ -59,12 +59,12 @@ impl fmt::Display for Table {
     }
 }
 
-fn or_dash<T: ToString>(value: Option<T>) -> String {
+pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
 
 /// Unix seconds as a date that people and programs read (RFC 3339).
-fn date(unix: u64) -> String {
+pub(crate) fn date(unix: u64) -> String {
     let moment = i64::try_from(unix).ok();
     let moment = moment.and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
     moment.map_or_else(

@@ -3,7 +3,9 @@
 //! Whoever may open the socket may look; only root, this process's own user and the operators of
 //! YAML may change something, by the peer credentials of the connection.
 
+mod leases;
 mod radius;
+mod reload;
 mod revoke;
 mod subscribers;
 
@@ -14,7 +16,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::{get, post};
 use hearth_api::CounterRow;
-use hearth_api::hac::{Status, paths};
+use hearth_api::hac::{HomeAgentRow, Status, paths};
 use hearth_api::server::{self, Operators, Peer, Refused, SocketFile};
 use tokio::net::UnixListener;
 use tracing::{error, warn};
@@ -23,6 +25,7 @@ use crate::config::AdminConfig;
 use crate::connection::Shared;
 use crate::counters::Counter;
 use crate::listener::Admission;
+use crate::reload::Reloader;
 use crate::subscribers::registry::Registry;
 
 pub(crate) use subscribers::end;
@@ -33,6 +36,7 @@ pub(crate) struct Desk {
     registry: Arc<Registry>,
     pub(crate) shared: Arc<Shared>,
     admission: Arc<Admission>,
+    reloader: Arc<Reloader>,
     operators: Arc<Operators>,
 }
 
@@ -73,12 +77,16 @@ impl Admin {
     /// Serves until the task is cancelled.
     pub async fn serve(
         self,
-        shared: Arc<Shared>,
-        admission: Arc<Admission>,
-        registry: Arc<Registry>,
+        (shared, admission, registry, reloader): (
+            Arc<Shared>,
+            Arc<Admission>,
+            Arc<Registry>,
+            Arc<Reloader>,
+        ),
     ) {
         let Self { listener, operators, _file } = self;
-        let desk = Desk { registry, shared, admission, operators: Arc::new(operators) };
+        let operators = Arc::new(operators);
+        let desk = Desk { registry, shared, admission, reloader, operators };
         let service = router(desk).into_make_service_with_connect_info::<Peer>();
         if let Err(error) = axum::serve(listener, service).await {
             error!(%error, "the admin socket ended");
@@ -89,23 +97,36 @@ impl Admin {
 fn router(desk: Desk) -> axum::Router {
     axum::Router::new()
         .route(paths::STATUS, get(status))
+        .route(paths::LEASES, post(leases::leases))
+        .route(paths::RELOAD, post(reload::reload))
         .route(paths::REVOKE, post(revoke::revoke))
         .merge(subscribers::routes())
         .with_state(desk)
 }
 
-async fn status(State(desk): State<Desk>) -> Json<Status> {
+async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Refused> {
     let shared = &desk.shared;
     let counters = Counter::ALL.into_iter().map(|counter| CounterRow {
         counter: counter.name().into(),
         count: shared.counters.get(counter),
         description: counter.description().into(),
     });
-    let home_agents = shared.realm.home_agents.iter().map(|agent| agent.name.to_string());
-    Json(Status {
+    let busy = || Refused::Busy("too much waits for the store; try again".into());
+    let realm = shared.realm.get();
+    let loads = shared.directory.loads().await.ok_or_else(busy)?;
+    let home_agents = realm.home_agents.iter().zip(loads).map(|(agent, load)| HomeAgentRow {
+        name: agent.name.to_string(),
+        region: agent.region.as_deref().map(Into::into),
+        alive: load.alive,
+        sas: load.sas.into(),
+        room: agent.room().into(),
+    });
+    Ok(Json(Status {
         open_connections: desk.admission.open() as u64,
-        subscribers: shared.realm.subscribers.len() as u64,
+        subscribers: realm.subscribers.len() as u64,
         home_agents: home_agents.collect(),
+        leases: leases::counts(shared.clone()).await?,
+        radius: radius::servers(shared),
         counters: counters.chain(radius::rows(shared)).collect(),
-    })
+    }))
 }

@@ -4,10 +4,35 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hearth_api::CounterRow;
+use hearth_api::hac::RadiusRow;
 
 use crate::connection::Shared;
 use crate::radius::counters::{Counter, Counters};
 use crate::radius::health::Standing;
+
+/// A row for each server.
+pub(super) fn servers(shared: &Shared) -> Vec<RadiusRow> {
+    let of = |role: &'static str| {
+        move |((address, _), standing): ((SocketAddr, Arc<Counters>), Standing)| RadiusRow {
+            server: address.to_string(),
+            role: role.into(),
+            state: match standing {
+                Standing::Alive => "alive",
+                Standing::Suspect => "suspect",
+                Standing::Dead => "dead",
+            }
+            .into(),
+        }
+    };
+    let mut rows = Vec::new();
+    if let Some(client) = &shared.radius {
+        rows.extend(client.counters().zip(client.standings()).map(of("authentication")));
+    }
+    if let Some(accounting) = &shared.accounting {
+        rows.extend(accounting.counters().zip(accounting.standings()).map(of("accounting")));
+    }
+    rows
+}
 
 /// A row for each counter of each server.
 pub(super) fn rows(shared: &Shared) -> Vec<CounterRow> {

@@ -23,8 +23,12 @@ const MAX_DNS: usize = 32;
 /// With one, a new SA would end the one that its mobile node still uses.
 const MAX_SAS: RangeInclusive<u64> = 2..=Policy::MAX_SAS as u64;
 
-/// Checks everything; `now` in unix seconds.
-pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigError> {
+/// Checks everything; `now` in unix seconds. Home agents are those of `running`, where it is given.
+pub(super) fn config(
+    file: &Document<Root>,
+    now: u64,
+    running: Option<&Realm>,
+) -> Result<Config, ConfigError> {
     let root = &file.value;
     let mut seen = HashSet::new();
     for (index, listen) in root.listen.iter().enumerate() {
@@ -37,7 +41,10 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
         return Err(file.error(start(), "listen", "is empty; name at least one ADDRESS:PORT"));
     }
     let policy = policy(file, &root.policy, "policy")?;
-    let home_agents = home_agents::check(file)?;
+    let home_agents = match running {
+        Some(running) => running.home_agents.clone(),
+        None => home_agents::check(file)?,
+    };
     pools::apart(file, &home_agents, &root.dns)?;
     let services = services::of_deployment(file)?;
     let mut auth = auth::check(file)?;
@@ -56,14 +63,21 @@ pub(super) fn config(file: &Document<Root>, now: u64) -> Result<Config, ConfigEr
             IpAddr::V4(server) => dns_ip4.push(*server),
         }
     }
-    let replica = replica::check(file)?;
+    let replica = match running {
+        Some(running) => running.replica,
+        None => replica::check(file)?,
+    };
     let mut realm =
         Realm { home_agents, subscribers, policy, bases, auth, replica, dns_ip6, dns_ip4 };
     mobile_networks::check(file, &realm)?;
     let limits = limits::check(file)?;
     let radius = radius::check(file, &realm.auth, limits.session_timeout)?;
-    replica::part(file, &mut realm)?;
+    if running.is_none() {
+        replica::part(file, &mut realm)?;
+    }
     Ok(Config {
+        path: file.path().to_owned(),
+        sections: hearth_config::load(file.path())?.value,
         listen: root.listen.iter().map(|listen| listen.value).collect(),
         tls: tls::check(file, now)?,
         directory: directory::check(file)?,
@@ -93,14 +107,7 @@ fn policy(file: &Document<Root>, raw: &raw::Policy, key: &str) -> Result<Policy,
         home_agent_choice: HomeAgentChoice::Fixed,
         max_sas: Policy::MAX_SAS,
     };
-    PolicyKeys {
-        suites: &raw.suites,
-        scope: &raw.scope,
-        sa_validity: &raw.sa_validity,
-        home_agent_choice: &raw.home_agent_choice,
-        max_sas: &raw.max_sas,
-    }
-    .over(file, default, key)
+    raw.policy().over(file, default, key)
 }
 
 /// The keys that make a policy, of the deployment or of a subscriber.

@@ -15,6 +15,7 @@ pub mod radius;
 mod raw;
 mod realms;
 mod replica;
+pub mod sections;
 mod services;
 mod subscriber_store;
 pub(crate) mod subscribers;
@@ -39,6 +40,7 @@ pub use self::admin::AdminConfig;
 pub use self::auth::Auth;
 pub use self::limits::Limits;
 pub use self::radius::{AccountingConfig, RadiusConfig};
+pub use self::sections::Sections;
 use crate::policy::Policy;
 use crate::subscribers::Subscribers;
 use crate::subscribers::sealed::SealedPsk;
@@ -47,6 +49,10 @@ use crate::tls::Server;
 /// Everything that a HAC needs to run.
 #[derive(Debug)]
 pub struct Config {
+    /// The file that says all this.
+    pub path: PathBuf,
+    /// What stands in it, to be compared with what will.
+    pub sections: Sections,
     /// Addresses and TCP ports to serve.
     pub listen: Vec<SocketAddr>,
     /// The TLS server.
@@ -163,23 +169,32 @@ impl Realm {
         )
     }
 
-    /// Addresses that no pool may deal out: those of home agents, DNS servers and subscribers.
+    /// The same home agents and subscribers with all else of `fresh`, which was read for them.
+    #[must_use]
+    pub fn with_rules_of(&self, fresh: Self) -> Self {
+        Self {
+            home_agents: self.home_agents.clone(),
+            replica: self.replica,
+            subscribers: self.subscribers.clone(),
+            ..fresh
+        }
+    }
+
+    /// Addresses that no pool may deal out: those of home agents and DNS servers. Subscribers have
+    /// others ([`Subscribers::is_fixed`]).
     pub fn reserved_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let home_agents = self
             .home_agents
             .iter()
             .flat_map(|agent| [Some(IpAddr::from(agent.ip6)), agent.ip4.map(IpAddr::from)]);
-        let fixed = self.subscribers.all().into_iter().flat_map(|(_, subscriber)| {
-            [subscriber.ip6.fixed().map(IpAddr::from), subscriber.ip4.fixed().map(IpAddr::from)]
-        });
         let dns_ip6 = self.dns_ip6.iter().copied().map(IpAddr::from);
         let dns_ip4 = self.dns_ip4.iter().copied().map(IpAddr::from);
-        home_agents.chain(fixed).flatten().chain(dns_ip6).chain(dns_ip4)
+        home_agents.flatten().chain(dns_ip6).chain(dns_ip4)
     }
 }
 
 /// One home agent, as its mobile nodes are told about it (RFC 6618 s.5.7).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HomeAgent {
     /// Its name in the SA directory.
     pub name: Box<str>,
@@ -304,6 +319,21 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, with file, line, key and what would be right.
     pub fn load(path: &Path, now: u64) -> Result<Self, ConfigError> {
-        check::config(&hearth_config::load(path)?, now)
+        check::config(&hearth_config::load(path)?, now, None)
+    }
+
+    /// Reads the file again for a daemon that runs with the home agents of `running`: the file has to
+    /// be right by itself, and what is said about subscribers is judged by those home agents.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_again(path: &Path, now: u64, running: &Realm) -> Result<Self, ConfigError> {
+        let file = hearth_config::load(path)?;
+        let fresh = check::config(&file, now, None)?;
+        let realm = &fresh.realm;
+        if realm.home_agents == running.home_agents && realm.replica == running.replica {
+            return Ok(fresh);
+        }
+        check::config(&file, now, Some(running))
     }
 }

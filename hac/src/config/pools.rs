@@ -14,7 +14,7 @@ use super::home_agents::{is_host_ip4, is_host_ip6};
 use super::raw::{self, Root};
 
 /// What a home agent's mobile nodes can be leased.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pools {
     /// IPv6 home addresses.
     pub ip6: Option<RangeInclusive<Ipv6Addr>>,

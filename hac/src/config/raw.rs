@@ -7,6 +7,9 @@ use hearth_config::Spanned;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
+use super::check::PolicyKeys;
+use super::services;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Root {
@@ -25,7 +28,7 @@ pub(super) struct Root {
     #[serde(default)]
     pub(super) dns: Vec<IpAddr>,
     #[serde(default)]
-    pub(super) realms: Vec<super::realms::Raw>,
+    pub(super) realms: Vec<OfRealm>,
     #[serde(default)]
     pub(super) subscribers: Vec<Subscriber>,
     #[serde(default)]
@@ -134,44 +137,86 @@ pub(super) struct PrefixPool {
     pub(super) length: u8,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Policy {
-    pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) scope: Option<Spanned<String>>,
-    pub(super) sa_validity: Option<Spanned<u64>>,
-    pub(super) max_sas: Option<Spanned<u64>>,
-    pub(super) home_agent_choice: Option<Spanned<String>>,
-    pub(super) mobile_router: Option<Spanned<bool>>,
-    pub(super) care_of_addresses: Option<Spanned<u64>>,
-    pub(super) bulk: Option<Spanned<bool>>,
-    pub(super) flow_bindings: Option<Spanned<u64>>,
-    pub(super) multicast: Option<Spanned<bool>>,
-    pub(super) max_lifetime: Option<Spanned<u64>>,
+/// A section with the keys that say what SAs get and what their mobile nodes may, beside its own:
+/// the deployment, a realm and a subscriber have the same ones.
+macro_rules! with_policy {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $($(#[$own_meta:meta])* $own:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        $vis struct $name {
+            $($(#[$own_meta])* pub(super) $own: $type,)*
+            suites: Option<Spanned<Vec<Spanned<String>>>>,
+            scope: Option<Spanned<String>>,
+            sa_validity: Option<Spanned<u64>>,
+            max_sas: Option<Spanned<u64>>,
+            home_agent_choice: Option<Spanned<String>>,
+            mobile_router: Option<Spanned<bool>>,
+            care_of_addresses: Option<Spanned<u64>>,
+            bulk: Option<Spanned<bool>>,
+            flow_bindings: Option<Spanned<u64>>,
+            multicast: Option<Spanned<bool>>,
+            max_lifetime: Option<Spanned<u64>>,
+        }
+
+        impl $name {
+            /// What SAs get.
+            pub(super) const fn policy(&self) -> PolicyKeys<'_> {
+                PolicyKeys {
+                    suites: &self.suites,
+                    scope: &self.scope,
+                    sa_validity: &self.sa_validity,
+                    max_sas: &self.max_sas,
+                    home_agent_choice: &self.home_agent_choice,
+                }
+            }
+
+            /// What mobile nodes may.
+            pub(super) const fn services(&self) -> services::Keys<'_> {
+                services::Keys {
+                    mobile_router: self.mobile_router.as_ref(),
+                    care_of_addresses: self.care_of_addresses.as_ref(),
+                    bulk: self.bulk.as_ref(),
+                    flow_bindings: self.flow_bindings.as_ref(),
+                    multicast: self.multicast.as_ref(),
+                    max_lifetime: self.max_lifetime.as_ref(),
+                }
+            }
+        }
+    };
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Subscriber {
-    pub(super) mn_id: Spanned<String>,
-    pub(super) psk: Option<Spanned<Psk>>,
-    pub(super) home_agent: Option<Spanned<String>>,
-    pub(super) home_agent_choice: Option<Spanned<String>>,
-    pub(super) region: Option<String>,
-    pub(super) home_address_ip6: Option<Spanned<String>>,
-    pub(super) home_address_ip4: Option<Spanned<String>>,
-    pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) scope: Option<Spanned<String>>,
-    pub(super) sa_validity: Option<Spanned<u64>>,
-    pub(super) max_sas: Option<Spanned<u64>>,
-    #[serde(default)]
-    pub(super) prefixes: Vec<Spanned<String>>,
-    pub(super) mobile_router: Option<Spanned<bool>>,
-    pub(super) care_of_addresses: Option<Spanned<u64>>,
-    pub(super) bulk: Option<Spanned<bool>>,
-    pub(super) flow_bindings: Option<Spanned<u64>>,
-    pub(super) multicast: Option<Spanned<bool>>,
-    pub(super) max_lifetime: Option<Spanned<u64>>,
+with_policy! {
+    #[derive(Default)]
+    pub(super) struct Policy {}
+}
+
+with_policy! {
+    /// An entry of `realms`.
+    pub(super) struct OfRealm {
+        realm: Spanned<String>,
+        home_agent: Option<Spanned<String>>,
+        region: Option<String>,
+    }
+}
+
+with_policy! {
+    /// An entry of `subscribers`.
+    pub(crate) struct Subscriber {
+        mn_id: Spanned<String>,
+        psk: Option<Spanned<Psk>>,
+        home_agent: Option<Spanned<String>>,
+        region: Option<String>,
+        home_address_ip6: Option<Spanned<String>>,
+        home_address_ip4: Option<Spanned<String>>,
+        #[serde(default)]
+        prefixes: Vec<Spanned<String>>,
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,34 +1,12 @@
 //! What holds for the subscribers of a realm that don't say otherwise themselves.
 
-use hearth_config::{ConfigError, Document, Spanned};
+use hearth_config::{ConfigError, Document};
 use hearth_wire::MobileNodeId;
 use hearth_wire::directory::Services;
-use serde::Deserialize;
 
-use super::check::PolicyKeys;
-use super::raw::Root;
-use super::{HomeAgent, services};
+use super::HomeAgent;
+use super::raw::{OfRealm, Root};
 use crate::policy::Policy;
-
-/// An entry of `realms` as it stands in the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Raw {
-    realm: Spanned<String>,
-    home_agent: Option<Spanned<String>>,
-    region: Option<String>,
-    suites: Option<Spanned<Vec<Spanned<String>>>>,
-    scope: Option<Spanned<String>>,
-    sa_validity: Option<Spanned<u64>>,
-    home_agent_choice: Option<Spanned<String>>,
-    max_sas: Option<Spanned<u64>>,
-    mobile_router: Option<Spanned<bool>>,
-    care_of_addresses: Option<Spanned<u64>>,
-    bulk: Option<Spanned<bool>>,
-    flow_bindings: Option<Spanned<u64>>,
-    multicast: Option<Spanned<bool>>,
-    max_lifetime: Option<Spanned<u64>>,
-}
 
 /// What holds where a subscriber says nothing.
 #[derive(Debug, Clone)]
@@ -102,26 +80,11 @@ pub(super) fn check(
 
 fn base(
     file: &Document<Root>,
-    raw: &Raw,
+    raw: &OfRealm,
     agents: &[HomeAgent],
     deployment: &Base,
     key: &str,
 ) -> Result<Base, ConfigError> {
-    let own = PolicyKeys {
-        suites: &raw.suites,
-        scope: &raw.scope,
-        sa_validity: &raw.sa_validity,
-        home_agent_choice: &raw.home_agent_choice,
-        max_sas: &raw.max_sas,
-    };
-    let keys = services::Keys {
-        mobile_router: raw.mobile_router.as_ref(),
-        care_of_addresses: raw.care_of_addresses.as_ref(),
-        bulk: raw.bulk.as_ref(),
-        flow_bindings: raw.flow_bindings.as_ref(),
-        multicast: raw.multicast.as_ref(),
-        max_lifetime: raw.max_lifetime.as_ref(),
-    };
     let home_agent = match &raw.home_agent {
         None => None,
         Some(name) => match agents.iter().position(|agent| *agent.name == *name.value) {
@@ -133,8 +96,8 @@ fn base(
         },
     };
     Ok(Base {
-        policy: own.over(file, deployment.policy.clone(), key)?,
-        services: keys.over(file, deployment.services.clone(), key)?,
+        policy: raw.policy().over(file, deployment.policy.clone(), key)?,
+        services: raw.services().over(file, deployment.services.clone(), key)?,
         home_agent,
         region: raw.region.as_deref().map(Box::from),
     })

@@ -28,16 +28,7 @@ const NOT_ROUTED: [IpNet; 8] = [
 
 /// What holds for subscribers that say nothing else.
 pub(super) fn of_deployment(file: &Document<Root>) -> Result<Services, ConfigError> {
-    let raw = &file.value.policy;
-    Keys {
-        mobile_router: raw.mobile_router.as_ref(),
-        care_of_addresses: raw.care_of_addresses.as_ref(),
-        bulk: raw.bulk.as_ref(),
-        flow_bindings: raw.flow_bindings.as_ref(),
-        multicast: raw.multicast.as_ref(),
-        max_lifetime: raw.max_lifetime.as_ref(),
-    }
-    .over(file, Services::default(), "policy")
+    file.value.policy.services().over(file, Services::default(), "policy")
 }
 
 /// What a subscriber may, where `base` holds for what is absent. One with mobile network prefixes
@@ -50,15 +41,7 @@ pub(super) fn of_subscriber<T>(
 ) -> Result<Services, ConfigError> {
     let prefixes = prefixes(file, raw, key)?;
     let mobile_router = base.mobile_router || !raw.prefixes.is_empty();
-    let keys = Keys {
-        mobile_router: raw.mobile_router.as_ref(),
-        care_of_addresses: raw.care_of_addresses.as_ref(),
-        bulk: raw.bulk.as_ref(),
-        flow_bindings: raw.flow_bindings.as_ref(),
-        multicast: raw.multicast.as_ref(),
-        max_lifetime: raw.max_lifetime.as_ref(),
-    };
-    keys.over(file, Services { prefixes, mobile_router, ..base.clone() }, key)
+    raw.services().over(file, Services { prefixes, mobile_router, ..base.clone() }, key)
 }
 
 /// The keys that say what somebody may.

@@ -10,7 +10,7 @@ use hearth_wire::MobileNodeId;
 use hearth_wire::hac::AuthMethod;
 use zeroize::Zeroizing;
 
-use super::check::{PolicyKeys, start, unreadable};
+use super::check::{start, unreadable};
 use super::home_agents::{is_host_ip4, is_host_ip6};
 use super::raw::{self, Root};
 use super::{Auth, Base, Bases, HomeAddress, HomeAgent, Realm, Subscriber, pools, services};
@@ -153,14 +153,7 @@ fn subscriber<T>(
     base: &Base,
     key: &str,
 ) -> Result<Subscriber, ConfigError> {
-    let own = PolicyKeys {
-        suites: &raw.suites,
-        scope: &raw.scope,
-        sa_validity: &raw.sa_validity,
-        home_agent_choice: &raw.home_agent_choice,
-        max_sas: &raw.max_sas,
-    };
-    let policy = own.over(file, base.policy.clone(), key)?;
+    let policy = raw.policy().over(file, base.policy.clone(), key)?;
     let home_agent = match (&raw.home_agent, base.home_agent) {
         (None, Some(index)) => Some(index),
         _ => home_agent_of(file, raw, agents, &policy, key)?,

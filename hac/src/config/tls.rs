@@ -32,6 +32,16 @@ pub(super) fn check(file: &Document<Root>, now: u64) -> Result<Arc<Server>, Conf
     });
     let settings = Settings::new(raw.tls13, suites(file)?, raw.tickets);
     let server = Server::load(files.collect(), settings, unknown_name(file)?, now);
+    if let (Ok(server), Some(names)) = (&server, &raw.suites) {
+        let unserved = server.identities().iter().position(|identity| !identity.has_tls12_suite());
+        if let Some(raw) = unserved.and_then(|index| certificates.get(index)) {
+            let message = format!(
+                "names no suite of TLS 1.2 for the kind of key in {}; add one",
+                raw.certificate.value.display()
+            );
+            return Err(file.error(names.referenced, "tls.suites", message));
+        }
+    }
     server.map(Arc::new).map_err(|(index, error)| {
         let prefix = match index.checked_sub(1) {
             None => "tls".to_owned(),

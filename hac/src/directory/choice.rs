@@ -17,7 +17,7 @@ impl Loads {
         Self { sas, followed: 0 }
     }
 
-    fn at(&self, index: usize) -> u32 {
+    pub(super) fn at(&self, index: usize) -> u32 {
         self.sas.get(index).copied().unwrap_or(0)
     }
 

@@ -1,13 +1,12 @@
 //! Fits a store to the configuration that it is opened with.
 
-use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
-use hearth_wire::directory::{SaRecord, Update, encode_update};
+use hearth_wire::directory::SaRecord;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::choice::Loads;
-use super::leases::{Family, Term};
+use super::leases::{Family, Reserved, Term};
 use super::tables::{Tables, decode_record, find, ip4_of, realm_of};
 use super::time::{At, Kept};
 use crate::config::{HomeAddress, HomeAgent, PrefixPool, Realm, Subscriber};
@@ -26,7 +25,7 @@ pub(super) struct Fitted {
 pub(super) fn fit(
     transaction: &WriteTransaction,
     realm: &Realm,
-    reserved: &HashSet<u128>,
+    reserved: &Reserved,
     now: u64,
     tell: &mut Tell<'_>,
 ) -> Result<Fitted, redb::Error> {
@@ -56,23 +55,14 @@ pub(super) fn fit(
     }
     let mut sas = vec![0u32; realm.home_agents.len()];
     for spi in live {
-        let Some(mut record) = tables.record(spi)? else { continue };
+        let Some(record) = tables.record(spi)? else { continue };
         tables.by_realm.insert((&*realm_of(record.mn_id.as_str()), spi), ())?;
         let index = realm.home_agents.iter().position(|agent| agent.name == record.home_agent);
         if let Some(sas) = index.and_then(|index| sas.get_mut(index)) {
             *sas += 1;
         }
-        if tables.granted.get(spi)?.is_some() {
-            continue;
-        }
         // What a subscriber lost may be another's already.
-        let services = tables.services(realm, &record)?;
-        if let Some(services) = services.filter(|services| *services != record.services) {
-            record.services = services;
-            if let Some(new) = encode_update(&Update::Issued(record)) {
-                tables.records.insert(spi, &**new)?;
-            }
-        }
+        tables.refresh(realm, spi)?;
     }
     Ok(Fitted { kept, loads: Loads::of(sas) })
 }
@@ -80,7 +70,7 @@ pub(super) fn fit(
 /// The home agent of a lease that is kept, and the end that it has at most.
 fn kept(
     realm: &Realm,
-    reserved: &HashSet<u128>,
+    reserved: &Reserved,
     family: Family,
     (mn_id, number, end): (&str, u128, Option<u64>),
     now: u64,
@@ -88,7 +78,8 @@ fn kept(
     let subscriber = find(realm, mn_id);
     let subscriber = subscriber.as_deref();
     let is_fixed = subscriber.is_some_and(|subscriber| fixes(subscriber, family, number));
-    let is_reserved = matches!(family, Family::Ip6 | Family::Ip4) && reserved.contains(&number);
+    let is_address = matches!(family, Family::Ip6 | Family::Ip4);
+    let is_reserved = is_address && reserved.contains(family, number);
     if is_reserved && !is_fixed {
         return None;
     }

@@ -1,6 +1,5 @@
 //! Issues one SA: home agent, home addresses, mobile networks, SPI, generation, record.
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use redb::{ReadableTable, StorageError};
 use super::choice::{Candidates, Loads};
 use super::fit::fixes;
 use super::issue::{Grant, IssueError, IssueRequest};
-use super::leases::{Cursors, Family, Span, Term};
+use super::leases::{Cursors, Family, Reserved, Span, Term};
 use super::networks::is_anothers;
 use super::tables::{Change, GENERATION, Tables, find, ip4_of, realm_of};
 use super::time::At;
@@ -30,7 +29,7 @@ type Outcome<T> = Result<Result<T, IssueError>, StorageError>;
 /// Issues SAs within a transaction.
 pub(super) struct Issuer<'a, 'txn> {
     pub(super) realm: &'a Realm,
-    pub(super) reserved: &'a HashSet<u128>,
+    pub(super) reserved: &'a Reserved,
     pub(super) loads: &'a Loads,
     /// Whether each home agent is alive, in the order of the realm's.
     pub(super) alive: &'a [bool],
@@ -309,7 +308,7 @@ impl<'a> Issuer<'a, '_> {
             return Ok(false);
         }
         let leases = self.tables.leases(family);
-        if self.reserved.contains(&number) && !leases.is_held(mn_id, number)? {
+        if self.reserved.contains(family, number) && !leases.is_held(mn_id, number)? {
             return Ok(true);
         }
         match leases.holder(number)?.filter(|other| **other != *mn_id) {

@@ -8,24 +8,34 @@
 //! server fixes are held as well, so that no pool deals them out.
 
 use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use redb::{ReadableTable, StorageError, Table, TableDefinition, WriteTransaction};
 
+use super::tables::ip4_of;
+use crate::config::{Pools, PrefixPool, Realm, number};
+use crate::subscribers::Subscribers;
+
 /// What is leased; addresses, and prefixes by their first address, are kept as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Family {
+pub enum Family {
+    /// An IPv6 home address.
     Ip6,
+    /// An IPv4 home address.
     Ip4,
+    /// A home network prefix of one mobile node, IPv6.
     HomePrefix,
+    /// An IPv6 mobile network.
     Network6,
+    /// An IPv4 mobile network.
     Network4,
 }
 
 /// The tables of one family.
-struct Names {
-    by_address: TableDefinition<'static, u128, &'static str>,
-    by_node: TableDefinition<'static, (&'static str, u128), (&'static str, u64)>,
+pub(super) struct Names {
+    pub(super) by_address: TableDefinition<'static, u128, &'static str>,
+    pub(super) by_node: TableDefinition<'static, (&'static str, u128), (&'static str, u64)>,
     by_end: TableDefinition<'static, (&'static str, u64, u128), ()>,
 }
 
@@ -40,10 +50,45 @@ macro_rules! names {
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 5] =
+    /// All of them.
+    pub const ALL: [Self; 5] =
         [Self::Ip6, Self::Ip4, Self::HomePrefix, Self::Network6, Self::Network4];
 
-    const fn names(self) -> Names {
+    pub(super) const fn is_ip6(self) -> bool {
+        matches!(self, Self::Ip6 | Self::HomePrefix | Self::Network6)
+    }
+
+    /// The pool of prefixes that it is leased from; `None` for addresses.
+    pub(super) const fn pool(self, pools: &Pools) -> Option<&PrefixPool> {
+        match self {
+            Self::Ip6 | Self::Ip4 => None,
+            Self::HomePrefix => pools.home_prefixes_ip6.as_ref(),
+            Self::Network6 => pools.mobile_networks_ip6.as_ref(),
+            Self::Network4 => pools.mobile_networks_ip4.as_ref(),
+        }
+    }
+
+    /// How many of it `pools` hold.
+    #[must_use]
+    pub fn room(self, pools: &Pools) -> u128 {
+        let of = |first: u128, last: u128, step: u128| {
+            last.saturating_sub(first).checked_div(step).unwrap_or(0).saturating_add(1)
+        };
+        match self {
+            Self::Ip6 => pools
+                .ip6
+                .as_ref()
+                .map_or(0, |pool| of(pool.start().to_bits(), pool.end().to_bits(), 1)),
+            Self::Ip4 => pools.ip4.as_ref().map_or(0, |pool| {
+                of(pool.start().to_bits().into(), pool.end().to_bits().into(), 1)
+            }),
+            _ => self
+                .pool(pools)
+                .map_or(0, |pool| of(*pool.range.start(), *pool.range.end(), pool.step())),
+        }
+    }
+
+    pub(super) const fn names(self) -> Names {
         match self {
             Self::Ip6 => names!("ip6"),
             Self::Ip4 => names!("ip4"),
@@ -51,6 +96,32 @@ impl Family {
             Self::Network6 => names!("network-ip6"),
             Self::Network4 => names!("network-ip4"),
         }
+    }
+}
+
+/// What no pool deals out.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    /// Addresses of home agents and DNS servers.
+    numbers: HashSet<u128>,
+    /// Who has addresses for good, as they are at the time.
+    subscribers: Subscribers,
+}
+
+impl Reserved {
+    pub(super) fn of(realm: &Realm) -> Self {
+        let numbers = realm.reserved_addresses().map(number).collect();
+        Self { numbers, subscribers: realm.subscribers.clone() }
+    }
+
+    pub(super) fn contains(&self, family: Family, number: u128) -> bool {
+        let fixed = match family {
+            Family::Ip6 => Some(IpAddr::from(Ipv6Addr::from_bits(number))),
+            Family::Ip4 => ip4_of(number).map(IpAddr::from),
+            Family::HomePrefix | Family::Network6 | Family::Network4 => None,
+        };
+        self.numbers.contains(&number)
+            || fixed.is_some_and(|address| self.subscribers.is_fixed(address))
     }
 }
 
@@ -134,11 +205,13 @@ impl<'txn> Leases<'txn> {
         mn_id: &str,
         pool: &Span<'_>,
         term: Term,
-        reserved: &HashSet<u128>,
+        reserved: &Reserved,
         cursors: &mut Cursors,
     ) -> Result<Option<u128>, StorageError> {
         let held = self.held(mn_id)?.into_iter().map(|(number, _)| number);
-        let held = held.filter(|number| pool.contains(*number)).find(|n| !reserved.contains(n));
+        let held = held
+            .filter(|number| pool.contains(*number))
+            .find(|n| !reserved.contains(self.family, *n));
         let number = match held {
             Some(held) => Some(held),
             None => match self.fresh(pool, reserved, cursors)? {
@@ -155,7 +228,7 @@ impl<'txn> Leases<'txn> {
     fn fresh(
         &self,
         pool: &Span<'_>,
-        reserved: &HashSet<u128>,
+        reserved: &Reserved,
         cursors: &mut Cursors,
     ) -> Result<Option<u128>, StorageError> {
         let key = (pool.home_agent.into(), self.family);
@@ -165,7 +238,7 @@ impl<'txn> Leases<'txn> {
         while *cursor <= *pool.range.end() {
             let number = *cursor;
             *cursor = cursor.saturating_add(pool.step);
-            if !reserved.contains(&number) && self.by_address.get(number)?.is_none() {
+            if !reserved.contains(self.family, number) && self.by_address.get(number)?.is_none() {
                 return Ok(Some(number));
             }
             if *cursor == number {
@@ -180,12 +253,12 @@ impl<'txn> Leases<'txn> {
         &self,
         pool: &Span<'_>,
         now: u64,
-        reserved: &HashSet<u128>,
+        reserved: &Reserved,
     ) -> Result<Option<u128>, StorageError> {
         let by_then = (pool.home_agent, 0, 0)..(pool.home_agent, now, 0);
         for entry in self.by_end.range(by_then)? {
             let number = entry?.0.value().2;
-            if pool.contains(number) && !reserved.contains(&number) {
+            if pool.contains(number) && !reserved.contains(self.family, number) {
                 return Ok(Some(number));
             }
         }

@@ -10,6 +10,7 @@ mod feed;
 mod fit;
 pub mod issue;
 mod issuer;
+mod leased;
 mod leases;
 mod networks;
 pub mod remote;
@@ -22,5 +23,7 @@ pub mod writer;
 
 pub use feed::{Changes, Said};
 pub use issue::{Grant, IssueError, IssueRequest, Revoke};
+pub use leased::{Lease, Wanted};
+pub use leases::Family;
 pub use store::{OpenError, Store};
-pub use writer::{Clock, Directory, Frame, RevokeError, Watch, WatchError};
+pub use writer::{Clock, Directory, Frame, Load, RevokeError, Watch, WatchError};

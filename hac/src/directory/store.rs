@@ -6,14 +6,13 @@
 //! read them from this process. Records are kept as frames of the directory protocol, so that
 //! what a home agent gets pushed and what it gets by asking are the same octets.
 
-use std::collections::HashSet;
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hearth_wire::Spi;
 use hearth_wire::directory::SaRecord;
+use hearth_wire::{MobileNodeId, Spi};
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use zeroize::Zeroizing;
 
@@ -22,10 +21,10 @@ use super::fit;
 use super::issue::Revoke;
 use super::issue::{IssueError, IssueRequest};
 use super::issuer::Issuer;
-use super::leases::Cursors;
+use super::leases::{Cursors, Reserved};
 use super::tables::{BY_END, BY_HOME_AGENT, BY_NODE, BY_REALM, Change, RECORDS, Tables, realm_of};
 use super::time::{At, Behind, Timekeeper};
-use crate::config::{Realm, number};
+use crate::config::Realm;
 
 /// redb's page cache; its own default is a gibibyte.
 const CACHE_OCTETS: usize = 64 << 20;
@@ -89,7 +88,7 @@ pub struct Store {
     path: PathBuf,
     database: Handle,
     realm: Arc<Realm>,
-    reserved: HashSet<u128>,
+    reserved: Reserved,
     cursors: Cursors,
     loads: Loads,
     time: Timekeeper,
@@ -124,7 +123,7 @@ impl Store {
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
         let database = Handle::default();
         database.open(path)?;
-        let reserved = realm.reserved_addresses().map(number).collect();
+        let reserved = Reserved::of(&realm);
         let transaction = database.write(path)?;
         let fitted = fit::fit(&transaction, &realm, &reserved, now, tell)?;
         transaction.commit().map_err(redb::Error::from)?;
@@ -138,9 +137,20 @@ impl Store {
         self.time.trust(now);
     }
 
+    /// Goes by these rules from now on; its home agents and subscribers are those of the realm before.
+    pub(super) fn go_by(&mut self, realm: Arc<Realm>) {
+        self.reserved = Reserved::of(&realm);
+        self.realm = realm;
+    }
+
     /// The home agents that SAs are issued for.
     pub(super) fn home_agents(&self) -> impl Iterator<Item = &str> {
         self.realm.home_agents.iter().map(|agent| &*agent.name)
+    }
+
+    /// SAs of each home agent, in the order of the realm's.
+    pub(super) fn loads(&self) -> impl Iterator<Item = u32> {
+        (0..self.realm.home_agents.len()).map(|index| self.loads.at(index))
     }
 
     /// The database, for readers.
@@ -259,6 +269,25 @@ impl Store {
         })
     }
 
+    /// Has the SAs of these mobile nodes say what their subscribers may by now.
+    ///
+    /// # Errors
+    /// The store failed: nothing has changed.
+    pub(super) fn refresh(
+        &mut self,
+        mn_ids: &[MobileNodeId],
+        changes: &mut Vec<Change>,
+    ) -> Result<(), redb::Error> {
+        self.transact(changes, |work, changes| {
+            for mn_id in mn_ids {
+                for spi in work.tables.spis_of_node(mn_id.as_str())? {
+                    changes.extend(work.tables.refresh(work.realm, spi)?);
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Removes SAs that `which` names, so many at a time; how many it were, 0 behind the last.
     ///
     /// # Errors
@@ -285,7 +314,7 @@ impl Store {
 /// What one transaction works on.
 struct Work<'a, 'txn> {
     realm: &'a Realm,
-    reserved: &'a HashSet<u128>,
+    reserved: &'a Reserved,
     cursors: &'a mut Cursors,
     loads: &'a mut Loads,
     tables: &'a mut Tables<'txn>,

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use hearth_wire::directory::{SaRecord, Services, Update, decode_update, deframe};
+use hearth_wire::directory::{SaRecord, Services, Update, decode_update, deframe, encode_update};
 use hearth_wire::{MobileNodeId, Spi};
 use ipnet::IpNet;
 use redb::{ReadableTable, StorageError, Table, TableDefinition, WriteTransaction};
@@ -231,6 +231,28 @@ impl<'txn> Tables<'txn> {
         }
         services.prefixes = prefixes.into();
         Ok(Some(services))
+    }
+
+    /// Has an SA say what its subscriber may by now, unless something else granted it: the change, where
+    /// there is one.
+    pub(super) fn refresh(
+        &mut self,
+        realm: &Realm,
+        spi: u32,
+    ) -> Result<Option<Change>, StorageError> {
+        let Some(mut record) = self.record(spi)? else { return Ok(None) };
+        if self.granted.get(spi)?.is_some() {
+            return Ok(None);
+        }
+        let services = self.services(realm, &record)?;
+        let Some(services) = services.filter(|services| *services != record.services) else {
+            return Ok(None);
+        };
+        record.services = services;
+        let home_agent = record.home_agent.clone();
+        let Some(encoded) = encode_update(&Update::Issued(record)) else { return Ok(None) };
+        self.records.insert(spi, &**encoded)?;
+        Ok(Some(Change::Issued { home_agent, encoded: Arc::new(encoded), is_new: false }))
     }
 
     /// Takes an SA out of every table and lays its SPI to rest.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hearth_wire::Spi;
 use hearth_wire::directory::{SaRecord, Update, Usage, encode_update};
+use hearth_wire::{MobileNodeId, Spi};
 use redb::ReadTransaction;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -15,9 +15,12 @@ use zeroize::Zeroizing;
 
 use super::feed::{Said, Usages};
 use super::issue::{IssueError, IssueRequest, Revoke};
+use super::leased::{self, Lease, Wanted};
+use super::leases::Family;
 use super::store::{self, Handle, Store};
 use super::tables::Change;
 use super::time::{At, Behind};
+use crate::config::Realm;
 
 /// One update as it goes over the socket, encoded once for all watchers.
 pub type Frame = Arc<Zeroizing<Vec<u8>>>;
@@ -27,6 +30,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Sessions that may wait for the store; one more is told to come back (503).
 const QUEUE: usize = 4096;
+/// How long who has to get in waits where there is no room.
+const FULL: Duration = Duration::from_millis(20);
 /// Issues that go to disk together.
 const BATCH: usize = 256;
 /// Where so many wait at once, others are given [`GATHER`] to come too: most of what a commit costs the
@@ -46,7 +51,19 @@ enum Job {
     Revoke(Revoking),
     /// Ask the home agent what an SA has carried.
     Ask(Box<str>, Spi),
+    Loads(oneshot::Sender<Vec<Load>>),
+    GoBy(Arc<Realm>, oneshot::Sender<()>),
+    Refresh(Vec<MobileNodeId>, oneshot::Sender<()>),
     Stop,
+}
+
+/// How a home agent stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Whether it watches.
+    pub alive: bool,
+    /// SAs that it has.
+    pub sas: u32,
 }
 
 /// A revocation on its way; of many SAs it takes several transactions.
@@ -170,6 +187,56 @@ impl Directory {
     /// Asks `home_agent` what an SA has carried. It need not answer.
     pub fn ask_usage(&self, home_agent: &str, spi: Spi) {
         let _ = self.jobs.try_send(Job::Ask(home_agent.into(), spi));
+    }
+
+    /// Goes by the rules of `realm` from now on. Its home agents and subscribers are those that the
+    /// store was opened for. Waits for its turn, however much is before it.
+    pub async fn go_by(&self, realm: Arc<Realm>) {
+        let (answer, answered) = oneshot::channel();
+        self.get_in(Job::GoBy(realm, answer)).await;
+        let _ = answered.await;
+    }
+
+    /// Has the SAs of these mobile nodes say what their subscribers may by now, and their home agents
+    /// know.
+    pub async fn refresh(&self, mn_ids: &[MobileNodeId]) {
+        for some in mn_ids.chunks(BATCH) {
+            let (answer, answered) = oneshot::channel();
+            self.get_in(Job::Refresh(some.to_vec(), answer)).await;
+            let _ = answered.await;
+        }
+    }
+
+    async fn get_in(&self, mut job: Job) {
+        while let Err(TrySendError::Full(back)) = self.jobs.try_send(job) {
+            tokio::time::sleep(FULL).await;
+            job = back;
+        }
+    }
+
+    /// How the home agents stand, in the order of [`Self::home_agents`]; `None`: more waits for the
+    /// store than it can serve, or it is closed.
+    pub async fn loads(&self) -> Option<Vec<Load>> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.try_send(Job::Loads(answer)).ok()?;
+        answered.await.ok()
+    }
+
+    /// How many leases there are of each family. Reads the disk.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn lease_counts(&self) -> Result<[(Family, u64); 5], redb::Error> {
+        leased::counts(&self.database)
+    }
+
+    /// Some leases, by family and address; `realm` is the one that the store was opened for. Reads the
+    /// disk.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn leases(&self, realm: &Realm, wanted: &Wanted) -> Result<Vec<Lease>, redb::Error> {
+        leased::page(&self.database, realm, wanted)
     }
 
     /// The home agents whose records can be watched.
@@ -316,6 +383,23 @@ impl Writer {
                     self.ask(&home_agent, spi);
                     job = queue.try_recv().ok();
                 }
+                Job::Loads(answer) => {
+                    self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
+                    let _ = answer.send(self.loads());
+                    job = queue.try_recv().ok();
+                }
+                Job::GoBy(realm, answer) => {
+                    self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
+                    self.store.go_by(realm);
+                    let _ = answer.send(());
+                    job = queue.try_recv().ok();
+                }
+                Job::Refresh(mn_ids, answer) => {
+                    self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
+                    self.refresh(&mn_ids);
+                    let _ = answer.send(());
+                    job = queue.try_recv().ok();
+                }
                 Job::Stop => {
                     self.issue(requests, answers);
                     return Then::Stop;
@@ -330,6 +414,8 @@ impl Writer {
         if requests.is_empty() {
             return;
         }
+        // What has ended is gone before its addresses are another's.
+        self.purge();
         let Some(at) = self.look() else {
             for answer in answers {
                 let _ = answer.send(Err(IssueError::Clock));
@@ -384,6 +470,11 @@ impl Writer {
         }
     }
 
+    fn loads(&self) -> Vec<Load> {
+        let agents = self.store.home_agents().zip(self.store.loads());
+        agents.map(|(name, sas)| Load { alive: self.is_alive(name), sas }).collect()
+    }
+
     /// Whether somebody watches for this home agent.
     fn is_alive(&self, home_agent: &str) -> bool {
         let mut watchers =
@@ -412,6 +503,17 @@ impl Writer {
                 error!(%error, "the store failed, not all was revoked");
                 self.reopen();
                 let _ = revoking.answer.send(Err(RevokeError::Store));
+            }
+        }
+    }
+
+    fn refresh(&mut self, mn_ids: &[MobileNodeId]) {
+        let mut changes = Vec::new();
+        match self.store.refresh(mn_ids, &mut changes) {
+            Ok(()) => self.publish(changes),
+            Err(error) => {
+                error!(%error, "the store failed; what subscribers may counts from the next start");
+                self.reopen();
             }
         }
     }

@@ -20,6 +20,7 @@ use super::sealed::SealedPsk;
 use crate::config::subscribers::{FileRead, Rules, read_file};
 use crate::config::{Realm, Subscriber};
 use crate::keys::SystemEntropy;
+use crate::live::Live;
 
 /// Whoever writes several files does so within this time.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -51,6 +52,7 @@ fn files_of(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
 /// # Errors
 /// What is wrong, with file, line and key; nothing has changed then.
 pub fn load(realm: &Realm, paths: &[PathBuf]) -> Result<Vec<MobileNodeId>, String> {
+    let _changing = realm.subscribers.changing();
     let files = files_of(paths).map_err(|error| format!("subscriber_files: {error}"))?;
     let (mut found, mut claims) = (HashMap::new(), Claims::default());
     for path in files {
@@ -148,7 +150,7 @@ impl Watch {
 /// Puts changes in force as they come, until the task is cancelled; `stale` gets those whose SAs no
 /// longer hold.
 pub async fn follow<F: Future<Output = ()> + Send>(
-    realm: Arc<Realm>,
+    realm: Arc<Live<Realm>>,
     paths: Vec<PathBuf>,
     watch: Watch,
     stale: impl Fn(Vec<MobileNodeId>) -> F + Send,
@@ -159,7 +161,7 @@ pub async fn follow<F: Future<Output = ()> + Send>(
             return;
         }
         let (realm, paths) = (realm.clone(), paths.clone());
-        match tokio::task::spawn_blocking(move || load(&realm, &paths)).await {
+        match tokio::task::spawn_blocking(move || load(&realm.get(), &paths)).await {
             Ok(Ok(gone)) => {
                 tracing::info!("subscriber_files are read again");
                 stale(gone).await;

@@ -20,7 +20,7 @@ mod store;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hearth_wire::MobileNodeId;
 use hearth_wire::directory::Services;
@@ -84,14 +84,16 @@ impl State {
     }
 }
 
-/// The subscribers of a deployment, as they are now.
-#[derive(Debug)]
+/// The subscribers of a deployment, as they are now. A clone is a handle to the same ones.
+#[derive(Debug, Clone)]
 pub struct Subscribers {
-    state: RwLock<State>,
+    state: Arc<RwLock<State>>,
+    /// Held by who changes several, from the check until they are in force.
+    changing: Arc<Mutex<()>>,
     /// Wraps what stands in YAML in the clear, for the life of this process.
     key: Arc<SealingKey>,
     /// Is opened for an mn-id that nobody has.
-    decoy: (MobileNodeId, SealedPsk),
+    decoy: Arc<(MobileNodeId, SealedPsk)>,
 }
 
 impl Subscribers {
@@ -103,7 +105,8 @@ impl Subscribers {
         let key = Arc::new(SealingKey::random(entropy)?);
         let nobody = MobileNodeId::new("nobody@invalid.invalid").map_err(|_| EntropyError)?;
         let decoy = SealedPsk::seal(&key, &nobody, &Psk::unknown(entropy)?, entropy)?;
-        Ok(Self { state: RwLock::default(), key, decoy: (nobody, decoy) })
+        let (state, changing) = (Arc::default(), Arc::default());
+        Ok(Self { state, changing, key, decoy: Arc::new((nobody, decoy)) })
     }
 
     /// What wraps keys that stand in YAML.
@@ -138,7 +141,7 @@ impl Subscribers {
     pub fn psk(&self, mn_id: &MobileNodeId, stand_in: Psk) -> Psk {
         let found = self.find(mn_id);
         let sealed = found.as_ref().and_then(|subscriber| subscriber.psk.as_ref());
-        let (decoy_id, decoy) = &self.decoy;
+        let (decoy_id, decoy) = &*self.decoy;
         let opened = match sealed {
             Some(sealed) => sealed.open(mn_id),
             None => decoy.open(decoy_id),
@@ -189,6 +192,27 @@ impl Subscribers {
         self.state().claims.is_fixed(address)
     }
 
+    /// Keeps others from changing subscribers until it is dropped.
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts those of `fresh` in the place of all.
+    pub(crate) fn replace(&self, fresh: &Self) -> Replaced {
+        let fresh = std::mem::take(&mut *fresh.state_mut());
+        let mut state = self.state_mut();
+        let mut replaced = Replaced::default();
+        for (mn_id, (_, former)) in &state.known {
+            match fresh.known.get(mn_id) {
+                Some((_, new)) if former.same_grant(new) => {}
+                Some((_, new)) if former.same_place(new) => replaced.changed.push(mn_id.clone()),
+                _ => replaced.stale.push(mn_id.clone()),
+            }
+        }
+        *state = fresh;
+        replaced
+    }
+
     /// What of `subscriber` is somebody else's: the key, and words.
     fn conflict(
         &self,
@@ -237,7 +261,25 @@ pub(crate) fn is_anothers(realm: &Realm, mn_id: &MobileNodeId, network: IpNet) -
     registry::conflict(realm, &Claims::default(), mn_id, &with_it).is_err()
 }
 
+/// What a replacement of all subscribers means for SAs.
+#[derive(Debug, Default)]
+pub struct Replaced {
+    /// Whose SAs no longer hold: who is gone, or has another home agent, address or mobile network.
+    pub stale: Vec<MobileNodeId>,
+    /// Who may now something else with the SAs that it has.
+    pub changed: Vec<MobileNodeId>,
+}
+
 impl Subscriber {
+    /// Whether they differ in nothing but what they may do where they are.
+    fn same_place(&self, other: &Self) -> bool {
+        self.home_agent == other.home_agent
+            && self.ip6 == other.ip6
+            && self.ip4 == other.ip4
+            && self.services.prefixes == other.services.prefixes
+            && self.leased_networks == other.leased_networks
+    }
+
     /// Whether SAs that were issued to one can be the other's.
     fn same_grant(&self, other: &Self) -> bool {
         self.home_agent == other.home_agent
@@ -272,5 +314,42 @@ pub(crate) mod testing {
             services: Services::default(),
             leased_networks: LeasedNetworks::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Counting;
+
+    /// HAC-22, R-8: a key is looked up with the same work for somebody with a short key, a long key or
+    /// none, and for an mn-id that nobody has.
+    #[test]
+    fn hac_22_nobody_takes_as_long_as_somebody() {
+        let entropy = &mut Counting::from(1);
+        let subscribers = Subscribers::new(entropy).unwrap();
+        let mn_id = |text: &str| MobileNodeId::new(text).unwrap();
+        let names = ["short@example.net", "long@example.net"].map(mn_id);
+        for (name, length) in names.iter().zip([16, 64]) {
+            let psk = Psk::new(vec![7; length]).unwrap();
+            let psk = Some(SealedPsk::seal(subscribers.key(), name, &psk, entropy).unwrap());
+            subscribers.insert(name.clone(), Subscriber { psk, ..testing::subscriber() });
+        }
+        let keyless = mn_id("keyless@example.net");
+        subscribers.insert(keyless.clone(), testing::subscriber());
+        let work = |mn_id: &MobileNodeId, expected: usize| {
+            let before = sealed::testing::OPENED.get();
+            let psk = subscribers.psk(mn_id, Psk::new(vec![1; 32]).unwrap());
+            assert_eq!(psk.octets().len(), expected, "{mn_id}");
+            sealed::testing::OPENED.get() - before
+        };
+        let [short, long] = &names;
+        let nobody = work(&mn_id("nobody@example.net"), 32);
+        assert!(nobody > 0);
+        assert_eq!(work(&keyless, 32), nobody);
+        let own = |mn_id: &MobileNodeId| mn_id.as_str().len();
+        let decoy = own(&subscribers.decoy.0);
+        assert_eq!(work(short, 16) - own(short), nobody - decoy);
+        assert_eq!(work(long, 64) - own(long), nobody - decoy);
     }
 }

@@ -2,6 +2,7 @@
 //! and only then in force. A change of several is made as a whole or not at all.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hearth_api::subscribers::Row;
@@ -13,11 +14,12 @@ use zeroize::Zeroize;
 use super::claims::Claims;
 use super::sealed::{KeyId, SEALED_LEN, SealedPsk, SealingKey};
 use super::store::{Record, Store, StoreError, Wrapped, Write};
-use super::{Change, Source};
+use super::{Change, Replaced, Source, files};
 use crate::auth::psk::Psk;
 use crate::config::subscribers::{Rules, decode_hex, needs_psk, read_values};
 use crate::config::{Realm, Subscriber, SubscriberStoreConfig, foreign};
 use crate::keys::SystemEntropy;
+use crate::live::Live;
 
 /// Records that are read at a time.
 const PAGE: usize = 1000;
@@ -61,7 +63,7 @@ pub enum Mode {
 /// What changes subscribers.
 #[derive(Debug)]
 pub struct Registry {
-    realm: Arc<Realm>,
+    realm: Arc<Live<Realm>>,
     keys: Option<Keys>,
     store: Mutex<Option<Store>>,
 }
@@ -101,43 +103,34 @@ impl Registry {
     /// The store does not open, or keys in it are wrapped by another key.
     pub fn open(
         config: Option<SubscriberStoreConfig>,
-        realm: Arc<Realm>,
+        realm: Arc<Live<Realm>>,
     ) -> Result<Self, ChangeError> {
         let Some(SubscriberStoreConfig { path, key, previous }) = config else {
             return Ok(Self { realm, keys: None, store: Mutex::new(None) });
         };
         let mut store = Store::open(&path)?;
         let keys = Keys { current: key, previous };
-        let (mut after, mut left_out, mut count) = (String::new(), 0, 0);
-        loop {
-            let page = store.page(&after, PAGE)?;
-            let Some((last, _)) = page.last() else { break };
-            after.clone_from(last);
-            for (mn_id, record) in page {
-                count += 1;
-                if let Some((id, _)) = record.psk.as_ref().filter(|(id, _)| keys.of(*id).is_none())
-                {
-                    return Err(ChangeError::Wrong(format!(
-                        "subscriber_store: the key of {mn_id} is wrapped by {id}, and this key is \
-                         {}; give that one as key_file, or as previous_key_file",
-                        keys.current.id()
-                    )));
-                }
-                match restored(&realm, &keys, &mn_id, &record) {
-                    Ok((mn_id, subscriber)) => {
-                        realm.subscribers.apply(vec![(mn_id, Some((Source::Store, subscriber)))]);
-                    }
-                    Err(error) => {
-                        left_out += 1;
-                        if left_out <= NAMED {
-                            warn!(mn_id, %error, "a subscriber of the store is left out");
-                        }
-                    }
-                }
-            }
-        }
-        info!(subscribers = count, left_out, store = %path.display(), "the subscribers' store");
+        let (subscribers, left_out) = restore(&realm.get(), &keys, &mut store)?;
+        info!(subscribers, left_out, store = %path.display(), "the subscribers' store");
         Ok(Self { realm, keys: Some(keys), store: Mutex::new(Some(store)) })
+    }
+
+    /// Puts the rules of `fresh` in force, and everybody of its file, of `files` and of the store by
+    /// these rules.
+    ///
+    /// # Errors
+    /// What is wrong, in words; nothing has changed then.
+    pub fn replace(&self, fresh: Realm, files: &[PathBuf]) -> Result<Replaced, String> {
+        let mut guard = self.store();
+        let realm = self.realm.get();
+        let _changing = realm.subscribers.changing();
+        files::load(&fresh, files)?;
+        if let (Some(store), Some(keys)) = (guard.as_mut(), &self.keys) {
+            restore(&fresh, keys, store).map_err(|error| error.to_string())?;
+        }
+        let replaced = realm.subscribers.replace(&fresh.subscribers);
+        self.realm.set(realm.with_rules_of(fresh));
+        Ok(replaced)
     }
 
     fn store(&self) -> MutexGuard<'_, Option<Store>> {
@@ -177,65 +170,15 @@ impl Registry {
         let (Some(store), Some(keys)) = (guard.as_mut(), &self.keys) else {
             return Err(ChangeError::NoStore);
         };
+        let realm = self.realm.get();
+        let _changing = realm.subscribers.changing();
         let mut staged = Staged::default();
         for (line, text) in given {
-            self.stage(store, keys, text, mode, &mut staged)
+            stage(&realm, (store, keys), text, mode, &mut staged)
                 .map_err(|error| in_line(error, line))?;
         }
         store.write(staged.writes)?;
-        Ok(self.realm.subscribers.apply(staged.changes))
-    }
-
-    fn stage(
-        &self,
-        store: &mut Store,
-        keys: &Keys,
-        text: &str,
-        mode: Mode,
-        staged: &mut Staged,
-    ) -> Result<(), ChangeError> {
-        let Given { mn_id, mut values, psk } = given(text)?;
-        if !staged.seen.insert(mn_id.clone()) {
-            return Err(ChangeError::Wrong(format!("{mn_id} stands twice")));
-        }
-        if let Some(source) = self.realm.subscribers.source(&mn_id)
-            && source != Source::Store
-        {
-            let name = source.name();
-            return Err(ChangeError::Conflict(format!("{mn_id} stands in the {name} already")));
-        }
-        let former = store.get(mn_id.as_str())?;
-        if mode == Mode::Add && former.is_some() {
-            return Err(ChangeError::Conflict(format!(
-                "{mn_id} is a subscriber already; change it with set"
-            )));
-        }
-        let mut wrapped = None;
-        if mode == Mode::Set {
-            let former = former.ok_or_else(|| ChangeError::Unknown(mn_id.to_string()))?;
-            wrapped = former.psk;
-            values = merged(&former.values, values)?;
-        }
-        values.retain(|_, value| !value.is_null());
-        let sealed = match psk {
-            None => wrapped.as_ref().and_then(|wrapped| keys.open(&mn_id, wrapped)),
-            Some(Value::Null) => None,
-            Some(psk) => Some(sealed(keys, &mn_id, psk)?),
-        };
-        let (rules, values) = (Rules::of(&self.realm), Value::Object(values).to_string());
-        let mut subscriber = read_values(&rules, &mn_id, &values).map_err(ChangeError::Wrong)?;
-        if sealed.is_none() && needs_psk(&rules, &mn_id) {
-            let text = "psk: is missing; its realm authenticates with pre-shared keys alone";
-            return Err(ChangeError::Wrong(text.into()));
-        }
-        conflict(&self.realm, &staged.claims, &mn_id, &subscriber)
-            .map_err(ChangeError::Conflict)?;
-        let psk = sealed.as_ref().map(|sealed| (sealed.key().id(), *sealed.octets()));
-        subscriber.psk = sealed;
-        staged.claims.take(&mn_id, &subscriber);
-        staged.writes.push(Write::Put(mn_id.as_str().into(), Record { psk, values }));
-        staged.changes.push((mn_id, Some((Source::Store, subscriber))));
-        Ok(())
+        Ok(realm.subscribers.apply(staged.changes))
     }
 
     /// Removes one. Gives those whose SAs no longer hold.
@@ -248,10 +191,12 @@ impl Registry {
         if store.get(mn_id)?.is_none() {
             return Err(ChangeError::Unknown(mn_id.to_owned()));
         }
+        let realm = self.realm.get();
+        let _changing = realm.subscribers.changing();
         store.write(vec![Write::Remove(mn_id.into())])?;
         let Ok(mn_id) = MobileNodeId::new(mn_id) else { return Ok(Vec::new()) };
-        match self.realm.subscribers.source(&mn_id) {
-            Some(Source::Store) => Ok(self.realm.subscribers.apply(vec![(mn_id, None)])),
+        match realm.subscribers.source(&mn_id) {
+            Some(Source::Store) => Ok(realm.subscribers.apply(vec![(mn_id, None)])),
             _ => Ok(Vec::new()),
         }
     }
@@ -265,6 +210,8 @@ impl Registry {
         let (Some(store), Some(keys)) = (guard.as_mut(), &self.keys) else {
             return Err(ChangeError::NoStore);
         };
+        let realm = self.realm.get();
+        let _changing = realm.subscribers.changing();
         let (mut after, mut writes, mut changes) = (String::new(), Vec::new(), Vec::new());
         loop {
             let page = store.page(&after, PAGE)?;
@@ -281,7 +228,7 @@ impl Registry {
                     .map_err(|_| ChangeError::Entropy)?;
                 record.psk = Some((keys.current.id(), *sealed.octets()));
                 writes.push(Write::Put(text.into(), record));
-                if let Some(subscriber) = self.realm.subscribers.find(&mn_id) {
+                if let Some(subscriber) = realm.subscribers.find(&mn_id) {
                     let subscriber = Subscriber { psk: Some(sealed), ..(*subscriber).clone() };
                     changes.push((mn_id, Some((Source::Store, subscriber))));
                 }
@@ -289,7 +236,7 @@ impl Registry {
         }
         let count = writes.len();
         store.write(writes)?;
-        self.realm.subscribers.apply(changes);
+        realm.subscribers.apply(changes);
         Ok(count)
     }
 
@@ -305,7 +252,7 @@ impl Registry {
             None => Vec::new(),
         };
         drop(guard);
-        let known = &self.realm.subscribers;
+        let known = &self.realm.get().subscribers;
         let mut rows: Vec<Row> = [Source::Configuration, Source::File]
             .into_iter()
             .flat_map(|source| known.of(source).into_iter().map(move |mn_id| (mn_id, source)))
@@ -338,7 +285,7 @@ impl Registry {
             return Ok(self.row(mn_id.to_owned(), &record));
         }
         let id = MobileNodeId::new(mn_id).map_err(|_| unknown())?;
-        let known = &self.realm.subscribers;
+        let known = &self.realm.get().subscribers;
         let (source, subscriber) = known.source(&id).zip(known.find(&id)).ok_or_else(unknown)?;
         Ok(Row {
             mn_id: mn_id.to_owned(),
@@ -351,7 +298,7 @@ impl Registry {
 
     fn row(&self, mn_id: String, record: &Record) -> Row {
         let source = MobileNodeId::new(&mn_id).ok();
-        let source = source.and_then(|mn_id| self.realm.subscribers.source(&mn_id));
+        let source = source.and_then(|mn_id| self.realm.get().subscribers.source(&mn_id));
         Row {
             mn_id,
             source: Source::Store.name().into(),
@@ -395,6 +342,88 @@ struct Staged {
     claims: Claims,
     writes: Vec<Write>,
     changes: Vec<Change>,
+}
+
+/// Checks one, and adds what it changes to `staged`.
+fn stage(
+    realm: &Realm,
+    (store, keys): (&mut Store, &Keys),
+    text: &str,
+    mode: Mode,
+    staged: &mut Staged,
+) -> Result<(), ChangeError> {
+    let Given { mn_id, mut values, psk } = given(text)?;
+    if !staged.seen.insert(mn_id.clone()) {
+        return Err(ChangeError::Wrong(format!("{mn_id} stands twice")));
+    }
+    if let Some(source) = realm.subscribers.source(&mn_id)
+        && source != Source::Store
+    {
+        let name = source.name();
+        return Err(ChangeError::Conflict(format!("{mn_id} stands in the {name} already")));
+    }
+    let former = store.get(mn_id.as_str())?;
+    if mode == Mode::Add && former.is_some() {
+        return Err(ChangeError::Conflict(format!(
+            "{mn_id} is a subscriber already; change it with set"
+        )));
+    }
+    let mut wrapped = None;
+    if mode == Mode::Set {
+        let former = former.ok_or_else(|| ChangeError::Unknown(mn_id.to_string()))?;
+        wrapped = former.psk;
+        values = merged(&former.values, values)?;
+    }
+    values.retain(|_, value| !value.is_null());
+    let sealed = match psk {
+        None => wrapped.as_ref().and_then(|wrapped| keys.open(&mn_id, wrapped)),
+        Some(Value::Null) => None,
+        Some(psk) => Some(sealed(keys, &mn_id, psk)?),
+    };
+    let (rules, values) = (Rules::of(realm), Value::Object(values).to_string());
+    let mut subscriber = read_values(&rules, &mn_id, &values).map_err(ChangeError::Wrong)?;
+    if sealed.is_none() && needs_psk(&rules, &mn_id) {
+        let text = "psk: is missing; its realm authenticates with pre-shared keys alone";
+        return Err(ChangeError::Wrong(text.into()));
+    }
+    conflict(realm, &staged.claims, &mn_id, &subscriber).map_err(ChangeError::Conflict)?;
+    let psk = sealed.as_ref().map(|sealed| (sealed.key().id(), *sealed.octets()));
+    subscriber.psk = sealed;
+    staged.claims.take(&mn_id, &subscriber);
+    staged.writes.push(Write::Put(mn_id.as_str().into(), Record { psk, values }));
+    staged.changes.push((mn_id, Some((Source::Store, subscriber))));
+    Ok(())
+}
+
+/// Puts in force who stands in the store; how many stand there, and how many of them are left out.
+fn restore(realm: &Realm, keys: &Keys, store: &mut Store) -> Result<(usize, usize), ChangeError> {
+    let (mut after, mut left_out, mut count) = (String::new(), 0, 0);
+    loop {
+        let page = store.page(&after, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok((count, left_out)) };
+        after.clone_from(last);
+        for (mn_id, record) in page {
+            count += 1;
+            if let Some((id, _)) = record.psk.as_ref().filter(|(id, _)| keys.of(*id).is_none()) {
+                return Err(ChangeError::Wrong(format!(
+                    "subscriber_store: the key of {mn_id} is wrapped by {id}, and this key is {}; \
+                     give that one as key_file, or as previous_key_file",
+                    keys.current.id()
+                )));
+            }
+            match restored(realm, keys, &mn_id, &record) {
+                Ok((mn_id, subscriber)) => {
+                    realm.subscribers.apply(vec![(mn_id, Some((Source::Store, subscriber)))]);
+                }
+                Err(error) => {
+                    left_out += 1;
+                    if left_out <= NAMED {
+                        warn!(mn_id, %error, "a subscriber of the store is left out");
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn restored(

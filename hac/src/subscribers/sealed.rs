@@ -137,6 +137,8 @@ impl SealedPsk {
         plain.copy_from_slice(sealed);
         let (nonce, tag) = (Nonce::from(*nonce), Tag::try_from(tag).ok()?);
         let aad = mn_id.as_str().as_bytes();
+        #[cfg(test)]
+        testing::OPENED.set(testing::OPENED.get() + plain.len() + aad.len());
         self.key.cipher.decrypt_inout_detached(&nonce, aad, (&mut plain[..]).into(), &tag).ok()?;
         let (length, octets) = plain.split_first()?;
         Psk::new(octets.get(..usize::from(*length))?.to_vec()).ok()
@@ -158,6 +160,16 @@ impl SealedPsk {
 impl fmt::Debug for SealedPsk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SealedPsk(..)")
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Octets that this thread has decrypted or hashed to open keys.
+        pub(in crate::subscribers) static OPENED: Cell<usize> = const { Cell::new(0) };
     }
 }
 

@@ -64,7 +64,7 @@ impl Files {
 }
 
 /// One certificate, its key, its channel binding and its TLS server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     names: Vec<String>,
     certificate: CertificateDer<'static>,
@@ -118,6 +118,19 @@ impl Identity {
         Ok(Self { names, certificate, binding, key, ticketer, config, staple })
     }
 
+    /// The same with the tickets of `former`, where both have some: it has the same certificate.
+    #[must_use]
+    pub(super) fn with_tickets_of(&self, former: &Self) -> Self {
+        let mut own = self.clone();
+        if let (Some(_), Some(ticketer)) = (&self.ticketer, &former.ticketer) {
+            let mut config = (*self.config).clone();
+            config.ticketer = ticketer.clone();
+            own.config = Arc::new(config);
+            own.ticketer = Some(ticketer.clone());
+        }
+        own
+    }
+
     /// The TLS server with this certificate.
     #[must_use]
     pub const fn config(&self) -> &Arc<ServerConfig> {
@@ -154,6 +167,15 @@ impl Identity {
     #[must_use]
     pub fn is_slow(&self) -> bool {
         self.key.algorithm() == SignatureAlgorithm::RSA
+    }
+
+    /// Whether a client of TLS 1.2 can meet it: its suites, unlike those of 1.3, go with a kind of key.
+    #[must_use]
+    pub fn has_tls12_suite(&self) -> bool {
+        let algorithm = self.key.algorithm();
+        let mut suites = self.config.crypto_provider().cipher_suites.iter();
+        suites
+            .any(|suite| suite.tls13().is_none() && suite.usable_for_signature_algorithm(algorithm))
     }
 
     /// Whether a client that says this can verify signatures of this key, and has a suite for it.

@@ -3,7 +3,7 @@
 //! Read first: RFC 6066 s.3; readings.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustls::server::ClientHello;
 use tracing::{info, warn};
@@ -34,12 +34,29 @@ pub enum Choice {
 /// The certificates of a HAC.
 #[derive(Debug)]
 pub struct Server {
-    settings: Settings,
-    unknown_name: UnknownName,
     /// What the listener reads for each connection.
-    current: RwLock<Arc<[Arc<Identity>]>>,
+    current: RwLock<Current>,
     /// Only who reloads looks here.
-    slots: Mutex<Vec<Slot>>,
+    sources: Mutex<Sources>,
+}
+
+#[derive(Debug, Clone)]
+struct Current {
+    identities: Arc<[Arc<Identity>]>,
+    unknown_name: UnknownName,
+}
+
+/// What it is read from.
+#[derive(Debug)]
+struct Sources {
+    settings: Settings,
+    slots: Vec<Slot>,
+}
+
+impl Sources {
+    fn identities(&self) -> Arc<[Arc<Identity>]> {
+        self.slots.iter().map(|slot| slot.identity.clone()).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -75,20 +92,47 @@ impl Server {
             let identity = Arc::new(identity.map_err(|error| (index, error))?);
             slots.push(Slot { files, seen, identity });
         }
-        let current = RwLock::new(slots.iter().map(|slot| slot.identity.clone()).collect());
-        Ok(Self { settings, unknown_name, current, slots: Mutex::new(slots) })
+        let sources = Sources { settings, slots };
+        let current = RwLock::new(Current { identities: sources.identities(), unknown_name });
+        Ok(Self { current, sources: Mutex::new(sources) })
     }
 
     /// The certificates as they are now.
     #[must_use]
     pub fn identities(&self) -> Arc<[Arc<Identity>]> {
+        self.current().identities
+    }
+
+    fn current(&self) -> Current {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves with the certificates and the settings of `fresh` from now on. As long as a certificate
+    /// is the same, its tickets stay good. Sessions that are open go on.
+    pub fn adopt(&self, fresh: &Self) {
+        let mut sources = self.sources();
+        let unknown_name = fresh.current().unknown_name;
+        let mut fresh = fresh.sources();
+        for slot in &mut fresh.slots {
+            let same =
+                |former: &&Slot| former.identity.certificate() == slot.identity.certificate();
+            if let Some(former) = sources.slots.iter().find(same) {
+                slot.identity = Arc::new(slot.identity.with_tickets_of(&former.identity));
+            }
+        }
+        std::mem::swap(&mut *sources, &mut *fresh);
+        let current = Current { identities: sources.identities(), unknown_name };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
     /// Chooses by the name that a client asks for, then the first whose signatures it can verify.
     #[must_use]
     pub fn choose(&self, hello: &ClientHello<'_>) -> Choice {
-        let identities = self.identities();
+        let Current { identities, unknown_name } = self.current();
         let named = |name: &str| {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
             move |identity: &&Arc<Identity>| identity.names().contains(&name)
@@ -99,7 +143,7 @@ impl Server {
         });
         let candidates = match of_name {
             Some(of_name) if !of_name.is_empty() => of_name,
-            Some(_) if self.unknown_name == UnknownName::Refuse => return Choice::Refuse,
+            Some(_) if unknown_name == UnknownName::Refuse => return Choice::Refuse,
             _ => by_default(&identities),
         };
         let suitable = candidates.iter().find(|identity| identity.suits(hello));
@@ -113,24 +157,24 @@ impl Server {
     /// Reads again what has changed at `now` (unix seconds), or everything. A certificate that can't
     /// serve leaves the one in place that was there. Sessions that are open go on.
     pub fn reload(&self, everything: bool, now: u64) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources();
+        let Sources { settings, slots } = &mut *sources;
         let mut changed = false;
         for slot in slots.iter_mut() {
             if everything || slot.is_due(now) {
-                changed |= reload(slot, &self.settings, now);
+                changed |= reload(slot, settings, now);
             }
         }
         if changed {
-            let identities = slots.iter().map(|slot| slot.identity.clone()).collect();
-            *self.current.write().unwrap_or_else(PoisonError::into_inner) = identities;
+            let identities = sources.identities();
+            self.current.write().unwrap_or_else(PoisonError::into_inner).identities = identities;
         }
     }
 
     /// What is wrong with responses that were to be stapled: the file, and why it is not.
     #[must_use]
     pub fn unstapled(&self) -> Vec<(PathBuf, StapleError)> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.iter().filter_map(unstapled).collect()
+        self.sources().slots.iter().filter_map(unstapled).collect()
     }
 }
 

@@ -67,8 +67,20 @@ impl Place {
         folder: tempfile::TempDir,
         more: &str,
     ) -> Result<Self, (tempfile::TempDir, String)> {
+        Self::begin_text(folder, &format!("{TEXT}{more}"))
+    }
+
+    /// One with this YAML.
+    pub(crate) fn begin_with(folder: tempfile::TempDir, text: &str) -> Result<Self, String> {
+        Self::begin_text(folder, text).map_err(|(_, error)| error)
+    }
+
+    fn begin_text(
+        folder: tempfile::TempDir,
+        text: &str,
+    ) -> Result<Self, (tempfile::TempDir, String)> {
         let path = folder.path().join("hac.yaml");
-        fs::write(&path, format!("{TEXT}{more}")).unwrap();
+        fs::write(&path, text).unwrap();
         let config = Config::load(&path, system_clock()()).map_err(|error| error.to_string());
         let hac = config.and_then(|config| {
             Hac::start(config, system_clock()).map_err(|error| error.to_string())

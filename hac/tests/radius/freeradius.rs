@@ -269,12 +269,11 @@ async fn a_reload_takes_the_new_secret() {
     let aaa = FreeRadius::start();
     let running = Running::start(&server(aaa.auth, "timeout: 1, status_server: false"), "");
     let secret = running.folder.path().join("secret");
-    let reload = || running.hac.reload_radius(running.folder.path().join("hac.yaml"));
     fs::write(&secret, "another secret..\n").unwrap();
-    reload().await;
+    running.hac.reload().await.unwrap();
     assert_eq!(running.status(aaa::NAME, &aaa.network("PEAP", "")).await, 504);
     fs::write(&secret, format!("{}\n", aaa::SECRET)).unwrap();
-    reload().await;
+    running.hac.reload().await.unwrap();
     let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
     assert_eq!(code, Some(0), "{text}");
 }

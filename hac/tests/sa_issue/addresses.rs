@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use hearth_hac::config::{HomeAddress, LeasedNetworks, PrefixPool, Realm, Replica};
+use hearth_hac::config::{HomeAddress, LeasedNetworks, PrefixPool, Realm, Replica, Subscriber};
 use hearth_hac::directory::{Directory, Grant, IssueError, IssueRequest, Revoke};
 use hearth_wire::Spi;
 use ipnet::{IpNet, Ipv6Net};
@@ -358,4 +358,34 @@ proptest! {
         }
         prop_assert!(served > 0);
     }
+}
+
+/// HAC-34: an address that a subscriber has been given for good while the HAC runs is dealt out to
+/// nobody else from then on, though it lies in the pool and its subscriber has not come yet.
+#[tokio::test]
+async fn an_address_that_is_fixed_by_now_leaves_the_pool() {
+    let place = Place::new();
+    let realm = pooled(3, |subscriber| {
+        subscriber.ip4 = HomeAddress::None;
+        subscriber.ip6 = HomeAddress::Pool;
+    });
+    let subscribers = realm.subscribers.clone();
+    let directory = place.open(realm);
+    let first = issued(&place, &directory, "n0@example.net").await.0;
+    let next: std::net::Ipv6Addr = first.parse::<std::net::Ipv6Addr>().unwrap();
+    let next = std::net::Ipv6Addr::from_bits(next.to_bits() + 1);
+    let fixed = |address| {
+        let subscriber = subscribers.find(&mn_id("n1@example.net")).unwrap();
+        let subscriber = (*subscriber).clone();
+        let ip6 = HomeAddress::Fixed(address);
+        subscribers.insert(mn_id("n1@example.net"), Subscriber { ip6, ..subscriber });
+    };
+    fixed(next);
+    let other = issued(&place, &directory, "n2@example.net").await.0;
+    assert_ne!(other, next.to_string());
+    assert_eq!(issued(&place, &directory, "n1@example.net").await.0, next.to_string());
+    // One that somebody holds becomes another's: the holder gets a new one, whoever comes first.
+    fixed(first.parse().unwrap());
+    assert_ne!(issued(&place, &directory, "n0@example.net").await.0, first);
+    assert_eq!(issued(&place, &directory, "n1@example.net").await.0, first);
 }

@@ -17,6 +17,8 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tracing::{info, warn};
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
 use super::Run;
@@ -127,6 +129,15 @@ impl EapTls {
         Ok(Self { files, policy, current, seen })
     }
 
+    /// CRLs that say at `now` (unix seconds) that there is a newer one, or can't be read: every
+    /// certificate that they speak for is refused.
+    #[must_use]
+    pub fn outdated(&self, now: u64) -> Vec<&Path> {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let lists = self.files.crls.iter().map(PathBuf::as_path);
+        lists.filter(|path| is_outdated(path, now).unwrap_or(true)).collect()
+    }
+
     /// A run for one mobile node; `None` by a fault of this server.
     #[must_use]
     pub fn run(&self) -> Option<Run> {
@@ -148,10 +159,31 @@ impl EapTls {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
                 info!(certificate = %self.files.certificate.display(), "EAP-TLS files read");
+                warn_of(&self.outdated(now));
             }
             Err(error) => warn!(%error, "EAP-TLS stays as it was"),
         }
     }
+}
+
+/// Warns of CRLs that have expired.
+pub fn warn_of(outdated: &[&Path]) {
+    for path in outdated {
+        warn!(crl = %path.display(), "has expired: who has a certificate that it speaks for is refused");
+    }
+}
+
+/// Whether one of the lists in a file says that there is a newer one at `now`.
+fn is_outdated(path: &Path, now: i64) -> Option<bool> {
+    let octets = read(path).ok()?;
+    for list in CertificateRevocationListDer::pem_slice_iter(&octets) {
+        let list = list.ok()?;
+        let (_, list) = CertificateRevocationList::from_der(&list).ok()?;
+        if list.next_update().is_none_or(|until| until.timestamp() <= now) {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 fn config(files: &Files, policy: &Policy, now: u64) -> Result<Arc<ServerConfig>, LoadError> {

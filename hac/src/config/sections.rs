@@ -1,0 +1,166 @@
+//! Which keys of the YAML differ between two readings of it. Keys alone: no value is kept that could be
+//! a pre-shared key, and none is shown.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The sections of the file, but for its subscribers.
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub struct Sections {
+    listen: Value,
+    tls: Value,
+    directory: Value,
+    home_agents: Value,
+    replica: Value,
+    policy: Value,
+    auth: Value,
+    radius: Value,
+    eap_tls: Value,
+    dns: Value,
+    realms: Value,
+    subscriber_files: Value,
+    subscriber_store: Value,
+    limits: Value,
+    admin: Value,
+}
+
+impl core::fmt::Debug for Sections {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Sections(..)")
+    }
+}
+
+/// What differs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// What takes effect while the daemon runs.
+    pub live: Vec<String>,
+    /// What takes effect when it starts.
+    pub at_start: Vec<String>,
+}
+
+impl Sections {
+    /// What of `self` is not as in `former`.
+    #[must_use]
+    pub fn changed(&self, former: &Self) -> Changed {
+        let mut changed = Changed::default();
+        for (key, one, other) in [
+            ("tls", &former.tls, &self.tls),
+            ("policy", &former.policy, &self.policy),
+            ("auth", &former.auth, &self.auth),
+            ("eap_tls", &former.eap_tls, &self.eap_tls),
+            ("dns", &former.dns, &self.dns),
+            ("realms", &former.realms, &self.realms),
+            ("limits", &former.limits, &self.limits),
+        ] {
+            differences(key, one, other, &mut changed.live);
+        }
+        for (key, one, other) in [
+            ("listen", &former.listen, &self.listen),
+            ("directory", &former.directory, &self.directory),
+            ("home_agents", &former.home_agents, &self.home_agents),
+            ("replica", &former.replica, &self.replica),
+            ("subscriber_files", &former.subscriber_files, &self.subscriber_files),
+            ("subscriber_store", &former.subscriber_store, &self.subscriber_store),
+            ("admin", &former.admin, &self.admin),
+        ] {
+            differences(key, one, other, &mut changed.at_start);
+        }
+        let mut radius = Vec::new();
+        differences("radius", &former.radius, &self.radius, &mut radius);
+        let (live, at_start) = radius.into_iter().partition(|key| is_of_servers(key));
+        changed.live.extend::<Vec<_>>(live);
+        changed.at_start.extend::<Vec<_>>(at_start);
+        changed
+    }
+
+    /// Takes over from `other` what takes effect while the daemon runs.
+    pub fn follow(&mut self, other: Self) {
+        let Self { tls, policy, auth, eap_tls, dns, realms, limits, radius, .. } = other;
+        (self.tls, self.policy, self.auth) = (tls, policy, auth);
+        (self.eap_tls, self.dns, self.realms, self.limits) = (eap_tls, dns, realms, limits);
+        for place in RADIUS_SERVERS {
+            let own = self.radius.pointer_mut(place);
+            if let (Some(own), Some(fresh)) = (own, radius.pointer(place)) {
+                *own = fresh.clone();
+            }
+        }
+    }
+}
+
+/// Where in `radius` the servers are: they can change while exchanges are in flight, but not come or go
+/// altogether.
+const RADIUS_SERVERS: [&str; 2] = ["/servers", "/accounting/servers"];
+
+fn is_of_servers(key: &str) -> bool {
+    RADIUS_SERVERS.iter().any(|place| {
+        let rest = key
+            .strip_prefix("radius")
+            .and_then(|key| key.strip_prefix(place.replace('/', ".").as_str()));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+    })
+}
+
+fn differences(key: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
+    match (one, other) {
+        (one, other) if one == other => {}
+        (Value::Object(one), Value::Object(other)) => {
+            let mut names: Vec<&String> = one.keys().chain(other.keys()).collect();
+            names.sort();
+            names.dedup();
+            for name in names {
+                let of = |object: &serde_json::Map<String, Value>| {
+                    object.get(name).cloned().unwrap_or_default()
+                };
+                differences(&format!("{key}.{name}"), &of(one), &of(other), found);
+            }
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            for (index, (one, other)) in one.iter().zip(other).enumerate() {
+                differences(&format!("{key}[{index}]"), one, other, found);
+            }
+        }
+        _ => found.push(key.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_by_its_key() {
+        let read = |text: &str| {
+            hearth_config::parse::<Sections>(std::path::Path::new("hac.yaml"), text).unwrap().value
+        };
+        let one = read(
+            "listen: ['[::]:7873']\ntls: {certificate: a, suites: [A, B]}\n\
+             home_agents: [{name: a, pools: {ip6: [x, y]}}, {name: b}]\nlimits: {connections: 3}\n\
+             radius: {nas_identifier: a, servers: [{port: 1}], accounting: {servers: [{port: 2}]}}\n",
+        );
+        let other = read(
+            "listen: ['[::]:7873', '0.0.0.0:7873']\ntls: {certificate: a, suites: [A, C]}\n\
+             home_agents: [{name: a, pools: {ip6: [x, z]}}, {name: b, region: c}]\n\
+             radius: {nas_identifier: b, servers: [{port: 3}], accounting: {servers: []}}\n\
+             subscribers: [{mn_id: a, psk: {hex: '00'}}]\n",
+        );
+        let changed = other.changed(&one);
+        assert_eq!(
+            changed.live,
+            ["tls.suites[1]", "limits", "radius.accounting.servers", "radius.servers[0].port"]
+        );
+        let at_start = [
+            "listen",
+            "home_agents[0].pools.ip6[1]",
+            "home_agents[1].region",
+            "radius.nas_identifier",
+        ];
+        assert_eq!(changed.at_start, at_start);
+        assert_eq!(one.changed(&one), Changed::default());
+        let mut followed = one.clone();
+        followed.follow(other.clone());
+        assert_eq!(other.changed(&followed).live, Vec::<String>::new());
+        assert_eq!(other.changed(&followed).at_start, at_start);
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading the YAML again while the daemon runs.
+//!
+//! The file is judged as a whole, with every file that it names and every subscriber, before anything is
+//! changed: one mistake, and all stays as it was. What can't change under open sessions is said to
+//! need a restart; everything else is in force for whatever begins afterwards.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tracing::{error, info, warn};
+
+use crate::admin::end;
+use crate::auth::eap::server::Offer;
+use crate::auth::eap::tls::server::warn_of;
+use crate::config::{Config, Sections};
+use crate::connection::Shared;
+use crate::listener::Admission;
+use crate::subscribers::Replaced;
+use crate::subscribers::registry::Registry;
+
+/// What reading again has brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys whose new values are in force.
+    pub applied: Vec<String>,
+    /// Keys whose new values count from the next start on.
+    pub needs_restart: Vec<String>,
+    /// Subscribers, from all sources.
+    pub subscribers: usize,
+    /// SAs that ended: their subscribers are gone or have become others.
+    pub revoked: u64,
+}
+
+/// Reads the YAML again.
+pub struct Reloader {
+    path: PathBuf,
+    /// Files of subscribers, as they are watched.
+    files: Vec<PathBuf>,
+    shared: Arc<Shared>,
+    admission: Arc<Admission>,
+    registry: Arc<Registry>,
+    /// What is in force; held while it is changed.
+    sections: Mutex<Sections>,
+}
+
+impl Reloader {
+    pub(crate) fn new(
+        (path, sections): (PathBuf, Sections),
+        files: Vec<PathBuf>,
+        shared: Arc<Shared>,
+        admission: Arc<Admission>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self { path, files, shared, admission, registry, sections: Mutex::new(sections) }
+    }
+
+    /// Reads it again and puts in force what is new.
+    ///
+    /// # Errors
+    /// What is wrong, with file, line and key; nothing has changed then.
+    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, String> {
+        let mut sections = self.sections.lock().await;
+        let reloader = self.clone();
+        // Files, signatures of keys, a million subscribers: nothing for a thread that serves sessions.
+        let read = tokio::task::spawn_blocking(move || reloader.read()).await;
+        let read = read.unwrap_or_else(|error| Err(error.to_string()));
+        let (Replaced { stale, changed: others }, fresh) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                error!("{error}; nothing has changed");
+                return Err(error);
+            }
+        };
+        let shared = &self.shared;
+        shared.directory.go_by(shared.realm.get()).await;
+        let revoked = end(&shared.directory, stale).await;
+        shared.directory.refresh(&others).await;
+        let changed = fresh.changed(&sections);
+        sections.follow(fresh);
+        for key in &changed.at_start {
+            warn!(key, "changed, needs a restart");
+        }
+        let subscribers = shared.realm.get().subscribers.len();
+        info!(applied = ?changed.live, subscribers, revoked, "read again");
+        for (path, error) in shared.handshakes.server().unstapled() {
+            warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
+        }
+        if let Some(eap_tls) = &shared.realm.get().auth.eap_tls {
+            warn_of(&eap_tls.outdated((shared.clock)()));
+        }
+        let (applied, needs_restart) = (changed.live, changed.at_start);
+        Ok(Reloaded { applied, needs_restart, subscribers, revoked })
+    }
+
+    /// Judges everything, then puts it in force. Gives what that means for SAs.
+    fn read(&self) -> Result<(Replaced, Sections), String> {
+        let (shared, now) = (&self.shared, (self.shared.clock)());
+        let fresh = Config::load_again(&self.path, now, &shared.realm.get());
+        let fresh = fresh.map_err(|error| error.to_string())?;
+        if shared.radius.is_none() && fresh.realm.auth.offers(Offer::Aaa) {
+            let path = self.path.display();
+            return Err(format!("{path}: auth: offers radius, which needs a restart"));
+        }
+        let Config { tls, realm, limits, radius, sections, .. } = fresh;
+        let realm = Arc::into_inner(realm).ok_or("the realm is in use")?;
+        let replaced = self.registry.replace(realm, &self.files)?;
+        shared.handshakes.server().adopt(&tls);
+        self.admission.limit(limits);
+        shared.renew_radius(radius);
+        Ok((replaced, sections))
+    }
+}
