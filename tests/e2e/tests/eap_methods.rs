@@ -61,6 +61,15 @@ fn eap_tls(folder: &Path, name: &str) -> String {
     )
 }
 
+/// `auth` of a `hearth-mn` that has this password.
+fn eap_ttls(folder: &Path, inner: &str, password: &str) -> String {
+    format!(
+        "{{eap-ttls: {{inner: {inner}, password: {{text: \"{password}\"}}, ca: {}/ca.pem, \
+         server_name: {SERVER}}}}}",
+        folder.display()
+    )
+}
+
 /// Shown by 2, EAP-10, EAP-11: the methods that are the HAC's own.
 #[test]
 fn eap_tls_and_gpsk_with_the_hac() {
@@ -105,6 +114,10 @@ fn eap_through_freeradius() {
     bench.is_refused(&eap::with_certificate(server.folder(), "other", SERVER, "1.3"));
     bench.hearth_mn_is_refused(&eap_tls(server.folder(), "other"));
     bench.hearth_mn_bootstraps(&eap_tls(server.folder(), "mn1"));
+    bench.hearth_mn_is_refused(&eap_ttls(server.folder(), "pap", "another one"));
+    for inner in ["pap", "mschapv2"] {
+        bench.hearth_mn_bootstraps(&eap_ttls(server.folder(), inner, aaa::PASSWORD));
+    }
     // eapol_test does not print the whole MSK of EAP-pwd: the half that it prints is its own.
     let second_half = format!("--second-half-from {}", server.path("log").display());
     bench.bootstraps("PWD", &server.network("PWD", ""), &second_half);
