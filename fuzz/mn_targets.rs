@@ -141,3 +141,11 @@ pub fn hac(data: &[u8]) {
         }
     }
 }
+
+/// Answers of name servers, of which anybody between can forge some.
+pub fn dns(data: &[u8]) {
+    let addresses = hearth_mn::discovery::addresses_of(data);
+    assert!(addresses.len() <= 16 && addresses.iter().all(|ip| !ip.is_unspecified()));
+    let services = hearth_mn::discovery::services_of(data);
+    assert!(services.len() <= 16 && services.iter().all(|service| service.port != 0));
+}

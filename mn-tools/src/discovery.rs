@@ -61,13 +61,17 @@ const FILES: Files = Files {
     servers: ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"],
 };
 
-/// A record that leads on.
+/// A service behind a name (RFC 2782).
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Service {
-    priority: u16,
-    weight: u16,
-    port: u16,
-    target: String,
+pub struct Service {
+    /// The lower, the earlier tried.
+    pub priority: u16,
+    /// Its chance among those of the same priority.
+    pub weight: u16,
+    /// Its port, not 0.
+    pub port: u16,
+    /// The host that it is on.
+    pub target: String,
 }
 
 impl Resolver {
@@ -283,9 +287,10 @@ fn judge(answer: &[u8], id: u16, name: &str, kind: TYPE) -> Judgement {
     }
 }
 
-/// Whose they are does not matter: behind an alias they have another name, and whoever forges them
-/// does not have the certificate.
-fn addresses_of(answer: &[u8]) -> Vec<IpAddr> {
+/// The addresses in an answer, 16 at most. Whose they are does not matter: behind an alias they have
+/// another name, and whoever forges them does not have the certificate.
+#[must_use]
+pub fn addresses_of(answer: &[u8]) -> Vec<IpAddr> {
     let Ok(packet) = Packet::parse(answer) else { return Vec::new() };
     let address = |rdata: &RData<'_>| match rdata {
         RData::A(a) => Some(IpAddr::V4(Ipv4Addr::from(a.address))),
@@ -296,7 +301,9 @@ fn addresses_of(answer: &[u8]) -> Vec<IpAddr> {
     all.filter(|ip| !ip.is_unspecified() && !ip.is_multicast()).take(MAX_RECORDS).collect()
 }
 
-fn services_of(answer: &[u8]) -> Vec<Service> {
+/// The services in an answer, 16 at most.
+#[must_use]
+pub fn services_of(answer: &[u8]) -> Vec<Service> {
     let Ok(packet) = Packet::parse(answer) else { return Vec::new() };
     let service = |rdata: &RData<'_>| match rdata {
         RData::SRV(srv) => Some(Service {

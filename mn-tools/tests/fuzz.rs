@@ -1,4 +1,5 @@
-//! The corpus of the mobile node's fuzz targets: what an EAP server and a HAC can say.
+//! The corpus of the mobile node's fuzz targets: what an EAP server, a HAC and a name server
+//! can say.
 
 #[path = "../../fuzz/replay.rs"]
 mod replay;
@@ -15,4 +16,9 @@ fn eap() {
 #[test]
 fn hac() {
     replay("mn_hac", targets::hac);
+}
+
+#[test]
+fn dns() {
+    replay("mn_dns", targets::dns);
 }
