@@ -126,6 +126,24 @@ impl Bench {
         node.stop().unwrap();
     }
 
+    /// `hearth-mn` says this in its status, and once `mend` has done its work it bootstraps and
+    /// registers without a restart.
+    #[track_caller]
+    pub fn hearth_mn_recovers(&mut self, auth: &str, complaint: &str, mend: impl FnOnce()) {
+        let mut node = self.hearth_mn(auth);
+        let status =
+            node.until("a complaint", PATIENCE, |status| status.last_error.is_some()).unwrap();
+        let text = status.last_error.unwrap().text;
+        assert!(text.contains(complaint), "{text}");
+        mend();
+        let status = node.registered_at(Visited::Net6, PATIENCE).unwrap();
+        let spi = status.spi.unwrap();
+        assert!(self.granted.insert(spi), "{auth}: SPI {spi} twice");
+        self.home_agent_has(spi);
+        self.lab.ping_both(&self.who);
+        node.stop().unwrap();
+    }
+
     fn hearth_mn(&self, auth: &str) -> MobileNode {
         let tuning = NodeTuning { auth: auth.to_owned(), ..NodeTuning::default() };
         self.lab.start_node(0, &self.who, &tuning).unwrap()

@@ -118,6 +118,16 @@ fn eap_through_freeradius() {
     for inner in ["pap", "mschapv2"] {
         bench.hearth_mn_bootstraps(&eap_ttls(server.folder(), inner, aaa::PASSWORD));
     }
+    let password = server.path("password");
+    fs::write(&password, "another one\n").unwrap();
+    let auth = format!(
+        "{{eap-ttls: {{inner: mschapv2, password: {{file: {}}}, ca: {}, server_name: {SERVER}}}}}",
+        password.display(),
+        server.path("ca.pem").display(),
+    );
+    bench.hearth_mn_recovers(&auth, "wrong user or password", || {
+        fs::write(&password, format!("{}\n", aaa::PASSWORD)).unwrap();
+    });
     // eapol_test does not print the whole MSK of EAP-pwd: the half that it prints is its own.
     let second_half = format!("--second-half-from {}", server.path("log").display());
     bench.bootstraps("PWD", &server.network("PWD", ""), &second_half);
@@ -136,5 +146,16 @@ fn eap_through_hostapd() {
     bench.hearth_mn_bootstraps("eap-gpsk");
     let usim = Usim::insert();
     bench.bootstraps("AKA'", &usim.configuration(), "");
+    let auth = format!(
+        "{{eap-aka-prime: {{imsi: '{}', state: {}, usim: {{k: {{hex: '{}'}}, \
+         opc: {{hex: '{}'}}}}}}}}",
+        aaa::IMSI,
+        server.path("usim.json").display(),
+        aaa::KI,
+        aaa::OPC,
+    );
+    bench.hearth_mn_bootstraps(&auth);
+    // By the pseudonym that it was handed.
+    bench.hearth_mn_bootstraps(&auth);
     bench.has_no_other_sa();
 }
