@@ -37,7 +37,6 @@ pub use ttls::{Inner, TtlsCredentials};
 pub type Msk = Zeroizing<[u8; 64]>;
 
 /// What the peer says to a packet of the server.
-#[derive(Debug)]
 pub enum Answer {
     /// This Response; the method goes on.
     Response(Vec<u8>),
@@ -47,6 +46,18 @@ pub enum Answer {
     Succeeded(Msk),
     /// This Response tells the server that it is over, and why it is.
     GiveUp(Vec<u8>, EapFault),
+}
+
+/// Without the MSK, and without a Response, which may hold a password.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Response(packet) => write!(f, "Response({} octets)", packet.len()),
+            Self::Last(packet, _) => write!(f, "Last({} octets)", packet.len()),
+            Self::Succeeded(_) => f.write_str("Succeeded"),
+            Self::GiveUp(packet, fault) => write!(f, "GiveUp({} octets, {fault:?})", packet.len()),
+        }
+    }
 }
 
 /// Why there is no SA by EAP.
@@ -194,7 +205,6 @@ pub(crate) struct Request<'a> {
 }
 
 /// What a method says to a Request; octets are Type-Data.
-#[derive(Debug)]
 pub(crate) enum Step {
     /// Say this; it goes on, or EAP-Success comes.
     Response(Vec<u8>),

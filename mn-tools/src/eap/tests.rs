@@ -101,3 +101,9 @@ fn naks() {
         assert_eq!(peer(&run, &key, &mn_id).answer(octets).err(), Some(EapFault::Malformed));
     }
 }
+
+#[test]
+fn an_msk_is_not_shown() {
+    let answer = Answer::Last(vec![1; 9], Msk::new([0xab; 64]));
+    assert_eq!(format!("{answer:?}"), "Last(9 octets)");
+}
