@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
+use crate::auth::eap::tls::server::warn_of;
 use crate::cert::ChannelBinding;
 use crate::config::{Limits, RadiusConfig, Realm};
 use crate::counters::{Counter, Counters};
@@ -71,6 +72,16 @@ impl Shared {
         }
         if let (Some(current), Some(fresh)) = (&self.accounting, accounting) {
             current.reload(fresh.servers);
+        }
+    }
+
+    /// Says which OCSP responses are not stapled, and which CRLs have expired.
+    pub(crate) fn warn_of_what_is_outdated(&self) {
+        for (path, error) in self.handshakes.server().unstapled() {
+            warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
+        }
+        if let Some(eap_tls) = &self.realm.get().auth.eap_tls {
+            warn_of(&eap_tls.outdated((self.clock)()));
         }
     }
 

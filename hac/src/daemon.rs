@@ -9,11 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hearth_wire::directory::SaRecord;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::admin::{Admin, end};
-use crate::auth::eap::tls::server::warn_of;
-use crate::config::{Config, RadiusConfig, Realm, RemoteConfig};
+use crate::config::{Config, DirectoryConfig, RadiusConfig, Realm, RemoteConfig};
 use crate::connection::Shared;
 use crate::counters::Counters;
 use crate::directory::remote::Remote;
@@ -119,17 +118,7 @@ impl Hac {
         let registry = Registry::open(sources.store, live.clone());
         let registry = Arc::new(registry.map_err(StartError::Subscribers)?);
         let (radius, accounting) = ask_and_tell(radius, &clock);
-        // What has ended since is told to accounting, too.
-        let mut restored = |record: &SaRecord, account: Option<&[u8]>| {
-            if let Some(accounting) = &accounting {
-                accounting.restored(record, account);
-            }
-        };
-        let mut store = Store::open_telling(&places.store, realm.clone(), clock(), &mut restored)
-            .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
-        if places.trust_clock {
-            store.trust_clock(clock());
-        }
+        let store = open_store(&places, &realm, clock(), accounting.as_deref())?;
         let server = Server::bind(&places.socket, &places.allow_uids)
             .map_err(|error| StartError::Socket { path: places.socket.clone(), error })?;
         let admin = match admin {
@@ -152,12 +141,7 @@ impl Hac {
             failures: Failures::new(Instant::now()),
             log_limit: LogLimit::default(),
         });
-        for (path, error) in shared.handshakes.server().unstapled() {
-            warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
-        }
-        if let Some(eap_tls) = &shared.realm.get().auth.eap_tls {
-            warn_of(&eap_tls.outdated((shared.clock)()));
-        }
+        shared.warn_of_what_is_outdated();
         let admission = Admission::new(shared.clone());
         let (mut tasks, mut accounts) = (JoinSet::new(), JoinSet::new());
         if let Some(accounting) = &shared.accounting {
@@ -268,6 +252,26 @@ fn ask_and_tell(
     };
     let accounting = accounting.map(|to| Accounting::start(to, &nas_identifier, clock.clone()));
     (Some(Client::start(servers, &nas_identifier)), accounting)
+}
+
+/// Opens the store; what has ended since it was closed is told to accounting, too.
+fn open_store(
+    places: &DirectoryConfig,
+    realm: &Arc<Realm>,
+    now: u64,
+    accounting: Option<&Accounting>,
+) -> Result<Store, StartError> {
+    let mut restored = |record: &SaRecord, account: Option<&[u8]>| {
+        if let Some(accounting) = accounting {
+            accounting.restored(record, account);
+        }
+    };
+    let mut store = Store::open_telling(&places.store, realm.clone(), now, &mut restored)
+        .map_err(|error| StartError::Store { path: places.store.clone(), error })?;
+    if places.trust_clock {
+        store.trust_clock(now);
+    }
+    Ok(store)
 }
 
 /// Reads files of subscribers again when they change, and ends the SAs that no longer hold then.

@@ -12,7 +12,6 @@ use tracing::{error, info, warn};
 
 use crate::admin::end;
 use crate::auth::eap::server::Offer;
-use crate::auth::eap::tls::server::warn_of;
 use crate::config::{Config, Sections};
 use crate::connection::Shared;
 use crate::listener::Admission;
@@ -83,12 +82,7 @@ impl Reloader {
         }
         let subscribers = shared.realm.get().subscribers.len();
         info!(applied = ?changed.live, subscribers, revoked, "read again");
-        for (path, error) in shared.handshakes.server().unstapled() {
-            warn!(ocsp = %path.display(), %error, "no OCSP response is stapled");
-        }
-        if let Some(eap_tls) = &shared.realm.get().auth.eap_tls {
-            warn_of(&eap_tls.outdated((shared.clock)()));
-        }
+        shared.warn_of_what_is_outdated();
         let (applied, needs_restart) = (changed.live, changed.at_start);
         Ok(Reloaded { applied, needs_restart, subscribers, revoked })
     }
