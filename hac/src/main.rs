@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,23 +62,7 @@ fn main() -> ExitCode {
     };
     config.directory.trust_clock = arguments.trust_clock;
     if arguments.check {
-        if let Err(error) = files::load(&config.realm, &config.sources.files) {
-            eprintln!("hearth-hac: {error}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
-        println!("{}: {}", arguments.config.display(), config.realm.summary());
-        for (path, error) in config.tls.unstapled() {
-            println!("{}: is not stapled: {error}", path.display());
-        }
-        let eap_tls = config.realm.auth.eap_tls.as_ref();
-        for path in eap_tls.map(|eap_tls| eap_tls.outdated(clock())).unwrap_or_default() {
-            println!(
-                "{}: has expired: who has a certificate that it speaks for is refused",
-                path.display()
-            );
-        }
-        println!("{}: ok", arguments.config.display());
-        return ExitCode::SUCCESS;
+        return check(&arguments.config, &config, clock());
     }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -115,6 +99,27 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what the files that the YAML names are good for at `now`.
+fn check(path: &Path, config: &Config, now: u64) -> ExitCode {
+    if let Err(error) = files::load(&config.realm, &config.sources.files) {
+        eprintln!("hearth-hac: {error}");
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    println!("{}: {}", path.display(), config.realm.summary());
+    for (path, error) in config.tls.unstapled() {
+        println!("{}: is not stapled: {error}", path.display());
+    }
+    let eap_tls = config.realm.auth.eap_tls.as_ref();
+    for path in eap_tls.map(|eap_tls| eap_tls.outdated(now)).unwrap_or_default() {
+        println!(
+            "{}: has expired: who has a certificate that it speaks for is refused",
+            path.display()
+        );
+    }
+    println!("{}: ok", path.display());
+    ExitCode::SUCCESS
 }
 
 /// The filter of `--log`, else of RUST_LOG, else `info`; or what is wrong with it.
