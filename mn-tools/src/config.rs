@@ -24,6 +24,7 @@ use care_of::{RawCareOf, RawFlow};
 use mobile_router::RawMobileRouter;
 pub use mobile_router::{MobileRouter, PrefixMode};
 pub use secret::Asking;
+pub(crate) use secret::unhex;
 use secret::{Form, RawSecret, Reading};
 
 use crate::flows::FlowRule;

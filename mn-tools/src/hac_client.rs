@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::bootstrap::{BootstrapError, Grant, Progress, Proposal, Session};
 use crate::config::Config;
 use crate::discovery::{Resolver, Wanted};
+use crate::network::mark;
 use crate::tls::{self, ReferenceName};
 
 #[cfg(test)]
@@ -149,7 +150,7 @@ impl HacClient {
         }
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // Like the outer packets, this connection stays out of the tunnel.
-        socket.set_mark(self.mark)?;
+        mark(&socket, self.mark)?;
         socket.connect_timeout(&address.into(), left.min(CONNECT_LIMIT))?;
         socket.set_tcp_nodelay(true)?;
         Ok(socket.into())

@@ -18,6 +18,7 @@
 //! | [`host_dns`], [`clock`], [`repair`] | the host: its DNS servers, its sleep, and putting it back after a SIGKILL |
 //! | [`place`], [`control`], [`notify`] | who can ask a running node, and whom it tells |
 //! | [`commands`], [`show`], [`syslog`] | the command line and what it prints |
+//! | [`fleet`] | many nodes in one process, as a load |
 //! | [`run`], [`status`], [`hardening`] | all of it running, and what a person sees of it |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod control;
 pub mod crypto;
 pub mod discovery;
 pub mod eap;
+pub mod fleet;
 pub mod flows;
 pub mod hac_client;
 pub mod hardening;

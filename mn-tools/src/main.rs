@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use hearth_mn::commands::{self, Outcome, Up, complain};
+use hearth_mn::fleet::commands::Fleet;
 use hearth_mn::place::config_file;
 use tracing_subscriber::EnvFilter;
 
@@ -80,6 +81,8 @@ enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Run many mobile nodes in this process, as a load on a HAC and a home agent.
+    Fleet(Fleet),
     /// Make a pre-shared key, and say what to do with it.
     Keygen {
         /// The network access identifier that it is for.
@@ -112,6 +115,7 @@ fn run(arguments: Arguments, filter: EnvFilter) -> Outcome {
     };
     let word = |which: Which| which.which.or_else(|| config.as_deref().map(slashed));
     match command {
+        Some(Command::Fleet(fleet)) => fleet.run(config.as_deref(), filter),
         Some(Command::Check { which }) => commands::check(&file(which)),
         _ if check => commands::check(&file(Which { which: None })),
         Some(Command::Up { which, detach: true, status_file, .. }) => {
@@ -124,7 +128,9 @@ fn run(arguments: Arguments, filter: EnvFilter) -> Outcome {
         Some(Command::Status { which, json }) => commands::status(word(which).as_deref(), json),
         Some(Command::Monitor { which, json }) => commands::monitor(word(which).as_deref(), json),
         Some(Command::Keygen { mn_id, output }) => commands::keygen(&mn_id, output.as_deref()),
-        None => wrong_use("no command; say `up`, `down`, `status`, `monitor`, `check` or `keygen`"),
+        None => wrong_use(
+            "no command; say `up`, `down`, `status`, `monitor`, `check`, `keygen` or `fleet`",
+        ),
     }
 }
 

@@ -121,11 +121,19 @@ fn source_address(to: SocketAddr, interface: Option<&str>, mark: u32) -> Option<
 /// As the kernel says; the mark needs CAP_NET_ADMIN.
 pub fn outer_socket(to: SocketAddr, interface: Option<&str>, mark: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_mark(mark)?;
+    self::mark(&socket, mark)?;
     if let Some(interface) = interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     Ok(socket)
+}
+
+/// Marks a socket's packets; 0: they need no mark, and no privilege either.
+///
+/// # Errors
+/// As [`outer_socket`].
+pub(crate) fn mark(socket: &Socket, mark: u32) -> io::Result<()> {
+    if mark == 0 { Ok(()) } else { socket.set_mark(mark) }
 }
 
 #[cfg(test)]

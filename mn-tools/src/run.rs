@@ -41,8 +41,6 @@ const SETTLE: Duration = Duration::from_millis(10);
 const COUNTERS_EVERY: Duration = Duration::from_secs(1);
 /// Octets that a socket may hold while its thread is busy.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// Part of an SA's validity, at most this long, that is left unused: our clock may be slow.
-const CLOCK_MARGIN: Duration = Duration::from_secs(30);
 
 /// Why the node can't start.
 #[derive(Debug, thiserror::Error)]

@@ -181,7 +181,7 @@ pub(super) fn warn_of_readers(file: &Document<Raw>, at: Location, key: &str, pat
     }
 }
 
-pub(super) fn unhex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn unhex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut octets = Zeroizing::new(Vec::with_capacity(pairs.len()));

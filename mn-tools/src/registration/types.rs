@@ -69,6 +69,27 @@ pub struct Association {
     pub renew_at: Instant,
 }
 
+/// Part of an SA's validity, at most this long, that is left unused: our clock may be slow.
+const CLOCK_MARGIN: Duration = Duration::from_secs(30);
+
+impl Association {
+    /// An SA that is valid for `left` of its `whole` time; `renew_before` is the part of that which
+    /// is left when a new one is fetched.
+    #[must_use]
+    pub fn issued(
+        spi: Spi,
+        left: Duration,
+        whole: Duration,
+        renew_before: f64,
+        now: Instant,
+    ) -> Self {
+        let usable = left.saturating_sub(CLOCK_MARGIN.min(whole / 10));
+        let before = whole.mul_f64(renew_before);
+        let renew_at = now + left.saturating_sub(before).min(usable);
+        Self { spi, valid_until: now + usable, renew_at }
+    }
+}
+
 /// Why a Binding Update is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hearth_wire::Spi;
 use ipnet::IpNet;
 
-use super::{CLOCK_MARGIN, Event, Node, SETTLE};
+use super::{Event, Node, SETTLE};
 use crate::hac_client::unix_now;
 use crate::host_dns::Choice;
 use crate::place::Place;
@@ -119,10 +119,7 @@ impl Node {
     ) -> Association {
         let left = Duration::from_secs(validity_end.saturating_sub(unix_now()));
         let whole = Duration::from_secs(validity_end.saturating_sub(issued));
-        let usable = left.saturating_sub(CLOCK_MARGIN.min(whole / 10));
-        let before = whole.mul_f64(self.config.timers.renew_before);
-        let renew_at = now + left.saturating_sub(before).min(usable);
-        Association { spi, valid_until: now + usable, renew_at }
+        Association::issued(spi, left, whole, self.config.timers.renew_before, now)
     }
 
     /// The clock was set, as it also is after a sleep.

@@ -1,0 +1,134 @@
+//! Many mobile nodes in one process, as a load on the lab's HAC and home agent.
+//!
+//! ```text
+//!  hearth-mn: fleet of 50 --[visit6]-- hearth-net6 --[access]-- hearth-ha --[home]-- hearth-cn
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{path::Path, process::Output};
+
+use hearth_e2e::TestLab;
+use hearth_lab::{
+    config,
+    config::NodeTuning,
+    netns,
+    plan::{CN6, HA6, Visited},
+};
+use serde_json::Value;
+
+const NODES: u64 = 50;
+
+/// The lab with a pool of home addresses and a store, and the fleet's YAML.
+fn lab_of_a_fleet(name: &str, load: &str) -> TestLab {
+    let mut lab = TestLab::prepare(name);
+    let files = lab.options.files.clone();
+    let key = files.dir.join("wrap.key");
+    config::write(&key, &"5a".repeat(32)).unwrap();
+    let yaml = files.config("hac");
+    let text = std::fs::read_to_string(&yaml).unwrap().replacen(
+        "policy:\n",
+        "    pools: {ip6: [\"2001:db8:b:1::1000\", \"2001:db8:b:1::1fff\"]}\npolicy:\n",
+        1,
+    );
+    let store = files.run.join("subscribers.redb");
+    let (store, key) = (store.display(), key.display());
+    let store = format!("subscriber_store: {{path: {store}, key_file: {key}}}\n");
+    config::write(&yaml, &(text + &store)).unwrap();
+    let node = config::mobile_node(
+        &files,
+        &lab.subscribers[0],
+        &NodeTuning { hac_addresses: vec![HA6.into()], ..NodeTuning::default() },
+    );
+    config::write(&files.config("node"), &node).unwrap();
+    let report = files.dir.join("fleet.json");
+    let fleet = format!(
+        "node: node.yaml\nnodes: {NODES}\nmn_id: \"fleet{{}}@example.net\"\nreport: {}\n{load}",
+        report.display()
+    );
+    config::write(&files.config("fleet"), &fleet).unwrap();
+    lab.start_hac().unwrap();
+    lab.start_hearthd().unwrap();
+    lab.network.attach(0, Visited::Net6).unwrap();
+    lab.hac_reachable(0, HA6.into()).unwrap();
+    lab
+}
+
+fn fleet(lab: &TestLab, arguments: &[&str]) -> Output {
+    let program = lab.options.programs.path("hearth-mn").unwrap();
+    let yaml = lab.options.files.config("fleet");
+    let mut command = lab.network.mobile_nodes[0].command(&program);
+    command.args(["fleet", "--config"]).arg(yaml).args(arguments);
+    netns::output(&mut command).unwrap()
+}
+
+fn imported(lab: &TestLab) {
+    let list = lab.options.files.dir.join("fleet.jsonl");
+    let list = list.display().to_string();
+    assert!(fleet(lab, &["subscribers", "-o", &list]).status.success());
+    let said = lab.hearth(&["subscriber", "import", &list]).unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+}
+
+fn results(lab: &TestLab) -> Value {
+    let text = std::fs::read(Path::new(&lab.options.files.dir).join("fleet.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// All bootstrap and register with keys that `hearth subscriber import` took; each moves and is
+/// reached by the correspondent before and after; at the end no binding is left.
+#[test]
+fn a_fleet_bootstraps_moves_and_is_reached() {
+    let load = format!(
+        "duration: 4\nbootstraps_per_second: 50\nbootstraps_at_once: 8\nupdates_per_second: 25\n\
+         handovers_per_second: 25\nmake_before_break: true\n\
+         traffic: {{to: \"{CN6}\", packets_per_second: 10, octets: 300}}\n"
+    );
+    let lab = lab_of_a_fleet("fleet", &load);
+    imported(&lab);
+    let ended = fleet(&lab, &[]);
+    let said = String::from_utf8_lossy(&ended.stdout);
+    println!("{said}{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success());
+    let results = results(&lab);
+    let count = |at: &str| results.pointer(at).and_then(Value::as_u64).unwrap();
+    assert_eq!(count("/registered_nodes"), NODES, "{results:#}");
+    assert_eq!(count("/bootstraps/succeeded"), NODES);
+    assert_eq!(count("/bootstraps/duration_ms/count"), NODES);
+    assert_eq!(results["bootstraps"]["failed"], serde_json::json!({}));
+    assert_eq!(results["binding_updates"]["refused"], serde_json::json!({}));
+    assert_eq!(count("/binding_updates/accepted/initial"), NODES);
+    assert_eq!(count("/binding_updates/accepted/deregistration"), NODES);
+    assert!(count("/binding_updates/accepted/refresh") >= 80);
+    let moves = count("/handovers/begun");
+    assert!(moves >= 80, "{results:#}");
+    assert_eq!(count("/handovers/completed"), moves);
+    assert!(count("/handovers/gap_ms/count") > 0);
+    assert!(count("/traffic/sent") >= 1500, "{results:#}");
+    assert_eq!((count("/traffic/duplicated"), count("/traffic/foreign")), (0, 0));
+    // The machine of a test may be too slow for a moment; the home agent loses none.
+    assert!(count("/traffic/lost") * 100 <= count("/traffic/sent"), "{results:#}");
+    assert!(count("/memory/resident_octets") > 0);
+    assert_eq!(lab.bindings().unwrap().len(), 0, "all have de-registered");
+    assert!(said.contains("50 of 50 registered"), "{said}");
+}
+
+/// Nodes that the HAC does not know are counted by what was said to them, and the exit code tells.
+#[test]
+fn a_fleet_that_nobody_knows_is_refused() {
+    let lab = lab_of_a_fleet("fleet-unknown", "bootstraps_per_second: 1000\nduration: 0\n");
+    let mut command = {
+        let program = lab.options.programs.path("hearth-mn").unwrap();
+        let mut command = lab.network.mobile_nodes[0].command("timeout");
+        command.args(["-s", "INT", "5"]).arg(program).args(["fleet", "--config"]);
+        command.arg(lab.options.files.config("fleet"));
+        command
+    };
+    let ended = netns::output(&mut command).unwrap();
+    assert!(!ended.status.success());
+    let results = results(&lab);
+    assert_eq!((&results["registered_nodes"], &results["nodes"]), (&0.into(), &NODES.into()));
+    let failed = results["bootstraps"]["failed"].as_object().unwrap();
+    let reason = failed.keys().next().unwrap();
+    assert!(failed.len() == 1 && reason.starts_with("not authenticated (401)"), "{results:#}");
+    assert!(failed[reason].as_u64() >= Some(NODES), "{results:#}");
+}
