@@ -50,6 +50,12 @@ impl Bootstraps {
         Ok(Self(sender))
     }
 
+    /// A queue that nobody works on.
+    #[cfg(test)]
+    pub(super) fn idle() -> Self {
+        Self(channel().0)
+    }
+
     /// Queues; the threads outlive every shard.
     pub(super) fn ask(&self, job: Job) {
         let _ = self.0.send(job);

@@ -1,7 +1,16 @@
 //! The fleet's YAML is refused before anything starts, with line, key and what would be right.
 
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use hearth_wire::{Scope, Suite};
+use rustix::event::epoll;
+
 use super::keys::write_subscribers;
+use super::node::{BUFFER, Node, Tools};
 use super::*;
+use crate::tunnel::IvSource;
 
 const NODE: &str = "\
 mn_id: any@example.net
@@ -102,4 +111,45 @@ fn subscribers_are_lines_for_an_import() {
     assert_eq!(lines[0]["psk"]["hex"], first);
     assert_ne!(lines[1]["psk"]["hex"], first);
     assert!(!format!("{plan:?}").contains(first));
+}
+
+/// 10,000 nodes, each with an SA, a socket and a Binding Update under way, take less than 1 GiB.
+#[test]
+fn ten_thousand_nodes_fit_into_a_process() {
+    let mut plan = load_text(NODE, GOOD).unwrap();
+    plan.nodes = 10_000;
+    plan.care_of_addresses = vec![Ipv6Addr::LOCALHOST.into()];
+    limits::check(&plan).unwrap();
+    let (mailbox, _events, _bell) = Mailbox::new().unwrap();
+    let plan = Arc::new(plan);
+    let mut tools = Tools {
+        plan: Arc::clone(&plan),
+        bootstraps: Bootstraps::idle(),
+        mailbox,
+        epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
+        ivs: IvSource::new().unwrap(),
+        results: Results::default(),
+        begun: Instant::now(),
+        sources: HashMap::new(),
+        interface: "fleet".into(),
+        buffer: Box::new([0; BUFFER]),
+    };
+    let now = Instant::now();
+    let nodes: Vec<Node> = (0..plan.nodes)
+        .map(|number| {
+            let mut node = Node::new(number, number.into(), &plan, 0);
+            let suite = Suite::Aes128CbcSha;
+            let mut grant = crate::association::tests::grant(suite, Scope::SignallingAndData);
+            grant.home_agent = Ipv6Addr::LOCALHOST;
+            grant.home_agent_ip4 = None;
+            node.on_bootstrapped(&mut tools, Ok(Box::new(grant)), Duration::ZERO, now);
+            node
+        })
+        .collect();
+    assert_eq!(tools.results.updates_sent.get("initial"), Some(&10_000));
+    assert_eq!(tools.results.troubles.get("no socket"), None);
+    assert_eq!(nodes.len(), 10_000);
+    let resident = limits::resident();
+    println!("{} KiB resident", resident >> 10);
+    assert!((1 << 20..1 << 30).contains(&resident), "{resident}");
 }
