@@ -182,7 +182,7 @@ impl Results {
         };
     }
 
-    /// Whether every node was registered, and no packet of theirs was lost.
+    /// Whether every node was registered at least once.
     #[must_use]
     pub fn all_registered(&self) -> bool {
         self.registered_nodes == u64::from(self.run.nodes)
