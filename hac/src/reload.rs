@@ -59,6 +59,13 @@ impl Reloader {
     /// # Errors
     /// What is wrong, with file, line and key; nothing has changed then.
     pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, String> {
+        let reloader = self.clone();
+        // An operator who hangs up leaves no half of it: subscribers that are gone, and their SAs.
+        let done = tokio::spawn(async move { reloader.reload_all().await }).await;
+        done.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn reload_all(self: Arc<Self>) -> Result<Reloaded, String> {
         let mut sections = self.sections.lock().await;
         let reloader = self.clone();
         // Files, signatures of keys, a million subscribers: nothing for a thread that serves sessions.

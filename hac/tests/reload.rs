@@ -6,6 +6,7 @@ mod place;
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use hearth_api::hac::Reloaded;
 use hearth_hac::counters::Counter;
@@ -14,7 +15,8 @@ use hearth_wire::MobileNodeId;
 use hearth_wire::directory::{Request, Update, decode_update, deframe, encode_request};
 use place::{PSK, Place, TEXT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 const OTHER: &str = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff00112233445566778899aabbccddeeff";
 
@@ -27,6 +29,34 @@ async fn reload(place: &Place, text: &str) -> Result<Reloaded, String> {
     fs::write(place.path("hac.yaml"), text).unwrap();
     let (status, answer) = place.post("/v1/hac/reload", "null").await;
     if status == 200 { Ok(serde_json::from_str(&answer).unwrap()) } else { Err(answer) }
+}
+
+/// A watch of the home agent's records, behind its replay.
+struct Watch {
+    stream: UnixStream,
+    octets: Vec<u8>,
+}
+
+impl Watch {
+    async fn begin(place: &Place) -> Self {
+        let mut stream = UnixStream::connect(place.path("directory.sock")).await.unwrap();
+        let frame = encode_request(&Request::Watch { home_agent: "ha1".into() }).unwrap();
+        stream.write_all(&frame).await.unwrap();
+        let mut watch = Self { stream, octets: Vec::new() };
+        while !matches!(watch.next().await, Update::Synced) {}
+        watch
+    }
+
+    async fn next(&mut self) -> Update {
+        loop {
+            if let Some((message, length)) = deframe(&self.octets).unwrap() {
+                let update = decode_update(message).unwrap();
+                self.octets.drain(..length);
+                return update;
+            }
+            assert_ne!(self.stream.read_buf(&mut self.octets).await.unwrap(), 0);
+        }
+    }
 }
 
 /// What OpenSSL says of a handshake with these options.
@@ -109,23 +139,11 @@ async fn policy_realms_and_subscribers_are_in_force_without_a_restart() {
     assert!(issued && shown.contains("2001:db8:b:0:0:0:0:53"), "{shown}");
 
     // What a subscriber may: its SAs stay, and home agents are told.
-    let mut watch = tokio::net::UnixStream::connect(place.path("directory.sock")).await.unwrap();
-    let frame = encode_request(&Request::Watch { home_agent: "ha1".into() }).unwrap();
-    watch.write_all(&frame).await.unwrap();
-    let mut octets = Vec::new();
-    let mut next = async || loop {
-        if let Some((message, length)) = deframe(&octets).unwrap() {
-            let update = decode_update(message).unwrap();
-            octets.drain(..length);
-            return update;
-        }
-        assert_ne!(watch.read_buf(&mut octets).await.unwrap(), 0);
-    };
-    while !matches!(next().await, Update::Synced) {}
+    let mut watch = Watch::begin(&place).await;
     let may = format!("{ruled}policy: {{care_of_addresses: 3}}\n");
     assert_eq!(reload(&place, &may).await.unwrap().revoked, 0);
     for _ in 0..4 {
-        let Update::Issued(record) = next().await else { panic!("an SA ended") };
+        let Update::Issued(record) = watch.next().await else { panic!("an SA ended") };
         assert_eq!(record.services.care_of_addresses, 3);
     }
     assert_eq!(reload(&place, &ruled).await.unwrap().revoked, 0);
@@ -190,4 +208,18 @@ async fn a_mistake_changes_nothing_and_some_keys_need_a_restart() {
     assert_eq!(place.hac.realm().home_agents[0].room(), 100_000);
     assert_eq!(place.hac.realm().policy.max_sas, 7);
     assert!(place.bootstrap("yaml@example.net", PSK).await.0);
+}
+
+/// An operator who hangs up: what has begun is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_nobody_waits_for_is_not_left_half_done() {
+    let place = Place::start("");
+    assert!(place.bootstrap("yaml@example.net", PSK).await.0);
+    let mut watch = Watch::begin(&place).await;
+    let text = TEXT.replace("yaml@example.net", "other@example.net");
+    fs::write(place.path("hac.yaml"), text).unwrap();
+    let given_up = timeout(Duration::ZERO, place.hac.reload()).await;
+    assert!(given_up.is_err());
+    let told = timeout(Duration::from_secs(10), watch.next()).await;
+    assert!(matches!(told, Ok(Update::Revoked(_))), "its SA goes on");
 }
