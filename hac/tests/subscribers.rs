@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hearth_hac::config::Config;
 use hearth_hac::subscribers::Source;
 use hearth_wire::MobileNodeId;
-use place::{PSK, Place};
+use place::{PSK, Place, TEXT};
 
 const OTHER: &str = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff00112233445566778899aabbccddeeff";
 const STORE: &str = "subscriber_store: {path: s.redb, key_file: wrap.key}\n";
@@ -164,6 +164,21 @@ async fn keys_are_wrapped_and_the_wrapping_key_can_be_changed() {
     assert!(place.bootstrap("a@example.net", OTHER).await.0);
     let place = Place::begin(place.stop().await, &with("key_file: new.key")).unwrap();
     assert!(place.bootstrap("a@example.net", OTHER).await.0);
+}
+
+/// Who stands in the YAML too goes by its key there, whatever is done with the store's.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrapping_anew_puts_no_key_of_the_store_in_force_that_was_not() {
+    let place = start("");
+    let psk = in_folder(&place, "psk");
+    place.hearth(&["add", "a@example.net", "--psk-file", &psk]).await.unwrap();
+    let keys = "subscriber_store: {path: s.redb, key_file: new.key, previous_key_file: wrap.key}\n";
+    let text = TEXT.replace("yaml@example.net", "a@example.net") + keys;
+    let place = Place::begin_with(place.stop().await, &text).unwrap();
+    assert!(place.bootstrap("a@example.net", PSK).await.0);
+    place.hearth(&["rewrap"]).await.unwrap();
+    assert!(place.bootstrap("a@example.net", PSK).await.0);
+    assert!(!place.bootstrap("a@example.net", OTHER).await.0);
 }
 
 /// A store that is full says so, keeps what it had, and nothing is half there.

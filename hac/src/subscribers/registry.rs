@@ -228,7 +228,9 @@ impl Registry {
                     .map_err(|_| ChangeError::Entropy)?;
                 record.psk = Some((keys.current.id(), *sealed.octets()));
                 writes.push(Write::Put(text.into(), record));
-                if let Some(subscriber) = realm.subscribers.find(&mn_id) {
+                // One of the same mn-id that another source has keeps its own key.
+                let in_force = realm.subscribers.source(&mn_id) == Some(Source::Store);
+                if in_force && let Some(subscriber) = realm.subscribers.find(&mn_id) {
                     let subscriber = Subscriber { psk: Some(sealed), ..(*subscriber).clone() };
                     changes.push((mn_id, Some((Source::Store, subscriber))));
                 }
