@@ -13,7 +13,6 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::Desk;
-use crate::directory::Revoke;
 use crate::subscribers::registry::{ChangeError, Mode};
 
 /// Octets of a request at most: a million subscribers.
@@ -82,7 +81,7 @@ pub(crate) async fn end(directory: &crate::directory::Directory, stale: Vec<Mobi
     let mut count = 0;
     for mn_id in stale {
         let text = mn_id.to_string();
-        match directory.revoke(Revoke::Node(mn_id)).await {
+        match directory.end(mn_id).await {
             Ok(ended) => count += ended as u64,
             Err(error) => warn!(mn_id = text, ?error, "its SAs can't be revoked now"),
         }

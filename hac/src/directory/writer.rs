@@ -173,6 +173,18 @@ impl Directory {
         answered.await.unwrap_or(Err(RevokeError::Store))
     }
 
+    /// The same for a mobile node that may have none any more. Waits for its turn, however much is
+    /// before it: nobody will ask again.
+    ///
+    /// # Errors
+    /// [`RevokeError::Store`]; some may be revoked then.
+    pub async fn end(&self, mn_id: MobileNodeId) -> Result<usize, RevokeError> {
+        let (answer, answered) = oneshot::channel();
+        let which = Revoke::Node(mn_id);
+        self.get_in(Job::Revoke(Revoking { which, done: 0, answer })).await;
+        answered.await.unwrap_or(Err(RevokeError::Store))
+    }
+
     /// What home agents say from now on that their SAs have carried; for one who follows it.
     #[must_use]
     pub fn usages(&self) -> mpsc::Receiver<Said> {
