@@ -1,6 +1,6 @@
 //! Questions as another program asks them, and answers as it reads them: Scapy, by capture files.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use hearth_dataplane::Defended;
 use hearth_scapy::pcap;
@@ -9,7 +9,7 @@ use crate::rig::{Frame, HOME, MobileNode, Registration, Rig};
 
 const NEIGHBOURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packets/neighbours.py");
 
-fn neighbours(what: &str, file: &PathBuf, router: [u8; 6]) -> String {
+fn neighbours(what: &str, file: &Path, router: [u8; 6]) -> String {
     let router = router.map(|octet| format!("{octet:02x}")).join(":");
     let file = file.to_str().expect("its name is ours");
     hearth_scapy::run(&[NEIGHBOURS, what, file, &router], b"").unwrap()
