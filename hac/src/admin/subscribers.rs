@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::Desk;
-use crate::subscribers::registry::{ChangeError, Mode};
+use crate::subscribers::registry::{ChangeError, Mode, Registry};
 
 /// Octets of a request at most: a million subscribers.
 const MOST_OCTETS: usize = 512 << 20;
@@ -54,8 +54,12 @@ async fn off<T: Send + 'static>(
 ) -> Result<T, Refused> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(Refused::Fault("the request was given up".into())),
+        Err(_) => Err(given_up()),
     }
+}
+
+fn given_up() -> Refused {
+    Refused::Fault("the request was given up".into())
 }
 
 /// What a request says; a key may stand in it.
@@ -70,9 +74,18 @@ fn text_of(body: Bytes) -> Result<Zeroizing<String>, Refused> {
 }
 
 impl Desk {
-    /// Ends the SAs of `stale`, and says how many that were.
-    async fn end(&self, stale: Vec<MobileNodeId>) -> u64 {
-        end(&self.shared.directory, stale).await
+    /// Changes subscribers, then ends the SAs of those that `work` names, and says how many these were:
+    /// both, also where the operator hangs up meanwhile.
+    async fn change<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Registry) -> Result<(T, Vec<MobileNodeId>), ChangeError> + Send + 'static,
+    ) -> Result<(T, u64), Refused> {
+        let both = async move {
+            let registry = self.registry.clone();
+            let (told, stale) = off(move || work(&registry)).await?;
+            Ok((told, end(&self.shared.directory, stale).await))
+        };
+        tokio::spawn(both).await.unwrap_or_else(|_| Err(given_up()))
     }
 }
 
@@ -117,10 +130,14 @@ async fn set(
 
 async fn put(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
     desk.operator(peer, "subscriber")?;
-    let (text, registry) = (text_of(body)?, desk.registry.clone());
-    let stale = off(move || registry.put(&text, mode)).await?;
-    info!(uid = peer.uid, pid = peer.pid, ?mode, "an operator has changed a subscriber");
-    Ok(Json(Done { subscribers: 1, revoked: desk.end(stale).await }))
+    let text = text_of(body)?;
+    let work = move |registry: &Registry| {
+        let stale = registry.put(&text, mode)?;
+        info!(uid = peer.uid, pid = peer.pid, ?mode, "an operator has changed a subscriber");
+        Ok(((), stale))
+    };
+    let ((), revoked) = desk.change(work).await?;
+    Ok(Json(Done { subscribers: 1, revoked }))
 }
 
 async fn remove(
@@ -129,10 +146,9 @@ async fn remove(
     Json(Name { mn_id }): Json<Name>,
 ) -> Answer<Done> {
     desk.operator(peer, "subscriber remove")?;
-    let registry = desk.registry.clone();
     info!(uid = peer.uid, pid = peer.pid, mn_id, "an operator removes a subscriber");
-    let stale = off(move || registry.remove(&mn_id)).await?;
-    Ok(Json(Done { subscribers: 1, revoked: desk.end(stale).await }))
+    let ((), revoked) = desk.change(move |registry| Ok(((), registry.remove(&mn_id)?))).await?;
+    Ok(Json(Done { subscribers: 1, revoked }))
 }
 
 async fn import(
@@ -153,10 +169,14 @@ async fn import_over(
 
 async fn import_all(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
     desk.operator(peer, "subscriber import")?;
-    let (text, registry) = (text_of(body)?, desk.registry.clone());
-    let (count, stale) = off(move || registry.import(&text, mode)).await?;
-    info!(uid = peer.uid, pid = peer.pid, count, "an operator has imported subscribers");
-    Ok(Json(Done { subscribers: count as u64, revoked: desk.end(stale).await }))
+    let text = text_of(body)?;
+    let work = move |registry: &Registry| {
+        let (count, stale) = registry.import(&text, mode)?;
+        info!(uid = peer.uid, pid = peer.pid, count, "an operator has imported subscribers");
+        Ok((count, stale))
+    };
+    let (count, revoked) = desk.change(work).await?;
+    Ok(Json(Done { subscribers: count as u64, revoked }))
 }
 
 async fn export(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {

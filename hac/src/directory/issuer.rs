@@ -83,7 +83,7 @@ impl<'a> Issuer<'a, '_> {
             Ok(services) => services,
             Err(error) => return Ok(Err(error)),
         };
-        self.clear(mn_id, &services.prefixes, changes)?;
+        self.tables.clear(mn_id, &services.prefixes, self.at, changes)?;
         let records = &self.tables.records;
         let alive = |spi| records.get(spi).map(|record| record.is_some());
         let spi = match self.tables.spis.take(&agent.name, &agent.spis, self.at.service, alive)? {
@@ -287,7 +287,7 @@ impl<'a> Issuer<'a, '_> {
         }
         for network in &grant.delegated {
             let is_anothers = is_anothers(self.realm, mn_id, IpNet::from(*network))
-                || !self.others(mn_id, *network)?.is_empty();
+                || !self.tables.others(mn_id, *network)?.is_empty();
             if is_anothers {
                 return Ok(Some((*network).into()));
             }
@@ -315,36 +315,6 @@ impl<'a> Issuer<'a, '_> {
             Some(other) => Ok(!self.tables.spis_with_address(&other, number)?.is_empty()),
             None => Ok(false),
         }
-    }
-
-    /// The SAs of others that carry a part of `network`.
-    fn others(&self, mn_id: &str, network: ipnet::Ipv6Net) -> Result<Vec<u32>, StorageError> {
-        let mut others = Vec::new();
-        for spi in self.tables.networks.overlapping(network)? {
-            let record = self.tables.record(spi)?;
-            others.extend(record.filter(|record| record.mn_id.as_str() != mn_id).map(|_| spi));
-        }
-        Ok(others)
-    }
-
-    /// Ends the SAs of others that carry a part of these networks by the word of an AAA server: the
-    /// configuration gives them to `mn_id` by now.
-    fn clear(
-        &mut self,
-        mn_id: &str,
-        networks: &[IpNet],
-        changes: &mut Vec<Change>,
-    ) -> Result<(), StorageError> {
-        if networks.is_empty() || self.tables.networks.is_empty()? {
-            return Ok(());
-        }
-        for network in networks {
-            let IpNet::V6(network) = network else { continue };
-            for spi in self.others(mn_id, *network)? {
-                self.tables.remove(spi, self.at, changes)?;
-            }
-        }
-        Ok(())
     }
 
     /// Takes an address that is fixed, so that no pool deals it out. It is nobody else's who has an SA

@@ -6,6 +6,8 @@ use ipnet::{IpNet, Ipv6Net};
 use redb::{ReadableTable, ReadableTableMetadata, StorageError, Table, TableDefinition};
 use redb::{TableError, WriteTransaction};
 
+use super::tables::{Change, Tables};
+use super::time::At;
 use crate::config::Realm;
 
 /// First address of the network, SPI -> length.
@@ -76,6 +78,37 @@ impl<'txn> Networks<'txn> {
             }
         }
         Ok(spis)
+    }
+}
+
+impl Tables<'_> {
+    /// The SAs of others than `mn_id` that carry a part of `network` by the word of an AAA server.
+    pub(super) fn others(&self, mn_id: &str, network: Ipv6Net) -> Result<Vec<u32>, StorageError> {
+        let mut others = Vec::new();
+        for spi in self.networks.overlapping(network)? {
+            let record = self.record(spi)?;
+            others.extend(record.filter(|record| record.mn_id.as_str() != mn_id).map(|_| spi));
+        }
+        Ok(others)
+    }
+
+    /// Ends them, for all of these networks: the configuration gives them to `mn_id` by now.
+    pub(super) fn clear(
+        &mut self,
+        mn_id: &str,
+        networks: &[IpNet],
+        at: At,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), StorageError> {
+        if networks.is_empty() || self.networks.is_empty()? {
+            return Ok(());
+        }
+        for network in ip6(networks) {
+            for spi in self.others(mn_id, network)? {
+                self.remove(spi, at, changes)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -269,19 +269,25 @@ impl Store {
         })
     }
 
-    /// Has the SAs of these mobile nodes say what their subscribers may by now.
+    /// Has the SAs of these mobile nodes say what their subscribers may by now. Who has a part of it by the
+    /// word of an AAA server gives way, as when an SA is issued.
     ///
     /// # Errors
     /// The store failed: nothing has changed.
     pub(super) fn refresh(
         &mut self,
         mn_ids: &[MobileNodeId],
+        at: At,
         changes: &mut Vec<Change>,
     ) -> Result<(), redb::Error> {
         self.transact(changes, |work, changes| {
-            for mn_id in mn_ids {
-                for spi in work.tables.spis_of_node(mn_id.as_str())? {
-                    changes.extend(work.tables.refresh(work.realm, spi)?);
+            for mn_id in mn_ids.iter().map(MobileNodeId::as_str) {
+                for spi in work.tables.spis_of_node(mn_id)? {
+                    let Some(change) = work.tables.refresh(work.realm, spi)? else { continue };
+                    let record = work.tables.record(spi)?;
+                    let networks = record.map(|record| record.services.prefixes);
+                    work.tables.clear(mn_id, &networks.unwrap_or_default(), at, changes)?;
+                    changes.push(change);
                 }
             }
             Ok(())

@@ -520,8 +520,14 @@ impl Writer {
     }
 
     fn refresh(&mut self, mn_ids: &[MobileNodeId]) {
+        let Some(at) = self.look() else {
+            error!(
+                "what subscribers may counts from the next start: the clock is not to be trusted"
+            );
+            return;
+        };
         let mut changes = Vec::new();
-        match self.store.refresh(mn_ids, &mut changes) {
+        match self.store.refresh(mn_ids, at, &mut changes) {
             Ok(()) => self.publish(changes),
             Err(error) => {
                 error!(%error, "the store failed; what subscribers may counts from the next start");

@@ -200,17 +200,30 @@ async fn a_delegated_network_gives_way_to_the_configurations() {
         delegated: vec!["2001:db8:5100::/48".parse().unwrap()],
         ..Grant::from(&subscriber())
     };
-    let granted =
-        IssueRequest { grant: Some(Box::new(grant)), ..request("a@aaa.example", NOW + 3600) };
-    let granted = directory.issue(granted).await.unwrap();
-    let mut late = subscriber();
-    late.ip6 = HomeAddress::Pool;
-    late.ip4 = HomeAddress::None;
-    late.services.prefixes = ["2001:db8:5100::/56".parse().unwrap()].into();
-    realm.subscribers.insert(mn_id("late@example.net"), late);
-    assert!(lookup(&directory, "ha1", granted.spi).is_some());
+    let granted = || IssueRequest {
+        grant: Some(Box::new(grant.clone())),
+        ..request("a@aaa.example", NOW + 3600)
+    };
+    let first = directory.issue(granted()).await.unwrap();
+    let late = |networks: &[&str]| {
+        let mut late = subscriber();
+        late.ip6 = HomeAddress::Pool;
+        late.ip4 = HomeAddress::None;
+        late.services.prefixes = networks.iter().map(|name| name.parse().unwrap()).collect();
+        realm.subscribers.insert(mn_id("late@example.net"), late);
+    };
+    late(&["2001:db8:5100::/56"]);
+    assert!(lookup(&directory, "ha1", first.spi).is_some());
     place.issue(&directory, "late@example.net").await.unwrap();
-    assert!(lookup(&directory, "ha1", granted.spi).is_none());
+    assert!(lookup(&directory, "ha1", first.spi).is_none());
+    // The same where the SA is there already, and only what it may have changes.
+    late(&[]);
+    directory.refresh(&[mn_id("late@example.net")]).await;
+    let second = directory.issue(granted()).await.unwrap();
+    late(&["2001:db8:5100::/56"]);
+    assert!(lookup(&directory, "ha1", second.spi).is_some());
+    directory.refresh(&[mn_id("late@example.net")]).await;
+    assert!(lookup(&directory, "ha1", second.spi).is_none());
 }
 
 /// An AAA server that names a network alone leaves a subscriber the address that its entry fixes.

@@ -4,7 +4,7 @@
 //! ```text
 //!  hearth-mn --[visit6]-- hearth-net6 --[access]-- hearth-ha --[operator]-- hearth-aaa
 //! ```
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{fs, time::Instant};
 

@@ -322,9 +322,6 @@ impl Ledger {
         let asked = authorised.as_ref().and_then(|authorised| authorised.interim_interval);
         let interval = asked.map(|seconds| seconds.max(SHORTEST_INTERVAL).into()).or(self.interim);
         let interim = interval.map(|interval| (interval, now.saturating_add(interval)));
-        if let Some((_, due)) = interim {
-            self.due.insert((due, record.spi));
-        }
         let account = Arc::new(Account {
             session_id,
             spi: record.spi,
@@ -349,6 +346,9 @@ impl Ledger {
         if let Some(Entry { interim: Some((_, due)), .. }) = self.entries.insert(record.spi, entry)
         {
             self.due.remove(&(due, record.spi));
+        }
+        if let Some((_, due)) = interim {
+            self.due.insert((due, record.spi));
         }
         Record { event, at: now, account, traffic: Traffic::default() }
     }
