@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 
 /// How often the HAC is killed.
 const KILLS: u64 = 40;
-/// SAs of one mobile node; where there are more than 64, the oldest go.
+/// SAs of one mobile node, with those that it was not told of; where there are more than 64, the oldest
+/// go.
 const MOST: u32 = 60;
 
 /// The mobile nodes.
