@@ -26,7 +26,11 @@ pub(super) async fn revoke(
         Request::Realm(realm) => Revoke::Realm(realm.into()),
     };
     let by_name = matches!(which, Revoke::Spi(_));
-    let words = format!("{which:?}");
+    let words = match &which {
+        Revoke::Spi(spi) => format!("SPI {}", spi.get()),
+        Revoke::Node(mn_id) => mn_id.to_string(),
+        Revoke::Realm(realm) => format!("realm {realm:?}"),
+    };
     let revoked = desk.shared.directory.revoke(which).await.map_err(|error| match error {
         RevokeError::Store => Refused::Fault("the store failed; the log says why".into()),
         RevokeError::Busy => Refused::Busy("too much waits for the store; try again".into()),

@@ -79,7 +79,10 @@ pub enum StoreError {
     /// The file or its folder can't be made or read.
     #[error("{0}")]
     File(#[from] std::io::Error),
-    /// Not a store, damaged, full, read-only, or in use by another process.
+    /// Another process has it.
+    #[error("{} is in use: does another hearth-hac run?", .0.display())]
+    InUse(PathBuf),
+    /// Not a store, damaged, full or read-only.
     #[error("{0}")]
     Database(#[from] redb::Error),
     /// A record that this version can't read.
@@ -103,8 +106,12 @@ impl Store {
         OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
         let mut store = Self { path: path.to_owned(), database: None };
-        store.write(Vec::new())?;
-        Ok(store)
+        match store.write(Vec::new()) {
+            Err(StoreError::Database(redb::Error::DatabaseAlreadyOpen)) => {
+                Err(StoreError::InUse(store.path))
+            }
+            done => done.map(|()| store),
+        }
     }
 
     fn database(&mut self) -> Result<&Database, redb::Error> {
@@ -190,6 +197,16 @@ mod tests {
         for wrong in [&[][..], &[0], &[3, 1], &[1; 50], &[2, 0xff]] {
             assert_eq!(Record::decode(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_store_belongs_to_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("subscribers.redb");
+        let store = Store::open(&path).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::InUse(which)) if which == path));
+        drop(store);
+        Store::open(&path).unwrap();
     }
 
     #[test]
