@@ -5,12 +5,13 @@
 mod peer;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hearth_peers::free_port;
 use peer::{ECDSA, NAME, identity, openssl, yaml};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -92,17 +93,6 @@ fn the_daemon_tells_its_service_manager() {
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(told(), "STOPPING=1");
     assert!(child.0.wait().unwrap().success());
-}
-
-/// A port that nobody uses now, of those that the kernel gives no connection: other tests open
-/// thousands.
-fn free_port() -> u16 {
-    let first = 10_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    let is_free = |port: &u16| {
-        let place = (Ipv4Addr::LOCALHOST, *port);
-        UdpSocket::bind(place).is_ok() && TcpListener::bind(place).is_ok()
-    };
-    (first..).find(is_free).unwrap()
 }
 
 /// RFC 6618 s.5.4: the zone of the examples, served by nsd, leads to the controller of the examples.

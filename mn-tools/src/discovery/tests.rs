@@ -16,8 +16,7 @@ impl Nsd {
     fn serve() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let zone = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/dns/example.net.zone");
-        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
+        let port = hearth_peers::free_port();
         let path = folder.path().display();
         let config = format!(
             "server:\n ip-address: 127.0.0.1@{port}\n username: \"\"\n chroot: \"\"\n \
@@ -29,7 +28,6 @@ impl Nsd {
         );
         let file = folder.path().join("nsd.conf");
         std::fs::write(&file, config).unwrap();
-        drop(free);
         let child = Command::new("/usr/sbin/nsd")
             .arg("-d")
             .arg("-c")

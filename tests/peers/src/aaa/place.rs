@@ -1,7 +1,7 @@
 //! Where an AAA server runs: on loopback, or in a network namespace.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, UdpSocket},
     process::Command,
 };
 
@@ -57,12 +57,6 @@ impl Place {
         if self.namespace.is_some() {
             return usual;
         }
-        loop {
-            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let port = udp.local_addr().unwrap().port();
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return port;
-            }
-        }
+        crate::free_port()
     }
 }
