@@ -4,7 +4,7 @@
 //! out, each on a core of its own. The clock stops with the last turn that had something to do.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hearth_dataplane::Worker;
@@ -126,14 +126,14 @@ fn pass(
 /// Lets every worker take turns on a core of its own until all packets are out; the ticks that it
 /// took, and whether the kernel took a core away.
 fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64, bool), Fault> {
-    let barrier = Barrier::new(workers.len());
+    let start = Start::of(workers.len());
     let stop = AtomicBool::new(false);
     let began = AtomicU64::new(u64::MAX);
     let ended = AtomicU64::new(0);
     let disturbed = AtomicBool::new(false);
     let mut workers = workers.into_iter();
     let mut first = workers.next().ok_or(Fault::Thread)?;
-    let (barrier, stop, began, ended) = (&barrier, &stop, &began, &ended);
+    let (start, stop, began, ended) = (&start, &stop, &began, &ended);
     let disturbed = &disturbed;
     let workers = std::thread::scope(|scope| {
         // This thread is on the last core.
@@ -145,7 +145,7 @@ fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64, 
                     let _registration = lab_thread(lab);
                     let mut watch = Watch::default();
                     let worker = watch.over(|| {
-                        turns(worker, barrier, began, ended, |_| !stop.load(Ordering::Relaxed))
+                        turns(worker, start, began, ended, |_| !stop.load(Ordering::Relaxed))
                     });
                     disturbed.fetch_or(watch.disturbed, Ordering::Relaxed);
                     worker
@@ -153,7 +153,7 @@ fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64, 
             })
             .collect();
         let mut last = (0, cycles::now());
-        first = turns(first, barrier, began, ended, |handled| {
+        first = turns(first, start, began, ended, |handled| {
             // Looking into the rings costs the workers: only when there is time for it.
             if handled > 0 {
                 return true;
@@ -173,6 +173,29 @@ fn run(lab: &Lab, workers: Vec<Worker>, to: &Wire) -> Result<(Vec<Worker>, u64, 
     Ok((workers, ticks, disturbed.load(Ordering::Relaxed)))
 }
 
+/// Lets threads begin at once.
+struct Start {
+    /// Until each is on its core: asleep, since the thread that is waited for may need the core.
+    there: Barrier,
+    /// Those that are not awake yet. Spinning for them, as a poll-mode worker does between packets:
+    /// what wakes last would begin a tenth of a pass after the first.
+    asleep: AtomicUsize,
+}
+
+impl Start {
+    fn of(threads: usize) -> Self {
+        Self { there: Barrier::new(threads), asleep: AtomicUsize::new(threads) }
+    }
+
+    fn together(&self) {
+        self.there.wait();
+        self.asleep.fetch_sub(1, Ordering::AcqRel);
+        while self.asleep.load(Ordering::Acquire) > 0 {
+            core::hint::spin_loop();
+        }
+    }
+}
+
 fn lab_thread(lab: &Lab) -> Option<hearth_dpdk::ThreadRegistration> {
     lab.eal.register_thread().ok()
 }
@@ -180,12 +203,12 @@ fn lab_thread(lab: &Lab) -> Option<hearth_dpdk::ThreadRegistration> {
 /// Turns until `on` says no; notes when the first began and the last busy one ended.
 fn turns(
     mut worker: Worker,
-    barrier: &Barrier,
+    start: &Start,
     began: &AtomicU64,
     ended: &AtomicU64,
     mut on: impl FnMut(usize) -> bool,
 ) -> Worker {
-    barrier.wait();
+    start.together();
     began.fetch_min(cycles::now(), Ordering::Relaxed);
     let mut last_busy = 0;
     loop {
