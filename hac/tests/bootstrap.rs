@@ -480,7 +480,7 @@ fn look_up(socket: &Path, spi: Spi) -> Option<Box<SaRecord>> {
     loop {
         while let Some((body, used)) = deframe(&buffer).unwrap() {
             match decode_update(body).unwrap() {
-                Update::Synced => synced = true,
+                Update::Synced(_) => synced = true,
                 Update::Issued(record) if synced => return Some(record),
                 Update::Unknown(_) => return None,
                 Update::Issued(_) | Update::Revoked(_) | Update::UsageWanted(_) => {}

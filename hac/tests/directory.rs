@@ -20,7 +20,8 @@ use hearth_hac::directory::server::Server;
 use hearth_hac::directory::{Clock, Directory, IssueError, IssueRequest, Store, WatchError};
 use hearth_hac::keys::direction_keys;
 use hearth_wire::directory::{
-    Request, SaRecord, Services, Update, decode_update, deframe, encode_request, encode_update,
+    Request, SaRecord, Services, SpiRange, Update, decode_update, deframe, encode_request,
+    encode_update,
 };
 use hearth_wire::{Scope, Spi, Suite};
 
@@ -316,12 +317,16 @@ async fn ended_sas_are_purged_and_their_spis_rest() {
 
     let mut client = Client::watch(&place, "ha1");
     let mut client = blocking(move || {
-        while client.update() != Some(Update::Synced) {}
+        while !matches!(client.update(), Some(Update::Synced(_))) {}
         client
     })
     .await;
     place.clock.store(NOW + 3600, Ordering::Relaxed);
-    let revoked = blocking(move || [client.update().unwrap(), client.update().unwrap()]).await;
+    let (revoked, _there) = blocking(move || {
+        let revoked = [client.update().unwrap(), client.update().unwrap()];
+        (revoked, client)
+    })
+    .await;
     let spi = |spi| Spi::new(spi).unwrap();
     assert_eq!(revoked, [Update::Revoked(spi(5)), Update::Revoked(spi(6))]);
     assert_eq!(lookup(&directory, 5), Update::Unknown(spi(5)));
@@ -370,7 +375,9 @@ async fn sa_11_watch_and_lookup() {
     })
     .await;
     assert_eq!(replayed, *encode_update(&Update::Issued(old)).unwrap());
-    assert_eq!(synced, Update::Synced);
+    // it says which SPIs are its own.
+    let own = SpiRange::new(Spi::new(1).unwrap(), Spi::new(1000).unwrap());
+    assert_eq!(synced, Update::Synced(own));
 
     let new = issue(&directory, "mn1@example.net").await;
     issue(&directory, "n0@example.net").await;
@@ -405,7 +412,7 @@ async fn sa_11_a_lookup_gives_ones_own_records_only() {
         client.send(&Request::Lookup { spi: own });
         assert_eq!(client.update(), Some(Update::Unknown(own)), "no watch");
         client.send(&Request::Watch { home_agent: "ha1".into() });
-        while client.update().unwrap() != Update::Synced {}
+        while !matches!(client.update(), Some(Update::Synced(_))) {}
         client.send(&Request::Lookup { spi: foreign });
         assert_eq!(client.update(), Some(Update::Unknown(foreign)), "another's");
         client.send(&Request::Lookup { spi: own });
@@ -448,7 +455,7 @@ async fn a_watch_misses_nothing() {
         while seen.len() < 200 {
             match client.update().unwrap() {
                 Update::Issued(record) => seen.push(record.spi.get()),
-                Update::Synced => {}
+                Update::Synced(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -469,7 +476,9 @@ async fn a_slow_watcher_costs_others_nothing() {
     let mut slow = Client::watch(&place, "ha1");
     let mut brisk = Client::watch(&place, "ha1");
     let (mut slow, mut brisk) = blocking(move || {
-        assert_eq!((slow.update(), brisk.update()), (Some(Update::Synced), Some(Update::Synced)));
+        for watcher in [&mut slow, &mut brisk] {
+            assert!(matches!(watcher.update(), Some(Update::Synced(_))));
+        }
         (slow, brisk)
     })
     .await;
@@ -505,7 +514,9 @@ async fn a_slow_watcher_costs_others_nothing() {
     let fresh = Client::watch(&place, "ha1");
     let replayed = blocking(move || {
         let mut fresh = fresh;
-        std::iter::from_fn(|| fresh.update()).take_while(|update| *update != Update::Synced).count()
+        std::iter::from_fn(|| fresh.update())
+            .take_while(|update| !matches!(update, Update::Synced(_)))
+            .count()
     })
     .await;
     assert_eq!(replayed, 4 * 128);

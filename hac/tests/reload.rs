@@ -43,7 +43,7 @@ impl Watch {
         let frame = encode_request(&Request::Watch { home_agent: "ha1".into() }).unwrap();
         stream.write_all(&frame).await.unwrap();
         let mut watch = Self { stream, octets: Vec::new() };
-        while !matches!(watch.next().await, Update::Synced) {}
+        while !matches!(watch.next().await, Update::Synced(_)) {}
         watch
     }
 

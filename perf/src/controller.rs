@@ -2,6 +2,8 @@
 //! connect to either over the loopback.
 
 use core::net::SocketAddr;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use hearth_hac::cert::ChannelBinding;
 use hearth_hac::config::Config;
 use hearth_hac::counters::Counter;
 use hearth_hac::daemon::{Hac, system_clock};
+use hearth_wire::directory::{Request, encode_request};
 use hearth_wire::hac::{AuthMethod, Message, Side, StatusCode, container, message};
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use rustix::thread::CpuSet;
@@ -136,6 +139,15 @@ pub(crate) fn time_of(names: &[&str]) -> Duration {
     Duration::from_nanos(taken.sum())
 }
 
+/// The home agent that mobile nodes are sent to: it watches the directory until that closes.
+fn home_agent(socket: &Path) -> std::io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    let watch = encode_request(&Request::Watch { home_agent: "ha1".into() });
+    stream.write_all(&watch.unwrap_or_default())?;
+    let reads = move || while matches!(stream.read(&mut [0; 1 << 16]), Ok(1..)) {};
+    std::thread::Builder::new().name("home-agent".into()).spawn(reads).map(drop)
+}
+
 /// A running HAC.
 pub(crate) struct Controller {
     runtime: Option<Runtime>,
@@ -162,6 +174,7 @@ impl Controller {
         });
         let hac = started.map_err(|_| Fault::Thread)?.map_err(part("the controller"))?;
         let address = hac.addresses().first().copied().ok_or(Fault::Part("the controller"))?;
+        home_agent(&folder.path().join("hac.sock")).map_err(file)?;
         Ok(Self { runtime: Some(runtime), hac: Some(hac), folder, address })
     }
 

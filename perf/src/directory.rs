@@ -107,7 +107,7 @@ pub(crate) fn serve(
                     for number in 0..sas {
                         send(&mut stream, &issued(number, suite, &home_agent, end)?)?;
                     }
-                    send(&mut stream, &Update::Synced)?;
+                    send(&mut stream, &Update::Synced(None))?;
                     say!("{home_agent} has all SAs");
                     name = home_agent;
                 }
@@ -191,7 +191,7 @@ mod tests {
             assert_eq!((record.spi, record.home_address), (station.spi, station.home));
             assert!(record.mn_to_ha == direction_keys(&station, Direction::Uplink).unwrap());
         }
-        assert_eq!(updates[3], Update::Synced);
+        assert_eq!(updates[3], Update::Synced(None));
         assert_eq!(updates[4], Update::Unknown(Spi::new(SPI_BASE + 3).unwrap()));
         let Update::Issued(record) = &updates[5] else { panic!("{:?}", updates[5]) };
         assert_eq!((record.spi.get(), &*record.home_agent), (SPI_BASE + 2, "ha1"));

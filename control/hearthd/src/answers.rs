@@ -138,6 +138,11 @@ impl Control {
             description: "SA records of the HAC that were refused; the log says which and why."
                 .into(),
         });
+        rows.push(CounterRow {
+            counter: "spi_ranges_refused".into(),
+            count: self.spi_ranges_refused,
+            description: "Times that a HAC said it deals out SPIs that are another HAC's.".into(),
+        });
         let Persist { withheld, failed, .. } = self.parts.persist;
         let state = [
             ("state_write_failed", failed, "Turns while the disk did not take what had changed."),

@@ -109,6 +109,7 @@ pub struct Control {
     pub(crate) lookups: Lookups,
     pub(crate) draining: Draining,
     pub(crate) sa_records_refused: u64,
+    pub(crate) spi_ranges_refused: u64,
     pub(crate) clock: Option<(Instant, SystemTime)>,
     /// `None` where there is no kernel side.
     pub(crate) routes: Option<Routes>,
@@ -172,6 +173,7 @@ impl Control {
             draining: Draining::new(),
             at_home: Vec::new(),
             sa_records_refused: 0,
+            spi_ranges_refused: 0,
             clock: None,
             routes: None,
             kernel_routes,

@@ -76,10 +76,18 @@ impl Control {
     pub(crate) fn take_from_directory(&mut self, update: FromDirectory) {
         match update {
             FromDirectory::WatchBegun => self.tell(Event::WatchBegun),
-            FromDirectory::Update(Update::Synced) => {
+            // The only HAC, or all of them: what none has named is gone, whoever dealt it out.
+            FromDirectory::Update(Update::Synced(_)) => {
                 self.parts.horizon.synced();
                 self.tell(Event::WatchSynced);
             }
+            FromDirectory::SpisSynced(spis) => {
+                self.parts.horizon.spis_synced(spis);
+                self.tell(Event::SpisSynced(spis));
+            }
+            FromDirectory::SpisRefused => self.spi_ranges_refused += 1,
+            // The SA of the other one stays: a lookup of it has its answer.
+            FromDirectory::Taken(_) => self.sa_records_refused += 1,
             FromDirectory::Update(Update::Revoked(spi)) => {
                 self.parts.horizon.revoked(spi);
                 self.tell(Event::SaRevoked(spi));

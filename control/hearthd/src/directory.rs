@@ -17,7 +17,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_wire::Spi;
 use hearth_wire::directory::{
-    DirectoryError, Request, Update, Usage, decode_update, deframe, encode_request, refused_record,
+    DirectoryError, Request, SpiRange, Update, Usage, decode_update, deframe, encode_request,
+    refused_record,
 };
 use rustix::net::{SendFlags, send, sockopt::socket_peercred};
 use tracing::{info, warn};
@@ -40,6 +41,13 @@ pub enum FromDirectory {
     WatchBegun,
     /// A record, a revocation, the end of the replay, or the answer to a lookup.
     Update(Update),
+    /// One of several HACs has told everything of the SPIs that it deals out.
+    SpisSynced(SpiRange),
+    /// One of several HACs says that SPIs are its own which are another one's: that it is through with
+    /// them means nothing.
+    SpisRefused,
+    /// A record of one HAC whose SPI another one has dealt out.
+    Taken(Spi),
     /// A record that can't be used (ENC-21).
     Refused {
         /// Its SPI.
@@ -117,7 +125,10 @@ impl Directory {
         let ended = Arc::new(AtomicBool::new(false));
         let merge = match config.sources.len() {
             0 | 1 => None,
-            several => Some(Arc::new(Mutex::new(Merge::of(several)))),
+            _ => {
+                let names = config.sources.iter().map(Source::to_string);
+                Some(Arc::new(Mutex::new(Merge::of(names))))
+            }
         };
         let mut connections = Vec::new();
         for (number, source) in config.sources.into_iter().enumerate() {
@@ -371,9 +382,9 @@ mod tests {
         let directory = hac.watched_by(None);
         for _ in 0..2 {
             let mut stream = hac.accept();
-            stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+            stream.write_all(&encode_update(&Update::Synced(None)).unwrap()).unwrap();
             assert!(matches!(next(&directory), FromDirectory::WatchBegun));
-            assert!(matches!(next(&directory), FromDirectory::Update(Update::Synced)));
+            assert!(matches!(next(&directory), FromDirectory::Update(Update::Synced(_))));
         }
     }
 
@@ -447,7 +458,7 @@ mod tests {
         let suite = frame.windows(3).position(|octets| octets == [0, 2, 1]).unwrap();
         frame[suite + 1] = 0;
         stream.write_all(&frame).unwrap();
-        stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+        stream.write_all(&encode_update(&Update::Synced(None)).unwrap()).unwrap();
         assert!(matches!(next(&directory), FromDirectory::WatchBegun));
         match next(&directory) {
             FromDirectory::Refused { spi, why } => {
@@ -455,7 +466,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        assert!(matches!(next(&directory), FromDirectory::Update(Update::Synced)));
+        assert!(matches!(next(&directory), FromDirectory::Update(Update::Synced(_))));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use hearth_wire::Spi;
+use hearth_wire::directory::SpiRange;
 
 /// How far the horizon is moved ahead. After a restart at most this many SAs that were never used
 /// are refused, and their mobile nodes bootstrap anew.
@@ -39,6 +40,8 @@ pub struct SpiHorizon {
     refused: HashMap<Spi, u64>,
     /// The first watch has replayed everything.
     synced: bool,
+    /// Or everything of these, which one of several HACs deals out.
+    synced_spis: Vec<SpiRange>,
 }
 
 impl SpiHorizon {
@@ -68,6 +71,7 @@ impl SpiHorizon {
             written: used_before,
             refused: HashMap::new(),
             synced: false,
+            synced_spis: Vec::new(),
         })
     }
 
@@ -94,7 +98,7 @@ impl SpiHorizon {
         if known {
             return Ok(true);
         }
-        if !self.synced && spi.get() <= self.used_before {
+        if !self.is_synced(spi) && spi.get() <= self.used_before {
             self.refused.insert(spi, validity_end);
         }
         if self.refused.get(&spi) == Some(&validity_end) {
@@ -116,6 +120,19 @@ impl SpiHorizon {
     /// The directory has replayed everything for the first time, or again.
     pub fn synced(&mut self) {
         self.synced = true;
+        self.synced_spis = Vec::new();
+    }
+
+    /// One of several HACs has replayed everything of the SPIs that it deals out: what it issues later
+    /// is new, though another one is away.
+    pub fn spis_synced(&mut self, spis: SpiRange) {
+        if !self.synced && !self.synced_spis.contains(&spis) {
+            self.synced_spis.push(spis);
+        }
+    }
+
+    fn is_synced(&self, spi: Spi) -> bool {
+        self.synced || self.synced_spis.iter().any(|spis| spis.contains(spi))
     }
 
     /// Moves the horizon ahead where it has come near. To be called when the start has succeeded
@@ -189,6 +206,25 @@ mod tests {
             "its SPI has rested and comes back"
         );
         assert!(restarted.admit(spi(70), END + 900, false).unwrap(), "and is replayed");
+    }
+
+    /// a HAC that is away keeps nobody from using what another one issues.
+    #[test]
+    fn what_one_of_several_hacs_issues_is_new_when_it_has_told_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut before = SpiHorizon::open(folder.path(), 1).unwrap();
+        before.synced();
+        assert!(before.admit(spi(2), END, false).unwrap());
+        assert!(before.admit(spi(2049), END, false).unwrap());
+
+        let mut restarted = SpiHorizon::open(folder.path(), 1).unwrap();
+        assert!(!restarted.admit(spi(2), END, false).unwrap(), "it may have been used");
+        restarted.spis_synced(SpiRange::new(spi(1), spi(2048)).unwrap());
+        assert!(restarted.admit(spi(3), END, false).unwrap(), "issued after the restart");
+        assert!(!restarted.admit(spi(2), END, false).unwrap());
+        assert!(!restarted.admit(spi(2050), END, false).unwrap(), "of the one that is away");
+        restarted.synced();
+        assert!(restarted.admit(spi(2051), END, false).unwrap());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use hearth_wire::directory::{SaRecord, Services};
+use hearth_wire::directory::{SaRecord, Services, SpiRange};
 use hearth_wire::mh::Status;
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 
@@ -21,6 +21,9 @@ pub enum Event<'a> {
     WatchBegun,
     /// The replay is complete: SAs that were not replayed are dropped as if revoked.
     WatchSynced,
+    /// The replay is complete as far as these SPIs go, which one of several HACs deals out: those of
+    /// them that were not replayed are dropped as if revoked.
+    SpisSynced(SpiRange),
     /// The HAC issued an SA. The caller installs the keys only where [`Action::InstallSa`] says so:
     /// a replayed record of an SA in use must not restart its replay window.
     SaIssued(SaInfo),

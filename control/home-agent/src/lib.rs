@@ -186,7 +186,8 @@ impl HomeAgent {
         self.run_links(now, steps, out);
         match event {
             Event::WatchBegun => self.watch_begun(),
-            Event::WatchSynced => self.watch_synced(now, out),
+            Event::WatchSynced => self.synced(now, None, out),
+            Event::SpisSynced(spis) => self.synced(now, Some(spis), out),
             Event::SaIssued(info) => self.sa_issued(now, &info, out),
             Event::SaRevoked(spi) => self.sa_revoked(now, spi, out),
             Event::Signalling(packet) => {

@@ -13,6 +13,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use hearth_wire::Spi;
+use hearth_wire::directory::SpiRange;
 
 use crate::HomeAgent;
 use crate::event::{Action, Notice, SaEnd, SaInfo};
@@ -32,9 +33,10 @@ impl HomeAgent {
         self.sas.watch += 1;
     }
 
-    /// what the replay of the directory did not name is gone. Ended part by part.
-    pub(crate) fn watch_synced(&mut self, now: Timestamp, out: &mut Vec<Action>) {
-        self.sweep = Some(Sweep::of(self.sas.watch));
+    /// what the replay of the directory did not name is gone; of `spis`, where one of several
+    /// HACs is through. Ended part by part.
+    pub(crate) fn synced(&mut self, now: Timestamp, spis: Option<SpiRange>, out: &mut Vec<Action>) {
+        self.sweep = Some(Sweep::begin(self.sweep.take(), self.sas.watch, spis));
         self.run_timers(now, crate::SLICE, out);
     }
 
@@ -48,7 +50,7 @@ impl HomeAgent {
     ) -> Option<Id<Sa>> {
         let id = self.sas.find(spi)?;
         let sa = self.sas.at(id)?;
-        if self.sweep.is_some_and(|sweep| sa.watch < sweep.watch) {
+        if self.sweep.as_ref().is_some_and(|sweep| sweep.takes(sa)) {
             self.end_sa(now, id, SaEnd::Revoked, out);
         } else if sa.ends <= now {
             self.sa_timer(now, id, out);

@@ -1,5 +1,7 @@
 //! What the wheel's timers are for, and how much is done for them at a time.
 
+use hearth_wire::directory::SpiRange;
+
 use crate::HomeAgent;
 use crate::binding::Binding;
 use crate::event::{Action, SaEnd};
@@ -46,17 +48,38 @@ impl Packed {
 }
 
 /// SAs that the last complete replay of the directory did not name, being ended part by part.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Sweep {
     /// The watch that was complete: what an earlier one named last is gone.
-    pub(crate) watch: u32,
+    watch: u32,
+    /// Of these SPIs alone, where it was complete for them; `None`: of all.
+    spis: Option<Vec<SpiRange>>,
     /// The first place that has not been looked at.
     next: usize,
 }
 
 impl Sweep {
-    pub(crate) const fn of(watch: u32) -> Self {
-        Self { watch, next: 0 }
+    /// One behind `watch`, which is complete for `spis`. What is left of a `former` one behind the same
+    /// watch is done with it: HACs are few, and they seldom end their replays at the same time.
+    pub(crate) fn begin(former: Option<Self>, watch: u32, spis: Option<SpiRange>) -> Self {
+        let former = former.filter(|former| former.watch == watch);
+        let spis = match (former, spis) {
+            (None, spis) => spis.map(|spis| vec![spis]),
+            (Some(Self { spis: Some(mut all), .. }), Some(spis)) => {
+                if !all.contains(&spis) {
+                    all.push(spis);
+                }
+                Some(all)
+            }
+            (Some(_), _) => None,
+        };
+        Self { watch, spis, next: 0 }
+    }
+
+    /// Whether `sa` is one that is gone.
+    pub(crate) fn takes(&self, sa: &Sa) -> bool {
+        let of_these = |spis: &Vec<SpiRange>| spis.iter().any(|spis| spis.contains(sa.spi));
+        sa.watch < self.watch && self.spis.as_ref().is_none_or(of_these)
     }
 }
 
@@ -87,7 +110,8 @@ impl HomeAgent {
     }
 
     fn sweep(&mut self, now: Timestamp, left: &mut usize, out: &mut Vec<Action>) {
-        while let Some(Sweep { watch, next }) = self.sweep {
+        while let Some(sweep) = &mut self.sweep {
+            let next = sweep.next;
             if next >= self.sas.places() {
                 self.sweep = None;
                 return;
@@ -96,9 +120,9 @@ impl HomeAgent {
                 return;
             }
             *left -= 1;
-            self.sweep = Some(Sweep { watch, next: next + 1 });
+            sweep.next += 1;
             let Some(id) = Id::from_index(next) else { continue };
-            if self.sas.at(id).is_some_and(|sa| sa.watch < watch) {
+            if self.sas.at(id).is_some_and(|sa| sweep.takes(sa)) {
                 self.end_sa(now, id, SaEnd::Revoked, out);
             }
         }

@@ -1,9 +1,29 @@
 //! Which home agent a mobile node is sent to.
+//!
+//! To one that is alive, and else to none: an SA at a home agent that is gone is of no use, and a mobile
+//! node with a 503 asks another HAC, or comes back. A home agent that is merely restarted, and all of
+//! them when this HAC has been, are away for a moment: for so long ([`GRACE`]) who belongs to one of
+//! them is still sent there.
 
 use super::issue::{Grant, IssueError};
 use super::tables::Change;
 use crate::config::{HomeAgent, Realm};
 use crate::policy::HomeAgentChoice;
+
+/// Seconds that a home agent may be away and be expected back: as long as a restart of `hearthd` with a
+/// large table takes, and longer than it waits before it connects again.
+pub(super) const GRACE: u64 = 15;
+
+/// Whether a home agent is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It watches the directory.
+    Here,
+    /// It has watched within [`GRACE`], or nobody can have watched yet for so long.
+    Expected,
+    /// It does not watch.
+    Gone,
+}
 
 /// SAs of each home agent, in the order of the realm's.
 #[derive(Debug, Clone, Default)]
@@ -49,8 +69,8 @@ impl Loads {
 pub(super) struct Candidates<'a> {
     pub(super) realm: &'a Realm,
     pub(super) loads: &'a Loads,
-    /// Whether each is alive, in the order of the realm's.
-    pub(super) alive: &'a [bool],
+    /// Whether each is there, in the order of the realm's.
+    pub(super) presence: &'a [Presence],
 }
 
 impl<'a> Candidates<'a> {
@@ -64,7 +84,7 @@ impl<'a> Candidates<'a> {
         let agents = &self.realm.home_agents;
         if let Some(index) = grant.home_agent {
             let agent = agents.get(index).ok_or(IssueError::Store)?;
-            return if self.has_room(index, agent) {
+            return if self.is_usable(index, agent) {
                 Ok(agent)
             } else {
                 Err(IssueError::NoHomeAgent)
@@ -75,15 +95,14 @@ impl<'a> Candidates<'a> {
             .enumerate()
             .filter(|(_, agent)| agent.serves(grant.ip6, grant.ip4))
             .filter(|(_, agent)| agent.delegates(&grant.delegated))
-            .filter(|(index, agent)| {
-                self.alive.get(*index) == Some(&true) && self.has_room(*index, agent)
-            })
+            .filter(|(index, agent)| self.is_usable(*index, agent))
             .collect();
         for name in former {
             if let Some((_, agent)) = usable.iter().find(|(_, agent)| agent.name == *name) {
                 return Ok(agent);
             }
         }
+        let is_here = |index| self.presence.get(index) == Some(&Presence::Here);
         let is_near = |agent: &HomeAgent| {
             grant.choice == HomeAgentChoice::Region && agent.region == grant.region
         };
@@ -92,7 +111,8 @@ impl<'a> Candidates<'a> {
             .min_by(|(a, agent_a), (b, agent_b)| {
                 // By SAs per room, without a division.
                 let (load_a, load_b) = (self.at(*a, agent_b), self.at(*b, agent_a));
-                is_near(agent_b).cmp(&is_near(agent_a)).then(load_a.cmp(&load_b))
+                let by_region = is_near(agent_b).cmp(&is_near(agent_a));
+                is_here(*b).cmp(&is_here(*a)).then(by_region).then(load_a.cmp(&load_b))
             })
             .map(|(_, agent)| agent)
             .ok_or(IssueError::NoHomeAgent)
@@ -100,6 +120,11 @@ impl<'a> Candidates<'a> {
 
     fn at(&self, index: usize, other: &HomeAgent) -> u64 {
         u64::from(self.loads.at(index)) * u64::from(other.room())
+    }
+
+    fn is_usable(&self, index: usize, agent: &HomeAgent) -> bool {
+        let is_there = self.presence.get(index).is_some_and(|it| *it != Presence::Gone);
+        is_there && self.has_room(index, agent)
     }
 
     fn has_room(&self, index: usize, agent: &HomeAgent) -> bool {
@@ -111,6 +136,7 @@ impl<'a> Candidates<'a> {
 mod tests {
     use hearth_wire::directory::Services;
 
+    use super::Presence::{Expected, Gone, Here};
     use super::*;
     use crate::config::{Auth, Bases, HomeAddress, LeasedNetworks, Pools, Replica};
     use crate::policy::{Policy, ScopePolicy};
@@ -168,13 +194,13 @@ mod tests {
     fn chosen(
         realm: &Realm,
         sas: &[u32],
-        alive: &[bool],
+        presence: &[Presence],
         grant: &Grant,
         former: &[&str],
     ) -> String {
         let loads = Loads::of(sas.to_vec());
         let former: Vec<Box<str>> = former.iter().map(|name| Box::from(*name)).collect();
-        match (Candidates { realm, loads: &loads, alive }).choose(grant, &former) {
+        match (Candidates { realm, loads: &loads, presence }).choose(grant, &former) {
             Ok(agent) => agent.name.to_string(),
             Err(error) => format!("{error:?}"),
         }
@@ -184,24 +210,24 @@ mod tests {
     fn the_least_loaded_for_its_room_of_those_alive() {
         let mut realm = realm(3);
         let any = grant(HomeAgentChoice::LeastLoaded, None);
-        assert_eq!(chosen(&realm, &[5, 3, 4], &[true; 3], &any, &[]), "ha1");
-        assert_eq!(chosen(&realm, &[5, 3, 4], &[true, false, true], &any, &[]), "ha2");
+        assert_eq!(chosen(&realm, &[5, 3, 4], &[Here; 3], &any, &[]), "ha1");
+        assert_eq!(chosen(&realm, &[5, 3, 4], &[Here, Gone, Here], &any, &[]), "ha2");
         // 3 of 6 is more than 4 of 1000.
         realm.home_agents[1].max_sas = Some(6);
-        assert_eq!(chosen(&realm, &[5, 3, 4], &[true; 3], &any, &[]), "ha2");
+        assert_eq!(chosen(&realm, &[5, 3, 4], &[Here; 3], &any, &[]), "ha2");
         // No room: passed over, even by who had it before.
         realm.home_agents[2].max_sas = Some(4);
         realm.home_agents[1].max_sas = Some(3);
-        assert_eq!(chosen(&realm, &[5, 3, 4], &[true; 3], &any, &["ha2"]), "ha0");
-        assert_eq!(chosen(&realm, &[5, 3, 4], &[false; 3], &any, &[]), "NoHomeAgent");
+        assert_eq!(chosen(&realm, &[5, 3, 4], &[Here; 3], &any, &["ha2"]), "ha0");
+        assert_eq!(chosen(&realm, &[5, 3, 4], &[Gone; 3], &any, &[]), "NoHomeAgent");
     }
 
     #[test]
     fn a_mobile_node_goes_back_where_it_was_while_that_is_alive() {
         let realm = realm(3);
         let any = grant(HomeAgentChoice::LeastLoaded, None);
-        assert_eq!(chosen(&realm, &[0, 0, 9], &[true; 3], &any, &["ha2"]), "ha2");
-        assert_eq!(chosen(&realm, &[1, 0, 9], &[true, true, false], &any, &["ha2"]), "ha1");
+        assert_eq!(chosen(&realm, &[0, 0, 9], &[Here; 3], &any, &["ha2"]), "ha2");
+        assert_eq!(chosen(&realm, &[1, 0, 9], &[Here, Here, Gone], &any, &["ha2"]), "ha1");
     }
 
     #[test]
@@ -209,19 +235,34 @@ mod tests {
         let mut realm = realm(3);
         realm.home_agents[2].region = Some("north".into());
         let north = grant(HomeAgentChoice::Region, Some("north"));
-        assert_eq!(chosen(&realm, &[0, 0, 9], &[true; 3], &north, &[]), "ha2");
-        assert_eq!(chosen(&realm, &[1, 0, 9], &[true, true, false], &north, &[]), "ha1");
+        assert_eq!(chosen(&realm, &[0, 0, 9], &[Here; 3], &north, &[]), "ha2");
+        assert_eq!(chosen(&realm, &[1, 0, 9], &[Here, Here, Gone], &north, &[]), "ha1");
         let south = grant(HomeAgentChoice::Region, Some("south"));
-        assert_eq!(chosen(&realm, &[2, 3, 1], &[true; 3], &south, &[]), "ha2");
+        assert_eq!(chosen(&realm, &[2, 3, 1], &[Here; 3], &south, &[]), "ha2");
     }
 
-    /// A home agent that a subscriber names is its own, alive or not; only its room counts.
+    /// A home agent that a subscriber names is no choice, and must be there and have room as any.
     #[test]
-    fn a_named_home_agent_is_no_choice() {
+    fn a_named_home_agent_is_alive_and_has_room_or_there_is_none() {
         let mut realm = realm(2);
         let named = Grant { home_agent: Some(1), ..grant(HomeAgentChoice::Fixed, None) };
-        assert_eq!(chosen(&realm, &[0, 5], &[false; 2], &named, &[]), "ha1");
+        assert_eq!(chosen(&realm, &[0, 5], &[Gone, Here], &named, &[]), "ha1");
+        assert_eq!(chosen(&realm, &[0, 5], &[Gone, Expected], &named, &[]), "ha1");
+        assert_eq!(chosen(&realm, &[0, 5], &[Here, Gone], &named, &[]), "NoHomeAgent");
         realm.home_agents[1].max_sas = Some(5);
-        assert_eq!(chosen(&realm, &[0, 5], &[true; 2], &named, &[]), "NoHomeAgent");
+        assert_eq!(chosen(&realm, &[0, 5], &[Here; 2], &named, &[]), "NoHomeAgent");
+    }
+
+    /// Those that are away for a moment keep who is theirs, and get nobody else while one is there.
+    #[test]
+    fn one_that_is_expected_back_gets_its_own() {
+        let mut realm = realm(3);
+        realm.home_agents[2].region = Some("north".into());
+        let north = grant(HomeAgentChoice::Region, Some("north"));
+        let presence = [Here, Gone, Expected];
+        assert_eq!(chosen(&realm, &[9, 0, 0], &presence, &north, &["ha2"]), "ha2");
+        assert_eq!(chosen(&realm, &[9, 0, 0], &presence, &north, &[]), "ha0");
+        assert_eq!(chosen(&realm, &[9, 0, 0], &[Gone, Gone, Expected], &north, &[]), "ha2");
+        assert_eq!(chosen(&realm, &[9, 0, 0], &[Expected; 3], &north, &["ha0"]), "ha0");
     }
 }

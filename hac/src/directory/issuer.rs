@@ -7,7 +7,7 @@ use hearth_wire::directory::{SaRecord, Services, Update, encode_update};
 use ipnet::IpNet;
 use redb::{ReadableTable, StorageError};
 
-use super::choice::{Candidates, Loads};
+use super::choice::{Candidates, Loads, Presence};
 use super::fit::fixes;
 use super::issue::{Grant, IssueError, IssueRequest};
 use super::leases::{Cursors, Family, Reserved, Span, Term};
@@ -31,8 +31,8 @@ pub(super) struct Issuer<'a, 'txn> {
     pub(super) realm: &'a Realm,
     pub(super) reserved: &'a Reserved,
     pub(super) loads: &'a Loads,
-    /// Whether each home agent is alive, in the order of the realm's.
-    pub(super) alive: &'a [bool],
+    /// Whether each home agent is there, in the order of the realm's.
+    pub(super) presence: &'a [Presence],
     pub(super) cursors: &'a mut Cursors,
     pub(super) tables: &'a mut Tables<'txn>,
     pub(super) at: At,
@@ -141,7 +141,8 @@ impl<'a> Issuer<'a, '_> {
             Some(_) => Vec::new(),
             None => self.former(mn_id)?,
         };
-        let candidates = Candidates { realm: self.realm, loads: self.loads, alive: self.alive };
+        let Self { realm, loads, presence, .. } = self;
+        let candidates = Candidates { realm, loads, presence };
         Ok(candidates.choose(grant, &former))
     }
 

@@ -275,7 +275,8 @@ impl<W: AsyncWrite + Unpin> Peer<W> {
                 None => break,
             }
         }
-        self.write(&encode_update(&Update::Synced).ok_or(Ended::Store)?).await?;
+        let synced = Update::Synced(self.directory.spis(home_agent));
+        self.write(&encode_update(&synced).ok_or(Ended::Store)?).await?;
         Ok(watch.changes)
     }
 

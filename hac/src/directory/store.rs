@@ -11,12 +11,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hearth_wire::directory::SaRecord;
+use hearth_wire::directory::{SaRecord, SpiRange};
 use hearth_wire::{MobileNodeId, Spi};
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use zeroize::Zeroizing;
 
-use super::choice::Loads;
+use super::choice::{Loads, Presence};
 use super::fit;
 use super::issue::Revoke;
 use super::issue::{IssueError, IssueRequest};
@@ -148,6 +148,14 @@ impl Store {
         self.realm.home_agents.iter().map(|agent| &*agent.name)
     }
 
+    /// The SPIs that are dealt out for each of them.
+    pub(super) fn spis(&self) -> impl Iterator<Item = Option<SpiRange>> {
+        self.realm.home_agents.iter().map(|agent| {
+            let ends = [agent.spis.start(), agent.spis.end()].map(|spi| Spi::new(*spi).ok());
+            ends[0].zip(ends[1]).and_then(|(first, last)| SpiRange::new(first, last))
+        })
+    }
+
     /// SAs of each home agent, in the order of the realm's.
     pub(super) fn loads(&self) -> impl Iterator<Item = u32> {
         (0..self.realm.home_agents.len()).map(|index| self.loads.at(index))
@@ -215,15 +223,15 @@ impl Store {
         result
     }
 
-    /// Issues all of `requests` in one transaction; `alive` says which home agents are, in the order
-    /// of the realm's.
+    /// Issues all of `requests` in one transaction; `presence` says which home agents are there, in the
+    /// order of the realm's.
     ///
     /// # Errors
     /// The store failed: nothing was issued.
     pub(super) fn issue(
         &mut self,
         requests: Vec<IssueRequest>,
-        (at, alive): (At, &[bool]),
+        (at, presence): (At, &[Presence]),
         changes: &mut Vec<Change>,
     ) -> Result<Answers, redb::Error> {
         self.transact(changes, |work, changes| {
@@ -234,7 +242,7 @@ impl Store {
                     realm: work.realm,
                     reserved: work.reserved,
                     loads: work.loads,
-                    alive,
+                    presence,
                     cursors: work.cursors,
                     tables: work.tables,
                     at,

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hearth_wire::directory::{SaRecord, Update, Usage, encode_update};
+use hearth_wire::directory::{SaRecord, SpiRange, Update, Usage, encode_update};
 use hearth_wire::{MobileNodeId, Spi};
 use redb::ReadTransaction;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
+use super::choice::{GRACE, Presence};
 use super::feed::{Said, Usages};
 use super::issue::{IssueError, IssueRequest, Revoke};
 use super::leased::{self, Lease, Wanted};
@@ -113,6 +114,8 @@ pub struct Directory {
     jobs: SyncSender<Job>,
     database: Handle,
     home_agents: Box<[Box<str>]>,
+    /// What is dealt out for each of them.
+    spis: Box<[Option<SpiRange>]>,
     usages: Usages,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -135,13 +138,15 @@ impl Directory {
         let (jobs, queue) = sync_channel(QUEUE);
         let database = store.database();
         let home_agents = store.home_agents().map(Box::from).collect();
-        let (watchers, revoking) = (Vec::new(), VecDeque::new());
-        let mut writer = Writer { store, clock, monotonic, watchers, revoking, complained: None };
+        let spis = store.spis().collect();
+        let (watchers, revoking, complained) = (Vec::new(), VecDeque::new(), None);
+        let seen = store.home_agents().map(|_| monotonic()).collect();
+        let mut writer = Writer { store, clock, monotonic, watchers, revoking, complained, seen };
         let thread = std::thread::Builder::new()
             .name("directory".to_owned())
             .spawn(move || writer.run(&queue))?;
         let (usages, thread) = (Usages::default(), Mutex::new(Some(thread)));
-        Ok(Self { jobs, database, home_agents, usages, thread })
+        Ok(Self { jobs, database, home_agents, spis, usages, thread })
     }
 
     /// Issues an SA. When this returns its record is on disk and on its way to its watchers
@@ -257,6 +262,13 @@ impl Directory {
         &self.home_agents
     }
 
+    /// The SPIs that this HAC deals out for `home_agent`, and no other one does.
+    #[must_use]
+    pub fn spis(&self, home_agent: &str) -> Option<SpiRange> {
+        let index = self.home_agents.iter().position(|name| **name == *home_agent)?;
+        *self.spis.get(index)?
+    }
+
     /// Begins a watch of the records of `home_agent`.
     ///
     /// # Errors
@@ -331,6 +343,8 @@ struct Writer {
     revoking: VecDeque<Revoking>,
     /// When the clock was complained about last, by the monotonic one.
     complained: Option<u64>,
+    /// When each home agent was there last, by the monotonic clock, or could first have been.
+    seen: Vec<u64>,
 }
 
 /// Whether the thread goes on.
@@ -345,6 +359,7 @@ impl Writer {
         loop {
             self.purge();
             self.go_on_revoking();
+            self.presence();
             let patience = if self.revoking.is_empty() { PURGE_INTERVAL } else { Duration::ZERO };
             match queue.recv_timeout(patience) {
                 Ok(first) => {
@@ -439,9 +454,9 @@ impl Writer {
         for request in &mut requests {
             request.validity_end = request.validity_end.saturating_add(held);
         }
-        let alive: Vec<bool> = self.store.home_agents().map(|name| self.is_alive(name)).collect();
+        let presence = self.presence();
         let mut changes = Vec::new();
-        match self.store.issue(requests, (at, &alive), &mut changes) {
+        match self.store.issue(requests, (at, &presence), &mut changes) {
             Ok(results) => {
                 self.publish(changes);
                 for (answer, result) in answers.into_iter().zip(results) {
@@ -485,6 +500,22 @@ impl Writer {
     fn loads(&self) -> Vec<Load> {
         let agents = self.store.home_agents().zip(self.store.loads());
         agents.map(|(name, sas)| Load { alive: self.is_alive(name), sas }).collect()
+    }
+
+    /// Which home agents are there, in the order of the store's; notes when.
+    fn presence(&mut self) -> Vec<Presence> {
+        let now = (self.monotonic)();
+        let here: Vec<bool> = self.store.home_agents().map(|name| self.is_alive(name)).collect();
+        let both = here.into_iter().zip(&mut self.seen);
+        let presence = both.map(|(is_here, seen)| {
+            if is_here {
+                *seen = now;
+                return Presence::Here;
+            }
+            let is_expected = now.saturating_sub(*seen) <= GRACE;
+            if is_expected { Presence::Expected } else { Presence::Gone }
+        });
+        presence.collect()
     }
 
     /// Whether somebody watches for this home agent.

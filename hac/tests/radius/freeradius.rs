@@ -98,7 +98,7 @@ radius:
                 while let Some((body, used)) = deframe(&octets).unwrap() {
                     match decode_update(body).unwrap() {
                         Update::Issued(record) => records.push(*record),
-                        Update::Synced => return records,
+                        Update::Synced(_) => return records,
                         other => panic!("{other:?}"),
                     }
                     octets.drain(..used);

@@ -85,6 +85,7 @@ async fn a_lease_is_released_late() {
     let mut realm = pooled(6, |subscriber| subscriber.ip4 = HomeAddress::None);
     realm.home_agents[0].pools.lease_time = Some(1000);
     let directory = place.open(realm);
+    place.stay(&directory).await;
     for index in 0..3 {
         issued(&place, &directory, &format!("n{index}@example.net")).await;
         place.pass(10);
@@ -341,6 +342,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = Place::new();
         let mut directory = place.open(mixed(None));
+        runtime.block_on(place.stay(&directory));
         let mut served = 0;
         for happening in happenings {
             runtime.block_on(async {
@@ -353,6 +355,7 @@ proptest! {
                     Happening::Restart { lease_time } => {
                         directory.close();
                         directory = place.open(mixed(lease_time));
+                        place.stay(&directory).await;
                     }
                     Happening::Revoke(index) => {
                         let id = mn_id(&format!("n{index}@example.net"));

@@ -58,6 +58,7 @@ async fn a_step_forward_issues_no_spi_again() {
     drop(directory);
     let directory = place.open(narrow());
     assert_eq!(place.issue(&directory, NODE).await.unwrap_err(), IssueError::NoSpi);
+    place.stay(&directory).await;
     place.monotonic.fetch_add(301, Ordering::Relaxed);
     assert_eq!(place.issue(&directory, NODE).await.unwrap().spi.get(), 5);
 }

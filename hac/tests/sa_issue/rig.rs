@@ -3,13 +3,13 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hearth_hac::config::{HomeAddress, HomeAgent, Realm, Subscriber};
 use hearth_hac::directory::server::Server;
-use hearth_hac::directory::{Directory, IssueError, IssueRequest, Store};
+use hearth_hac::directory::{Directory, IssueError, IssueRequest, Store, Watch};
 use hearth_hac::keys::direction_keys;
 use hearth_hac::policy::HomeAgentChoice;
 use hearth_wire::directory::{Request, SaRecord, Update, decode_update, deframe, encode_request};
@@ -21,13 +21,14 @@ pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) wall: Arc<AtomicU64>,
     pub(crate) monotonic: Arc<AtomicU64>,
+    here: Mutex<Vec<Watch>>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (wall, monotonic) = (Arc::new(AtomicU64::new(NOW)), Arc::new(AtomicU64::new(0)));
-        Self { folder, wall, monotonic }
+        Self { folder, wall, monotonic, here: Mutex::default() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -64,6 +65,14 @@ impl Place {
         let served = directory.clone();
         tokio::spawn(async move { server.serve(served).await });
         directory
+    }
+
+    /// Its home agents are alive from now on.
+    pub(crate) async fn stay(&self, directory: &Directory) {
+        for home_agent in directory.home_agents() {
+            let watch = directory.watch(home_agent).await;
+            self.here.lock().unwrap().push(watch.unwrap_or_else(|error| panic!("{error:?}")));
+        }
     }
 
     /// Seconds pass, by both clocks.
@@ -165,7 +174,7 @@ impl Client {
         let mut client = Self { stream, buffer: Vec::new() };
         client.send(&Request::Watch { home_agent: home_agent.into() });
         blocking(move || {
-            while client.update() != Some(Update::Synced) {}
+            while !matches!(client.update(), Some(Update::Synced(_))) {}
             client
         })
         .await

@@ -21,7 +21,7 @@ pub fn records(socket: &Path) -> Vec<SaRecord> {
         while let Some((body, taken)) = deframe(&buffer).expect("frame") {
             match decode_update(body).expect("update") {
                 Update::Issued(record) => records.push(*record),
-                Update::Synced => return records,
+                Update::Synced(_) => return records,
                 Update::Revoked(_) | Update::Unknown(_) | Update::UsageWanted(_) => {}
             }
             buffer.drain(..taken);

@@ -75,7 +75,7 @@ fn directory(at: &Path) -> JoinHandle<UnixStream> {
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         stream.read_exact(&mut [0; 4]).unwrap();
-        stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+        stream.write_all(&encode_update(&Update::Synced(None)).unwrap()).unwrap();
         stream
     })
 }

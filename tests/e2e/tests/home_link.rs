@@ -293,7 +293,7 @@ fn drg_04_who_is_refused_at_home_is_told_so_there() {
     let directory = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         stream.read_exact(&mut [0; 4]).unwrap();
-        stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+        stream.write_all(&encode_update(&Update::Synced(None)).unwrap()).unwrap();
         stream
     });
     lab.start_hearthd().unwrap();

@@ -52,7 +52,8 @@ fn until_answered(lab: &TestLab, index: u8, home: Ipv6Addr) {
 
 /// The SAs of both home agents; no SPI is there twice, no address is two mobile nodes'.
 fn all_sas(fleet: &Fleet) -> Vec<SaRow> {
-    let rows: Vec<SaRow> = (0..2).flat_map(|agent| fleet.sas(agent).unwrap()).collect();
+    let rows: Vec<SaRow> =
+        (0..fleet.agents.len()).flat_map(|agent| fleet.sas(agent).unwrap()).collect();
     let spis: HashSet<u32> = rows.iter().map(|row| row.spi).collect();
     assert_eq!(spis.len(), rows.len(), "{rows:?}");
     for row in &rows {
@@ -122,4 +123,51 @@ fn sa_01_two_hacs_two_home_agents_and_the_death_of_one_hac() {
         assert_eq!(node.status().unwrap().bootstraps.len(), 1);
         node.stop().unwrap();
     }
+}
+
+/// a home agent starts anew while one of the HACs is dead. What the other one has revoked
+/// meanwhile is gone; who has an SA of the dead one goes on; who is new gets service.
+#[test]
+fn sa_01_a_home_agent_restarts_while_one_hac_is_dead() {
+    let lab = TestLab::prepare_with("replica-dead", |options| options.mobile_nodes = 3);
+    let who = lab.subscribers[..3].to_vec();
+    let mut fleet = Fleet::prepare(&lab, Size { hacs: 2, agents: 1 }, &who).unwrap();
+    for index in 0..2 {
+        fleet.start_hac(index).unwrap();
+    }
+    fleet.start_hearthd(0).unwrap();
+    for index in 0..3 {
+        lab.network.attach(index, Visited::Net6).unwrap();
+    }
+    let mut of_dead = start(&lab, 0, &who[0], [0, 1]);
+    let mut of_alive = start(&lab, 1, &who[1], [1, 0]);
+    let (home, other) = (registered(&mut of_dead), registered(&mut of_alive));
+    until_answered(&lab, 0, home);
+    until_answered(&lab, 1, other);
+    let spis = [&of_dead, &of_alive].map(|node| node.status().unwrap().spi.unwrap());
+
+    of_alive.program.crash().unwrap();
+    fleet.agents[0].crash().unwrap();
+    fleet.hacs[0].crash().unwrap();
+    let revoked = fleet.hearth_hac(1, &["hac", "revoke", "--mn-id", &who[1].mn_id]).unwrap();
+    assert_eq!(String::from_utf8_lossy(&revoked.stdout), "1 SA revoked\n");
+    fleet.start_hearthd(0).unwrap();
+    wait::until("the end of what was revoked", PATIENCE, || {
+        let left: Vec<u32> = fleet.sas(0)?.iter().map(|row| row.spi).collect();
+        Ok((left == [spis[0]]).then_some(()))
+    })
+    .unwrap();
+    until_answered(&lab, 0, home);
+    let mut third = start(&lab, 2, &who[2], [1, 0]);
+    let newest = registered(&mut third);
+    until_answered(&lab, 2, newest);
+    assert!(third.status().unwrap().bootstraps.len() == 1 && newest != home && newest != other);
+
+    // The dead one is back, and has nothing to add.
+    fleet.start_hac(0).unwrap();
+    until_answered(&lab, 0, home);
+    assert_eq!(all_sas(&fleet).len(), 2);
+    assert_eq!(of_dead.status().unwrap().bootstraps.len(), 1);
+    of_dead.stop().unwrap();
+    third.stop().unwrap();
 }

@@ -79,7 +79,7 @@ fn directory(at: &Path, frames: Vec<Vec<u8>>) -> JoinHandle<UnixStream> {
         for frame in frames {
             stream.write_all(&frame).unwrap();
         }
-        stream.write_all(&encode_update(&Update::Synced).unwrap()).unwrap();
+        stream.write_all(&encode_update(&Update::Synced(None)).unwrap()).unwrap();
         stream
     })
 }

@@ -4,7 +4,8 @@
 //! the order of the type's declaration. Numbers are in network order; texts and keys have one octet
 //! of length in front. A field that is added later gets a new tag, so that both ends notice; where
 //! its absence has a meaning, it stands behind all others instead, as the services of a record do
-//! ([`super::services`]): a record from before there were any has the defaults.
+//! ([`super::services`]): a record from before there were any has the defaults. The end of a replay
+//! ([`Update::Synced`]) has no fields where the HAC does not say which SPIs are its own.
 //!
 //! ```text
 //! +--------+--------+--------+--------+--------+------ ... ------+
@@ -16,7 +17,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
-use super::{DirectionKeys, Request, SaRecord, Services, Update, Usage};
+use super::{DirectionKeys, Request, SaRecord, Services, SpiRange, Update, Usage};
 use crate::ids::{MobileNodeId, Spi};
 use crate::suite::{Scope, Suite};
 
@@ -70,6 +71,8 @@ pub enum DirectoryError {
     /// What the subscriber may does not make sense: an unknown flag, a number that is too high, a
     /// prefix with host bits or of no known family.
     Services,
+    /// The last SPI of a range is below its first.
+    Range,
 }
 
 impl core::fmt::Display for DirectoryError {
@@ -87,6 +90,7 @@ impl core::fmt::Display for DirectoryError {
             Self::KeyLength => "key does not have the length of its suite",
             Self::Presence => "an octet of presence has no such value",
             Self::Services => "services are malformed or beyond what a subscriber can have",
+            Self::Range => "a range of SPIs ends before it begins",
         })
     }
 }
@@ -133,12 +137,18 @@ pub fn encode_request(request: &Request) -> Option<Vec<u8>> {
 pub fn encode_update(update: &Update) -> Option<Zeroizing<Vec<u8>>> {
     let mut body = Body::with_room(match update {
         Update::Issued(record) => most_octets(record),
-        Update::Revoked(_) | Update::Synced | Update::Unknown(_) | Update::UsageWanted(_) => 5,
+        Update::Revoked(_) | Update::Unknown(_) | Update::UsageWanted(_) => 5,
+        Update::Synced(_) => 9,
     });
     match update {
         Update::Issued(record) => put_record(&mut body, record)?,
         Update::Revoked(spi) => body.put_spi(tag::REVOKED, *spi),
-        Update::Synced => body.put(&[tag::SYNCED]),
+        Update::Synced(spis) => {
+            body.put(&[tag::SYNCED]);
+            for spi in spis.iter().flat_map(|spis| [spis.first(), spis.last()]) {
+                body.put(&spi.get().to_be_bytes());
+            }
+        }
         Update::Unknown(spi) => body.put_spi(tag::UNKNOWN, *spi),
         Update::UsageWanted(spi) => body.put_spi(tag::USAGE_WANTED, *spi),
     }
@@ -224,7 +234,8 @@ pub fn decode_update(body: &[u8]) -> Result<Update, DirectoryError> {
     let update = match fields.octet()? {
         tag::ISSUED => Update::Issued(Box::new(fields.record()?)),
         tag::REVOKED => Update::Revoked(fields.spi()?),
-        tag::SYNCED => Update::Synced,
+        tag::SYNCED if fields.0.is_empty() => Update::Synced(None),
+        tag::SYNCED => Update::Synced(Some(fields.spis()?)),
         tag::UNKNOWN => Update::Unknown(fields.spi()?),
         tag::USAGE_WANTED => Update::UsageWanted(fields.spi()?),
         _ => return Err(DirectoryError::Tag),
@@ -299,6 +310,11 @@ impl<'a> Fields<'a> {
 
     fn spi(&mut self) -> Result<Spi, DirectoryError> {
         Spi::new(u32::from_be_bytes(self.array()?)).map_err(|_| DirectoryError::Spi)
+    }
+
+    fn spis(&mut self) -> Result<SpiRange, DirectoryError> {
+        let (first, last) = (self.spi()?, self.spi()?);
+        SpiRange::new(first, last).ok_or(DirectoryError::Range)
     }
 
     fn name(&mut self) -> Result<Box<str>, DirectoryError> {
@@ -452,8 +468,10 @@ mod tests {
             let expected = Update::Issued(Box::new(record(suite, 0)));
             assert_eq!(decode_update(body(&issued(record(suite, 0)))), Ok(expected));
         }
-        let small = [Update::Revoked(spi), Update::Synced, Update::Unknown(spi)];
-        for update in small.into_iter().chain([Update::UsageWanted(spi)]) {
+        let spis = SpiRange::new(Spi::new(1).unwrap(), spi);
+        assert_eq!(encode_update(&Update::Synced(None)).unwrap()[..], [0, 0, 0, 1, 0x83]);
+        let small = [Update::Revoked(spi), Update::Synced(None), Update::Unknown(spi)];
+        for update in small.into_iter().chain([Update::UsageWanted(spi), Update::Synced(spis)]) {
             let frame = encode_update(&update).unwrap();
             assert_eq!(decode_update(body(&frame)), Ok(update));
         }

@@ -1,7 +1,8 @@
 //! The SA directory between HAC and HA: what crosses the Unix socket.
 //!
 //! The HA connects, sends [`Request::Watch`] for its own name and gets every live record, then
-//! [`Update::Synced`], then each change as it happens. It asks by SPI ([`Request::Lookup`]) for a
+//! [`Update::Synced`], then each change as it happens. Where several HACs serve one HA, each says with
+//! that which SPIs it has told everything of. The HA asks by SPI ([`Request::Lookup`]) for a
 //! record that it misses. Frames are a 4-octet length in network order and that many octets.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -128,6 +129,46 @@ pub enum Request {
 /// How often a home agent says that it is at work.
 pub const ALIVE_INTERVAL: core::time::Duration = core::time::Duration::from_secs(1);
 
+/// The SPIs that one HAC deals out for one home agent, both ends among them: no other HAC deals out any
+/// of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpiRange {
+    first: Spi,
+    last: Spi,
+}
+
+impl SpiRange {
+    /// From `first` to `last`; `None` where `last` is lower.
+    #[must_use]
+    pub fn new(first: Spi, last: Spi) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// The lowest.
+    #[must_use]
+    pub const fn first(self) -> Spi {
+        self.first
+    }
+
+    /// The highest.
+    #[must_use]
+    pub const fn last(self) -> Spi {
+        self.last
+    }
+
+    /// Whether `spi` is one of them.
+    #[must_use]
+    pub fn contains(self, spi: Spi) -> bool {
+        (self.first..=self.last).contains(&spi)
+    }
+
+    /// Whether an SPI is in both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
 /// HAC to HA.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Update {
@@ -136,8 +177,9 @@ pub enum Update {
     /// The SA is no longer to be accepted.
     Revoked(Spi),
     /// Everything that existed when the watch began has been sent. Records that the HA holds and
-    /// that were not replayed are to be dropped.
-    Synced,
+    /// that were not replayed are to be dropped: those of these SPIs, where there are other HACs;
+    /// `None`: this one does not say which are its own.
+    Synced(Option<SpiRange>),
     /// Answer to a lookup that found nothing.
     Unknown(Spi),
     /// Say what this SA has carried. A home agent that does not have it says nothing.
@@ -147,6 +189,27 @@ pub enum Update {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// SA-01, R-51.
+    #[test]
+    fn sa_01_a_range_of_spis_has_both_its_ends() {
+        let spi = |number| Spi::new(number).unwrap();
+        let range = |first, last| SpiRange::new(spi(first), spi(last)).unwrap();
+        assert_eq!(SpiRange::new(spi(8), spi(7)), None);
+        let within = [6, 7, 8, 9, 10].map(|number| range(7, 9).contains(spi(number)));
+        assert_eq!(within, [false, true, true, true, false]);
+        for (first, last, overlaps) in [
+            (1, 6, false),
+            (1, 7, true),
+            (8, 8, true),
+            (9, 12, true),
+            (10, 12, false),
+            (1, 99, true),
+        ] {
+            assert_eq!(range(7, 9).overlaps(range(first, last)), overlaps, "{first} {last}");
+            assert_eq!(range(first, last).overlaps(range(7, 9)), overlaps, "{first} {last}");
+        }
+    }
 
     #[test]
     fn keys_have_exactly_the_lengths_of_their_suite() {

@@ -241,7 +241,7 @@ impl Accounting {
         let record = match update {
             Update::Issued(record) => self.ledger().issued(record, now),
             Update::Revoked(spi) => self.ended(*spi, now),
-            Update::Synced | Update::Unknown(_) | Update::UsageWanted(_) => None,
+            Update::Synced(_) | Update::Unknown(_) | Update::UsageWanted(_) => None,
         };
         record.into_iter().for_each(|record| self.push(record));
     }
