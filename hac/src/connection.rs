@@ -18,8 +18,9 @@ use tracing::{debug, info, warn};
 
 use crate::auth::eap::tls::server::warn_of;
 use crate::cert::ChannelBinding;
-use crate::config::{Limits, RadiusConfig, Realm};
+use crate::config::{Limits, RadiusConfig, Realm, RemoteConfig};
 use crate::counters::{Counter, Counters};
+use crate::daemon::DirectoryTls;
 use crate::directory::{Clock, Directory};
 use crate::failures::Failures;
 use crate::handshake::{self, Handshakes};
@@ -46,6 +47,8 @@ pub struct Shared {
     pub realm: Arc<Live<Realm>>,
     /// The SA directory.
     pub directory: Arc<Directory>,
+    /// What home agents on other machines meet.
+    pub(crate) directory_tls: DirectoryTls,
     /// Limits of connections and of time.
     pub limits: Live<Limits>,
     /// Unix seconds.
@@ -72,6 +75,13 @@ impl Shared {
         }
         if let (Some(current), Some(fresh)) = (&self.accounting, accounting) {
             current.reload(fresh.servers);
+        }
+    }
+
+    /// Shows home agents on other machines these certificates from their next connection on.
+    pub(crate) fn renew_directory(&self, config: Option<RemoteConfig>) {
+        if let (Some(current), Some(RemoteConfig { tls, .. })) = (&self.directory_tls, config) {
+            current.set(tls);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hearth_wire::directory::SaRecord;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::info;
@@ -126,13 +127,14 @@ impl Hac {
             None => None,
         };
         let (listeners, addresses) = listen_on(listen)?;
-        let remotes = remotes(places.remote, &realm)?;
+        let (remotes, directory_tls) = remotes(places.remote, &realm)?;
         let directory =
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
         let shared = Arc::new(Shared {
             handshakes: Handshakes::new(tls),
             realm: live,
             directory: directory.clone(),
+            directory_tls,
             limits: Live::new(limits),
             clock,
             radius,
@@ -286,14 +288,22 @@ async fn follow(shared: Arc<Shared>, paths: Vec<PathBuf>, watch: Watch) {
     files::follow(shared.realm.clone(), paths, watch, ends).await;
 }
 
+/// What home agents on other machines meet, where there are any.
+pub(crate) type DirectoryTls = Option<Arc<Live<ServerConfig>>>;
+
 /// Listens for home agents on other machines.
-fn remotes(config: Option<RemoteConfig>, realm: &Arc<Realm>) -> Result<Vec<Remote>, StartError> {
-    let Some(RemoteConfig { listen, tls }) = config else { return Ok(Vec::new()) };
+fn remotes(
+    config: Option<RemoteConfig>,
+    realm: &Arc<Realm>,
+) -> Result<(Vec<Remote>, DirectoryTls), StartError> {
+    let Some(RemoteConfig { listen, tls }) = config else { return Ok((Vec::new(), None)) };
+    let tls = Arc::new(Live::new(tls));
     let bind = |address| {
         Remote::bind(address, tls.clone(), realm.clone())
             .map_err(|error| StartError::Listen { address, error })
     };
-    listen.into_iter().map(bind).collect()
+    let remotes: Result<_, _> = listen.into_iter().map(bind).collect();
+    Ok((remotes?, Some(tls)))
 }
 
 /// Looks now and then whether certificates have changed: whoever renews them need not say so.

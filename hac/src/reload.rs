@@ -103,12 +103,13 @@ impl Reloader {
             let path = self.path.display();
             return Err(format!("{path}: auth: offers radius, which needs a restart"));
         }
-        let Config { tls, realm, limits, radius, sections, .. } = fresh;
+        let Config { tls, realm, limits, radius, sections, directory, .. } = fresh;
         let realm = Arc::into_inner(realm).ok_or("the realm is in use")?;
         let replaced = self.registry.replace(realm, &self.files)?;
         shared.handshakes.server().adopt(&tls);
         self.admission.limit(limits);
         shared.renew_radius(radius);
+        shared.renew_directory(directory.remote);
         Ok((replaced, sections))
     }
 }

@@ -11,6 +11,7 @@ use hearth_hac::daemon::system_clock;
 use hearth_hac::directory::remote::Remote;
 use hearth_hac::directory::server::Server;
 use hearth_hac::directory::{Directory, IssueRequest, Store};
+use hearth_hac::live::Live;
 use hearth_wire::{MobileNodeId, Scope};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -86,7 +87,8 @@ impl Issuer {
             let server = Server::bind(&places.socket, &[]).map_err(file)?;
             let remote = places.remote.ok_or(Fault::Part(WHAT))?;
             let address = remote.listen.first().copied().ok_or(Fault::Part(WHAT))?;
-            let remote = Remote::bind(address, remote.tls, realm).map_err(file)?;
+            let remote =
+                Remote::bind(address, Arc::new(Live::new(remote.tls)), realm).map_err(file)?;
             let port = remote.address().map_err(file)?.port();
             let (near, far) = (Arc::clone(&directory), Arc::clone(&directory));
             tokio::spawn(async move { server.serve(near).await });

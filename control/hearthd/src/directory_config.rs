@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
-use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::Deserialize;
 
 use crate::config::Config;
 use crate::directory::Source;
-use crate::directory_tls::{self, Remote};
+use crate::directory_tls::{self, Identity, Remote};
 
 /// The longest time in milliseconds that a Binding Update may wait for its SA. By then the mobile
 /// node has sent it again (RFC 6275 s.11.8: after a second, or one and a half the first time).
@@ -35,7 +34,8 @@ pub struct SaDirectory {
     pub address: Option<Spanned<SocketAddr>>,
     /// The name that the HAC's certificate for this must have. Needed with `address`.
     pub name: Option<Spanned<String>>,
-    /// PEM: the authority of that certificate. Needed with `address`, as the next two are.
+    /// PEM: the authority of that certificate. Needed with `address`, as the next two are. All three are
+    /// read again on SIGHUP: the next connection goes by them.
     pub ca: Option<Spanned<PathBuf>>,
     /// PEM: this home agent's certificate, which has its name in the HAC's YAML.
     pub certificate: Option<Spanned<PathBuf>>,
@@ -120,10 +120,25 @@ pub(crate) fn check(
     Ok(sources)
 }
 
+/// Has the HACs that are watched meet the certificates of `fresh`, read just now. `false`: there are
+/// others, or elsewhere, which counts from the next start on.
+pub(crate) fn renew(watched: &[Source], fresh: &[Source]) -> bool {
+    for source in watched {
+        let same = fresh.iter().find(|fresh| fresh.is_at(source));
+        if let (Source::Remote(remote), Some(Source::Remote(fresh))) = (source, same) {
+            remote.tls.renew(&fresh.tls);
+        }
+    }
+    let all = |these: &[Source], those: &[Source]| {
+        these.iter().all(|this| those.iter().any(|that| that.is_at(this)))
+    };
+    all(watched, fresh) && all(fresh, watched)
+}
+
 /// A HAC on another machine.
 fn remote(
     document: &Document<Config>,
-    tls: Option<&Arc<ClientConfig>>,
+    tls: Option<&Identity>,
     address: &Spanned<SocketAddr>,
     name: Option<&Spanned<String>>,
     key: &str,
@@ -141,7 +156,7 @@ fn remote(
         let message = format!("{} is neither a DNS name nor an address", name.value);
         document.error(name.referenced, format!("{key}.name"), message)
     })?;
-    let (address, tls, complained) = (address.value, Arc::clone(tls), Arc::default());
+    let (address, tls, complained) = (address.value, tls.clone(), Arc::default());
     Ok(Source::Remote(Remote { address, name: parsed, tls, complained }))
 }
 
@@ -180,7 +195,7 @@ fn without_effect(
 fn tls(
     document: &Document<Config>,
     section: &SaDirectory,
-) -> Result<Option<Arc<ClientConfig>>, ConfigError> {
+) -> Result<Option<Identity>, ConfigError> {
     let (ca, certificate, key) = match (&section.ca, &section.certificate, &section.key) {
         (Some(ca), Some(certificate), Some(key)) => (ca, certificate, key),
         (None, None, None) => return Ok(None),
@@ -210,7 +225,7 @@ fn tls(
         let message = format!("does not fit the key or the authority: {error}");
         document.error(certificate.referenced, "sa_directory.certificate", message)
     })?;
-    Ok(Some(tls))
+    Ok(Some(Identity::new(tls)))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -33,9 +33,32 @@ pub struct Remote {
     /// The name that its certificate must have.
     pub name: ServerName<'static>,
     /// Whose certificates are believed, and this home agent's own.
-    pub tls: Arc<ClientConfig>,
+    pub tls: Identity,
     /// That it does not let this home agent in was logged.
     pub complained: Arc<AtomicBool>,
+}
+
+/// Whose certificates are believed, and this home agent's own, as they are now: the next connection
+/// goes by them. A clone is a handle to the same.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<RwLock<Arc<ClientConfig>>>);
+
+impl Identity {
+    /// These, for now.
+    #[must_use]
+    pub fn new(tls: Arc<ClientConfig>) -> Self {
+        Self(Arc::new(RwLock::new(tls)))
+    }
+
+    fn now(&self) -> Arc<ClientConfig> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From the next connection on those of `fresh`.
+    pub(crate) fn renew(&self, fresh: &Self) {
+        let fresh = fresh.now();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
 }
 
 /// TLS settings: the HAC has a certificate of `authorities`, `chain` and `key` are this home agent's.
@@ -74,8 +97,8 @@ pub(crate) fn connect(remote: &Remote) -> io::Result<UnixStream> {
     sockopt::set_tcp_keepidle(&tcp, Duration::from_secs(2))?;
     sockopt::set_tcp_keepintvl(&tcp, Duration::from_secs(1))?;
     sockopt::set_tcp_user_timeout(&tcp, USER_TIMEOUT)?;
-    let mut tls = ClientConnection::new(Arc::clone(&remote.tls), remote.name.clone())
-        .map_err(io::Error::other)?;
+    let mut tls =
+        ClientConnection::new(remote.tls.now(), remote.name.clone()).map_err(io::Error::other)?;
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp)?;
     }
@@ -296,6 +319,7 @@ mod tests {
     fn remote(address: SocketAddr, name: &str, trusted: &Authority, own: &Authority) -> Remote {
         let (chain, key) = own.identity("ha1.example.net");
         let tls = client_config(trusted.certificates(), chain, key).unwrap();
+        let tls = Identity::new(tls);
         let name = ServerName::try_from(name.to_owned()).unwrap();
         Remote { address, name, tls, complained: Arc::default() }
     }
@@ -325,6 +349,27 @@ mod tests {
         assert!(connect(&stranger).is_err());
         let misnamed = remote(echo(&authority), "hac2.example.net", &authority, &authority);
         assert!(connect(&misnamed).is_err());
+    }
+
+    /// What goes on goes on by the old certificate, what begins by the new one.
+    #[test]
+    fn a_new_certificate_is_the_next_connections() {
+        let (authority, other) = (Authority::new(), Authority::new());
+        // The authority of before, of which the HAC has no certificate any more.
+        let old = remote(echo(&other), "hac.example.net", &other, &other);
+        let mut open = connect(&old).unwrap();
+        let moved = Remote { address: echo(&authority), ..old };
+        assert!(connect(&moved).is_err());
+        let fresh = remote(echo(&authority), "hac.example.net", &authority, &authority);
+        moved.tls.renew(&fresh.tls);
+        let moved = Remote { address: echo(&authority), ..moved };
+        for stream in [&mut open, &mut connect(&moved).unwrap()] {
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream.write_all(b"watch").unwrap();
+            let mut back = [0; 5];
+            stream.read_exact(&mut back).unwrap();
+            assert_eq!(&back, b"watch");
+        }
     }
 
     /// By TLS 1.3 it is known after the handshake only that the HAC does not let one in.

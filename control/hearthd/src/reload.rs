@@ -1,4 +1,7 @@
-//! SIGHUP: what is said of home prefixes is read from the YAML again, for renumbering.
+//! SIGHUP: what is said of home prefixes is read from the YAML again, for renumbering; and certificates
+//! of the SA directory, which are renewed now and then.
+//!
+//! The connections to HACs that there are go on; the next ones go by the new certificates.
 //!
 //! Lifetimes change and prefixes go while the daemon runs, and mobile nodes are told
 //! (RFC 6275 s.10.6). A prefix that is new, or on another link than before, needs a restart, which
@@ -13,6 +16,8 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::control::Control;
+use crate::directory::Source;
+use crate::directory_config;
 use crate::home_link_config::{self, HomePrefix};
 
 impl Control {
@@ -22,7 +27,12 @@ impl Control {
             return;
         }
         match read(&self.parts.config.file) {
-            Ok(read) => self.take_home_prefixes(read),
+            Ok((read, sources)) => {
+                if !directory_config::renew(&self.parts.config.sa_directory.sources, &sources) {
+                    warn!("sa_directory names other HACs: they are watched from the next start on");
+                }
+                self.take_home_prefixes(read);
+            }
             Err(error) => error!(%error, "not read again; what was read before holds"),
         }
     }
@@ -39,16 +49,20 @@ impl Control {
         let count = now.home_prefixes.len();
         self.kernel_routes.set_home_prefixes(&self.parts.config);
         self.configure_links();
-        info!(count, "home prefixes are read again; other keys are heeded at the next start");
+        info!(
+            count,
+            "home prefixes and certificates are read again; other keys are heeded at the next start"
+        );
     }
 }
 
 /// The file, with the checks of what is taken from it. The others are for a start: this thread is
 /// pinned, and sees one core only.
-fn read(file: &Path) -> Result<Config, ConfigError> {
+fn read(file: &Path) -> Result<(Config, Vec<Source>), ConfigError> {
     let document = hearth_config::load::<Config>(file)?;
     home_link_config::check(&document, &document.value)?;
-    Ok(document.value)
+    let sources = directory_config::check(&document, &document.value)?;
+    Ok((document.value, sources))
 }
 
 /// What of `new` can take the place of `old` at once, and the prefixes of which it can't.

@@ -58,7 +58,6 @@ impl Sections {
         }
         for (key, one, other) in [
             ("listen", &former.listen, &self.listen),
-            ("directory", &former.directory, &self.directory),
             ("home_agents", &former.home_agents, &self.home_agents),
             ("replica", &former.replica, &self.replica),
             ("subscriber_files", &former.subscriber_files, &self.subscriber_files),
@@ -72,14 +71,25 @@ impl Sections {
         let (live, at_start) = radius.into_iter().partition(|key| is_of_servers(key));
         changed.live.extend::<Vec<_>>(live);
         changed.at_start.extend::<Vec<_>>(at_start);
+        let mut directory = Vec::new();
+        differences("directory", &former.directory, &self.directory, &mut directory);
+        let (live, at_start) = directory.into_iter().partition(|key| is_of_certificates(key));
+        changed.live.extend::<Vec<_>>(live);
+        changed.at_start.extend::<Vec<_>>(at_start);
         changed
     }
 
     /// Takes over from `other` what takes effect while the daemon runs.
     pub fn follow(&mut self, other: Self) {
-        let Self { tls, policy, auth, eap_tls, dns, realms, limits, radius, .. } = other;
+        let Self { tls, policy, auth, eap_tls, dns, realms, limits, radius, directory, .. } = other;
         (self.tls, self.policy, self.auth) = (tls, policy, auth);
         (self.eap_tls, self.dns, self.realms, self.limits) = (eap_tls, dns, realms, limits);
+        for name in DIRECTORY_CERTIFICATES {
+            let own = self.directory.get_mut(name);
+            if let (Some(own), Some(fresh)) = (own, directory.get(name)) {
+                *own = fresh.clone();
+            }
+        }
         for place in RADIUS_SERVERS {
             let own = self.radius.pointer_mut(place);
             if let (Some(own), Some(fresh)) = (own, radius.pointer(place)) {
@@ -92,6 +102,14 @@ impl Sections {
 /// Where in `radius` the servers are: they can change while exchanges are in flight, but not come or go
 /// altogether.
 const RADIUS_SERVERS: [&str; 2] = ["/servers", "/accounting/servers"];
+
+/// What of `directory` can be another while home agents are connected.
+const DIRECTORY_CERTIFICATES: [&str; 3] = ["certificate", "key", "ca"];
+
+fn is_of_certificates(key: &str) -> bool {
+    let name = key.strip_prefix("directory.");
+    name.is_some_and(|name| DIRECTORY_CERTIFICATES.contains(&name))
+}
 
 fn is_of_servers(key: &str) -> bool {
     RADIUS_SERVERS.iter().any(|place| {
@@ -135,12 +153,12 @@ mod tests {
             hearth_config::parse::<Sections>(std::path::Path::new("hac.yaml"), text).unwrap().value
         };
         let one = read(
-            "listen: ['[::]:7873']\ntls: {certificate: a, suites: [A, B]}\n\
+            "listen: ['[::]:7873']\ndirectory: {socket: a, ca: b, key: c}\ntls: {certificate: a, suites: [A, B]}\n\
              home_agents: [{name: a, pools: {ip6: [x, y]}}, {name: b}]\nlimits: {connections: 3}\n\
              radius: {nas_identifier: a, servers: [{port: 1}], accounting: {servers: [{port: 2}]}}\n",
         );
         let other = read(
-            "listen: ['[::]:7873', '0.0.0.0:7873']\ntls: {certificate: a, suites: [A, C]}\n\
+            "listen: ['[::]:7873', '0.0.0.0:7873']\ndirectory: {socket: z, ca: y, key: c}\ntls: {certificate: a, suites: [A, C]}\n\
              home_agents: [{name: a, pools: {ip6: [x, z]}}, {name: b, region: c}]\n\
              radius: {nas_identifier: b, servers: [{port: 3}], accounting: {servers: []}}\n\
              subscribers: [{mn_id: a, psk: {hex: '00'}}]\n",
@@ -148,13 +166,20 @@ mod tests {
         let changed = other.changed(&one);
         assert_eq!(
             changed.live,
-            ["tls.suites[1]", "limits", "radius.accounting.servers", "radius.servers[0].port"]
+            [
+                "tls.suites[1]",
+                "limits",
+                "radius.accounting.servers",
+                "radius.servers[0].port",
+                "directory.ca"
+            ]
         );
         let at_start = [
             "listen",
             "home_agents[0].pools.ip6[1]",
             "home_agents[1].region",
             "radius.nas_identifier",
+            "directory.socket",
         ];
         assert_eq!(changed.at_start, at_start);
         assert_eq!(one.changed(&one), Changed::default());

@@ -27,6 +27,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::server::{CONNECTIONS, Peer};
 use super::writer::Directory;
 use crate::config::Realm;
+use crate::live::Live;
 use crate::log_limit::LogLimit;
 
 /// Longest TLS handshake.
@@ -72,23 +73,23 @@ pub fn server_config(
 /// A listener for home agents of other machines.
 pub struct Remote {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: Arc<Live<ServerConfig>>,
     realm: Arc<Realm>,
     log_limit: Arc<LogLimit>,
 }
 
 impl Remote {
-    /// Listens on `address` for the home agents of `realm`.
+    /// Listens on `address` for the home agents of `realm`; `tls` is what they meet at the time.
     ///
     /// # Errors
     /// The address can't be listened on.
     pub fn bind(
         address: SocketAddr,
-        tls: Arc<ServerConfig>,
+        tls: Arc<Live<ServerConfig>>,
         realm: Arc<Realm>,
     ) -> io::Result<Self> {
         let listener = crate::listener::bind(address)?;
-        Ok(Self { listener, acceptor: TlsAcceptor::from(tls), realm, log_limit: Arc::default() })
+        Ok(Self { listener, tls, realm, log_limit: Arc::default() })
     }
 
     /// The address, with the port that the kernel chose for port 0.
@@ -120,7 +121,7 @@ impl Remote {
                 continue;
             };
             let (directory, log_limit) = (directory.clone(), self.log_limit.clone());
-            let (acceptor, realm) = (self.acceptor.clone(), self.realm.clone());
+            let (acceptor, realm) = (TlsAcceptor::from(self.tls.get()), self.realm.clone());
             tokio::spawn(async move {
                 if let Err(error) =
                     serve(stream, &acceptor, &realm, directory, log_limit.clone()).await

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use hearth_hac::directory::Directory;
 use hearth_hac::directory::remote::{Remote, server_config};
+use hearth_hac::live::Live;
 use hearth_wire::directory::{Request, Update, decode_update, deframe, encode_request};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,19 +43,32 @@ impl Authority {
 
 /// A directory with an SA of `ha1`, served over TLS with `ha2` beside it.
 async fn serve(place: &Place, authority: &Authority) -> (Arc<Directory>, SocketAddr) {
+    let (directory, address, _) = serve_renewable(place, authority).await;
+    (directory, address)
+}
+
+fn server_tls(authority: &Authority) -> Arc<ServerConfig> {
+    let (chain, key) = authority.identity("hac.example.net");
+    server_config(chain, key, vec![authority.certificate()]).unwrap()
+}
+
+/// The same, and what home agents meet there.
+async fn serve_renewable(
+    place: &Place,
+    authority: &Authority,
+) -> (Arc<Directory>, SocketAddr, Arc<Live<ServerConfig>>) {
     let mut realm = pooled(1, |_| {});
     realm.home_agents.push(second_agent());
     let directory = Arc::new(place.open(realm));
     place.issue(&directory, "n0@example.net").await.unwrap();
-    let (chain, key) = authority.identity("hac.example.net");
-    let tls = server_config(chain, key, vec![authority.certificate()]).unwrap();
+    let tls = Arc::new(Live::new(server_tls(authority)));
     let mut names = pooled(0, |_| {});
     names.home_agents.push(second_agent());
-    let remote = Remote::bind("[::1]:0".parse().unwrap(), tls, Arc::new(names)).unwrap();
+    let remote = Remote::bind("[::1]:0".parse().unwrap(), tls.clone(), Arc::new(names)).unwrap();
     let address = remote.address().unwrap();
     let served = directory.clone();
     tokio::spawn(async move { remote.serve(served).await });
-    (directory, address)
+    (directory, address, tls)
 }
 
 fn client(
@@ -152,4 +166,27 @@ async fn sa_16_nothing_without_tls_13() {
     let identity = authority.identity("ha1.example.net");
     let old = client(&authority, Some(identity), &rustls::version::TLS12);
     assert!(connect(address, &old, "ha1").await.is_err());
+}
+
+/// Certificates that are renewed while home agents are connected: those go on, the next ones meet the
+/// new ones and are judged by the new authority.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_certificates_are_the_next_home_agents() {
+    let place = Place::new();
+    let (authority, fresh) = (Authority::new(), Authority::new());
+    let (directory, address, tls) = serve_renewable(&place, &authority).await;
+    let tls13 = &rustls::version::TLS13;
+    let own = |of: &Authority| client(of, Some(of.identity("ha1.example.net")), tls13);
+    let name = ServerName::try_from("hac.example.net").unwrap();
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let mut open = own(&authority).connect(name, tcp).await.unwrap();
+    watch(&mut open, "ha1").await.unwrap();
+
+    tls.set(server_tls(&fresh));
+    assert!(connect(address, &own(&authority), "ha1").await.is_err());
+    assert!(connect(address, &own(&fresh), "ha1").await.is_ok());
+    place.issue(&directory, "n0@example.net").await.unwrap();
+    let mut change = [0; 5];
+    open.read_exact(&mut change).await.unwrap();
+    assert_eq!(change[4], 0x81, "the open one is told of what is issued");
 }
