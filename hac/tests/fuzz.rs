@@ -2,6 +2,8 @@
 //! stays mended. HEARTH_FUZZ_SECONDS=600 goes on with changes for that long.
 #![allow(clippy::expect_used, reason = "helpers of tests")]
 
+#[path = "../../fuzz/eap_server.rs"]
+mod eap_server;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 #[path = "../../fuzz/targets.rs"]
@@ -22,6 +24,11 @@ fn tv_headers() {
 #[test]
 fn eap() {
     replay("eap", targets::eap);
+}
+
+#[test]
+fn eap_server() {
+    replay("eap_server", eap_server::eap_server);
 }
 
 #[test]
