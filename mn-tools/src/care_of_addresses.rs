@@ -23,7 +23,8 @@ use hearth_wire::mh::{Bid, Status};
 use crate::config::CareOf;
 use crate::path::Path;
 use crate::registration::{
-    self, Ack, Association, Binding, Purpose, Registration, Report, Sequence, Timers, Update,
+    self, Ack, Association, Binding, Probe, Purpose, Registration, Report, Sequence, Timers,
+    Traffic, Update, Why,
 };
 
 /// A way for data.
@@ -46,6 +47,10 @@ pub enum Action {
     Close(Path),
     /// Send a Binding Update.
     Send(BidUpdate),
+    /// Send a Heartbeat.
+    Probe(Probe),
+    /// Send an echo request to the home agent under this SA, by another port than this path's.
+    Echo(Path, Spi),
     /// Send data these ways, the most wanted first.
     Carry(Vec<Way>),
     /// Drop this SA.
@@ -112,6 +117,11 @@ impl CareOfAddresses {
         if places.is_empty() {
             places.push(place(None));
         }
+        let places = places.into_iter().zip(0u32..).map(|(place, index)| Place {
+            registration: place.registration.numbering_probes_from(index << 24),
+            ..place
+        });
+        let places = places.collect();
         Self { places, bootstrapping: false, stopping: None, actions: VecDeque::new() }
     }
 
@@ -199,6 +209,26 @@ impl CareOfAddresses {
             pause = registration.on_bootstrap_failed(retry_after, by_network, jitter, now);
         });
         pause
+    }
+
+    /// What the data path has carried so far; see [`Registration::on_traffic`]. By which of several
+    /// networks packets came nobody knows.
+    pub fn on_traffic(&mut self, traffic: Traffic, now: Instant) {
+        let received = if self.places.len() > 1 { 0 } else { traffic.received };
+        let traffic = Traffic { received, ..traffic };
+        self.each(|place| place.registration.on_traffic(traffic, now));
+    }
+
+    /// A Heartbeat was answered.
+    pub fn on_heartbeat(&mut self, seq: u32, now: Instant) {
+        self.each(|place| place.registration.on_heartbeat(seq, now));
+    }
+
+    /// How often a NAT hears of the preferred network's address, and why so often.
+    #[must_use]
+    pub fn nat_keepalive(&self) -> Option<(Duration, Why)> {
+        let bound = self.places.iter().find(|place| place.registration.binding().is_some());
+        bound.and_then(|place| place.registration.nat_keepalive())
     }
 
     /// The machine slept so long; see [`Registration::on_sleep`].
@@ -316,6 +346,8 @@ impl CareOfAddresses {
             From::Open(path) => Action::Open(path),
             From::Close(path) => Action::Close(path),
             From::Send(update) => Action::Send(self.with_bids(index, update)),
+            From::Probe(probe) => Action::Probe(probe),
+            From::Echo(path, spi) => Action::Echo(path, spi),
             From::Carry(way) => {
                 let Some(place) = self.places.get_mut(index) else { return };
                 place.way = way;

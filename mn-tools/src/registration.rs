@@ -26,6 +26,9 @@ use crate::path::Path;
 
 mod ack;
 mod bootstrap_timer;
+mod keepalive;
+mod nat;
+mod probing;
 mod sequence;
 mod timer;
 mod types;
@@ -35,6 +38,10 @@ mod tests;
 
 pub use ack::Ack;
 use bootstrap_timer::BootstrapTimer;
+use keepalive::Keepalive;
+pub use keepalive::Why;
+use probing::{Failed, Probing};
+pub use probing::{Probe, Traffic};
 pub use sequence::Sequence;
 pub use types::{Action, Association, Binding, Purpose, Registered, Report, Timers, Update};
 
@@ -79,7 +86,10 @@ pub struct Registration {
     retiring: Vec<(Spi, Instant)>,
     /// Usable paths, the most wanted first.
     paths: Vec<Path>,
-    failed: Vec<(Path, Instant)>,
+    failed: Vec<Failed>,
+    probing: Probing,
+    /// Of paths behind a NAT, the oldest first.
+    keepalives: Vec<(Path, Keepalive)>,
     open: Vec<Path>,
     lingering: Vec<(Path, Instant)>,
     binding: Option<Binding>,
@@ -116,6 +126,8 @@ impl Registration {
             retiring: Vec::new(),
             paths: Vec::new(),
             failed: Vec::new(),
+            probing: Probing::default(),
+            keepalives: Vec::new(),
             open: Vec::new(),
             lingering: Vec::new(),
             binding: None,
@@ -162,7 +174,7 @@ impl Registration {
             return;
         }
         self.paths = paths;
-        self.failed.retain(|(path, _)| self.paths.contains(path));
+        self.failed.retain(|failed| self.paths.contains(&failed.path));
         if self.stopping.is_none() {
             if self.exchange.as_ref().is_some_and(|exchange| !self.paths.contains(&exchange.path)) {
                 self.drop_exchange();
@@ -353,8 +365,11 @@ impl Registration {
 
     /// The path to use: the most wanted one that has not failed lately.
     fn target(&self) -> Option<Path> {
-        let failed = |path: &&Path| self.failed.iter().any(|(failed, _)| failed == *path);
-        self.paths.iter().find(|path| !failed(path)).or(self.paths.first()).cloned()
+        self.paths.iter().find(|path| !self.has_failed(path)).or(self.paths.first()).cloned()
+    }
+
+    fn has_failed(&self, path: &Path) -> bool {
+        self.failed.iter().any(|failed| failed.path == *path)
     }
 
     fn begin(&mut self, purpose: Purpose, path: Path, spi: Spi, noticed: Instant, now: Instant) {
@@ -404,6 +419,7 @@ impl Registration {
         };
         let seq = self.sequence.draw();
         exchange.sent.push((seq, now, lifetime));
+        let path = exchange.path.clone();
         exchange.tries += 1;
         exchange.deadline = now + exchange.timeout;
         let update = Update {
@@ -415,10 +431,11 @@ impl Registration {
             withdraws: exchange.withdraws.clone(),
         };
         self.actions.push_back(Action::Send(update));
+        self.keepalive_refreshed(&path, now);
     }
 
-    /// Moves data to `path` at once where the path of the binding is gone. The home agent accepts
-    /// protected data from any address.
+    /// Moves data to `path` at once where the path of the binding is gone, or carries nothing any
+    /// more. The home agent accepts protected data from any address.
     ///
     /// Over IPv4 data waits for the acknowledgement. A NAT that sees the first two packets of a
     /// flow at the same instant may give it two mappings, of which one soon ends (Linux' clash
@@ -429,6 +446,8 @@ impl Registration {
         if !self.paths.contains(&binding.path) && self.stopping.is_none() {
             let way = path.care_of.is_ipv6().then(|| (path.clone(), binding.spi));
             self.set_carry(way);
+        } else if self.has_failed(&binding.path) && path.care_of.is_ipv6() {
+            self.set_carry(Some((path.clone(), binding.spi)));
         }
     }
 
@@ -463,6 +482,7 @@ impl Registration {
     /// Gives up the exchange, and its path unless the binding needs it.
     fn drop_exchange(&mut self) {
         let Some(exchange) = self.exchange.take() else { return };
+        self.end_survey();
         let used = self.binding.as_ref().is_some_and(|binding| binding.path == exchange.path);
         if !used {
             if self.carry.as_ref().is_some_and(|(path, _)| *path == exchange.path) {

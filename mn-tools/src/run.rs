@@ -29,6 +29,7 @@ use crate::tunnel::{self, IvSource, Tunnel, Worker};
 mod actions;
 mod host;
 mod mobility;
+mod probe;
 mod report;
 mod watch;
 
@@ -282,6 +283,7 @@ impl Node {
                 self.rescan_at = None;
                 self.rescan();
             }
+            self.registration.on_traffic(self.traffic(), now);
             self.registration.on_timer(now);
         }
     }

@@ -19,6 +19,7 @@ pub fn status(status: &Value, now: u64) -> String {
         line("network", one_of_several(each, now));
     }
     line("home agent", text(status, "home_agent").to_owned());
+    line("NAT keepalive", keepalive(status));
     line("binding", binding(status, now));
     line("security association", association(status, now));
     line("round trip", round_trip(status));
@@ -92,6 +93,20 @@ fn nat(value: &Value) -> &'static str {
         Some(false) => ", no NAT",
         None => "",
     }
+}
+
+fn keepalive(status: &Value) -> String {
+    let Some(seconds) = status.get("nat_keepalive_s").and_then(Value::as_f64) else {
+        return String::new();
+    };
+    let why = match text(status, "nat_keepalive_why") {
+        "home_agent" => "as the home agent asks",
+        "growing" => "growing as long as the NAT bears it",
+        "nat_forgot" => "the NAT forgets sooner than the home agent asks for",
+        "not_tested" => "as the home agent asks, untested",
+        other => other,
+    };
+    format!("every {seconds:.0} s, {why}")
 }
 
 fn care_of(status: &Value) -> String {

@@ -111,6 +111,8 @@ pub enum Received<'a> {
     Switch,
     /// A question whether we are there (RFC 5847), to be answered.
     Heartbeat(Heartbeat),
+    /// The answer to such a question of ours, with its number.
+    HeartbeatAnswer(u32),
     /// Binding Revocation Indication (RFC 5846), to be acknowledged.
     Revocation(Revocation<'a>),
 }
@@ -150,6 +152,9 @@ pub fn read<'a>(
         Message::HomeAgentSwitch(_) => Some(Received::Switch),
         Message::Heartbeat(heartbeat) if !heartbeat.response => {
             Some(Received::Heartbeat(heartbeat))
+        }
+        Message::Heartbeat(heartbeat) if !heartbeat.unsolicited => {
+            Some(Received::HeartbeatAnswer(heartbeat.seq))
         }
         Message::Revocation(revocation) => Some(Received::Revocation(revocation)),
         Message::BindingUpdate(_)

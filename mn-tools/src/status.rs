@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::config::CareOf;
 use crate::crypto::Tally;
 use crate::path::Path;
-use crate::registration::{Binding, Registered};
+use crate::registration::{Binding, Registered, Why};
 use crate::tunnel::{Counters, DropReason};
 
 /// Entries that each history keeps.
@@ -156,6 +156,8 @@ pub struct Status {
     interface: Option<String>,
     home_agent: Option<String>,
     nat: Option<bool>,
+    nat_keepalive_s: Option<f64>,
+    nat_keepalive_why: Option<Why>,
     spi: Option<u32>,
     suite: Option<&'static str>,
     scope: Option<u8>,
@@ -213,6 +215,8 @@ impl Status {
             interface: None,
             home_agent: None,
             nat: None,
+            nat_keepalive_s: None,
+            nat_keepalive_why: None,
             spi: None,
             suite: None,
             scope: None,
@@ -375,6 +379,12 @@ impl Status {
         self.scope = sa.map(|sa| sa.scope.digit());
         self.sa_issued = sa.map(|sa| sa.issued);
         self.sa_validity_end = sa.map(|sa| sa.validity_end);
+    }
+
+    /// How often a NAT hears of this node when nothing else is sent, and why so often.
+    pub fn set_nat_keepalive(&mut self, keepalive: Option<(Duration, Why)>) {
+        self.nat_keepalive_s = keepalive.map(|(interval, _)| thousandths(interval.as_secs_f64()));
+        self.nat_keepalive_why = keepalive.map(|(_, why)| why);
     }
 
     /// All registered care-of addresses with the time until they end, where there can be several.

@@ -293,8 +293,9 @@ fn falls_back_to_ipv4_where_ipv6_leads_nowhere() {
     bench.start("timers: { first_registration_timeout: 0.2, initial_timeout: 0.2 }\n");
     bench.wait_registered_at("192.0.2.100");
     let script = bench.home.script.lock().unwrap();
+    // A Heartbeat that is answered over IPv4 saves it the third attempt over IPv6.
     let over_ipv6 = script.got.iter().take_while(|got| got.from.is_ipv6()).count();
-    assert_eq!((over_ipv6, script.got.len()), (3, 4));
+    assert!((2..=3).contains(&over_ipv6) && script.got.len() == over_ipv6 + 1, "{over_ipv6}");
     drop(script);
     bench.stop();
 }

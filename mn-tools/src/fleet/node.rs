@@ -217,6 +217,8 @@ impl Node {
                 Action::Open(path) => self.open_path(tools, path),
                 Action::Close(path) => self.open.retain(|(open, _)| *open != path),
                 Action::Send(update) => self.send_update(tools, &update),
+                // Nobody tells a fleet's registrations of traffic, so they ask nothing.
+                Action::Probe(_) | Action::Echo(..) => {}
                 Action::Carry(way) => self.way = way,
                 Action::Forget(spi) => self.held.retain(|held| held.sa.spi != spi),
                 Action::Bootstrap => {
@@ -274,7 +276,10 @@ impl Node {
             Report::BindingExpired => tell(&mut results.troubles, "binding expired"),
             Report::AssociationExpired(_) => tell(&mut results.troubles, "SA expired"),
             Report::NoNetwork => tell(&mut results.troubles, "no way to the home agent"),
-            Report::Registering(..) => {}
+            Report::Registering(..)
+            | Report::PathSilent(_)
+            | Report::PathBack(_)
+            | Report::NatForgot { .. } => {}
         }
     }
 
@@ -425,7 +430,7 @@ impl Node {
                 }
                 Some(Message::RevocationAck(RevocationAck { status, seq, flags, bids }))
             }
-            Some(Received::Error(_)) | None => {
+            Some(Received::HeartbeatAnswer(_) | Received::Error(_)) | None => {
                 tell(&mut tools.results.troubles, "unusable Mobility Header");
                 None
             }

@@ -6,6 +6,7 @@ use hearth_wire::Spi;
 use hearth_wire::mh::{NatDetection, Status};
 
 use super::{Action, Binding, Purpose, Registered, Registration, Report, back_off, seconds};
+use crate::path::Path;
 
 /// A Binding Acknowledgement whose SA, type 2 routing header and checksum were in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,8 +130,12 @@ impl Registration {
         if let Some(old) = previous.as_ref().filter(|old| **old != exchange.path) {
             self.lingering.push((old.clone(), now + self.timers.grace));
         }
-        self.failed.retain(|(path, _)| *path != exchange.path);
+        self.failed.retain(|failed| failed.path != exchange.path);
         self.carry_binding();
+        self.on_path_in_use(now.saturating_duration_since(sent_at));
+        if nat == Some(true) {
+            self.keepalive_registered(self.nat_interval(ack), now);
+        }
         self.report(Report::Registered(Registered {
             purpose: exchange.purpose,
             path: exchange.path,
@@ -152,16 +157,21 @@ impl Registration {
         if let Some(advice) = ack.refresh_advice.filter(|advice| *advice > 0) {
             after = after.min(seconds(advice));
         }
-        if nat == Some(true) {
-            let asked = ack.nat_detection.map(|option| option.refresh_time).unwrap_or_default();
-            // 0 is to be ignored, and so is "no NAT" where a NAT was seen before.
-            let every = match asked {
-                0 | NatDetection::NO_NAT => self.timers.nat_keepalive,
-                seconds => Duration::from_secs(u64::from(seconds)),
-            };
-            after = after.min(every);
+        // Where traffic is watched, the NAT hears of this node when it needs to (`nat`).
+        if nat == Some(true) && !self.is_watched() {
+            after = after.min(self.nat_interval(ack));
         }
         after.max(Duration::from_secs(1))
+    }
+
+    /// How often the home agent wants the NAT to hear of this node.
+    fn nat_interval(&self, ack: &Ack) -> Duration {
+        let asked = ack.nat_detection.map(|option| option.refresh_time).unwrap_or_default();
+        // 0 is to be ignored, and so is "no NAT" where a NAT was seen before.
+        match asked {
+            0 | NatDetection::NO_NAT => self.timers.nat_keepalive,
+            seconds => Duration::from_secs(u64::from(seconds)),
+        }
     }
 
     /// The first accepted Binding Update under a newer SA ends the older ones, after a time in
@@ -207,20 +217,52 @@ impl Registration {
     /// Leaves a path alone that did not work, where there is another.
     pub(super) fn fail_over(&mut self, now: Instant) {
         let Some(exchange) = &self.exchange else { return };
-        let (purpose, path, noticed, spi) =
-            (exchange.purpose, exchange.path.clone(), exchange.noticed, exchange.spi);
-        if purpose == Purpose::Deregistration || self.paths.iter().all(|other| *other == path) {
+        let path = exchange.path.clone();
+        if exchange.purpose == Purpose::Deregistration
+            || self.paths.iter().all(|other| *other == path)
+        {
             return;
         }
-        let until = now + self.timers.failed_path_pause;
-        self.failed.retain(|(failed, _)| *failed != path);
-        self.failed.push((path.clone(), until));
-        if self.paths.iter().all(|path| self.failed.iter().any(|(failed, _)| failed == path)) {
+        self.mark_failed(&path, now);
+        if self.paths.iter().all(|path| self.has_failed(path)) {
             // All of them failed: begin again with the best other one.
-            self.failed.retain(|(failed, _)| *failed == path);
+            self.failed.retain(|failed| failed.path == path);
         }
-        self.report(Report::PathFailed(path.clone()));
-        let Some(target) = self.target().filter(|target| *target != path) else { return };
+        let target = self.target().filter(|target| *target != path);
+        self.leave(path, target, now);
+    }
+
+    /// Leaves the path of the exchange for one that has just shown that it works.
+    pub(super) fn fail_over_to(&mut self, target: Path, now: Instant) {
+        let Some(exchange) = &self.exchange else { return };
+        let path = exchange.path.clone();
+        let better: Vec<_> =
+            self.paths.iter().take_while(|other| **other != target).cloned().collect();
+        for silent in better.iter().chain([&path]) {
+            if !self.has_failed(silent) {
+                self.mark_failed(silent, now);
+            }
+        }
+        self.failed.retain(|failed| failed.path != target);
+        self.leave(path, Some(target), now);
+    }
+
+    fn leave(&mut self, path: Path, target: Option<Path>, now: Instant) {
+        let Some(exchange) = &self.exchange else { return };
+        let (noticed, spi) = (exchange.noticed, exchange.spi);
+        self.report(Report::PathFailed(path));
+        let Some(target) = target else { return };
+        let purpose = match (&self.binding, self.exchange.as_ref().map(|it| it.purpose)) {
+            (_, None) => return,
+            (Some(binding), Some(Purpose::Refresh | Purpose::NewSa | Purpose::Handover)) => {
+                if binding.path == target {
+                    Purpose::Refresh
+                } else {
+                    Purpose::Handover
+                }
+            }
+            (_, Some(purpose)) => purpose,
+        };
         self.begin(purpose, target, spi, noticed, now);
     }
 

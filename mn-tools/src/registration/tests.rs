@@ -3,6 +3,9 @@
 use super::*;
 use hearth_wire::mh::{NatDetection, Status};
 
+mod probing;
+mod statuses;
+
 /// A node, a clock and what the node wants done.
 struct Bench {
     node: Registration,

@@ -29,6 +29,8 @@ impl Registration {
             self.binding.as_ref().map(|binding| binding.expires),
             self.bootstrap.deadline(),
             self.revoked_until,
+            self.probing_deadline(),
+            self.keepalive_deadline(),
         ];
         single
             .into_iter()
@@ -36,7 +38,7 @@ impl Registration {
             .chain(self.associations.iter().map(|association| association.valid_until))
             .chain(self.retiring.iter().map(|(_, until)| *until))
             .chain(self.lingering.iter().map(|(_, until)| *until))
-            .chain(self.failed.iter().map(|(_, until)| *until))
+            .chain(self.failed.iter().map(|failed| failed.until))
             .min()
     }
 
@@ -71,6 +73,8 @@ impl Registration {
         if due && self.exchange.is_none() && !self.paths.is_empty() {
             self.refresh(now);
         }
+        self.keepalive_timer(now);
+        self.probing_timer(now);
     }
 
     /// The exchange was not answered in time: the same again with twice the patience, or, after
@@ -97,6 +101,7 @@ impl Registration {
         if self.exchange.as_ref().is_some_and(|exchange| exchange.path == path) {
             self.transmit(now);
         }
+        self.survey(now);
     }
 
     /// How many unanswered Binding Updates make the SA doubtful: twice as many each time, up to
@@ -110,7 +115,7 @@ impl Registration {
 
     fn expire(&mut self, now: Instant) {
         let before = self.failed.len();
-        self.failed.retain(|(_, until)| *until > now);
+        self.failed.retain(|failed| failed.until > now);
         let mut changed = self.failed.len() != before;
         while let Some(at) = self.associations.iter().position(|a| a.valid_until <= now) {
             let spi = self.associations.remove(at).spi;

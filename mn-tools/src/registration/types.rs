@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use hearth_wire::Spi;
 use hearth_wire::mh::Status;
 
+use super::probing::Probe;
 use crate::path::Path;
 
 /// Intervals of registration (RFC 6275 s.12, 13) and bootstrap.
@@ -24,6 +25,8 @@ pub struct Timers {
     pub failed_path_pause: Duration,
     /// NATKATIMEOUT: where the home agent names no interval (RFC 5555 s.6).
     pub nat_keepalive: Duration,
+    /// Shortest interval, where a NAT forgets sooner than that.
+    pub nat_keepalive_min: Duration,
     /// Part of an SA's validity that is left when a new one is fetched.
     pub renew_before: f64,
     /// Longest silence of the home agent, about, before another SA is fetched.
@@ -48,6 +51,7 @@ impl Default for Timers {
             attempts_per_path: 3,
             failed_path_pause: Duration::from_secs(300),
             nat_keepalive: Duration::from_secs(110),
+            nat_keepalive_min: Duration::from_secs(10),
             renew_before: 0.2,
             max_silence: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
@@ -176,6 +180,17 @@ pub enum Report {
     Unanswered(u32),
     /// This path did not answer; another one is tried.
     PathFailed(Path),
+    /// Data goes out on this path, nothing comes back, and the home agent does not answer.
+    PathSilent(Path),
+    /// A path that failed answers again.
+    PathBack(Path),
+    /// A NAT forgot this node after so long, and hears of it as often from now on.
+    NatForgot {
+        /// How long nothing had been sent.
+        after: Duration,
+        /// The new interval.
+        interval: Duration,
+    },
     /// The home agent has no binding any more (Binding Error, status 1).
     BindingLost,
     /// The home agent has revoked the binding (RFC 5846).
@@ -218,6 +233,10 @@ pub enum Action {
     Close(Path),
     /// Send a Binding Update.
     Send(Update),
+    /// Send a Heartbeat.
+    Probe(Probe),
+    /// Send an echo request to the home agent under this SA, by another port than this path's.
+    Echo(Path, Spi),
     /// Send data this way under this SA; `None`: nowhere.
     Carry(Option<(Path, Spi)>),
     /// Drop this SA.

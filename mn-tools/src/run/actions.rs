@@ -25,6 +25,8 @@ impl Node {
                 Action::Open(path) => self.open_path(path),
                 Action::Close(path) => drop(self.open.remove(&path)),
                 Action::Send(update) => self.send(&update),
+                Action::Probe(probe) => self.send_heartbeat(&probe),
+                Action::Echo(path, spi) => self.send_echo(&path, spi),
                 Action::Carry(ways) => {
                     self.ways = ways;
                     self.publish();
@@ -175,7 +177,7 @@ impl Node {
 }
 
 /// A socket from the path's care-of address to its home agent.
-fn open_socket(path: &Path, mark: u32) -> io::Result<UdpSocket> {
+pub(super) fn open_socket(path: &Path, mark: u32) -> io::Result<UdpSocket> {
     let socket = outer_socket(path.home_agent, Some(&path.interface), mark)?;
     socket.bind(&SocketAddr::new(path.care_of, 0).into())?;
     socket.connect(&path.home_agent.into())?;

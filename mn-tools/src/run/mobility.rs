@@ -31,6 +31,7 @@ impl Node {
                 self.registration.on_switch();
             }
             Some(Received::Heartbeat(heartbeat)) => self.answer_heartbeat(sa, heartbeat),
+            Some(Received::HeartbeatAnswer(seq)) => self.registration.on_heartbeat(seq, now),
             Some(Received::Revocation(revocation)) => self.on_revocation(sa, &revocation, now),
             None => tracing::debug!("unusable Mobility Header ignored"),
         }

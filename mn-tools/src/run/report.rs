@@ -23,6 +23,18 @@ impl Node {
                 tracing::info!(last, "sequence number of the home agent adopted (status 135)");
                 return;
             }
+            Report::PathBack(path) => {
+                tracing::info!(%path, "a path that had failed answers again");
+                return;
+            }
+            Report::NatForgot { after, interval } => {
+                tracing::info!(
+                    after_s = after.as_secs_f64(),
+                    interval_s = interval.as_secs_f64(),
+                    "the NAT forgot this node; keepalives are sent more often"
+                );
+                return;
+            }
             _ => {}
         }
         let text = match report {
@@ -37,6 +49,9 @@ impl Node {
                 format!("the home agent is silent: {count} Binding Updates without an answer")
             }
             Report::PathFailed(path) => format!("no answer over {path}; trying another way"),
+            Report::PathSilent(path) => {
+                format!("nothing comes back over {path}, and the home agent does not answer there")
+            }
             Report::BindingLost => "the home agent has lost the binding".to_owned(),
             Report::BindingRevoked => "the home agent has revoked the binding".to_owned(),
             Report::BindingExpired => "the binding has expired".to_owned(),
@@ -44,6 +59,8 @@ impl Node {
             Report::Registered(_)
             | Report::Registering(..)
             | Report::NewSaWanted
+            | Report::PathBack(_)
+            | Report::NatForgot { .. }
             | Report::SequenceAdopted(_) => return,
         };
         tracing::warn!("{text}");
@@ -123,6 +140,7 @@ impl Node {
         let left = binding.map(|b| (b, b.expires.saturating_duration_since(now)));
         self.status.set_state(state);
         self.status.set_binding(left, info);
+        self.status.set_nat_keepalive(self.registration.nat_keepalive());
         let bindings = self.registration.bindings();
         self.status.set_care_of_addresses(bindings.map(|(care_of, binding)| {
             (care_of, binding, binding.expires.saturating_duration_since(now))

@@ -265,9 +265,15 @@ fn on_update(
 ) {
     let chain = exthdr::parse_chain(next_header, payload).unwrap();
     assert_eq!(chain.home_address, Some(HOME6));
-    let Ok(mh::Message::BindingUpdate(update)) = mh::parse(chain.mobility_header, HOME6, HA6)
-    else {
-        panic!("no Binding Update")
+    let update = match mh::parse(chain.mobility_header, HOME6, HA6) {
+        Ok(mh::Message::BindingUpdate(update)) => update,
+        // Answered to where it came from.
+        Ok(mh::Message::Heartbeat(_)) if script.deaf_on_ipv6 && from.is_ipv6() => return,
+        Ok(mh::Message::Heartbeat(asked)) => {
+            let answer = mh::Heartbeat { response: true, restart_counter: Some(1), ..asked };
+            return reply(socket, from, sa, &mh::Message::Heartbeat(answer));
+        }
+        other => panic!("no Binding Update: {other:?}"),
     };
     script.got.push(Got {
         spi: sa.spi.get(),
