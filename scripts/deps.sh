@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
 run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography frr radvd
-    eapoltest freeradius hostapd nsd ldnsutils systemd)
+    eapoltest freeradius hostapd nsd ldnsutils systemd prometheus)
 
 missing=()
 for package in "${build[@]}" "${run[@]}"; do
@@ -30,8 +30,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 "$@"; }
     apt update
     apt install -y --no-install-recommends "${missing[@]}" >/dev/null
-    # Tests start daemons of their own; nobody asked for routing or RADIUS on this machine.
-    for daemon in frr freeradius nsd; do
+    # Tests start daemons of their own; nobody asked for them on this machine.
+    for daemon in frr freeradius nsd prometheus; do
         if [[ " ${missing[*]} " == *" $daemon "* ]] && [ -d /run/systemd/system ]; then
             "${as_root[@]}" systemctl disable --now --quiet "$daemon" || true
         fi

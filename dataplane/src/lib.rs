@@ -53,7 +53,7 @@ pub use config::{
 pub use control_port::{
     ControlError, ControlPort, FromWorker, HeldPacket, LinkEnds, SignallingPacket,
 };
-pub use counters::{Counters, Snapshot};
+pub use counters::{Counters, PortTotals, Snapshot, Total, WorkerTotals};
 pub use dataplane::{Dataplane, PortSetup};
 pub use drop_reason::DropReason;
 pub use filter::Filter;

@@ -116,6 +116,7 @@ impl HomeAgentRig {
             home_agent: HomeAgent::new(home_agent_config::policy(&config)),
             tables,
             workers: rings,
+            pool: lab.pool.clone(),
             counters: Arc::clone(&counters),
             taps: Vec::new(),
             tun: None,

@@ -10,7 +10,11 @@
 pub mod follow;
 pub mod hac;
 pub mod home_link;
+#[cfg(feature = "server")]
+pub mod metrics;
 pub mod operate;
+#[cfg(feature = "server")]
+pub mod scrape;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod subscribers;
@@ -33,6 +37,8 @@ pub mod paths {
     pub const DROPS: &str = "/v1/drops";
     /// List of [`CounterRow`](super::CounterRow).
     pub const COUNTERS: &str = "/v1/counters";
+    /// Metrics as text for Prometheus.
+    pub const METRICS: &str = "/metrics";
     /// List of [`GroupRow`](super::operate::GroupRow).
     pub const GROUPS: &str = "/v1/groups";
     /// List of [`HomeLinkRow`](super::home_link::HomeLinkRow).

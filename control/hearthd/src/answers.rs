@@ -31,6 +31,7 @@ impl Control {
             Question::Ports(to) => drop(to.send(self.ports())),
             Question::Workers(to) => drop(to.send(self.workers())),
             Question::Drops(to) => drop(to.send(self.drops())),
+            Question::Metrics(to) => drop(to.send(self.metrics())),
             Question::Counters(to) => drop(to.send(self.counters())),
             Question::Groups(to) => drop(to.send(self.groups())),
             Question::HomeLinks(to) => drop(to.send(self.home_links())),
@@ -41,7 +42,7 @@ impl Control {
         }
     }
 
-    fn ports(&self) -> Vec<PortRow> {
+    pub(crate) fn ports(&self) -> Vec<PortRow> {
         let snapshot = self.parts.counters.snapshot();
         let Parts { config, macs, offloads, .. } = &self.parts;
         let ports = config.ports.iter().zip(macs).zip(offloads).zip(&snapshot.ports);
@@ -61,7 +62,7 @@ impl Control {
             .collect()
     }
 
-    fn workers(&self) -> Vec<WorkerRow> {
+    pub(crate) fn workers(&self) -> Vec<WorkerRow> {
         let counters = &self.parts.counters;
         let (cycles, snapshot) = (counters.cycles(), counters.snapshot());
         let device = self.parts.config.crypto.as_ref();
@@ -98,7 +99,7 @@ impl Control {
     }
 
     /// Every place where a packet can stop: the workers, the control thread, the home agent.
-    fn drops(&self) -> Vec<DropRow> {
+    pub(crate) fn drops(&self) -> Vec<DropRow> {
         let snapshot = self.parts.counters.snapshot();
         let row = |reason: String, packets, description: &str| DropRow {
             reason,
@@ -130,7 +131,7 @@ impl Control {
 
 impl Control {
     /// What is counted and is no drop: by the workers, and by the control thread.
-    fn counters(&self) -> Vec<CounterRow> {
+    pub(crate) fn counters(&self) -> Vec<CounterRow> {
         let mut rows = counter_rows(&self.parts.counters.snapshot());
         rows.push(CounterRow {
             counter: "sa_records_refused".into(),

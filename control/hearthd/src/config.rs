@@ -2,6 +2,7 @@
 //! daemon can make.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
@@ -78,6 +79,9 @@ pub struct Config {
     /// The socket that `hearth` talks to.
     #[serde(default)]
     pub api: Api,
+    /// Metrics for Prometheus.
+    #[serde(default)]
+    pub metrics: Metrics,
     /// What survives a restart.
     #[serde(default)]
     pub state: State,
@@ -190,6 +194,14 @@ impl Default for Api {
         let socket = Spanned::new("/run/hearth/hearthd.sock".into(), at, at);
         Self { socket, operators: Operators::default() }
     }
+}
+
+/// Metrics. The API's socket has them in any case.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address and TCP port of `GET /metrics`. Whoever reaches it may read. Default: none.
+    pub listen: Option<Spanned<SocketAddr>>,
 }
 
 fn default_mtu() -> Spanned<u16> {

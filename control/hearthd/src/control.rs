@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 use hearth_dataplane::{ControlPort, Counters, FromWorker, HeldPacket, PortId, TableWriter};
-use hearth_dpdk::Offloads;
+use hearth_dpdk::{Mempool, Offloads};
 use hearth_home_agent::{Action, Event, HomeAgent, SignallingPacket, Timestamp};
 use hearth_wire::directory::ALIVE_INTERVAL;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,6 +74,8 @@ pub struct Parts {
     pub tables: TableWriter,
     /// The rings to and from the workers.
     pub workers: ControlPort,
+    /// The packet buffers.
+    pub pool: Mempool,
     /// The workers' counters.
     pub counters: Arc<Counters>,
     /// One TAP per port, in the order of YAML.

@@ -55,6 +55,7 @@ pub mod load;
 pub mod log_filter;
 pub mod lookups;
 pub mod membership;
+mod metrics;
 pub mod neighbours;
 mod netlink;
 pub mod notices;

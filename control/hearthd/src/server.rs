@@ -11,14 +11,16 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_api::follow::{CaptureRequest, TraceRequest};
 use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
+use hearth_api::metrics::Sheet;
 use hearth_api::operate::{Begun, DrainRequest, GroupRow, ReinitRequest, RevokeRequest};
+use hearth_api::scrape;
 use hearth_api::server::{Operators, bind};
 pub use hearth_api::server::{Peer, Refused, SocketFile};
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
@@ -26,7 +28,7 @@ use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
-use crate::config::Api;
+use crate::config::{Api, Metrics};
 use crate::operate::Request;
 use crate::outlet::Inlet;
 use crate::pages::{Page, list};
@@ -47,6 +49,8 @@ pub enum Question {
     Drops(oneshot::Sender<Vec<DropRow>>),
     /// All counters that are no drops.
     Counters(oneshot::Sender<Vec<CounterRow>>),
+    /// Everything as metrics.
+    Metrics(oneshot::Sender<Sheet>),
     /// All multicast listeners.
     Groups(oneshot::Sender<Vec<GroupRow>>),
     /// All home prefixes.
@@ -78,16 +82,26 @@ pub(crate) struct Desk {
 /// Starts to listen on the API's socket; questions come out of the receiver, and each wakes `waker`.
 ///
 /// # Errors
-/// The socket can't be made: another daemon listens on it, or its folder can't be written.
-pub fn serve(api: &Api, waker: Waker) -> io::Result<Receiver<Question>> {
+/// The socket can't be made: another daemon listens on it, or its folder can't be written. The
+/// metrics' address is in use.
+pub fn serve(api: &Api, metrics: &Metrics, waker: Waker) -> io::Result<Receiver<Question>> {
     let (questions, receiver) = bounded(BACKLOG);
     let taken = "another hearthd listens here; give this one an api.socket of its own";
     let listener = bind(&api.socket.value, taken)?;
+    let scraped = metrics.listen.as_ref().map(|listen| scrape::listen(listen.value)).transpose()?;
     let operators = Arc::new(api.operators.clone());
     let desk = Desk { questions, waker, operators };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("api".into()).spawn(move || {
         let ended = runtime.block_on(async move {
+            if let Some(listener) = scraped {
+                let desk = desk.clone();
+                let answer = move || {
+                    let desk = desk.clone();
+                    async move { put(&desk, Question::Metrics).await }
+                };
+                tokio::spawn(scrape::serve(listener, answer));
+            }
             let service = router(desk).into_make_service_with_connect_info::<Peer>();
             axum::serve(UnixListener::from_std(listener)?, service).await
         });
@@ -106,6 +120,7 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
         .route(paths::COUNTERS, get(|State(desk): State<Desk>| ask(desk, Question::Counters)))
+        .route(paths::METRICS, get(metrics))
         .route(paths::GROUPS, get(|State(desk): State<Desk>| ask(desk, Question::Groups)))
         .route(paths::HOME_LINKS, get(|State(desk): State<Desk>| ask(desk, Question::HomeLinks)))
         .route(paths::HOME_AGENTS, get(|State(desk): State<Desk>| ask(desk, Question::HomeAgents)))
@@ -123,6 +138,10 @@ async fn ask<T: Serialize>(
     question: impl FnOnce(oneshot::Sender<T>) -> Question,
 ) -> Result<Json<T>, StatusCode> {
     put(&desk, question).await.map(Json)
+}
+
+async fn metrics(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+    scrape::page(&headers, put(&desk, Question::Metrics).await)
 }
 
 async fn trace(

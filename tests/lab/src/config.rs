@@ -14,7 +14,7 @@ use crate::{
     network::DPDK_LINKS,
     plan::{
         HA_HOME4, HA_HOME6, HA_PORT, HA4, HA6, HAC_NAME, HAC_PORT, HOME_PREFIX4, HOME_PREFIX6,
-        SPI_RANGE, Subscriber,
+        METRICS, SPI_RANGE, Subscriber,
     },
 };
 
@@ -279,6 +279,8 @@ tables:
   mbufs: 8192
 api:
   socket: {api}
+metrics:
+  listen: "{METRICS}"
 state:
   folder: {state}
 "#,
