@@ -15,7 +15,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo lab lab-down test conformance bench bench-quick lint
+.PHONY: help deps build demo roam lab lab-down test conformance bench bench-quick lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ build: deps ## build every daemon and tool, optimised
 
 demo: build ## move a mobile node between two networks during a TCP transfer, and report
 	$(SUDO) $(BIN_DIR)/hearth-lab demo
+
+roam: build ## an hour on the move, compressed, under one TCP connection: target/roam/roam.svg
+	$(SUDO) $(BIN_DIR)/hearth-lab roam
 
 lab: build ## bring up the lab of network namespaces and leave it there
 	$(SUDO) $(BIN_DIR)/hearth-lab up

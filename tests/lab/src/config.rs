@@ -322,6 +322,8 @@ pub struct NodeTuning {
     pub renew_before: f32,
     /// Seconds that an exchange with the HAC may take.
     pub hac_timeout: f32,
+    /// Shortest interval of NAT keepalives, in seconds.
+    pub nat_keepalive_min: f32,
 }
 
 impl Default for NodeTuning {
@@ -340,6 +342,7 @@ impl Default for NodeTuning {
             retransmit_after: 1.0,
             renew_before: 0.2,
             hac_timeout: 10.0,
+            nat_keepalive_min: 10.0,
         }
     }
 }
@@ -369,6 +372,7 @@ scope: {scope}
   max_timeout: {longest}
   renew_before: {renew}
   hac_timeout: {patience}
+  nat_keepalive_min: {keepalive}
 "#,
         mn_id = subscriber.mn_id,
         auth = tuning.auth,
@@ -383,6 +387,7 @@ scope: {scope}
         longest = 32.0 * tuning.retransmit_after.max(0.1),
         renew = tuning.renew_before,
         patience = tuning.hac_timeout,
+        keepalive = tuning.nat_keepalive_min,
     )
 }
 

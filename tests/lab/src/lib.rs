@@ -19,6 +19,7 @@ pub mod plan;
 pub mod program;
 pub mod report;
 pub mod restart;
+pub mod roam;
 pub mod traffic;
 pub mod wait;
 

@@ -5,7 +5,8 @@ use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hearth_lab::{
-    Lab, LabError, LabOptions, Result, demo, netns::Netns, network::Network, plan::Visited, wait,
+    Lab, LabError, LabOptions, Result, demo, netns::Netns, network::Network, plan::Visited, roam,
+    wait,
 };
 
 /// Bring up the lab of network namespaces, take it down, or run the demo in it.
@@ -31,6 +32,12 @@ enum Command {
     Down,
     /// Bring up the lab, move a mobile node during a TCP transfer, report, and take the lab down.
     Demo,
+    /// An hour on the move, compressed, under one connection; target/roam has report.json and roam.svg.
+    Roam {
+        /// Leave out what takes time: renumbering, NATs that forget, loss, the home link.
+        #[arg(long)]
+        short: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -69,10 +76,12 @@ fn act(command: &Command) -> Result<bool> {
     let options = LabOptions::standard()?;
     wait::catch_signals()?;
     match command {
-        Command::Up | Command::Demo if Lab::is_up(&options) => Err(LabError::Wrong(
-            "a lab is up already, and this would take its place; `make lab-down` takes it down"
-                .into(),
-        )),
+        Command::Up | Command::Demo | Command::Roam { .. } if Lab::is_up(&options) => {
+            Err(LabError::Wrong(
+                "a lab is up already, and this would take its place; `make lab-down` takes it down"
+                    .into(),
+            ))
+        }
         Command::Up => {
             let lab = Lab::up(options)?;
             place(&lab.network, Place::Both)?;
@@ -97,6 +106,12 @@ fn act(command: &Command) -> Result<bool> {
         }
         Command::Demo => {
             let report = demo::run(options, Path::new("target/demo"))?;
+            say(format_args!("\n{report}"));
+            Ok(report.ok)
+        }
+        Command::Roam { short } => {
+            let length = if *short { roam::Length::Short } else { roam::Length::Full };
+            let report = roam::run(options, Path::new("target/roam"), length)?;
             say(format_args!("\n{report}"));
             Ok(report.ok)
         }

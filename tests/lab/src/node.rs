@@ -20,6 +20,8 @@ pub struct Status {
     pub home_address_ip4: Option<Ipv4Addr>,
     pub care_of_address: Option<IpAddr>,
     pub nat: Option<bool>,
+    pub nat_keepalive_s: Option<f64>,
+    pub nat_keepalive_why: Option<String>,
     pub spi: Option<u32>,
     pub suite: Option<String>,
     pub scope: Option<u8>,
@@ -89,6 +91,12 @@ impl MobileNode {
     #[must_use]
     pub fn new(program: Program, namespace: Netns, index: u8, status: PathBuf) -> Self {
         Self { program, namespace, index, status }
+    }
+
+    /// The file that it writes its status to.
+    #[must_use]
+    pub fn status_file(&self) -> &std::path::Path {
+        &self.status
     }
 
     /// Its status, once it has written one.

@@ -126,6 +126,13 @@ impl Samples {
         touching.map(|w| w[1] - w[0]).max().unwrap_or_default()
     }
 
+    /// How long after a moment the first answer came.
+    #[must_use]
+    pub fn until_answer(&self, at: Duration) -> Option<Duration> {
+        let answers = self.0.iter().filter_map(|sample| sample.answered);
+        answers.filter(|answered| *answered >= at).min().map(|answered| answered - at)
+    }
+
     /// The median time from probe to answer.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
@@ -141,6 +148,7 @@ pub struct Probe {
     start: Instant,
     samples: Arc<Mutex<Vec<Sample>>>,
     stop: Arc<AtomicBool>,
+    resting: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -162,17 +170,30 @@ impl Probe {
         let stop = Arc::new(AtomicBool::new(false));
         let (sent, got) = (Arc::clone(&samples), Arc::clone(&samples));
         let (ended, quiet) = (Arc::clone(&stop), Arc::clone(&stop));
+        let resting = Arc::new(AtomicBool::new(false));
+        let rests = Arc::clone(&resting);
         let threads = vec![
-            thread::spawn(move || send(&sender, to, start, period, &sent, &ended)),
+            thread::spawn(move || send(&sender, to, (start, period), &sent, (&ended, &rests))),
             thread::spawn(move || receive(&receiver, start, &got, &quiet)),
         ];
-        Ok(Self { start, samples, stop, threads })
+        Ok(Self { start, samples, stop, resting, threads })
     }
 
     /// The stream's own time.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Sends nothing for a while, or goes on.
+    pub fn rest(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    /// The samples so far.
+    #[must_use]
+    pub fn so_far(&self) -> Samples {
+        Samples(lock(&self.samples).clone())
     }
 
     /// Whether a probe sent after `after` has been answered: the path works since then.
@@ -210,13 +231,16 @@ fn lock(samples: &Mutex<Vec<Sample>>) -> std::sync::MutexGuard<'_, Vec<Sample>> 
 fn send(
     socket: &UdpSocket,
     to: SocketAddr,
-    start: Instant,
-    period: Duration,
+    (start, period): (Instant, Duration),
     samples: &Mutex<Vec<Sample>>,
-    ended: &AtomicBool,
+    (ended, resting): (&AtomicBool, &AtomicBool),
 ) {
     let mut next = start;
     for number in 0_u64.. {
+        while resting.load(Ordering::Relaxed) && !ended.load(Ordering::Relaxed) {
+            thread::sleep(period);
+            next = Instant::now();
+        }
         if ended.load(Ordering::Relaxed) {
             return;
         }

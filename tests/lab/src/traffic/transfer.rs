@@ -151,7 +151,7 @@ impl Transfer {
 }
 
 /// Connects from a given local address, which `TcpStream` cannot.
-fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+pub(super) fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&fd, &from)?;
