@@ -122,7 +122,9 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, service: Service, shared
     let Some((stream, binding)) = handshake::accept(stream, peer, shared).await else { return };
     let deadline = Instant::now() + limits.session_timeout;
     let lockstep = Lockstep::default();
-    let mut connection = Connection { stream, binding, peer, deadline, lockstep, shared };
+    let authorised = None;
+    let mut connection =
+        Connection { stream, binding, peer, deadline, lockstep, authorised, shared };
     if let Err(error) = timeout_at(deadline, connection.run(service)).await.unwrap_or_else(|_| {
         shared.counters.count(Counter::TimedOut);
         Err(io::ErrorKind::TimedOut.into())
@@ -147,6 +149,8 @@ struct Connection<'a> {
     /// When the session ends.
     deadline: Instant,
     lockstep: Lockstep,
+    /// What an AAA server has said of this session for accounting.
+    authorised: Option<Authorised>,
     shared: &'a Shared,
 }
 
@@ -183,7 +187,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn answer(&self, session: &mut Session, request: &Request) -> Reply {
+    async fn answer(&mut self, session: &mut Session, request: &Request) -> Reply {
         let shared = self.shared;
         let mut step =
             session.request(&request.content, (shared.clock)(), &mut DrawnEntropy::default());
@@ -195,7 +199,7 @@ impl Connection<'_> {
             Step::Respond(reply) => reply,
             Step::Issue(mut request) => {
                 let accounting = shared.accounting.as_ref();
-                request.account = accounting.map(|it| it.to_keep(&request.mn_id));
+                request.account = accounting.map(|it| it.to_keep(self.authorised.take()));
                 // the record is in the directory before Response/Done leaves.
                 let result = shared.directory.issue(*request).await;
                 if let (Err(error), Some(suppressed)) = (&result, shared.may_warn()) {
@@ -224,21 +228,20 @@ impl Connection<'_> {
     }
 
     /// Asks the AAA server.
-    async fn relay(&self, relay: Relay) -> Result<Relayed, RelayError> {
+    async fn relay(&mut self, relay: Relay) -> Result<Relayed, RelayError> {
         let Some(client) = &self.shared.radius else {
             // The configuration never offers what no server is there for.
             return Err(RelayError::AllDead { retry_after: self.shared.limits.get().retry_after });
         };
         let (mn_id, from) = (relay.mn_id.clone(), self.peer.ip());
         let relayed = client.relay(relay, from).await;
-        if let (Some(accounting), Ok(Relayed::Accept { user_name, authorisation, .. })) =
-            (&self.shared.accounting, &relayed)
+        if let Ok(Relayed::Accept { user_name, authorisation, .. }) = &relayed
             // What is said about one subscriber is never put to another's account.
             && user_name.as_deref() == Some(mn_id.as_str())
         {
             let interim_interval = authorisation.interim_interval;
             let class = authorisation.class.clone();
-            accounting.authorised(mn_id, Authorised { class, interim_interval, from });
+            self.authorised = Some(Authorised { class, interim_interval, from });
         }
         relayed
     }

@@ -223,6 +223,7 @@ impl Hac {
         }
         if let Some(accounting) = &self.shared.accounting {
             accounting.flush(FLUSH_TIMEOUT).await;
+            accounting.keep(&self.shared.directory).await;
         }
         self.accounts.shutdown().await;
         let directory = self.shared.directory.clone();

@@ -37,6 +37,7 @@ pub mod live;
 pub mod lockstep;
 pub mod log_limit;
 pub mod notify;
+mod overlap;
 pub mod policy;
 pub mod radius;
 pub mod reload;

@@ -2,6 +2,7 @@
 //!
 //! Read first: RFC 6618 s.5.6.3 to 5.6.5; reading R-12.
 
+use hearth_wire::directory::MAX_SAS_PER_NODE;
 use hearth_wire::{Scope, Suite};
 
 /// Who decides the scope of an SA (RFC 6618 s.5.6.4: in the end always the HAC).
@@ -58,10 +59,10 @@ pub struct Policy {
 impl Policy {
     /// SAs of one mobile node where nothing else is said, and the most that can be.
     ///
-    /// This bounds memory and nothing else: the 64 of R-15, of which the oldest *unused* go first, are
-    /// the home agent's to keep, as only it knows which SAs are in use. It lies well above, so that
-    /// who fetches SAs and uses them, however restless, never meets it.
-    pub const MAX_SAS: usize = 128;
+    /// This bounds memory and nothing else: the limit of R-15, of which the oldest *unused* go first, is
+    /// the home agent's to keep, as only it knows which SAs are in use. Twice as many are known here, so
+    /// that who fetches SAs and uses them, however restless, never meets it.
+    pub const MAX_SAS: usize = 2 * MAX_SAS_PER_NODE as usize;
 
     /// The suites of a deployment that names none: those of RFC 6618 with confidentiality and a
     /// modern cipher.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
-use crate::admin::end;
+use crate::admin::{Ended, end};
 use crate::auth::eap::server::Offer;
 use crate::config::{Config, Sections};
 use crate::connection::Shared;
@@ -29,6 +29,8 @@ pub struct Reloaded {
     pub subscribers: usize,
     /// SAs that ended: their subscribers are gone or have become others.
     pub revoked: u64,
+    /// Mobile nodes whose SAs are to end, or to say something else, and don't yet: the store failed.
+    pub waiting: u64,
 }
 
 /// Reads the YAML again.
@@ -80,18 +82,18 @@ impl Reloader {
         };
         let shared = &self.shared;
         shared.directory.go_by(shared.realm.get()).await;
-        let revoked = end(&shared.directory, stale).await;
-        shared.directory.refresh(&others).await;
+        let Ended { revoked, mut waiting } = end(&shared.directory, stale).await;
+        waiting += shared.directory.refresh(&others).await as u64;
         let changed = fresh.changed(&sections);
         sections.follow(fresh);
         for key in &changed.at_start {
             warn!(key, "changed, needs a restart");
         }
         let subscribers = shared.realm.get().subscribers.len();
-        info!(applied = ?changed.live, subscribers, revoked, "read again");
+        info!(applied = ?changed.live, subscribers, revoked, waiting, "read again");
         shared.warn_of_what_is_outdated();
         let (applied, needs_restart) = (changed.live, changed.at_start);
-        Ok(Reloaded { applied, needs_restart, subscribers, revoked })
+        Ok(Reloaded { applied, needs_restart, subscribers, revoked, waiting })
     }
 
     /// Judges everything, then puts it in force. Gives what that means for SAs.

@@ -163,6 +163,10 @@ pub struct Reloaded {
     pub subscribers: u64,
     /// SAs that ended: their subscribers are gone or have become others.
     pub revoked: u64,
+    /// Mobile nodes whose SAs end, or say what their subscribers may by now, as soon as the HAC's store
+    /// works: it has failed.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 /// Which SAs are to end.

@@ -70,4 +70,7 @@ pub struct Done {
     pub subscribers: u64,
     /// SAs that ended with it.
     pub revoked: u64,
+    /// Mobile nodes whose SAs end as soon as the HAC's store works: it has failed.
+    #[serde(default)]
+    pub waiting: u64,
 }

@@ -173,15 +173,18 @@ fn reload(hac: &Daemon, json: bool) -> Result<(), Error> {
         client::print(&(serde_json::to_string_pretty(&answer)? + "\n"));
         return Ok(());
     }
-    let Reloaded { applied, needs_restart, subscribers, revoked } = answer;
+    let Reloaded { applied, needs_restart, subscribers, revoked, waiting } = answer;
     let applied = if applied.is_empty() { "nothing".into() } else { applied.join(", ") };
     let mut text = format!("in force          {applied}\n");
     if !needs_restart.is_empty() {
         text += &format!("needs a restart   {}\n", needs_restart.join(", "));
     }
-    client::print(
-        &(text + &format!("subscribers       {subscribers}\nSAs ended         {revoked}\n")),
-    );
+    text += &format!("subscribers       {subscribers}\nSAs ended         {revoked}\n");
+    if waiting > 0 {
+        text +=
+            &format!("waiting           SAs of {waiting} mobile nodes, until the store works\n");
+    }
+    client::print(&text);
     Ok(())
 }
 

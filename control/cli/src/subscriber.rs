@@ -151,7 +151,11 @@ fn say(words: &str, done: Done) {
         1 => "; 1 SA ended".into(),
         count => format!("; {count} SAs ended"),
     };
-    client::print(&format!("{words}{revoked}\n"));
+    let waiting = match done.waiting {
+        0 => String::new(),
+        count => format!("; SAs of {count} mobile nodes end as soon as the HAC's store works"),
+    };
+    client::print(&format!("{words}{revoked}{waiting}\n"));
 }
 
 fn put(hac: &Daemon, path: &str, change: Change, words: &str) -> Result<(), Error> {

@@ -112,6 +112,8 @@ pub struct Control {
     pub(crate) draining: Draining,
     pub(crate) sa_records_refused: u64,
     pub(crate) spi_ranges_refused: u64,
+    /// A HAC has asked what SAs carry: it has accounting.
+    pub(crate) usage_wanted: bool,
     pub(crate) clock: Option<(Instant, SystemTime)>,
     /// `None` where there is no kernel side.
     pub(crate) routes: Option<Routes>,
@@ -176,6 +178,7 @@ impl Control {
             at_home: Vec::new(),
             sa_records_refused: 0,
             spi_ranges_refused: 0,
+            usage_wanted: false,
             clock: None,
             routes: None,
             kernel_routes,

@@ -96,7 +96,10 @@ impl Control {
                 self.lookups.unknown(spi, Instant::now());
             }
             FromDirectory::Update(Update::Issued(record)) => self.issued(record),
-            FromDirectory::Update(Update::UsageWanted(spi)) => self.say_usage(spi, false),
+            FromDirectory::Update(Update::UsageWanted(spi)) => {
+                self.usage_wanted = true;
+                self.say_usage(spi, false);
+            }
             FromDirectory::Refused { spi, why } => {
                 error!(%spi, %why, "SA record refused: its mobile node can't register under it");
                 self.record_refused(spi);
@@ -242,7 +245,10 @@ impl Control {
             Action::Frame { link, frame } => workers.send_frame(PortId(link.0), &frame)?,
             Action::SendPlain { packet } => workers.send_packet(&packet)?,
             Action::Group { group, members, only } => self.set_group(group, &members, &only),
-            Action::Notice(notice) => self.journal.log(&notice),
+            Action::Notice(notice) => {
+                self.say_where(&notice);
+                self.journal.log(&notice);
+            }
             Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
         }
         Ok(())
@@ -308,6 +314,20 @@ impl Control {
             care_of: binding.map(|binding| binding.care_of.ip()),
             is_over,
         });
+    }
+
+    /// Tells the HAC's accounting where a mobile node is that has registered or moved, where it has ever
+    /// asked for such things.
+    fn say_where(&self, notice: &Notice) {
+        let (Notice::Registered { home_address, .. } | Notice::HandedOver { home_address, .. }) =
+            notice
+        else {
+            return;
+        };
+        let binding = self.parts.home_agent.binding(*home_address);
+        if let Some(binding) = binding.filter(|_| self.usage_wanted) {
+            self.say_usage(binding.spi, false);
+        }
     }
 
     fn remove(&mut self, spi: Spi) -> Result<(), TableError> {

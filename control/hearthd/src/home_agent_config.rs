@@ -6,6 +6,7 @@ use std::time::Duration;
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_home_agent::Policy;
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::MAX_SAS_PER_NODE;
 use serde::Deserialize;
 
 use crate::config::Config;
@@ -109,7 +110,7 @@ fn default_sa_grace() -> Spanned<u32> {
 }
 
 fn default_max_sas_per_node() -> Spanned<u32> {
-    default(64)
+    default(MAX_SAS_PER_NODE)
 }
 
 fn default_deregistration_hold() -> Spanned<u32> {
@@ -148,7 +149,7 @@ pub(crate) fn check(document: &Document<Config>, config: &Config) -> Result<(), 
         (&home_agent.sa_grace, "sa_grace", 0, 3600, " seconds"),
         (&home_agent.deregistration_hold, "deregistration_hold", 0, 3600, " seconds"),
         (&home_agent.reinit_margin, "reinit_margin", 0, 3600, " seconds"),
-        (&home_agent.max_sas_per_node, "max_sas_per_node", 2, 64, ""),
+        (&home_agent.max_sas_per_node, "max_sas_per_node", 2, MAX_SAS_PER_NODE, ""),
         (&home_agent.errors_per_node, "errors_per_node", 1, 10_000, ""),
         (&home_agent.care_of_moves_per_minute, "care_of_moves_per_minute", 0, 6000, ""),
     ];

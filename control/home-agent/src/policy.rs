@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::MAX_SAS_PER_NODE;
 use ipnet::IpNet;
 
 use crate::membership::MulticastPolicy;
@@ -83,7 +84,7 @@ impl Default for Policy {
             nat_refresh_time: 110,
             nat66_follow_source: false,
             sa_grace: Duration::from_secs(10),
-            max_sas_per_node: 64,
+            max_sas_per_node: MAX_SAS_PER_NODE as usize,
             deregistration_hold: Duration::from_secs(10),
             reinit_margin: Duration::from_secs(7),
             errors_per_second: 10,

@@ -28,7 +28,7 @@ use crate::listener::Admission;
 use crate::reload::Reloader;
 use crate::subscribers::registry::Registry;
 
-pub(crate) use subscribers::end;
+pub(crate) use subscribers::{Ended, end};
 
 /// What the answers come from.
 #[derive(Clone)]

@@ -16,6 +16,7 @@ pub(super) async fn reload(
     desk.operator(peer, "reload")?;
     info!(uid = peer.uid, pid = peer.pid, "an operator has the YAML read again");
     let done = desk.reloader.reload().await.map_err(Refused::Request)?;
-    let Reloaded { applied, needs_restart, subscribers, revoked } = done;
-    Ok(Json(Answer { applied, needs_restart, subscribers: subscribers as u64, revoked }))
+    let Reloaded { applied, needs_restart, subscribers, revoked, waiting } = done;
+    let subscribers = subscribers as u64;
+    Ok(Json(Answer { applied, needs_restart, subscribers, revoked, waiting }))
 }

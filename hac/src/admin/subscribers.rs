@@ -79,7 +79,7 @@ impl Desk {
     async fn change<T: Send + 'static>(
         self,
         work: impl FnOnce(&Registry) -> Result<(T, Vec<MobileNodeId>), ChangeError> + Send + 'static,
-    ) -> Result<(T, u64), Refused> {
+    ) -> Result<(T, Ended), Refused> {
         let both = async move {
             let registry = self.registry.clone();
             let (told, stale) = off(move || work(&registry)).await?;
@@ -89,17 +89,32 @@ impl Desk {
     }
 }
 
+/// What came of ending SAs.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// SAs that ended.
+    pub(crate) revoked: u64,
+    /// Mobile nodes whose SAs end as soon as the store works.
+    pub(crate) waiting: u64,
+}
+
 /// Ends the SAs of subscribers that are gone or have become others.
-pub(crate) async fn end(directory: &crate::directory::Directory, stale: Vec<MobileNodeId>) -> u64 {
-    let mut count = 0;
+pub(crate) async fn end(
+    directory: &crate::directory::Directory,
+    stale: Vec<MobileNodeId>,
+) -> Ended {
+    let mut done = Ended::default();
     for mn_id in stale {
         let text = mn_id.to_string();
         match directory.end(mn_id).await {
-            Ok(ended) => count += ended as u64,
-            Err(error) => warn!(mn_id = text, ?error, "its SAs can't be revoked now"),
+            Ok(ended) => done.revoked += ended as u64,
+            Err(error) => {
+                done.waiting += 1;
+                warn!(mn_id = text, ?error, "its SAs end as soon as the store works");
+            }
         }
     }
-    count
+    done
 }
 
 async fn list(State(desk): State<Desk>, Json(request): Json<PageRequest>) -> Response {
@@ -136,8 +151,8 @@ async fn put(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
         info!(uid = peer.uid, pid = peer.pid, ?mode, "an operator has changed a subscriber");
         Ok(((), stale))
     };
-    let ((), revoked) = desk.change(work).await?;
-    Ok(Json(Done { subscribers: 1, revoked }))
+    let ((), Ended { revoked, waiting }) = desk.change(work).await?;
+    Ok(Json(Done { subscribers: 1, revoked, waiting }))
 }
 
 async fn remove(
@@ -147,8 +162,9 @@ async fn remove(
 ) -> Answer<Done> {
     desk.operator(peer, "subscriber remove")?;
     info!(uid = peer.uid, pid = peer.pid, mn_id, "an operator removes a subscriber");
-    let ((), revoked) = desk.change(move |registry| Ok(((), registry.remove(&mn_id)?))).await?;
-    Ok(Json(Done { subscribers: 1, revoked }))
+    let work = move |registry: &Registry| Ok(((), registry.remove(&mn_id)?));
+    let ((), Ended { revoked, waiting }) = desk.change(work).await?;
+    Ok(Json(Done { subscribers: 1, revoked, waiting }))
 }
 
 async fn import(
@@ -175,8 +191,8 @@ async fn import_all(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<D
         info!(uid = peer.uid, pid = peer.pid, count, "an operator has imported subscribers");
         Ok((count, stale))
     };
-    let (count, revoked) = desk.change(work).await?;
-    Ok(Json(Done { subscribers: count as u64, revoked }))
+    let (count, Ended { revoked, waiting }) = desk.change(work).await?;
+    Ok(Json(Done { subscribers: count as u64, revoked, waiting }))
 }
 
 async fn export(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
@@ -194,5 +210,5 @@ async fn rewrap(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) 
     desk.operator(peer, "subscriber rewrap")?;
     let count = off(move || desk.registry.rewrap()).await?;
     info!(uid = peer.uid, pid = peer.pid, count, "an operator has wrapped keys anew");
-    Ok(Json(Done { subscribers: count as u64, revoked: 0 }))
+    Ok(Json(Done { subscribers: count as u64, revoked: 0, waiting: 0 }))
 }

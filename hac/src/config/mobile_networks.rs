@@ -1,7 +1,6 @@
 //! Judges the mobile networks of all subscribers together: none takes an address that is another's
 //! (RFC 3963 s.9).
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,81 +10,58 @@ use ipnet::IpNet;
 
 use super::Realm;
 use super::raw::Root;
+use crate::overlap::Networks;
 
-/// An address of either family, in the order in which prefixes are ranges.
-type Point = (bool, u128);
-
-const fn point(address: IpAddr) -> Point {
-    match address {
-        IpAddr::V4(address) => (false, address.to_bits() as u128),
-        IpAddr::V6(address) => (true, address.to_bits()),
-    }
-}
-
-/// A mobile network, its subscriber's place in the file, and its own place there.
+/// A mobile network's subscriber by its place in the file, and its own place there.
 #[derive(Clone, Copy)]
-struct Network {
-    prefix: IpNet,
+struct Place {
     subscriber: usize,
     index: usize,
 }
 
-/// Mobile networks by their first addresses; none overlaps another.
-#[derive(Default)]
-struct Networks(BTreeMap<Point, Network>);
+type Taken = Networks<Place>;
 
-impl Networks {
-    /// A network that has an address in common with `first` to `last`.
-    fn overlapping(&self, first: IpAddr, last: IpAddr) -> Option<Network> {
-        let (_, network) = self.0.range(..=point(last)).next_back()?;
-        (point(network.prefix.broadcast()) >= point(first)).then_some(*network)
-    }
-
-    fn insert(&mut self, network: Network) -> Option<Network> {
-        let (first, last) = (network.prefix.network(), network.prefix.broadcast());
-        if let Some(other) = self.overlapping(first, last) {
-            return Some(other);
-        }
-        self.0.insert(point(first), network);
-        None
-    }
+/// A network that has an address in common with `first` to `last`.
+fn overlapping(networks: &Taken, first: IpAddr, last: IpAddr) -> Option<(IpNet, Place)> {
+    networks.overlapping(first, last).next().copied()
 }
 
 /// No two mobile networks overlap, and none holds an address that is dealt out otherwise.
 pub(super) fn check(file: &Document<Root>, realm: &Realm) -> Result<(), ConfigError> {
-    let wrong = |network: Network, message: String| {
-        let given = file.value.subscribers.get(network.subscriber);
-        let given = given.and_then(|subscriber| subscriber.prefixes.get(network.index));
+    let wrong = |place: Place, message: String| {
+        let given = file.value.subscribers.get(place.subscriber);
+        let given = given.and_then(|subscriber| subscriber.prefixes.get(place.index));
         let location = given.map_or(super::check::start(), |given| given.referenced);
-        let key = format!("subscribers[{}].prefixes[{}]", network.subscriber, network.index);
+        let key = format!("subscribers[{}].prefixes[{}]", place.subscriber, place.index);
         file.error(location, key, message)
     };
-    let mut networks = Networks::default();
+    let mut networks = Taken::default();
     for (subscriber, checked) in subscribers(file, realm) {
         for (index, prefix) in placed(file, subscriber, &checked) {
-            let network = Network { prefix, subscriber, index };
-            if let Some(other) = networks.insert(network) {
-                let name = file.value.subscribers.get(other.subscriber);
+            let place = Place { subscriber, index };
+            let other = overlapping(&networks, prefix.network(), prefix.broadcast());
+            if let Some((other, Place { subscriber, .. })) = other {
+                let name = file.value.subscribers.get(subscriber);
                 let name = name.map_or("", |subscriber| subscriber.mn_id.value.as_str());
-                let message = format!("{prefix} overlaps {} of {name}", other.prefix);
-                return Err(wrong(network, message));
+                return Err(wrong(place, format!("{prefix} overlaps {other} of {name}")));
             }
+            networks.insert(prefix, place);
         }
     }
     for (subscriber, checked) in subscribers(file, realm) {
         let fixed = [checked.ip6.fixed().map(IpAddr::from), checked.ip4.fixed().map(IpAddr::from)];
         for address in fixed.into_iter().flatten() {
-            let network = networks.overlapping(address, address);
+            let network = overlapping(&networks, address, address);
             // Its own home address may well lie in its own mobile network (RFC 3963 s.6.2).
-            if let Some(network) = network.filter(|network| network.subscriber != subscriber) {
+            if let Some((_, place)) = network.filter(|(_, place)| place.subscriber != subscriber) {
                 let message = format!("holds {address}, the home address of another subscriber");
-                return Err(wrong(network, message));
+                return Err(wrong(place, message));
             }
         }
     }
     match foreign(realm, &networks) {
         None => Ok(()),
-        Some((network, message)) => Err(wrong(network, message)),
+        Some((place, message)) => Err(wrong(place, message)),
     }
 }
 
@@ -102,18 +78,18 @@ fn placed<'a>(
 }
 
 /// A mobile network that takes what belongs to a home agent or to everybody.
-fn foreign(realm: &Realm, networks: &Networks) -> Option<(Network, String)> {
+fn foreign(realm: &Realm, networks: &Taken) -> Option<(Place, String)> {
     let dns = realm.dns_ip6.iter().copied().map(IpAddr::from);
     for server in dns.chain(realm.dns_ip4.iter().copied().map(IpAddr::from)) {
-        if let Some(network) = networks.overlapping(server, server) {
-            return Some((network, format!("holds the DNS server {server}")));
+        if let Some((_, place)) = overlapping(networks, server, server) {
+            return Some((place, format!("holds the DNS server {server}")));
         }
     }
     for agent in &realm.home_agents {
         let name = &agent.name;
         for address in [Some(agent.ip6.into()), agent.ip4.map(IpAddr::from)].into_iter().flatten() {
-            if let Some(network) = networks.overlapping(address, address) {
-                return Some((network, format!("holds {address}, the address of {name}")));
+            if let Some((_, place)) = overlapping(networks, address, address) {
+                return Some((place, format!("holds {address}, the address of {name}")));
             }
         }
         let ip6 = agent.pools.ip6.as_ref();
@@ -123,15 +99,15 @@ fn foreign(realm: &Realm, networks: &Networks) -> Option<(Network, String)> {
         let prefixes = agent.pools.prefixes();
         let prefixes = prefixes.map(|pool| (pool.within.network(), pool.within.broadcast()));
         for (first, last) in [ip6, ip4].into_iter().flatten().chain(prefixes) {
-            if let Some(network) = networks.overlapping(first, last) {
-                return Some((network, format!("overlaps the pool {first} to {last} of {name}")));
+            if let Some((_, place)) = overlapping(networks, first, last) {
+                return Some((place, format!("overlaps the pool {first} to {last} of {name}")));
             }
         }
         let ip4 = agent.prefix_ip4.map(IpNet::from);
         for home in [Some(IpNet::from(agent.prefix_ip6)), ip4].into_iter().flatten() {
-            let network = networks.overlapping(home.network(), home.network());
-            if let Some(network) = network.filter(|network| network.prefix.contains(&home)) {
-                return Some((network, format!("holds the whole home prefix {home} of {name}")));
+            let network = overlapping(networks, home.network(), home.network());
+            if let Some((_, place)) = network.filter(|(network, _)| network.contains(&home)) {
+                return Some((place, format!("holds the whole home prefix {home} of {name}")));
             }
         }
     }
@@ -140,8 +116,8 @@ fn foreign(realm: &Realm, networks: &Networks) -> Option<(Network, String)> {
 
 /// What is wrong with a mobile network apart from other subscribers' claims.
 pub(super) fn foreign_prefix(realm: &Realm, prefix: IpNet) -> Option<String> {
-    let mut networks = Networks::default();
-    networks.insert(Network { prefix, subscriber: 0, index: 0 });
+    let mut networks = Taken::default();
+    networks.insert(prefix, Place { subscriber: 0, index: 0 });
     foreign(realm, &networks).map(|(_, message)| format!("{prefix} {message}"))
 }
 

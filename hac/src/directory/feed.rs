@@ -1,12 +1,12 @@
 //! A watch inside this process, for what follows the SAs without being a home agent.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use hearth_wire::directory::{Update, Usage, decode_update, deframe};
 use tokio::sync::mpsc;
 
 use super::store;
-use super::writer::{Frame, Watch, WatchError};
+use super::writer::{Told, Watch, WatchError};
 
 /// Records that are read from the snapshot at a time.
 const PAGE: usize = 256;
@@ -37,24 +37,28 @@ impl Usages {
 }
 
 /// Changes after the snapshot of a watch.
-pub struct Changes(mpsc::Receiver<Frame>);
+pub struct Changes(mpsc::Receiver<Told>);
 
 impl Watch {
-    /// Hands every record that `home_agent` had when the watch began to `each`, and lets go of the
-    /// snapshot.
+    /// Hands every record that `home_agent` had when the watch began to `each`, with what is kept of it
+    /// for accounting, and lets go of the snapshot.
     ///
     /// # Errors
     /// [`WatchError::Unavailable`]: the store failed.
     pub async fn replay(
         self,
         home_agent: &str,
-        mut each: impl FnMut(Update),
+        mut each: impl FnMut(Update, Option<&[u8]>),
     ) -> Result<Changes, WatchError> {
         let mut after = 0;
         loop {
             let page = store::page(&self.snapshot, home_agent, after, PAGE)
                 .map_err(|_| WatchError::Unavailable)?;
-            page.records.iter().filter_map(|frame| decode(frame)).for_each(&mut each);
+            for (frame, account) in page.records.iter().zip(&page.accounts) {
+                if let Some(update) = decode(frame) {
+                    each(update, account.as_deref());
+                }
+            }
             match page.last {
                 Some(last) => after = last,
                 None => return Ok(Changes(self.changes)),
@@ -66,11 +70,13 @@ impl Watch {
 }
 
 impl Changes {
-    /// The next change; `None`: this watch lagged too far behind, or the directory was closed.
-    pub async fn next(&mut self) -> Option<Update> {
+    /// The next change, with what is kept of a new SA for accounting; `None`: this watch lagged too far
+    /// behind, or the directory was closed.
+    pub async fn next(&mut self) -> Option<(Update, Option<Arc<[u8]>>)> {
         loop {
-            if let Some(update) = decode(&self.0.recv().await?) {
-                return Some(update);
+            let Told { frame, account } = self.0.recv().await?;
+            if let Some(update) = decode(&frame) {
+                return Some((update, account));
             }
         }
     }

@@ -45,51 +45,44 @@ struct Holder<'a> {
     term: Term,
 }
 
+/// Where a mobile node is at home.
+struct Home<'a> {
+    agent: &'a HomeAgent,
+    address: Ipv6Addr,
+    ipv4_address: Option<Ipv4Addr>,
+    services: Services,
+}
+
 impl<'a> Issuer<'a, '_> {
     pub(super) fn issue(
         &mut self,
-        request: IssueRequest,
+        mut request: IssueRequest,
         changes: &mut Vec<Change>,
     ) -> Outcome<Box<SaRecord>> {
         if request.validity_end <= self.at.now {
             return Ok(Err(IssueError::Clock));
         }
         let is_configured = request.grant.is_none();
-        let grant = match request.grant {
+        let grant = match request.grant.take() {
             Some(grant) => *grant,
             None => match find(self.realm, request.mn_id.as_str()) {
                 Some(subscriber) => Grant::from(&*subscriber),
                 None => return Ok(Err(IssueError::Store)),
             },
         };
-        let mn_id = request.mn_id.as_str();
-        if !is_configured && let Some(taken) = self.taken(mn_id, &grant)? {
-            return Ok(Err(IssueError::Taken(taken)));
-        }
-        let agent = match self.choose(mn_id, &grant)? {
-            Ok(agent) => agent,
-            Err(error) => return Ok(Err(error)),
-        };
-        // Nobody says that a subscriber of an AAA server is gone.
-        let lease_time = agent.pools.lease_time.or((!is_configured).then_some(UNCONFIGURED_LEASE));
-        let until = lease_time.map_or(Term::EVER, |time| request.validity_end.saturating_add(time));
-        let term = Term { now: self.at.now, until };
-        let holder = Holder { mn_id, agent, term };
-        let (home_address, ipv4_home_address) = match self.home(&holder, &grant, changes)? {
+        let home = match self.settle(&request, (&grant, is_configured), changes)? {
             Ok(home) => home,
             Err(error) => return Ok(Err(error)),
         };
-        let services = match self.services(&holder, &grant)? {
-            Ok(services) => services,
-            Err(error) => return Ok(Err(error)),
-        };
-        self.tables.clear(mn_id, &services.prefixes, self.at, changes)?;
+        self.tables.clear(request.mn_id.as_str(), &home.services.prefixes, self.at, changes)?;
         let records = &self.tables.records;
         let alive = |spi| records.get(spi).map(|record| record.is_some());
+        let agent = home.agent;
         let spi = match self.tables.spis.take(&agent.name, &agent.spis, self.at.service, alive)? {
             Some(spi) => spi,
             None => return Ok(Err(IssueError::NoSpi)),
         };
+        let account = request.account.map(Arc::from);
         let update = Update::Issued(Box::new(SaRecord {
             spi,
             mn_id: request.mn_id,
@@ -99,28 +92,53 @@ impl<'a> Issuer<'a, '_> {
             mn_to_ha: request.mn_to_ha,
             ha_to_mn: request.ha_to_mn,
             validity_end: request.validity_end,
-            home_address,
-            ipv4_home_address,
+            home_address: home.address,
+            ipv4_home_address: home.ipv4_address,
             ha_address: agent.ip6,
             generation: self.generation()?,
-            services,
+            services: home.services,
         }));
         let (Some(encoded), Update::Issued(record)) = (encode_update(&update), update) else {
             return Ok(Err(IssueError::Store));
         };
         let encoded = Arc::new(encoded);
-        self.insert(&record, &encoded)?;
-        if let Some(account) = &request.account {
-            self.tables.accounts.insert(spi.get(), &**account)?;
-        }
+        self.insert(&record, &encoded, account.as_deref())?;
         if !is_configured {
             self.tables.granted.insert(spi.get(), ())?;
             self.tables.networks.carry(spi.get(), &record.services.prefixes)?;
         }
         self.retire(record.mn_id.as_str(), grant.max_sas, changes)?;
         let home_agent = agent.name.clone();
-        changes.push(Change::Issued { home_agent, encoded, is_new: true });
+        changes.push(Change::Issued { home_agent, encoded, account, is_new: true });
         Ok(Ok(record))
+    }
+
+    /// Where a mobile node is at home, and what it has there; none of it is another's.
+    fn settle(
+        &mut self,
+        request: &IssueRequest,
+        (grant, is_configured): (&Grant, bool),
+        changes: &mut Vec<Change>,
+    ) -> Outcome<Home<'a>> {
+        let mn_id = request.mn_id.as_str();
+        if !is_configured && let Some(taken) = self.taken(mn_id, grant)? {
+            return Ok(Err(IssueError::Taken(taken)));
+        }
+        let agent = match self.choose(mn_id, grant)? {
+            Ok(agent) => agent,
+            Err(error) => return Ok(Err(error)),
+        };
+        // Nobody says that a subscriber of an AAA server is gone.
+        let lease_time = agent.pools.lease_time.or((!is_configured).then_some(UNCONFIGURED_LEASE));
+        let until = lease_time.map_or(Term::EVER, |time| request.validity_end.saturating_add(time));
+        let term = Term { now: self.at.now, until };
+        let holder = Holder { mn_id, agent, term };
+        let (address, ipv4_address) = match self.home(&holder, grant, changes)? {
+            Ok(home) => home,
+            Err(error) => return Ok(Err(error)),
+        };
+        let services = self.services(&holder, grant)?;
+        Ok(services.map(|services| Home { agent, address, ipv4_address, services }))
     }
 
     /// The number of this issue. Where other HACs issue as well, all go by the clock, so that the
@@ -161,7 +179,12 @@ impl<'a> Issuer<'a, '_> {
         Ok(names)
     }
 
-    pub(super) fn insert(&mut self, record: &SaRecord, encoded: &[u8]) -> Result<(), StorageError> {
+    fn insert(
+        &mut self,
+        record: &SaRecord,
+        encoded: &[u8],
+        account: Option<&[u8]>,
+    ) -> Result<(), StorageError> {
         let spi = record.spi.get();
         let mn_id = record.mn_id.as_str();
         self.tables.records.insert(spi, encoded)?;
@@ -169,6 +192,9 @@ impl<'a> Issuer<'a, '_> {
         self.tables.by_node.insert((mn_id, record.generation), spi)?;
         self.tables.by_realm.insert((&*realm_of(mn_id), spi), ())?;
         self.tables.by_end.insert((record.validity_end, spi), ())?;
+        if let Some(account) = account {
+            self.tables.accounts.insert(spi, account)?;
+        }
         Ok(())
     }
 

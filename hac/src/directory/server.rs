@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::store;
-use super::writer::{Directory, Frame, Watch, WatchError};
+use super::writer::{Directory, Told, Watch, WatchError};
 use crate::log_limit::LogLimit;
 
 /// Home agents, and whoever else looks in, at a time.
@@ -183,7 +183,7 @@ impl<W: AsyncWrite + Unpin> Peer<W> {
     }
 
     async fn converse(&mut self) -> Ended {
-        let mut changes: Option<mpsc::Receiver<Frame>> = None;
+        let mut changes: Option<mpsc::Receiver<Told>> = None;
         loop {
             let alive = self.alive;
             let step = tokio::select! {
@@ -193,7 +193,7 @@ impl<W: AsyncWrite + Unpin> Peer<W> {
                     None => Err(Ended::ByPeer),
                 },
                 change = next(&mut changes) => match change {
-                    Some(change) => self.write(&change).await,
+                    Some(change) => self.write(&change.frame).await,
                     None => Err(Ended::Lagged),
                 },
                 () = silent(alive) => Err(Ended::Silent),
@@ -207,7 +207,7 @@ impl<W: AsyncWrite + Unpin> Peer<W> {
     async fn answer(
         &mut self,
         request: Request,
-        changes: &mut Option<mpsc::Receiver<Frame>>,
+        changes: &mut Option<mpsc::Receiver<Told>>,
     ) -> Result<(), Ended> {
         match request {
             Request::Lookup { spi } => self.lookup(spi).await,
@@ -262,7 +262,7 @@ impl<W: AsyncWrite + Unpin> Peer<W> {
         &mut self,
         home_agent: &str,
         watch: Watch,
-    ) -> Result<mpsc::Receiver<Frame>, Ended> {
+    ) -> Result<mpsc::Receiver<Told>, Ended> {
         let mut after = 0;
         loop {
             let page =
@@ -303,7 +303,7 @@ async fn silent(alive: Option<tokio::time::Instant>) {
 }
 
 /// The next change of a watch; never, where there is none.
-async fn next(changes: &mut Option<mpsc::Receiver<Frame>>) -> Option<Frame> {
+async fn next(changes: &mut Option<mpsc::Receiver<Told>>) -> Option<Told> {
     match changes {
         Some(changes) => changes.recv().await,
         None => std::future::pending().await,

@@ -13,7 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hearth_wire::directory::{SaRecord, SpiRange};
 use hearth_wire::{MobileNodeId, Spi};
-use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::WriteTransaction;
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use zeroize::Zeroizing;
 
 use super::choice::{Loads, Presence};
@@ -22,7 +23,9 @@ use super::issue::Revoke;
 use super::issue::{IssueError, IssueRequest};
 use super::issuer::Issuer;
 use super::leases::{Cursors, Reserved};
-use super::tables::{BY_END, BY_HOME_AGENT, BY_NODE, BY_REALM, Change, RECORDS, Tables, realm_of};
+use super::tables::{
+    ACCOUNTS, BY_END, BY_HOME_AGENT, BY_NODE, BY_REALM, Change, RECORDS, Tables, realm_of,
+};
 use super::time::{At, Behind, Timekeeper};
 use crate::config::Realm;
 
@@ -302,6 +305,24 @@ impl Store {
         })
     }
 
+    /// Keeps this of these SAs for accounting, of those that there are.
+    ///
+    /// # Errors
+    /// The store failed: nothing has changed.
+    pub(super) fn keep_accounts(
+        &mut self,
+        accounts: &[(Spi, Box<[u8]>)],
+    ) -> Result<(), redb::Error> {
+        self.transact(&mut Vec::new(), |work, _| {
+            for (spi, account) in accounts {
+                if work.tables.records.get(spi.get())?.is_some() {
+                    work.tables.accounts.insert(spi.get(), &**account)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Removes SAs that `which` names, so many at a time; how many it were, 0 behind the last.
     ///
     /// # Errors
@@ -376,6 +397,8 @@ pub(super) fn lookup(
 pub(super) struct Page {
     /// The records, in the form of the directory protocol, by SPI.
     pub(super) records: Vec<Zeroizing<Vec<u8>>>,
+    /// What is kept of each for accounting.
+    pub(super) accounts: Vec<Option<Box<[u8]>>>,
     /// The last SPI of the page; `None` where there is none above the place asked for.
     pub(super) last: Option<u32>,
 }
@@ -389,13 +412,21 @@ pub(super) fn page(
 ) -> Result<Page, redb::Error> {
     let index = snapshot.open_table(BY_HOME_AGENT)?;
     let records = snapshot.open_table(RECORDS)?;
-    let mut page = Page { records: Vec::new(), last: None };
+    let accounts = snapshot.open_table(ACCOUNTS)?;
+    // Most deployments have no accounting.
+    let accounts = if accounts.is_empty()? { None } else { Some(accounts) };
+    let mut page = Page { records: Vec::new(), accounts: Vec::new(), last: None };
     let from = (home_agent, after.saturating_add(1));
     for entry in index.range(from..=(home_agent, u32::MAX))?.take(count) {
         let spi = entry?.0.value().1;
         page.last = Some(spi);
         if let Some(encoded) = records.get(spi)? {
             page.records.push(Zeroizing::new(encoded.value().to_vec()));
+            let account = match &accounts {
+                Some(accounts) => accounts.get(spi)?.map(|account| account.value().into()),
+                None => None,
+            };
+            page.accounts.push(account);
         }
     }
     Ok(page)

@@ -27,7 +27,7 @@ pub(super) const BY_REALM: TableDefinition<'_, (&str, u32), ()> = TableDefinitio
 /// SPIs of SAs that something else than the subscriber's entry granted.
 const GRANTED: TableDefinition<'_, u32, ()> = TableDefinition::new("granted");
 /// SPI -> what accounting has to know of its SA.
-const ACCOUNTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("accounts");
+pub(super) const ACCOUNTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("accounts");
 /// End of validity, SPI.
 pub(super) const BY_END: TableDefinition<'_, (u64, u32), ()> = TableDefinition::new("by-end");
 /// Name -> number; the last generation.
@@ -40,7 +40,13 @@ const SERVICE: &str = "service";
 #[derive(Debug)]
 pub(super) enum Change {
     /// A record, in the form of the directory protocol; whether there was none of its SPI before.
-    Issued { home_agent: Box<str>, encoded: Arc<Zeroizing<Vec<u8>>>, is_new: bool },
+    Issued {
+        home_agent: Box<str>,
+        encoded: Arc<Zeroizing<Vec<u8>>>,
+        /// What is kept of a new one for accounting.
+        account: Option<Arc<[u8]>>,
+        is_new: bool,
+    },
     /// An SA is gone.
     Revoked { home_agent: Box<str>, spi: Spi },
 }
@@ -252,7 +258,8 @@ impl<'txn> Tables<'txn> {
         let home_agent = record.home_agent.clone();
         let Some(encoded) = encode_update(&Update::Issued(record)) else { return Ok(None) };
         self.records.insert(spi, &**encoded)?;
-        Ok(Some(Change::Issued { home_agent, encoded: Arc::new(encoded), is_new: false }))
+        let encoded = Arc::new(encoded);
+        Ok(Some(Change::Issued { home_agent, encoded, account: None, is_new: false }))
     }
 
     /// Takes an SA out of every table and lays its SPI to rest.

@@ -1,6 +1,6 @@
 //! The one thread that writes the store and tells watchers.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +10,7 @@ use hearth_wire::directory::{SaRecord, SpiRange, Update, Usage, encode_update};
 use hearth_wire::{MobileNodeId, Spi};
 use redb::ReadTransaction;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
 use super::choice::{GRACE, Presence};
@@ -25,6 +25,15 @@ use crate::config::Realm;
 
 /// One update as it goes over the socket, encoded once for all watchers.
 pub type Frame = Arc<Zeroizing<Vec<u8>>>;
+
+/// A change, for a watcher.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// As it goes over the socket.
+    pub(super) frame: Frame,
+    /// What is kept of a new SA for accounting.
+    pub(super) account: Option<Arc<[u8]>>,
+}
 
 /// The time in unix seconds.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -54,7 +63,9 @@ enum Job {
     Ask(Box<str>, Spi),
     Loads(oneshot::Sender<Vec<Load>>),
     GoBy(Arc<Realm>, oneshot::Sender<()>),
-    Refresh(Vec<MobileNodeId>, oneshot::Sender<()>),
+    Refresh(Vec<MobileNodeId>, oneshot::Sender<Result<(), RevokeError>>),
+    /// What is kept of these SAs for accounting is this from now on.
+    Keep(Vec<(Spi, Box<[u8]>)>),
     Stop,
 }
 
@@ -72,6 +83,17 @@ struct Revoking {
     which: Revoke,
     done: usize,
     answer: oneshot::Sender<Result<usize, RevokeError>>,
+    /// Nobody will ask again: where the store fails now, it is done as soon as that works.
+    must: bool,
+}
+
+/// What has to be done yet, as the store has failed.
+#[derive(Default)]
+struct Owed {
+    /// Whose SAs are to end.
+    end: HashSet<MobileNodeId>,
+    /// Whose SAs are to say what their subscribers may by now.
+    refresh: HashSet<MobileNodeId>,
 }
 
 /// Why not all was revoked.
@@ -97,7 +119,7 @@ pub struct Watch {
     /// The store at that instant.
     pub(super) snapshot: ReadTransaction,
     /// Changes since, in order. Ends when the watcher lags too far behind.
-    pub(super) changes: mpsc::Receiver<Frame>,
+    pub(super) changes: mpsc::Receiver<Told>,
 }
 
 /// Why there is no watch.
@@ -141,7 +163,9 @@ impl Directory {
         let spis = store.spis().collect();
         let (watchers, revoking, complained) = (Vec::new(), VecDeque::new(), None);
         let seen = store.home_agents().map(|_| monotonic()).collect();
-        let mut writer = Writer { store, clock, monotonic, watchers, revoking, complained, seen };
+        let (owed, tried) = (Owed::default(), monotonic());
+        let mut writer =
+            Writer { store, clock, monotonic, watchers, revoking, owed, tried, complained, seen };
         let thread = std::thread::Builder::new()
             .name("directory".to_owned())
             .spawn(move || writer.run(&queue))?;
@@ -170,7 +194,7 @@ impl Directory {
     /// [`RevokeError`]; some may be revoked then.
     pub async fn revoke(&self, which: Revoke) -> Result<usize, RevokeError> {
         let (answer, answered) = oneshot::channel();
-        let job = Job::Revoke(Revoking { which, done: 0, answer });
+        let job = Job::Revoke(Revoking { which, done: 0, answer, must: false });
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => RevokeError::Busy,
             TrySendError::Disconnected(_) => RevokeError::Store,
@@ -182,11 +206,11 @@ impl Directory {
     /// before it: nobody will ask again.
     ///
     /// # Errors
-    /// [`RevokeError::Store`]; some may be revoked then.
+    /// [`RevokeError::Store`]; some may be revoked then, and the others are as soon as the store works.
     pub async fn end(&self, mn_id: MobileNodeId) -> Result<usize, RevokeError> {
         let (answer, answered) = oneshot::channel();
         let which = Revoke::Node(mn_id);
-        self.get_in(Job::Revoke(Revoking { which, done: 0, answer })).await;
+        self.get_in(Job::Revoke(Revoking { which, done: 0, answer, must: true })).await;
         answered.await.unwrap_or(Err(RevokeError::Store))
     }
 
@@ -215,12 +239,24 @@ impl Directory {
     }
 
     /// Has the SAs of these mobile nodes say what their subscribers may by now, and their home agents
-    /// know.
-    pub async fn refresh(&self, mn_ids: &[MobileNodeId]) {
+    /// know; how many are left because the store has failed: as soon as it works they are done, too.
+    pub async fn refresh(&self, mn_ids: &[MobileNodeId]) -> usize {
+        let mut waiting = 0;
         for some in mn_ids.chunks(BATCH) {
             let (answer, answered) = oneshot::channel();
             self.get_in(Job::Refresh(some.to_vec(), answer)).await;
-            let _ = answered.await;
+            if !matches!(answered.await, Ok(Ok(()))) {
+                waiting += some.len();
+            }
+        }
+        waiting
+    }
+
+    /// Keeps this of these SAs for accounting, in the place of what was kept of them
+    /// ([`IssueRequest::account`]), where they still are. Waits for its turn.
+    pub async fn keep_accounts(&self, accounts: Vec<(Spi, Box<[u8]>)>) {
+        if !accounts.is_empty() {
+            self.get_in(Job::Keep(accounts)).await;
         }
     }
 
@@ -332,7 +368,7 @@ impl Drop for Directory {
 struct Watcher {
     home_agent: Box<str>,
     who: Who,
-    changes: mpsc::Sender<Frame>,
+    changes: mpsc::Sender<Told>,
 }
 
 struct Writer {
@@ -341,6 +377,9 @@ struct Writer {
     monotonic: Clock,
     watchers: Vec<Watcher>,
     revoking: VecDeque<Revoking>,
+    owed: Owed,
+    /// When what is owed was tried last, by the monotonic clock.
+    tried: u64,
     /// When the clock was complained about last, by the monotonic one.
     complained: Option<u64>,
     /// When each home agent was there last, by the monotonic clock, or could first have been.
@@ -358,6 +397,7 @@ impl Writer {
     fn run(&mut self, queue: &Receiver<Job>) {
         loop {
             self.purge();
+            self.make_up();
             self.go_on_revoking();
             self.presence();
             let patience = if self.revoking.is_empty() { PURGE_INTERVAL } else { Duration::ZERO };
@@ -423,8 +463,12 @@ impl Writer {
                 }
                 Job::Refresh(mn_ids, answer) => {
                     self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
-                    self.refresh(&mn_ids);
-                    let _ = answer.send(());
+                    let _ = answer.send(self.refresh(mn_ids));
+                    job = queue.try_recv().ok();
+                }
+                Job::Keep(accounts) => {
+                    self.issue(std::mem::take(&mut requests), std::mem::take(&mut answers));
+                    self.keep(&accounts);
                     job = queue.try_recv().ok();
                 }
                 Job::Stop => {
@@ -528,10 +572,7 @@ impl Writer {
     /// Does a part of the revocation that waits longest.
     fn go_on_revoking(&mut self) {
         let Some(mut revoking) = self.revoking.pop_front() else { return };
-        let Some(at) = self.look() else {
-            let _ = revoking.answer.send(Err(RevokeError::Store));
-            return;
-        };
+        let Some(at) = self.look() else { return self.not_revoked(revoking) };
         let mut changes = Vec::new();
         match self.store.revoke(&revoking.which, at, &mut changes) {
             Ok(0) => {
@@ -545,25 +586,59 @@ impl Writer {
             Err(error) => {
                 error!(%error, "the store failed, not all was revoked");
                 self.reopen();
-                let _ = revoking.answer.send(Err(RevokeError::Store));
+                self.not_revoked(revoking);
             }
         }
     }
 
-    fn refresh(&mut self, mn_ids: &[MobileNodeId]) {
-        let Some(at) = self.look() else {
-            error!(
-                "what subscribers may counts from the next start: the clock is not to be trusted"
-            );
-            return;
-        };
+    fn not_revoked(&mut self, Revoking { which, answer, must, .. }: Revoking) {
+        if let (Revoke::Node(mn_id), true) = (which, must) {
+            self.owed.end.insert(mn_id);
+        }
+        let _ = answer.send(Err(RevokeError::Store));
+    }
+
+    fn refresh(&mut self, mn_ids: Vec<MobileNodeId>) -> Result<(), RevokeError> {
         let mut changes = Vec::new();
-        match self.store.refresh(mn_ids, at, &mut changes) {
-            Ok(()) => self.publish(changes),
-            Err(error) => {
-                error!(%error, "the store failed; what subscribers may counts from the next start");
+        let done = self.look().map(|at| self.store.refresh(&mn_ids, at, &mut changes));
+        match done {
+            Some(Ok(())) => {
+                self.publish(changes);
+                return Ok(());
+            }
+            Some(Err(error)) => {
+                error!(%error, "the store failed; what subscribers may counts as soon as it works");
                 self.reopen();
             }
+            None => error!("what subscribers may counts as soon as the clock can be trusted"),
+        }
+        self.owed.refresh.extend(mn_ids);
+        Err(RevokeError::Store)
+    }
+
+    /// Does what the store has failed to do, now and then, until it works.
+    fn make_up(&mut self) {
+        let now = (self.monotonic)();
+        let Owed { end, refresh } = &mut self.owed;
+        if (end.is_empty() && refresh.is_empty()) || now == self.tried {
+            return;
+        }
+        self.tried = now;
+        let (end, refresh) = (std::mem::take(end), std::mem::take(refresh));
+        self.revoking.extend(end.into_iter().map(|mn_id| {
+            let (answer, _) = oneshot::channel();
+            Revoking { which: Revoke::Node(mn_id), done: 0, answer, must: true }
+        }));
+        if !refresh.is_empty() && self.refresh(refresh.into_iter().collect()).is_ok() {
+            info!("what subscribers may counts now");
+        }
+    }
+
+    fn keep(&mut self, accounts: &[(Spi, Box<[u8]>)]) {
+        // It only keeps a server from being told twice.
+        if let Err(error) = self.store.keep_accounts(accounts) {
+            error!(%error, "the store failed; accounting may tell of some SAs' ends again");
+            self.reopen();
         }
     }
 
@@ -603,29 +678,31 @@ impl Writer {
     /// Asks the home agent itself, if it is there.
     fn ask(&self, home_agent: &str, spi: Spi) {
         let Some(frame) = encode_update(&Update::UsageWanted(spi)) else { return };
-        let frame = Arc::new(frame);
+        let told = Told { frame: Arc::new(frame), account: None };
         let watchers = self.watchers.iter().filter(|watcher| *watcher.home_agent == *home_agent);
         for watcher in watchers.filter(|watcher| watcher.who == Who::HomeAgent) {
             // One that lags behind has other things to do.
-            let _ = watcher.changes.try_send(frame.clone());
+            let _ = watcher.changes.try_send(told.clone());
         }
     }
 
     /// Tells watchers, and never waits for one: who lags too far behind is cut and resyncs.
     fn publish(&mut self, changes: Vec<Change>) {
         for change in changes {
-            let (home_agent, frame) = match change {
-                Change::Issued { home_agent, encoded, .. } => (home_agent, encoded),
+            let (home_agent, told) = match change {
+                Change::Issued { home_agent, encoded: frame, account, .. } => {
+                    (home_agent, Told { frame, account })
+                }
                 Change::Revoked { home_agent, spi } => {
                     let Some(frame) = encode_update(&Update::Revoked(spi)) else { continue };
-                    (home_agent, Arc::new(frame))
+                    (home_agent, Told { frame: Arc::new(frame), account: None })
                 }
             };
             self.watchers.retain(|watcher| {
                 if watcher.home_agent != home_agent {
                     return !watcher.changes.is_closed();
                 }
-                match watcher.changes.try_send(frame.clone()) {
+                match watcher.changes.try_send(told.clone()) {
                     Ok(()) => true,
                     Err(mpsc::error::TrySendError::Full(_)) => {
                         warn!(%home_agent, "a watcher lags too far behind and is cut");

@@ -7,22 +7,13 @@ use hearth_wire::MobileNodeId;
 use ipnet::IpNet;
 
 use crate::config::Subscriber;
+use crate::overlap::{Networks, Point, point};
 
-/// An address of either family, in the order in which prefixes are ranges.
-type Point = (bool, u128);
-
-const fn point(address: IpAddr) -> Point {
-    match address {
-        IpAddr::V4(address) => (false, address.to_bits() as u128),
-        IpAddr::V6(address) => (true, address.to_bits()),
-    }
-}
-
-/// Home addresses and mobile networks by their first addresses; no two networks overlap.
+/// Home addresses and mobile networks; no two networks overlap.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     addresses: BTreeMap<Point, MobileNodeId>,
-    networks: BTreeMap<Point, (IpNet, MobileNodeId)>,
+    networks: Networks<MobileNodeId>,
 }
 
 fn fixed(subscriber: &Subscriber) -> impl Iterator<Item = IpAddr> {
@@ -36,7 +27,7 @@ impl Claims {
             self.addresses.insert(point(address), mn_id.clone());
         }
         for network in &*subscriber.services.prefixes {
-            self.networks.insert(point(network.network()), (*network, mn_id.clone()));
+            self.networks.insert(*network, mn_id.clone());
         }
     }
 
@@ -47,10 +38,7 @@ impl Claims {
             }
         }
         for network in &*subscriber.services.prefixes {
-            let at = point(network.network());
-            if self.networks.get(&at).is_some_and(|(_, holder)| holder == mn_id) {
-                self.networks.remove(&at);
-            }
+            self.networks.remove(*network, |holder| holder == mn_id);
         }
     }
 
@@ -93,13 +81,7 @@ impl Claims {
         first: IpAddr,
         last: IpAddr,
     ) -> Option<&(IpNet, MobileNodeId)> {
-        // Networks don't overlap each other, so that at most one begins before the range and reaches
-        // into it.
-        let others = self.networks.range(..=point(last)).rev();
-        others
-            .take_while(|(_, (network, _))| point(network.broadcast()) >= point(first))
-            .map(|(_, network)| network)
-            .find(|(_, holder)| holder != mn_id)
+        self.networks.overlapping(first, last).find(|(_, holder)| holder != mn_id)
     }
 }
 

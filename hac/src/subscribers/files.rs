@@ -53,6 +53,22 @@ fn files_of(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
 /// What is wrong, with file, line and key; nothing has changed then.
 pub fn load(realm: &Realm, paths: &[PathBuf]) -> Result<Vec<MobileNodeId>, String> {
     let _changing = realm.subscribers.changing();
+    read_all(realm, paths)
+}
+
+/// The same by the rules that are in force when nobody else changes anything any more: a reload that is
+/// under way has put its own in force by then.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_anew(realm: &Live<Realm>, paths: &[PathBuf]) -> Result<Vec<MobileNodeId>, String> {
+    // The subscribers are the same ones for the life of the daemon, whatever the rules.
+    let subscribers = realm.get().subscribers.clone();
+    let _changing = subscribers.changing();
+    read_all(&realm.get(), paths)
+}
+
+fn read_all(realm: &Realm, paths: &[PathBuf]) -> Result<Vec<MobileNodeId>, String> {
     let files = files_of(paths).map_err(|error| format!("subscriber_files: {error}"))?;
     let (mut found, mut claims) = (HashMap::new(), Claims::default());
     for path in files {
@@ -161,7 +177,7 @@ pub async fn follow<F: Future<Output = ()> + Send>(
             return;
         }
         let (realm, paths) = (realm.clone(), paths.clone());
-        match tokio::task::spawn_blocking(move || load(&realm.get(), &paths)).await {
+        match tokio::task::spawn_blocking(move || load_anew(&realm, &paths)).await {
             Ok(Ok(gone)) => {
                 tracing::info!("subscriber_files are read again");
                 stale(gone).await;
@@ -169,5 +185,67 @@ pub async fn follow<F: Future<Output = ()> + Send>(
             Ok(Err(error)) => tracing::error!("{error}; subscribers of files stay as they were"),
             Err(error) => tracing::error!(%error, "subscriber_files"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearth_wire::directory::Services;
+
+    use super::*;
+    use crate::config::{Auth, Bases, HomeAgent, Pools, Replica};
+    use crate::subscribers::Subscribers;
+    use crate::subscribers::testing::subscriber;
+    use crate::testing::Counting;
+
+    fn realm(subscribers: Subscribers, sa_validity: u64) -> Realm {
+        let first = "2001:db8:100::1000".parse().unwrap();
+        let agent = HomeAgent {
+            name: "ha1".into(),
+            ip6: "2001:db8:1::1".parse().unwrap(),
+            ip4: None,
+            port: 7872,
+            spis: 1..=1000,
+            prefix_ip6: "2001:db8:100::/64".parse().unwrap(),
+            prefix_ip4: None,
+            certificate_name: "ha".into(),
+            region: None,
+            max_sas: None,
+            pools: Pools { ip6: Some(first..=first), ..Pools::default() },
+        };
+        let policy = crate::policy::Policy { sa_validity, ..subscriber().policy };
+        Realm {
+            home_agents: vec![agent],
+            subscribers,
+            bases: Bases::of(policy.clone(), Services::default()),
+            policy,
+            auth: Auth::default(),
+            replica: Replica::default(),
+            dns_ip6: Vec::new(),
+            dns_ip4: Vec::new(),
+        }
+    }
+
+    /// A file changes while a reload is under way: who stands in it goes by the rules of the reload.
+    #[test]
+    fn files_are_judged_by_the_rules_that_are_in_force_when_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.yaml");
+        let psk = "00".repeat(16);
+        let text = format!("subscribers: [{{mn_id: f@example.net, psk: {{hex: '{psk}'}}}}]\n");
+        std::fs::write(&path, text).unwrap();
+        let subscribers = Subscribers::new(&mut Counting::from(1)).unwrap();
+        let live = Arc::new(Live::new(realm(subscribers.clone(), 60)));
+
+        let reloading = subscribers.changing();
+        let (before, following) = (live.get(), live.clone());
+        let reader = std::thread::spawn(move || load_anew(&following, &[path]));
+        // It waits for the reload, with the rules of before in its hands or not.
+        std::thread::sleep(Duration::from_millis(200));
+        live.set(realm(subscribers.clone(), 7200));
+        drop((reloading, before));
+        assert_eq!(reader.join().unwrap(), Ok(Vec::new()));
+        let found = subscribers.find(&MobileNodeId::new("f@example.net").unwrap()).unwrap();
+        assert_eq!(found.policy.sa_validity, 7200);
     }
 }

@@ -1,9 +1,13 @@
 //! SAs that end at an operator's word (SA-10).
 
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use hearth_hac::config::HomeAddress;
-use hearth_hac::directory::Revoke;
+use hearth_hac::config::{HomeAddress, Subscriber};
+use hearth_hac::directory::{Directory, Revoke, RevokeError};
+use hearth_hac::subscribers::Subscribers;
 use hearth_wire::directory::Update;
 
 use crate::common::{mn_id, realm, subscriber};
@@ -11,6 +15,14 @@ use crate::rig::{Client, Place, blocking, lookup, pooled};
 
 /// How long a home agent may go on with an SA that was revoked.
 const BOUND: Duration = Duration::from_millis(100);
+
+/// Changes one subscriber.
+fn change(subscribers: &Subscribers, id: &str, change: impl FnOnce(&mut Subscriber)) {
+    let id = mn_id(id);
+    let mut subscriber = (*subscribers.find(&id).unwrap()).clone();
+    change(&mut subscriber);
+    subscribers.insert(id, subscriber);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sa_10_revoked_sas_are_gone_from_their_home_agents_within_100_ms() {
@@ -92,4 +104,58 @@ async fn a_large_realm_is_revoked_as_a_whole() {
     })
     .await;
     assert_eq!(told, SAS);
+}
+
+/// So much waits for the store that an operator is told to come back; the SAs of a subscriber that is gone
+/// end all the same, as nobody asks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_subscriber_waits_for_its_turn_in_a_full_queue() {
+    let place = Place::new();
+    let store = place.store(pooled(1, |_| {}));
+    let (gate, wall) = (Arc::new(Mutex::new(())), place.wall.clone());
+    let held = gate.clone();
+    let clock = move || {
+        drop(held.lock().unwrap());
+        wall.load(Ordering::Relaxed)
+    };
+    let directory = Directory::start_with(store, Arc::new(clock), Arc::new(|| 0)).unwrap();
+    let directory = Arc::new(directory);
+    let spi = place.issue(&directory, "n0@example.net").await.unwrap().spi;
+    let ended = {
+        let _closed = gate.lock().unwrap();
+        for _ in 0..5000 {
+            directory.ask_usage("ha1", spi);
+        }
+        let mut asked = std::pin::pin!(directory.revoke(Revoke::Spi(spi)));
+        let polled = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Err(RevokeError::Busy)));
+        let directory = directory.clone();
+        tokio::spawn(async move { directory.end(mn_id("n0@example.net")).await })
+    };
+    assert_eq!(ended.await.unwrap(), Ok(1));
+    assert!(lookup(&directory, "ha1", spi).is_none());
+}
+
+/// What the store fails to do when a subscriber is gone or may something else is done when it works again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_failed_to_do_is_made_up_for() {
+    let place = Place::new();
+    let realm = pooled(2, |_| {});
+    let subscribers = realm.subscribers.clone();
+    let directory = place.serve(realm);
+    let gone = place.issue(&directory, "n0@example.net").await.unwrap().spi;
+    let other = place.issue(&directory, "n1@example.net").await.unwrap().spi;
+    let mut client = Client::watch(&place, "ha1").await;
+    change(&subscribers, "n1@example.net", |subscriber| subscriber.services.care_of_addresses = 3);
+
+    // No transaction while the clock can't be believed.
+    place.wall.fetch_sub(86_400, Ordering::Relaxed);
+    assert_eq!(directory.end(mn_id("n0@example.net")).await, Err(RevokeError::Store));
+    assert_eq!(directory.refresh(&[mn_id("n1@example.net")]).await, 1);
+    place.pass(86_400);
+    let told = blocking(move || [client.update().unwrap(), client.update().unwrap()]).await;
+    let [Update::Issued(record), Update::Revoked(spi)] = told else { panic!("{told:?}") };
+    assert_eq!((record.spi, record.services.care_of_addresses, spi), (other, 3, gone));
+    assert_eq!(directory.end(mn_id("n0@example.net")).await, Ok(0), "nothing is left");
+    assert_eq!(directory.refresh(&[mn_id("n1@example.net")]).await, 0);
 }

@@ -126,6 +126,11 @@ pub enum Request {
     Usage(Usage),
 }
 
+/// SAs of one mobile node that a home agent keeps at most, the oldest unused going first: more than
+/// one that is restless can mean to use, and too few for one subscriber to fill a table. A HAC, which does
+/// not know which are in use, keeps a multiple of it.
+pub const MAX_SAS_PER_NODE: u32 = 64;
+
 /// How often a home agent says that it is at work.
 pub const ALIVE_INTERVAL: core::time::Duration = core::time::Duration::from_secs(1);
 

@@ -13,8 +13,6 @@ use ipnet::{IpNet, Ipv6Net};
 use super::remembered::Remembered;
 use super::traffic::Traffic;
 
-/// Mobile nodes that have been authenticated and whose SA has not been issued yet, at most.
-const AUTHORISED: usize = 4096;
 /// Intervals that an AAA server may ask for (RFC 2869 s.5.16: not under 60 seconds).
 const SHORTEST_INTERVAL: u32 = 60;
 /// Seconds that a home agent's last word on an SA waits for the directory's: was it revoked, or has a
@@ -119,7 +117,6 @@ pub struct Ledger {
     due: BTreeSet<(u64, Spi)>,
     /// Those of which the home agent has said its last word, and when.
     over: BTreeSet<(u64, Spi)>,
-    authorised: HashMap<MobileNodeId, Authorised>,
     interim: Option<u64>,
     replay: u64,
 }
@@ -132,7 +129,6 @@ impl Ledger {
             entries: HashMap::new(),
             due: BTreeSet::new(),
             over: BTreeSet::new(),
-            authorised: HashMap::new(),
             interim,
             replay: 0,
         }
@@ -150,17 +146,13 @@ impl Ledger {
         self.entries.is_empty()
     }
 
-    /// An AAA server accepted `mn_id`; its next SA has this.
-    pub fn authorised(&mut self, mn_id: MobileNodeId, authorised: Authorised) {
-        // Whoever is accepted and then leaves without an SA must not fill the memory.
-        if self.authorised.len() >= AUTHORISED && !self.authorised.contains_key(&mn_id) {
-            self.authorised.clear();
-        }
-        self.authorised.insert(mn_id, authorised);
-    }
-
-    /// An SA was issued.
-    pub fn issued(&mut self, record: &SaRecord, now: u64) -> Option<Record> {
+    /// An SA was issued, of which this is kept.
+    pub fn issued(
+        &mut self,
+        record: &SaRecord,
+        known: Option<Remembered>,
+        now: u64,
+    ) -> Option<Record> {
         let replay = self.replay;
         let session_id = session_id(record);
         if let Some(known) = self.entries.get_mut(&record.spi) {
@@ -170,15 +162,22 @@ impl Ledger {
                 return None;
             }
         }
-        let authorised = self.authorised.remove(&record.mn_id);
-        let known = Remembered { begun: now, authorised };
+        let new = Remembered { begun: now, authorised: None, is_stopped: false };
+        let known = known.unwrap_or(new);
         Some(self.enter(record, session_id, Some(known), now, Event::Start))
     }
 
-    /// What is to be remembered of the SA that `mn_id` is about to get.
+    /// What is to be kept of an SA whose Stop a server has taken, where the directory still has it: when
+    /// that ends it, too, or after a restart, it is not told again.
     #[must_use]
-    pub fn to_remember(&self, mn_id: &MobileNodeId, now: u64) -> Remembered {
-        Remembered { begun: now, authorised: self.authorised.get(mn_id).cloned() }
+    pub fn stopped(&self, account: &Account) -> Option<Remembered> {
+        let entry = self.entries.get(&account.spi).filter(|entry| entry.is_stopped)?;
+        let Account { begun, authorised, session_id, .. } = &*entry.account;
+        (*session_id == account.session_id).then(|| Remembered {
+            begun: begun.unwrap_or(0),
+            authorised: authorised.clone(),
+            is_stopped: true,
+        })
     }
 
     /// An SA of before this process began, whether it has ended meanwhile or not.
@@ -204,7 +203,25 @@ impl Ledger {
             entry.over = Some(now);
             self.over.insert((now, usage.spi));
         }
+        let has_moved = usage.care_of.is_some() && usage.care_of != entry.traffic.care_of;
         entry.traffic.take(usage);
+        if has_moved {
+            self.hasten(usage.spi, now);
+        }
+    }
+
+    /// The mobile node is elsewhere: servers know it a minute after the last record at the latest, where
+    /// they want records between Start and Stop.
+    fn hasten(&mut self, spi: Spi, now: u64) {
+        let entry = self.entries.get_mut(&spi);
+        let Some((interval, due)) = entry.and_then(|entry| entry.interim.as_mut()) else { return };
+        let last = due.saturating_sub(*interval);
+        let soon = last.saturating_add(SHORTEST_INTERVAL.into()).max(now);
+        if soon < *due {
+            self.due.remove(&(*due, spi));
+            *due = soon;
+            self.due.insert((soon, spi));
+        }
     }
 
     /// What an SA that is still accounted for has carried.
@@ -247,7 +264,12 @@ impl Ledger {
 
     /// An SA that exists already: known, or issued before this process began, or while its watch
     /// lagged.
-    pub fn replayed(&mut self, record: &SaRecord, now: u64) -> Option<Record> {
+    pub fn replayed(
+        &mut self,
+        record: &SaRecord,
+        known: Option<Remembered>,
+        now: u64,
+    ) -> Option<Record> {
         let session_id = session_id(record);
         let replay = self.replay;
         match self.entries.get_mut(&record.spi) {
@@ -255,7 +277,7 @@ impl Ledger {
                 known.replay = replay;
                 None
             }
-            _ => Some(self.enter(record, session_id, None, now, Event::Interim)),
+            _ => Some(self.enter(record, session_id, known, now, Event::Interim)),
         }
     }
 
@@ -318,9 +340,11 @@ impl Ledger {
         event: Event,
     ) -> Record {
         let begun = known.as_ref().map(|known| known.begun);
+        let is_stopped = known.as_ref().is_some_and(|known| known.is_stopped);
         let authorised = known.and_then(|known| known.authorised);
         let asked = authorised.as_ref().and_then(|authorised| authorised.interim_interval);
         let interval = asked.map(|seconds| seconds.max(SHORTEST_INTERVAL).into()).or(self.interim);
+        let interval = interval.filter(|_| !is_stopped);
         let interim = interval.map(|interval| (interval, now.saturating_add(interval)));
         let account = Arc::new(Account {
             session_id,
@@ -338,7 +362,7 @@ impl Ledger {
             account: account.clone(),
             traffic: Traffic::default(),
             over: None,
-            is_stopped: false,
+            is_stopped,
             validity_end: record.validity_end,
             interim,
             replay: self.replay,
@@ -416,18 +440,22 @@ mod tests {
         }
     }
 
+    fn kept(authorised: Option<Authorised>) -> Option<Remembered> {
+        Some(Remembered { begun: 100, authorised, is_stopped: false })
+    }
+
     #[test]
     fn an_sa_starts_and_stops() {
         let mut ledger = Ledger::new(None);
         let sa = sa(0xabc, 26, "ha1");
         let id = "0000abc-1a".to_owned();
-        assert_eq!(events(ledger.issued(&sa, 100)), [(Event::Start, 100, id.clone())]);
-        assert_eq!(ledger.issued(&sa, 101), None, "told again with other services");
+        assert_eq!(events(ledger.issued(&sa, None, 100)), [(Event::Start, 100, id.clone())]);
+        assert_eq!(ledger.issued(&sa, None, 101), None, "told again with other services");
         assert_eq!(ledger.interim(4000, 10), []);
         let stop = Event::Stop(Cause::AdminReset);
         assert_eq!(events(ledger.revoked(sa.spi, 4999)), [(stop, 4999, id.clone())]);
         assert_eq!(ledger.revoked(sa.spi, 4999), None);
-        ledger.issued(&sa, 100);
+        ledger.issued(&sa, None, 100);
         let stop = Event::Stop(Cause::SessionTimeout);
         assert_eq!(events(ledger.revoked(sa.spi, END)), [(stop, END, id)]);
         assert!(ledger.is_empty() && ledger.due.is_empty());
@@ -437,9 +465,8 @@ mod tests {
     fn interim_records_come_at_their_time() {
         let mut ledger = Ledger::new(Some(600));
         let (one, two) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"));
-        ledger.issued(&one, 0);
-        ledger.authorised(two.mn_id.clone(), said("gold", Some(5)));
-        let start = ledger.issued(&two, 0).unwrap();
+        ledger.issued(&one, None, 0);
+        let start = ledger.issued(&two, kept(Some(said("gold", Some(5)))), 0).unwrap();
         assert_eq!(start.account.authorised, Some(said("gold", Some(5))));
         assert_eq!(ledger.interim(59, 10), []);
         let two = "0000002-2".to_owned();
@@ -449,9 +476,49 @@ mod tests {
         assert_eq!(events(ledger.interim(1_000_600, 1)).len(), 1);
         ledger.revoked(one.spi, 1_000_600);
         assert_eq!(ledger.due.len(), 1);
-        // What was said counts for one SA.
-        let three = sa(3, 3, "ha1");
-        assert_eq!(ledger.issued(&three, 0).unwrap().account.authorised, None);
+    }
+
+    /// A mobile node that moves is told of a minute after the last record, not at the end of an interval
+    /// of hours.
+    #[test]
+    fn a_move_brings_the_next_interim_record_forward() {
+        let mut ledger = Ledger::new(Some(6000));
+        let one = sa(1, 1, "ha1");
+        ledger.issued(&one, None, 100);
+        let at = |last: u8| Usage { care_of: Some([192, 0, 2, last].into()), ..usage(1, 7, false) };
+        ledger.used("ha1", &at(1), 110);
+        assert_eq!(ledger.interim(159, 10), []);
+        let records = ledger.interim(160, 10);
+        assert_eq!(records[0].traffic.care_of, at(1).care_of);
+        // Where it is is known: what is said again changes nothing.
+        ledger.used("ha1", &at(1), 170);
+        assert_eq!(ledger.interim(3000, 10), []);
+        ledger.used("ha1", &at(2), 3001);
+        assert_eq!(ledger.interim(3001, 10)[0].traffic.care_of, at(2).care_of);
+        assert_eq!(ledger.interim(9000, 10), []);
+        assert_eq!(ledger.interim(9001, 10).len(), 1);
+        assert_eq!(ledger.due.len(), 1);
+    }
+
+    /// its Stop is out; after a restart it is not told again when its validity ends.
+    #[test]
+    fn a_superseded_sa_stops_once_though_the_daemon_restarts() {
+        let mut ledger = Ledger::new(Some(60));
+        let old = sa(1, 1, "ha1");
+        ledger.issued(&old, kept(Some(said("gold", None))), 100);
+        ledger.used("ha1", &usage(1, 7, true), 200);
+        let stop = ledger.superseded(202).remove(0);
+        let remembered = ledger.stopped(&stop.account).unwrap();
+        assert_eq!((remembered.begun, remembered.is_stopped), (100, true));
+
+        let mut restarted = Ledger::new(Some(60));
+        restarted.restored(&old, Some(remembered), 300);
+        assert_eq!(restarted.interim(END, 10), []);
+        assert_eq!(restarted.revoked(old.spi, END), None);
+        // Of one that goes on nothing is kept anew.
+        let other = sa(2, 2, "ha1");
+        let start = ledger.issued(&other, None, 300).unwrap();
+        assert_eq!(ledger.stopped(&start.account), None);
     }
 
     /// After a restart, and after a watch that lagged.
@@ -462,22 +529,22 @@ mod tests {
         let replay = ledger.begin_replay();
         // That of another home agent begins meanwhile.
         let _another = ledger.begin_replay();
-        let replayed = ledger.replayed(&old, 100).unwrap();
+        let replayed = ledger.replayed(&old, None, 100).unwrap();
         assert_eq!((replayed.event, replayed.account.begun), (Event::Interim, None));
         assert_eq!(ledger.replay_ended(replay, "ha1", 100), []);
-        ledger.issued(&gone, 100);
-        ledger.issued(&elsewhere, 100);
+        ledger.issued(&gone, None, 100);
+        ledger.issued(&elsewhere, None, 100);
         let replay = ledger.begin_replay();
-        assert_eq!(ledger.replayed(&old, 200), None, "known");
+        assert_eq!(ledger.replayed(&old, None, 200), None, "known");
         let new = sa(4, 4, "ha1");
-        assert_eq!(ledger.replayed(&new, 200).unwrap().event, Event::Interim);
+        assert_eq!(ledger.replayed(&new, None, 200).unwrap().event, Event::Interim);
         let stop = Event::Stop(Cause::AdminReset);
         let ended = events(ledger.replay_ended(replay, "ha1", 200));
         assert_eq!(ended, [(stop, 200, "0000002-2".to_owned())]);
         assert_eq!(ledger.len(), 3);
         // An SPI that was dealt out anew is another session.
         let reissued = sa(1, 9, "ha1");
-        assert_eq!(events(ledger.issued(&reissued, 300))[0].2, "0000001-9");
+        assert_eq!(events(ledger.issued(&reissued, None, 300))[0].2, "0000001-9");
     }
 
     fn usage(spi: u32, octets_in: u64, is_over: bool) -> Usage {
@@ -491,8 +558,8 @@ mod tests {
     fn an_sa_that_a_newer_one_replaced_stops() {
         let mut ledger = Ledger::new(Some(60));
         let (old, revoked) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"));
-        ledger.issued(&old, 100);
-        ledger.issued(&revoked, 100);
+        ledger.issued(&old, None, 100);
+        ledger.issued(&revoked, None, 100);
         ledger.used("ha2", &usage(1, 7, true), 200);
         assert_eq!(ledger.superseded(300), [], "another home agent's word");
         ledger.used("ha1", &usage(1, 7, true), 200);
@@ -512,7 +579,7 @@ mod tests {
     #[test]
     fn what_ended_while_the_daemon_was_away_stops() {
         let mut ledger = Ledger::new(None);
-        let known = Remembered { begun: 100, authorised: Some(said("gold", None)) };
+        let known = kept(Some(said("gold", None))).unwrap();
         let (on, ended, elsewhere) = (sa(1, 1, "ha1"), sa(2, 2, "ha1"), sa(3, 3, "gone"));
         for sa in [&on, &ended, &elsewhere] {
             ledger.restored(sa, Some(known.clone()), 9000);
@@ -522,21 +589,11 @@ mod tests {
         let gone = ledger.keep(&["ha1".into()], 9000);
         assert_eq!(events(gone), [(stop, END, id(3))]);
         let replay = ledger.begin_replay();
-        assert_eq!(ledger.replayed(&on, 9000), None);
+        assert_eq!(ledger.replayed(&on, None, 9000), None);
         let records = ledger.replay_ended(replay, "ha1", 9000);
         assert_eq!(records[0].account.begun, Some(100));
         assert_eq!(records[0].account.authorised, known.authorised);
         assert_eq!(events(records), [(stop, END, id(2))]);
         assert_eq!(ledger.len(), 1);
-    }
-
-    #[test]
-    fn what_strangers_leave_behind_is_bounded() {
-        let mut ledger = Ledger::new(None);
-        for number in 0..3 * AUTHORISED {
-            let mn_id = MobileNodeId::new(&format!("mn{number}@example.net")).unwrap();
-            ledger.authorised(mn_id, said("", None));
-        }
-        assert!(ledger.authorised.len() <= AUTHORISED);
     }
 }

@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use hearth_wire::Spi;
 use hearth_wire::directory::{SaRecord, Update, Usage};
-use hearth_wire::{MobileNodeId, Spi};
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use self::ledger::{Authorised, Ledger, Record};
+use self::ledger::{Authorised, Event, Ledger, Record};
 use self::remembered::Remembered;
 use self::request::Whole;
 use super::counters::Counters;
@@ -74,6 +74,8 @@ pub struct Accounting {
     clock: Clock,
     /// Stops that wait for their home agents' last word, and for how many seconds yet.
     ending: Mutex<HashMap<Spi, (u8, Record)>>,
+    /// What is to be kept of SAs whose Stop a server has taken before the directory has ended them.
+    stopped: Mutex<Vec<(Spi, Box<[u8]>)>>,
     /// Whether SAs of before this process began go on: then nothing begins with it.
     goes_on: AtomicBool,
     /// Whether Accounting-On is out, or need not be.
@@ -95,6 +97,7 @@ impl Accounting {
             lanes,
             clock,
             ending: Mutex::default(),
+            stopped: Mutex::default(),
             goes_on: AtomicBool::new(false),
             is_on: OnceCell::new(),
             lost: AtomicU64::new(0),
@@ -109,10 +112,11 @@ impl Accounting {
         self.ledger().restored(record, known, (self.clock)());
     }
 
-    /// What is to be kept of the SA that `mn_id` is about to get.
+    /// What is to be kept of the SA that a mobile node is about to get which an AAA server has
+    /// `authorised`, or the HAC itself.
     #[must_use]
-    pub fn to_keep(&self, mn_id: &MobileNodeId) -> Box<[u8]> {
-        self.ledger().to_remember(mn_id, (self.clock)()).encode()
+    pub fn to_keep(&self, authorised: Option<Authorised>) -> Box<[u8]> {
+        Remembered { begun: (self.clock)(), authorised, is_stopped: false }.encode()
     }
 
     /// Goes on with these servers. One that is as it was keeps its connections; what is on its way to
@@ -143,11 +147,6 @@ impl Accounting {
         });
         let (this, directory) = (self.clone(), directory.clone());
         tasks.spawn(async move { this.tick(&directory).await });
-    }
-
-    /// An AAA server accepted `mn_id`, which it named itself; its next SA has this.
-    pub fn authorised(&self, mn_id: MobileNodeId, authorised: Authorised) {
-        self.ledger().authorised(mn_id, authorised);
     }
 
     /// What happened with each server, in their order.
@@ -217,17 +216,18 @@ impl Accounting {
         loop {
             if let Ok(watch) = directory.observe(home_agent).await {
                 let token = self.ledger().begin_replay();
-                let replay = watch.replay(home_agent, |update| {
+                let replay = watch.replay(home_agent, |update, kept| {
                     if let Update::Issued(record) = update {
-                        let record = self.ledger().replayed(&record, (self.clock)());
+                        let known = kept.and_then(Remembered::decode);
+                        let record = self.ledger().replayed(&record, known, (self.clock)());
                         record.into_iter().for_each(|record| self.push(record));
                     }
                 });
                 if let Ok(mut changes) = replay.await {
                     let ended = self.ledger().replay_ended(token, home_agent, (self.clock)());
                     ended.into_iter().for_each(|record| self.push(record));
-                    while let Some(update) = changes.next().await {
-                        self.change(&update);
+                    while let Some((update, kept)) = changes.next().await {
+                        self.change(&update, kept.as_deref());
                     }
                 }
             }
@@ -236,10 +236,12 @@ impl Accounting {
         }
     }
 
-    fn change(&self, update: &Update) {
+    fn change(&self, update: &Update, kept: Option<&[u8]>) {
         let now = (self.clock)();
         let record = match update {
-            Update::Issued(record) => self.ledger().issued(record, now),
+            Update::Issued(record) => {
+                self.ledger().issued(record, kept.and_then(Remembered::decode), now)
+            }
             Update::Revoked(spi) => self.ended(*spi, now),
             Update::Synced(_) | Update::Unknown(_) | Update::UsageWanted(_) => None,
         };
@@ -279,6 +281,7 @@ impl Accounting {
         let mut asked: Vec<Record> = Vec::new();
         loop {
             sleep(Duration::from_secs(1)).await;
+            self.keep(directory).await;
             let now = (self.clock)();
             for record in asked.drain(..) {
                 // The Stop of one that has ended meanwhile says it all.
@@ -338,6 +341,7 @@ impl Accounting {
                 continue;
             };
             if self.send(&record).await {
+                self.taken(&record);
                 // Not another one, where this was lost meanwhile.
                 let mut records = lane.records();
                 if records.front() == Some(&record) {
@@ -347,6 +351,25 @@ impl Accounting {
                 sleep(PAUSE).await;
             }
         }
+    }
+
+    /// A server has taken a record: the Stop of an SA that the directory still has is not to be told again.
+    fn taken(&self, record: &Record) {
+        if let Event::Stop(_) = record.event
+            && let Some(stopped) = self.ledger().stopped(&record.account)
+        {
+            self.stopped().push((record.account.spi, stopped.encode()));
+        }
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, Vec<(Spi, Box<[u8]>)>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the directory keep what a restart is to know.
+    pub async fn keep(&self, directory: &Directory) {
+        let stopped = std::mem::take(&mut *self.stopped());
+        directory.keep_accounts(stopped).await;
     }
 
     /// RFC 2866 s.5.1: a server ends every session of a HAC that says Accounting-On. So it is said where
@@ -422,7 +445,7 @@ mod tests {
         // 64 are 4 in each of 16 lanes; SPIs 16 apart share one.
         for index in 0..30 {
             let sa = sa(16 * (index + 1), 1, "ha1");
-            accounting.change(&Update::Issued(Box::new(sa)));
+            accounting.change(&Update::Issued(Box::new(sa)), None);
         }
         assert_eq!((accounting.waiting(), accounting.lost()), (4, 26));
         let kept: Vec<u32> =

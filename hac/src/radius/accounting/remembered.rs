@@ -5,8 +5,11 @@ use std::net::IpAddr;
 
 use super::ledger::Authorised;
 use crate::radius::attribute::{
-    ACCT_INTERIM_INTERVAL, Attributes, CALLING_STATION_ID, CLASS, EVENT_TIMESTAMP,
+    ACCT_INTERIM_INTERVAL, ACCT_STATUS_TYPE, Attributes, CALLING_STATION_ID, CLASS, EVENT_TIMESTAMP,
 };
+
+/// The value of Acct-Status-Type (RFC 2866 s.5.1).
+const STOP: [u8; 4] = 2_u32.to_be_bytes();
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Remembered {
     pub begun: u64,
     /// What an AAA server said then; `None`: the HAC authenticated the mobile node itself.
     pub authorised: Option<Authorised>,
+    /// A server has taken its Stop, though the directory still has it.
+    pub is_stopped: bool,
 }
 
 impl Remembered {
@@ -30,6 +35,9 @@ impl Remembered {
             }
         };
         put(EVENT_TIMESTAMP, &self.begun.to_be_bytes());
+        if self.is_stopped {
+            put(ACCT_STATUS_TYPE, &STOP);
+        }
         if let Some(Authorised { class, interim_interval, from }) = &self.authorised {
             put(CALLING_STATION_ID, from.to_string().as_bytes());
             if let Some(seconds) = interim_interval {
@@ -53,7 +61,8 @@ impl Remembered {
             interim_interval: interval.and_then(|it| it.try_into().ok().map(u32::from_be_bytes)),
             from,
         });
-        Some(Self { begun, authorised })
+        let is_stopped = attributes.single(ACCT_STATUS_TYPE) == Some(&STOP);
+        Some(Self { begun, authorised, is_stopped })
     }
 }
 
@@ -63,13 +72,16 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_again() {
-        let mut remembered = Remembered { begun: 1_800_000_000, authorised: None };
+        let begun = 1_800_000_000;
+        let mut remembered = Remembered { begun, authorised: None, is_stopped: false };
         assert_eq!(Remembered::decode(&remembered.encode()), Some(remembered.clone()));
         remembered.authorised = Some(Authorised {
             class: vec![[0xff; 253].into(), [1].into()],
             interim_interval: Some(600),
             from: "2001:db8::7".parse().unwrap(),
         });
+        assert_eq!(Remembered::decode(&remembered.encode()), Some(remembered.clone()));
+        remembered.is_stopped = true;
         assert_eq!(Remembered::decode(&remembered.encode()), Some(remembered));
         assert_eq!(Remembered::decode(&[]), None);
         assert_eq!(Remembered::decode(&[EVENT_TIMESTAMP, 3, 1]), None);
