@@ -53,6 +53,63 @@ impl Drop for Small {
     }
 }
 
+/// A file system that turns read-only when it finds a mistake on its disk, as most are made; gone on drop.
+struct Failing {
+    images: tempfile::TempDir,
+    on: std::path::PathBuf,
+}
+
+impl Failing {
+    fn on(folder: &Path) -> Self {
+        let failing = Self { images: tempfile::tempdir().unwrap(), on: folder.to_owned() };
+        let image = failing.image(0);
+        run(Command::new("truncate").args(["-s", "32M"]).arg(&image));
+        run(Command::new("mkfs.ext4").args(["-q", "-O", "^has_journal"]).arg(&image));
+        failing.mount(0);
+        failing
+    }
+
+    fn image(&self, number: u8) -> std::path::PathBuf {
+        self.images.path().join(format!("disk{number}"))
+    }
+
+    fn mount(&self, number: u8) {
+        let mut mount = Command::new("mount");
+        run(mount.args(["-o", "loop,errors=remount-ro"]).arg(self.image(number)).arg(&self.on));
+    }
+
+    /// The kernel finds a mistake.
+    fn turn_read_only(&self) {
+        run(&mut Command::new("sync"));
+        let source = Command::new("findmnt").args(["-no", "SOURCE"]).arg(&self.on).output();
+        let source = String::from_utf8(source.unwrap().stdout).unwrap();
+        let device = source.trim().rsplit('/').next().unwrap().to_owned();
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        fs::write(trigger, "made by a test\n").unwrap();
+        assert!(fs::write(self.on.join("probe"), "").is_err());
+    }
+
+    /// An operator has it checked, and mounts it again.
+    fn mend(&self) {
+        run(Command::new("umount").arg("--lazy").arg(&self.on));
+        fs::copy(self.image(0), self.image(1)).unwrap();
+        let checked = Command::new("e2fsck").args(["-fy"]).arg(self.image(1)).output().unwrap();
+        assert!(matches!(checked.status.code(), Some(0 | 1)), "{checked:?}");
+        self.mount(1);
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.on).status();
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
 /// A HAC with both stores on the small disk.
 fn start(prepare: impl FnOnce(&Path)) -> (Result<Place, String>, Small) {
     let folder = Place::folder();
@@ -109,6 +166,44 @@ async fn a_full_disk_is_a_500_and_passes() {
     assert_eq!(hac.subscribers().len(), 2);
     hac.stop().await;
     drop(small);
+}
+
+/// A disk that the kernel turns read-only while the HAC runs: 500, nothing is half written, and who has an
+/// SA keeps it. When the disk is mended all goes on, without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_turns_read_only_is_a_500_and_passes() {
+    let folder = Place::folder();
+    fs::write(folder.path().join("wrap.key"), "11".repeat(32)).unwrap();
+    fs::create_dir(folder.path().join("disk")).unwrap();
+    let disk = Failing::on(&folder.path().join("disk"));
+    let text = TEXT.replace("store: hac.redb", "store: disk/hac.redb")
+        + "subscriber_store: {path: disk/s.redb, key_file: wrap.key}\n";
+    let place = Place::begin_with(folder, &text).unwrap();
+    let trusted = connector(&[place.path("hac.pem")]);
+    let bootstrap = || async {
+        let mut client = Client::connect(&trusted, place.hac.addresses()[0]).await;
+        let psk = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+        let response = client.bootstrap_as("yaml@example.net", &psk).await;
+        (response.status.unwrap().code(), response.spi.map(hearth_wire::Spi::get))
+    };
+    assert_eq!(bootstrap().await, (200, Some(1)));
+    disk.turn_read_only();
+    for _ in 0..3 {
+        assert_eq!(bootstrap().await, (500, None));
+    }
+    let subscriber =
+        format!("{{\"mn_id\":\"n@example.net\",\"psk\":{{\"hex\":\"{}\"}}}}", place::PSK);
+    assert_eq!(place.post("/v1/subscribers/add", &subscriber).await.0, 500);
+    assert_eq!(place.hac.subscribers().len(), 1);
+    disk.mend();
+    assert_eq!(bootstrap().await, (200, Some(2)), "the first one's SPI is in use");
+    assert_eq!(place.post("/v1/subscribers/add", &subscriber).await.0, 200);
+    let folder = place.stop().await;
+    let config = Config::load(&folder.path().join("hac.yaml"), system_clock()()).unwrap();
+    let hac = Hac::start(config, system_clock()).unwrap();
+    assert_eq!(hac.subscribers().len(), 2);
+    hac.stop().await;
+    drop(disk);
 }
 
 /// On a disk that can't be written a HAC does not start, and says which file it is.

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 
 use hearth_peers::free_port;
 use peer::{ECDSA, NAME, identity, openssl, yaml};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn configs() -> PathBuf {
@@ -93,6 +97,81 @@ fn the_daemon_tells_its_service_manager() {
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(told(), "STOPPING=1");
     assert!(child.0.wait().unwrap().success());
+}
+
+/// A CA for mobile nodes in this folder, and its CRL, whose next one was due in the year `due`.
+fn mobile_nodes(folder: &Path, due: i32) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    fs::write(folder.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2020, 1, 1),
+        next_update: date_time_ymd(due, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&Issuer::new(params, key)).unwrap();
+    fs::write(folder.join("crl.pem"), list.pem().unwrap()).unwrap();
+}
+
+/// EAP-11: a CRL that has expired lets nobody in, so the operator hears of it: by `--check`, in the log of
+/// the start and in that of each reload. One that is good is no news.
+#[test]
+fn an_expired_crl_is_said_before_mobile_nodes_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    identity(folder.path(), "hac", NAME, ECDSA);
+    mobile_nodes(folder.path(), 2021);
+    let eap_tls = "eap_tls: {certificate: hac.pem, key: hac.key, client_ca: ca.pem, crl: [crl.pem]}\n\
+                   auth: {methods: [eap], eap: {methods: [tls]}}\n";
+    fs::write(folder.path().join("hac.yaml"), yaml("certificate: hac.pem, key: hac.key", eap_tls))
+        .unwrap();
+    let daemon = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearth-hac"));
+        command.current_dir(&folder).args(["--config", "hac.yaml"]).args(more);
+        command
+    };
+    let checked = || {
+        let output = daemon(&["--check"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(checked().contains("crl.pem: has expired"), "{}", checked());
+    let manager = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let until = |wanted: &str| {
+        let mut message = [0; 64];
+        loop {
+            let length = manager.recv(&mut message).unwrap();
+            if &message[..length] == wanted.as_bytes() {
+                return;
+            }
+        }
+    };
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let child =
+        daemon(&[]).env("NOTIFY_SOCKET", folder.path().join("notify")).stderr(log).spawn().unwrap();
+    let child = Ended(child);
+    let warnings = || {
+        let log = fs::read_to_string(folder.path().join("log")).unwrap();
+        log.lines().filter(|line| line.contains("crl.pem") && line.contains("has expired")).count()
+    };
+    let reload = || {
+        kill_process(Pid::from_child(&child.0), Signal::HUP).unwrap();
+        until("RELOADING=1");
+        until("READY=1");
+    };
+    until("READY=1");
+    assert_eq!(warnings(), 1);
+    reload();
+    assert_eq!(warnings(), 2);
+    mobile_nodes(folder.path(), 2090);
+    assert!(!checked().contains("has expired"));
+    reload();
+    assert_eq!(warnings(), 2);
 }
 
 /// RFC 6618 s.5.4: the zone of the examples, served by nsd, leads to the controller of the examples.

@@ -297,3 +297,46 @@ async fn freeradius_is_asked_over_tls() {
     let running = Running::start(&more.replace("name: aaa.", "name: other."), "");
     assert_eq!(running.status(aaa::NAME, &aaa.network("PEAP", "")).await, 504);
 }
+
+/// Certificates for RADIUS over TLS that were renewed count once the YAML is read again, and mistakes in
+/// them change nothing.
+#[tokio::test]
+async fn a_reload_takes_new_certificates_for_radius_over_tls() {
+    let aaa = FreeRadius::start();
+    let folder = aaa.path("ca.pem").parent().unwrap().to_owned();
+    aaa::certificate(&folder, "client", "DNS:hac.example.net");
+    let strangers = tempfile::tempdir().unwrap();
+    aaa::certificates(strangers.path());
+    aaa::certificate(strangers.path(), "client", "DNS:hac.example.net");
+    let own = tempfile::tempdir().unwrap();
+    let put = |from: &std::path::Path| {
+        for name in ["client.pem", "client.key"] {
+            fs::copy(from.join(name), own.path().join(name)).unwrap();
+        }
+    };
+    put(strangers.path());
+    let tls = format!(
+        "timeout: 1, status_server: false, tls: {{ca: '{ca}', certificate: '{certificate}', \
+         key: '{key}', name: aaa.example.net}}",
+        ca = aaa.path("ca.pem").display(),
+        certificate = own.path().join("client.pem").display(),
+        key = own.path().join("client.key").display(),
+    );
+    let more = server(aaa.radsec, &tls).replace("secret_file: secret, ", "");
+    let running = Running::start(&more, "");
+    assert_eq!(
+        running.status(aaa::NAME, &aaa.network("PEAP", "")).await,
+        504,
+        "another authority's"
+    );
+    put(&folder);
+    running.hac.reload().await.unwrap();
+    let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
+    assert_eq!(code, Some(0), "{text}");
+    // A key that is not the certificate's: what was goes on.
+    fs::copy(strangers.path().join("client.key"), own.path().join("client.key")).unwrap();
+    let error = running.hac.reload().await.unwrap_err();
+    assert!(error.contains("certificate") || error.contains("key"), "{error}");
+    let (code, text) = running.peer(aaa::NAME, &aaa.network("PEAP", "")).await;
+    assert_eq!(code, Some(0), "{text}");
+}
