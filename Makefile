@@ -15,13 +15,16 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo roam lab lab-down test conformance bench bench-quick lint
+.PHONY: help deps build demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 deps: ## install what is missing of Debian's packages (asks nothing)
 	@scripts/deps.sh
+
+bench-deps:
+	@scripts/deps.sh bench
 
 build: deps ## build every daemon and tool, optimised
 	$(CARGO) build --release $(DAEMONS) -p hearth-lab
@@ -51,9 +54,13 @@ conformance: deps ## the conformance list, row by row: pass, fail, exception, mi
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) run -q -p hearth-conformance -- run
 
-bench: deps ## every performance row in about ten minutes: target/perf/report.html
-	$(CARGO) build --profile dist -p hearth-perf
+bench: bench-deps ## every performance row in about ten minutes: target/perf/report.html
+	$(CARGO) build --profile dist -p hearth-perf $(DAEMONS)
 	$(SUDO) $(TARGET_DIR)/dist/hearth-perf bench
+
+bench-mn: bench-deps ## hearth-mn against strongSwan and boringtun, in namespaces, in about two minutes
+	$(CARGO) build --profile dist -p hearth-perf $(DAEMONS)
+	$(SUDO) $(TARGET_DIR)/dist/hearth-perf mn
 
 bench-quick: deps ## the main performance rows in about a minute
 	$(CARGO) build --profile dist -p hearth-perf

@@ -1,14 +1,18 @@
 #!/bin/bash
-# Installs what building and testing Hearth needs from Debian. Asks nothing, and
-# does nothing (without root, without the network) where everything is there.
+# Installs what building and testing Hearth needs from Debian; `deps.sh bench` also what the mobile
+# node is compared with. Asks nothing, and does nothing (without root, without the network) where
+# everything is there.
 set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
 run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography frr radvd
     eapoltest freeradius hostapd nsd ldnsutils systemd prometheus)
+peers=(iperf3 charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins
+    wireguard-tools)
+[ "${1:-}" = bench ] || peers=()
 
 missing=()
-for package in "${build[@]}" "${run[@]}"; do
+for package in "${build[@]}" "${run[@]}" "${peers[@]}"; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing+=("$package")
 done
@@ -31,8 +35,9 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt update
     apt install -y --no-install-recommends "${missing[@]}" >/dev/null
     # Tests start daemons of their own; nobody asked for them on this machine.
-    for daemon in frr freeradius nsd prometheus; do
-        if [[ " ${missing[*]} " == *" $daemon "* ]] && [ -d /run/systemd/system ]; then
+    for daemon in frr freeradius nsd prometheus strongswan; do
+        package=${daemon/strongswan/charon-systemd}
+        if [[ " ${missing[*]} " == *" $package "* ]] && [ -d /run/systemd/system ]; then
             "${as_root[@]}" systemctl disable --now --quiet "$daemon" || true
         fi
     done
@@ -41,4 +46,11 @@ fi
 if ! command -v "${CARGO:-cargo}" >/dev/null; then
     echo "deps: Rust is missing; install the version that Cargo.toml names as rust-version" >&2
     exit 1
+fi
+
+# One of the mobile node's peers is no Debian package. Without it its rows say so.
+if [ "${1:-}" = bench ] && ! command -v boringtun-cli >/dev/null && [ ! -x target/peers/bin/boringtun-cli ]; then
+    echo "deps: building boringtun-cli"
+    "${CARGO:-cargo}" install --quiet --locked --root target/peers boringtun-cli ||
+        echo "deps: boringtun-cli can't be built; its rows will not be measured" >&2
 fi

@@ -13,7 +13,7 @@ use crate::efficiency::Case;
 use crate::fault::Fault;
 use crate::figures::{
     SIZES, binding_updates, bootstraps, churn, cryptodev, efficiency, elephant, flood, handover,
-    limit, mix, passes, ring, scale, soak, updates, wireguard,
+    limit, mix, mobile_node, passes, ring, scale, soak, updates, wireguard,
 };
 use crate::frames::Direction;
 use crate::generator::{Plan, Sizes};
@@ -74,6 +74,9 @@ enum Figure {
     /// Full bootstraps of a home agent controller against bare TLS handshakes; idle connections; how
     /// soon home agents have the SAs.
     Hac(Timed),
+    /// A TCP stream through hearth-mn against strongSwan's userspace ESP and boringtun, in network
+    /// namespaces. It takes root, and the daemons beside this program.
+    Mn(Timed),
     /// Packets of all kinds through the whole dataplane: each has to be accounted for, and every
     /// buffer to come back. It leaves the cores to others.
     Soak(SoakOptions),
@@ -308,6 +311,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
         Figure::Handover(timed) => ("handover", timed.seconds, &timed.output),
         Figure::Bu(BuOptions { timed, .. }) => ("bu", timed.seconds, &timed.output),
         Figure::Hac(timed) => ("hac", timed.seconds, &timed.output),
+        Figure::Mn(timed) => ("mn", timed.seconds, &timed.output),
         Figure::Soak(options) => ("soak", 0, &options.output),
     };
     let usual = || PathBuf::from(format!("target/perf/{name}.json"));
@@ -335,6 +339,7 @@ fn one_figure(figure: Figure) -> Result<ExitCode, Fault> {
             bootstraps::rows(lab, time, rows);
             updates::rows(lab, time, rows);
         }
+        Figure::Mn(_) => mobile_node::rows(lab, time, rows),
         Figure::Soak(options) => soak::rows(lab, options.packets, options.seed, rows),
     })
 }

@@ -37,6 +37,9 @@ pub(crate) enum Fault {
     /// A program that is measured beside us is not there.
     #[error("the program to compare with did not run")]
     Program,
+    /// The lab of namespaces did not come up, or something in it failed, which it has said.
+    #[error("the lab of namespaces failed, as said above")]
+    Lab,
     /// A histogram could not be made.
     #[error("no histogram could be made")]
     Histogram,

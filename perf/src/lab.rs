@@ -83,3 +83,12 @@ pub(crate) fn take_precedence() {
 pub(crate) fn give_way() {
     let _ = rustix::process::setpriority_process(None, 10);
 }
+
+/// Puts the calling thread, and what it starts, where any program is: on all cores, without
+/// precedence.
+pub(crate) fn be_as_others(cores: &[usize]) {
+    let mut all = CpuSet::new();
+    cores.iter().for_each(|&core| all.set(core));
+    let _ = rustix::thread::sched_setaffinity(None, &all);
+    let _ = rustix::process::setpriority_process(None, 0);
+}

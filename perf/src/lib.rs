@@ -43,5 +43,6 @@ mod stats;
 mod testing;
 mod traffic;
 mod trial;
+mod tunnels;
 
 pub use cli::main;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::figures::{
     Rows, SIZES, binding_updates, bootstraps, churn, cryptodev, efficiency, elephant, flood,
-    handover, limit, mix, passes, ring, scale, soak, updates, wireguard,
+    handover, limit, mix, mobile_node, passes, ring, scale, soak, updates, wireguard,
 };
 use crate::lab::Lab;
 use crate::report::{Row, Summary, verdicts};
@@ -118,6 +118,7 @@ pub(crate) fn all(lab: &Lab, pace: f64, rows: &mut Rows) {
     soak::rows(lab, SOAK, 1, rows);
     bootstraps::rows(lab, time * 6, rows);
     updates::rows(lab, time * 3, rows);
+    mobile_node::rows(lab, time * 3, rows);
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) mod flood;
 pub(crate) mod handover;
 pub(crate) mod limit;
 pub(crate) mod mix;
+pub(crate) mod mobile_node;
 pub(crate) mod passes;
 pub(crate) mod ring;
 pub(crate) mod scale;
