@@ -78,6 +78,20 @@ impl SecurityAssociation {
         None
     }
 
+    /// The next `count` sequence numbers, of which the first is returned; `None` where there are not
+    /// so many left. Then all of them are used.
+    #[must_use]
+    pub fn draw_train(&self, count: usize) -> Option<SeqNo> {
+        let count = u64::try_from(count).ok()?;
+        let drawn = self.next_seq.fetch_add(count, Ordering::Relaxed);
+        let last = drawn.checked_add(count.checked_sub(1)?)?;
+        if u32::try_from(last).is_ok() {
+            return u32::try_from(drawn).ok().map(SeqNo);
+        }
+        self.next_seq.store(1 << 32, Ordering::Relaxed);
+        None
+    }
+
     /// The look of R-24.
     ///
     /// # Errors

@@ -24,7 +24,7 @@
 //! What of a mobile network prefix is on no link of ours is unreachable by a route in the table:
 //! it must not go back into the tunnel that it came from (RFC 3963 s.5.5).
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -325,7 +325,12 @@ impl Tun {
 
 /// A device without an address, down.
 fn make_device(name: &str) -> io::Result<SyncDevice> {
-    let device = DeviceBuilder::new().name(name).enable(false).build_sync()?;
+    let make = |offload| {
+        let builder = DeviceBuilder::new().name(name).enable(false);
+        builder.with(|options| _ = options.offload(offload)).build_sync()
+    };
+    // A kernel without offloads refuses them; whatever else is wrong, it says again.
+    let device = make(true).or_else(|_| make(false))?;
     device.set_nonblocking(true)?;
     // A router solicitation or a multicast report of the kernel's own has nothing to say here.
     let conf = format!("/proc/sys/net/ipv6/conf/{name}");
@@ -395,12 +400,19 @@ fn rules_of(layout: &Layout, addresses: Option<&Addresses>, is_ipv6: bool) -> Ve
     rules
 }
 
-/// A TUN device as the data path sees it: whole IP packets in and out.
+/// A TUN device as the data path sees it: whole IP packets in and out; with offloads several of a
+/// stream in one piece, behind a `struct virtio_net_hdr` each.
 #[derive(Clone)]
 pub struct TunDevice(Arc<SyncDevice>);
 
 impl TunDevice {
-    /// Reads one packet.
+    /// Whether packets have a `struct virtio_net_hdr` in front and come in trains.
+    #[must_use]
+    pub fn has_offload(&self) -> bool {
+        self.0.tcp_gso()
+    }
+
+    /// Reads one packet or train.
     ///
     /// # Errors
     /// `WouldBlock` where there is none.
@@ -408,12 +420,14 @@ impl TunDevice {
         self.0.recv(buf)
     }
 
-    /// Writes one packet.
+    /// Writes one packet or train; its parts are a `struct virtio_net_hdr`, which a device without
+    /// offloads does not get, and what follows it.
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn write(&self, packet: &[u8]) -> io::Result<usize> {
-        self.0.send(packet)
+    pub fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let parts = if self.has_offload() { parts } else { parts.get(1..).unwrap_or_default() };
+        Ok(rustix::io::writev(&self.0, parts)?)
     }
 }
 

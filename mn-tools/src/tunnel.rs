@@ -26,7 +26,10 @@ use crate::association::SecurityAssociation;
 use crate::flows::{self, FlowRule};
 
 mod counters;
+mod datagrams;
 mod downlink;
+mod gro;
+mod gso;
 mod threads;
 mod uplink;
 

@@ -5,10 +5,12 @@
 //! |---|---|---|
 //! | [`xcbc`] | AES-XCBC-MAC-96 | RFC 3566 |
 //! | [`gcm`] | AES-GCM, the extension's combined algorithm | RFC 4106, R-16 |
+//! | `lanes` | AES-CBC of several frames at once | RFC 3602 |
 //! | [`transform`] | one direction of an SA: seal and open frames | RFC 6618 s.6, R-20 to R-22 |
 //! | [`replay`] | the window of received sequence numbers | RFC 4303 s.3.4.3, R-23, R-24 |
 
 pub mod gcm;
+mod lanes;
 pub mod replay;
 pub mod transform;
 pub mod xcbc;

@@ -20,6 +20,7 @@ use subtle::ConstantTimeEq;
 use zerocopy::IntoBytes;
 
 use super::gcm::GcmKey;
+use super::lanes::{self, BLOCK, LANES};
 use super::xcbc::XcbcMac;
 
 /// The epoch of every IV under AES-GCM. An SA lives in this process only: its numbers are drawn
@@ -131,6 +132,103 @@ impl Transform {
         next_header: u8,
         iv: &[u8; 16],
     ) -> Option<usize> {
+        let layout = self.enclose(buf, payload_len, (ptype, spi, seq), next_header, iv)?;
+        let len = layout.icv_offset + self.suite.icv_len();
+        let frame = buf.get_mut(..len)?;
+        let (covered, icv) = frame.split_at_mut_checked(layout.icv_offset)?;
+        let (head, text) = covered.split_at_mut_checked(layout.cipher_offset)?;
+        match &self.keys {
+            Keys::Separate(cipher, integrity) => {
+                cipher.encrypt(iv.get(..self.suite.iv_len())?, text)?;
+                icv.copy_from_slice(&integrity.icv(covered));
+            }
+            Keys::Combined(key) => {
+                let (aad, iv) = gcm_head(head)?;
+                icv.copy_from_slice(&key.seal(iv, aad, text)?);
+            }
+        }
+        Some(len)
+    }
+
+    /// Makes protected frames of user data, one every `stride` octets of `buf`, as [`Self::seal`] does
+    /// with the numbers from `first`; `payload_len` of each but the last, and of that. `None` where
+    /// `buf` is too small, or the numbers are not enough.
+    #[must_use]
+    pub fn seal_train(
+        &self,
+        buf: &mut [u8],
+        stride: usize,
+        (payload_len, last_len): (usize, usize),
+        (spi, first): (Spi, SeqNo),
+        next_header: u8,
+        mut draw: impl FnMut() -> [u8; 16],
+    ) -> Option<()> {
+        let count = buf.len().div_ceil(stride);
+        let number = |index: usize| {
+            let number = first.0.checked_add(u32::try_from(index).ok()?)?;
+            Some((PType::ProtectedData, spi, SeqNo(number)))
+        };
+        let lanes = match &self.keys {
+            Keys::Separate(CipherKey::Aes128(keys), integrity) => Some((&keys.0, integrity)),
+            _ => None,
+        };
+        // The last one may be shorter, and goes alone then.
+        let equal = if last_len == payload_len { count } else { count - 1 };
+        // Without a shorter one the last frame need not fill its stride.
+        let (alike, last) = buf.split_at_mut((equal * stride).min(buf.len()));
+        for (group, frames) in alike.chunks_mut(stride * LANES).enumerate() {
+            let done = group * LANES;
+            let Some((cipher, integrity)) = lanes else {
+                for (index, frame) in frames.chunks_mut(stride).enumerate() {
+                    self.seal(frame, payload_len, number(done + index)?, next_header, &draw())?;
+                }
+                continue;
+            };
+            let mut ivs = [[0; BLOCK]; LANES];
+            let mut layout = None;
+            for ((index, frame), iv) in frames.chunks_mut(stride).enumerate().zip(&mut ivs) {
+                *iv = draw();
+                let id = number(done + index)?;
+                layout = Some(self.enclose(frame, payload_len, id, next_header, iv)?);
+            }
+            self.seal_lanes(frames, stride, layout?, (cipher, integrity), ivs)?;
+        }
+        if !last.is_empty() {
+            self.seal(last, last_len, number(count - 1)?, next_header, &draw())?;
+        }
+        Some(())
+    }
+
+    /// Encrypts frames of the same layout together, then authenticates each.
+    fn seal_lanes(
+        &self,
+        frames: &mut [u8],
+        stride: usize,
+        layout: ProtectedLayout,
+        (cipher, integrity): (&Aes128Enc, &IntegrityKey),
+        ivs: [[u8; BLOCK]; LANES],
+    ) -> Option<()> {
+        let text = layout.cipher_offset..layout.icv_offset;
+        let count = frames.len().div_ceil(stride);
+        let mut texts = frames.chunks_mut(stride).map(|frame| frame.get_mut(text.clone()));
+        let texts = std::array::from_fn(|_| texts.next().flatten().unwrap_or_default());
+        lanes::encrypt(cipher, count, ivs, texts);
+        for frame in frames.chunks_mut(stride) {
+            let (covered, icv) = frame.split_at_mut_checked(layout.icv_offset)?;
+            icv.get_mut(..ICV_LEN)?.copy_from_slice(&integrity.icv(covered));
+        }
+        Some(())
+    }
+
+    /// Writes header, IV and trailer around a payload.
+    fn enclose(
+        &self,
+        buf: &mut [u8],
+        payload_len: usize,
+        (ptype, spi, seq): (PType, Spi, SeqNo),
+        next_header: u8,
+        iv: &[u8; 16],
+    ) -> Option<ProtectedLayout> {
         let len = frame::protected_len(self.suite, payload_len);
         let frame = buf.get_mut(..len)?;
         let layout = frame::protected_layout(self.suite, len).ok()?;
@@ -144,19 +242,7 @@ impl Transform {
         frame.get_mut(FrameHeader::LEN..layout.cipher_offset)?.copy_from_slice(iv);
         let trailer = layout.cipher_offset + payload_len..layout.icv_offset;
         frame::write_trailer(frame.get_mut(trailer)?, next_header);
-        let (covered, icv) = frame.split_at_mut_checked(layout.icv_offset)?;
-        let (head, text) = covered.split_at_mut_checked(layout.cipher_offset)?;
-        match &self.keys {
-            Keys::Separate(cipher, integrity) => {
-                cipher.encrypt(iv, text)?;
-                icv.copy_from_slice(&integrity.icv(covered));
-            }
-            Keys::Combined(key) => {
-                let (aad, iv) = gcm_head(head)?;
-                icv.copy_from_slice(&key.seal(iv, aad, text)?);
-            }
-        }
-        Some(len)
+        Some(layout)
     }
 
     /// Checks the ICV of a protected frame, decrypts it in place and reads its trailer: where the

@@ -117,8 +117,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn count(&self, octets: usize) {
-        self.packets.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count(&self, packets: usize, octets: usize) {
+        self.packets.fetch_add(packets as u64, Ordering::Relaxed);
         self.octets.fetch_add(octets as u64, Ordering::Relaxed);
     }
 
@@ -141,8 +141,12 @@ pub struct Counters {
 
 impl Counters {
     pub(super) fn drop(&self, reason: DropReason) {
+        self.drop_several(reason, 1);
+    }
+
+    pub(super) fn drop_several(&self, reason: DropReason, packets: usize) {
         if let Some(counter) = self.drops.get(reason as usize) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(packets as u64, Ordering::Relaxed);
         }
     }
 

@@ -1,104 +1,131 @@
 //! From the home agent to the TUN, in the order of R-24.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::Arc;
 
 use hearth_wire::frame::{FrameError, FrameHeader, PType};
 use hearth_wire::{Scope, SeqNo};
 use zerocopy::FromBytes;
 
-use super::{BUFFER, DropReason, Event, Inner, Tunnel, View};
+use super::datagrams::Receiver;
+use super::gro::Gro;
+use super::{DropReason, Event, Inner, State, Tunnel, View};
 use crate::crypto::{OpenError, ReplayError};
 
 /// One thread's work on downlink packets.
 pub(super) struct Downlink {
     view: View,
-    buffer: Box<[u8; BUFFER]>,
+    receiver: Receiver,
+    /// Inner packets of a batch: places in the receiver's arena.
+    packets: Vec<Range<usize>>,
+    gro: Gro,
 }
 
 impl Downlink {
-    pub(super) fn new(tunnel: Arc<Tunnel>) -> Self {
-        Self { view: View::new(tunnel), buffer: Box::new([0; BUFFER]) }
+    /// `offload`: whether the TUN takes trains of packets.
+    pub(super) fn new(tunnel: Arc<Tunnel>, offload: bool) -> Self {
+        Self {
+            view: View::new(tunnel),
+            receiver: Receiver::new(),
+            packets: Vec::new(),
+            gro: Gro::new(offload),
+        }
     }
 
-    /// Takes one frame from `read` and hands the packet in it to `write`.
+    /// Takes a batch of frames from `receive` and hands the packets in them to `write`.
     ///
     /// # Errors
-    /// That of `read`; what goes wrong later is counted.
-    pub(super) fn carry_one(
+    /// That of `receive`; what goes wrong later is counted.
+    pub(super) fn carry(
         &mut self,
-        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-        write: impl FnOnce(&[u8]) -> io::Result<usize>,
+        receive: impl FnOnce(&mut Receiver) -> io::Result<()>,
+        write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        let len = read(self.buffer.as_mut_slice())?;
-        if let Err(reason) = self.deliver(len, write) {
-            self.view.tunnel.counters.drop(reason);
-        }
-        Ok(())
-    }
-
-    fn deliver(
-        &mut self,
-        len: usize,
-        write: impl FnOnce(&[u8]) -> io::Result<usize>,
-    ) -> Result<(), DropReason> {
+        receive(&mut self.receiver)?;
         let state = Arc::clone(self.view.state());
-        let tunnel = Arc::clone(&self.view.tunnel);
-        let frame = self.buffer.get_mut(..len).ok_or(DropReason::FrameShort)?;
-        let (header, _) =
-            FrameHeader::read_from_prefix(frame).map_err(|_| DropReason::FrameShort)?;
-        let ptype = PType::from_bits(header.ptype_bits()).ok_or(DropReason::PtypeUnregistered)?;
-        let (payload, next_header) = if ptype == PType::PlainData {
-            if header.spi_bits() != 0 {
-                return Err(DropReason::PlainSpiNotZero);
+        let tunnel = &self.view.tunnel;
+        let Receiver { arena, received } = &mut self.receiver;
+        self.packets.clear();
+        for several in received {
+            let end = several.start + several.len;
+            for start in (several.start..end.max(several.start + 1)).step_by(several.segment.max(1))
+            {
+                let place = start..(start + several.segment).min(end);
+                match open(tunnel, &state, arena, place) {
+                    Ok(Some(packet)) => self.packets.push(packet),
+                    Ok(None) => {}
+                    Err(reason) => tunnel.counters.drop(reason),
+                }
             }
-            if header.seq() != SeqNo(0) {
-                return Err(DropReason::PlainSequenceNotZero);
-            }
-            if !state.associations.iter().any(|sa| sa.scope == Scope::Signalling) {
-                return Err(DropReason::PlainDataForbidden);
-            }
-            (FrameHeader::LEN..len, None)
-        } else {
-            let sa = state.associations.iter().find(|sa| sa.spi.get() == header.spi_bits());
-            let sa = sa.ok_or(DropReason::SpiUnknown)?;
-            sa.look(header.seq())?;
-            let opened = sa.inbound.open(frame);
-            // The window moves once the ICV has passed, whatever stands inside.
-            if matches!(opened, Ok(_) | Err(OpenError::Trailer(_))) {
-                sa.accept(header.seq())?;
-            }
-            let (payload, next_header) = opened?;
-            if sa.wears(header.seq(), len) {
-                tunnel.tell(Event::Worn(sa.spi));
-            }
-            if ptype == PType::MobilityHeader {
-                let payload = frame.get(payload).unwrap_or_default().to_vec();
-                tunnel.tell(Event::Signalling { sa: Arc::clone(sa), next_header, payload });
-                return Ok(());
-            }
-            (payload, Some(next_header))
-        };
-        let packet = frame.get(payload).ok_or(DropReason::InnerLength)?;
-        let inner = Inner::read(packet).ok_or(DropReason::InnerLength)?;
-        match next_header {
-            Some(announced) if ![4, 41].contains(&announced) => {
-                return Err(DropReason::DataNextHeader);
-            }
-            Some(announced) if announced != inner.next_header => {
-                return Err(DropReason::InnerVersion);
-            }
-            _ => {}
         }
-        if !state.is_ours(inner.destination) {
-            return Err(DropReason::DestinationNotHome);
-        }
-        // what stands behind the inner packet's own length is padding against analysis.
-        let packet = packet.get(..inner.len).ok_or(DropReason::InnerLength)?;
-        write(packet).map_err(|_| DropReason::TunFailed)?;
-        tunnel.counters.downlink.count(packet.len());
+        self.gro.deliver(arena, &self.packets, write, |written| {
+            if written.taken {
+                tunnel.counters.downlink.count(written.packets, written.octets);
+            } else {
+                tunnel.counters.drop_several(DropReason::TunFailed, written.packets);
+            }
+        });
         Ok(())
     }
+}
+
+/// Opens the frame at `place`; where the inner packet stands, if it holds one.
+fn open(
+    tunnel: &Tunnel,
+    state: &State,
+    arena: &mut [u8],
+    place: Range<usize>,
+) -> Result<Option<Range<usize>>, DropReason> {
+    let (start, len) = (place.start, place.len());
+    let frame = arena.get_mut(place).ok_or(DropReason::FrameShort)?;
+    let (header, _) = FrameHeader::read_from_prefix(frame).map_err(|_| DropReason::FrameShort)?;
+    let ptype = PType::from_bits(header.ptype_bits()).ok_or(DropReason::PtypeUnregistered)?;
+    let (payload, next_header) = if ptype == PType::PlainData {
+        if header.spi_bits() != 0 {
+            return Err(DropReason::PlainSpiNotZero);
+        }
+        if header.seq() != SeqNo(0) {
+            return Err(DropReason::PlainSequenceNotZero);
+        }
+        if !state.associations.iter().any(|sa| sa.scope == Scope::Signalling) {
+            return Err(DropReason::PlainDataForbidden);
+        }
+        (FrameHeader::LEN..len, None)
+    } else {
+        let sa = state.associations.iter().find(|sa| sa.spi.get() == header.spi_bits());
+        let sa = sa.ok_or(DropReason::SpiUnknown)?;
+        sa.look(header.seq())?;
+        let opened = sa.inbound.open(frame);
+        // The window moves once the ICV has passed, whatever stands inside.
+        if matches!(opened, Ok(_) | Err(OpenError::Trailer(_))) {
+            sa.accept(header.seq())?;
+        }
+        let (payload, next_header) = opened?;
+        if sa.wears(header.seq(), len) {
+            tunnel.tell(Event::Worn(sa.spi));
+        }
+        if ptype == PType::MobilityHeader {
+            let payload = frame.get(payload).unwrap_or_default().to_vec();
+            tunnel.tell(Event::Signalling { sa: Arc::clone(sa), next_header, payload });
+            return Ok(None);
+        }
+        (payload, Some(next_header))
+    };
+    let at = start + payload.start;
+    let packet = frame.get(payload).ok_or(DropReason::InnerLength)?;
+    let inner = Inner::read(packet).ok_or(DropReason::InnerLength)?;
+    match next_header {
+        Some(announced) if ![4, 41].contains(&announced) => return Err(DropReason::DataNextHeader),
+        Some(announced) if announced != inner.next_header => return Err(DropReason::InnerVersion),
+        _ => {}
+    }
+    if !state.is_ours(inner.destination) {
+        return Err(DropReason::DestinationNotHome);
+    }
+    // what stands behind the inner packet's own length is padding against analysis.
+    packet.get(..inner.len).ok_or(DropReason::InnerLength)?;
+    Ok(Some(at..at + inner.len))
 }
 
 impl From<ReplayError> for DropReason {

@@ -1,5 +1,6 @@
 //! Frames through uplink and downlink, with a home agent made of the same keys turned round.
 
+use std::io::IoSlice;
 use std::net::{Ipv6Addr, UdpSocket};
 use std::sync::Mutex;
 
@@ -7,6 +8,7 @@ use hearth_wire::frame::{FrameHeader, PType};
 use hearth_wire::{Scope, SeqNo, Suite};
 use zerocopy::IntoBytes;
 
+use super::datagrams::{Received, Receiver};
 use super::downlink::Downlink;
 use super::uplink::Uplink;
 use super::*;
@@ -60,7 +62,7 @@ impl Bench {
     }
 
     fn try_uplink(&self, packet: &[u8]) {
-        let mut uplink = Uplink::new(Arc::clone(&self.tunnel), IvSource::new().unwrap());
+        let mut uplink = Uplink::new(Arc::clone(&self.tunnel), IvSource::new().unwrap(), false);
         let read = |room: &mut [u8]| {
             room[..packet.len()].copy_from_slice(packet);
             Ok(packet.len())
@@ -71,16 +73,19 @@ impl Bench {
     /// What the TUN gets for this frame.
     fn downlink(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let mut written = None;
-        let mut downlink = Downlink::new(Arc::clone(&self.tunnel));
-        let read = |room: &mut [u8]| {
-            room[..frame.len()].copy_from_slice(frame);
-            Ok(frame.len())
+        let mut downlink = Downlink::new(Arc::clone(&self.tunnel), true);
+        let receive = |receiver: &mut Receiver| {
+            receiver.arena[..frame.len()].copy_from_slice(frame);
+            let whole = Received { start: 0, len: frame.len(), segment: frame.len() };
+            receiver.received = vec![whole];
+            Ok(())
         };
-        let write = |packet: &[u8]| {
+        let write = |parts: &[IoSlice<'_>]| {
+            let [_, packet] = parts else { panic!("no train is made of one packet") };
             written = Some(packet.to_vec());
             Ok(packet.len())
         };
-        downlink.carry_one(read, write).unwrap();
+        downlink.carry(receive, write).unwrap();
         written
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::net::RecvFlags;
 
+use super::datagrams::Receiver;
 use super::downlink::Downlink;
 use super::uplink::Uplink;
 use super::{IvSource, Tunnel};
@@ -28,7 +28,7 @@ impl Worker {
     /// Where the system has no thread, no event or no random numbers to give.
     pub fn uplink(tunnel: Arc<Tunnel>, tun: TunDevice) -> io::Result<Self> {
         let ivs = IvSource::new().map_err(io::Error::other)?;
-        let mut uplink = Uplink::new(tunnel, ivs);
+        let mut uplink = Uplink::new(tunnel, ivs, tun.has_offload());
         Self::spawn("uplink", move |stop| {
             run(stop, tun.as_fd(), || uplink.carry_one(|room| tun.read(room)));
         })
@@ -43,10 +43,12 @@ impl Worker {
         socket: Arc<UdpSocket>,
         tun: TunDevice,
     ) -> io::Result<Self> {
-        let mut downlink = Downlink::new(tunnel);
+        let mut downlink = Downlink::new(tunnel, tun.has_offload());
+        // Where the kernel does not put datagrams together they come one by one.
+        let _ = Receiver::prepare(&socket);
         Self::spawn("downlink", move |stop| {
             run(stop, socket.as_fd(), || {
-                downlink.carry_one(|room| receive(&socket, room), |packet| tun.write(packet))
+                downlink.carry(|receiver| receiver.receive(&socket), |parts| tun.write(parts))
             });
         })
     }
@@ -67,11 +69,6 @@ impl Drop for Worker {
             let _ = thread.join();
         }
     }
-}
-
-fn receive(socket: &UdpSocket, room: &mut [u8]) -> io::Result<usize> {
-    let (received, _) = rustix::net::recv(socket, room, RecvFlags::DONTWAIT)?;
-    Ok(received)
 }
 
 /// Calls `step` until it would block, then waits for `source`; ends when `stop` becomes readable

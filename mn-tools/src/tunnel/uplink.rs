@@ -1,31 +1,46 @@
 //! From the TUN to the home agent.
 
 use std::io;
-use std::net::UdpSocket;
 use std::sync::Arc;
 
 use hearth_wire::Scope;
-use hearth_wire::frame::{FrameHeader, PType};
-use zerocopy::IntoBytes;
+use hearth_wire::frame::{self, FrameHeader, PType};
+use zerocopy::{FromBytes, IntoBytes};
 
+use super::datagrams::{self, Sender};
+use super::gso::{self, Read, Train, VirtioHeader};
 use super::{BUFFER, Carry, DropReason, Event, Inner, IvSource, Tunnel, View};
 
 /// Where an inner packet stands in the buffer: the largest header and IV fit in front of it.
 pub(super) const HEADROOM: usize = FrameHeader::LEN + 16;
+const _: () = assert!(HEADROOM >= VirtioHeader::LEN);
 
 /// One thread's work on uplink packets.
 pub(super) struct Uplink {
     view: View,
     ivs: IvSource,
+    /// Whether the TUN hands over trains of packets, each with a header of virtio.
+    offload: bool,
+    /// What the TUN handed over.
     buffer: Box<[u8; BUFFER]>,
+    /// What a train became.
+    frames: Box<[u8; BUFFER]>,
+    sender: Sender,
 }
 
 impl Uplink {
-    pub(super) fn new(tunnel: Arc<Tunnel>, ivs: IvSource) -> Self {
-        Self { view: View::new(tunnel), ivs, buffer: Box::new([0; BUFFER]) }
+    pub(super) fn new(tunnel: Arc<Tunnel>, ivs: IvSource, offload: bool) -> Self {
+        Self {
+            view: View::new(tunnel),
+            ivs,
+            offload,
+            buffer: Box::new([0; BUFFER]),
+            frames: Box::new([0; BUFFER]),
+            sender: Sender::default(),
+        }
     }
 
-    /// Takes one packet from `read`, which gets the room for it, and sends it on.
+    /// Takes one packet or train from `read`, which gets the room for it, and sends it on.
     ///
     /// # Errors
     /// That of `read`; what goes wrong later is counted.
@@ -33,25 +48,45 @@ impl Uplink {
         &mut self,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        let room = self.buffer.get_mut(HEADROOM..BUFFER - 64).unwrap_or_default();
-        let len = read(room)?;
-        if let Err(reason) = self.carry(len) {
+        let start = if self.offload { HEADROOM - VirtioHeader::LEN } else { HEADROOM };
+        let room = self.buffer.get_mut(start..BUFFER - 64).unwrap_or_default();
+        let end = start + read(room)?;
+        if let Err(reason) = self.carry(end) {
             self.view.tunnel.counters.drop(reason);
         }
         Ok(())
     }
 
-    fn carry(&mut self, len: usize) -> Result<(), DropReason> {
+    fn carry(&mut self, end: usize) -> Result<(), DropReason> {
         let state = Arc::clone(self.view.state());
-        let packet = self.buffer.get(HEADROOM..HEADROOM + len).ok_or(DropReason::NotIp)?;
+        let mut header = VirtioHeader::default();
+        if self.offload {
+            let room = self.buffer.get(HEADROOM - VirtioHeader::LEN..HEADROOM);
+            let read = room.and_then(|octets| VirtioHeader::read_from_bytes(octets).ok());
+            header = read.ok_or(DropReason::NotIp)?;
+        }
+        let packet = self.buffer.get(HEADROOM..end).ok_or(DropReason::NotIp)?;
         let inner = Inner::read(packet).ok_or(DropReason::NotIp)?;
         if !state.is_ours(inner.source) {
             return Err(DropReason::SourceNotHome);
         }
-        let Carry { socket, sa, .. } = state.way(packet).ok_or(DropReason::NoBinding)?;
-        // HoTI is protected wherever the suite encrypts (RFC 6275 s.10.4.6).
-        let plain = sa.scope == Scope::Signalling && !(inner.is_hoti && sa.suite().encrypts());
-        let (start, frame_len) = if plain {
+        let carry = state.way(packet).ok_or(DropReason::NoBinding)?;
+        let packet = self.buffer.get_mut(HEADROOM..end).ok_or(DropReason::NotIp)?;
+        match gso::read(&header, packet).ok_or(DropReason::NotIp)? {
+            Read::Packet => self.carry_packet(carry, inner, end - HEADROOM),
+            Read::Train(train) => {
+                let Self { view, ivs, frames, sender, .. } = self;
+                let mut work = Work { tunnel: &view.tunnel, ivs, frames: &mut frames[..], sender };
+                work.carry_train(carry, inner, &train);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends the packet in the buffer.
+    fn carry_packet(&mut self, carry: &Carry, inner: Inner, len: usize) -> Result<(), DropReason> {
+        let Carry { socket, sa, .. } = carry;
+        let (start, frame_len) = if is_plain(carry, inner) {
             let start = HEADROOM - FrameHeader::LEN;
             let header = self.buffer.get_mut(start..HEADROOM).ok_or(DropReason::NotIp)?;
             header.copy_from_slice(FrameHeader::plain().as_bytes());
@@ -68,16 +103,103 @@ impl Uplink {
             (start, sealed.ok_or(DropReason::SendFailed)?)
         };
         let frame = self.buffer.get(start..start + frame_len).ok_or(DropReason::SendFailed)?;
-        send(socket, frame)?;
-        self.view.tunnel.counters.uplink.count(len);
+        datagrams::send_one(socket, frame).map_err(|_| DropReason::SendFailed)?;
+        self.view.tunnel.counters.uplink.count(1, len);
         Ok(())
     }
 }
 
-/// Sends; an ICMP error about an earlier packet is reported here, and the packet then not sent.
-fn send(socket: &UdpSocket, frame: &[u8]) -> Result<(), DropReason> {
-    match socket.send(frame).or_else(|_| socket.send(frame)) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(DropReason::SendFailed),
+/// Whether a packet goes without protection. R-25: HoTI is protected wherever the suite encrypts
+/// (RFC 6275 s.10.4.6).
+fn is_plain(carry: &Carry, inner: Inner) -> bool {
+    let sa = &carry.sa;
+    sa.scope == Scope::Signalling && !(inner.is_hoti && sa.suite().encrypts())
+}
+
+/// What it takes to send a train, beside the buffer in which that stands.
+struct Work<'a> {
+    tunnel: &'a Tunnel,
+    ivs: &'a mut IvSource,
+    frames: &'a mut [u8],
+    sender: &'a mut Sender,
+}
+
+impl Work<'_> {
+    /// Sends a train, as many packets at a time as the kernel takes.
+    fn carry_train(&mut self, carry: &Carry, inner: Inner, train: &Train<'_>) {
+        let counters = &self.tunnel.counters;
+        let plain = is_plain(carry, inner);
+        let frame_len = |len| {
+            if plain { FrameHeader::LEN + len } else { frame::protected_len(carry.sa.suite(), len) }
+        };
+        let stride = frame_len(train.packet_len());
+        let most = (datagrams::LONGEST / stride).clamp(1, datagrams::MOST);
+        let count = train.count();
+        for first in (0..count).step_by(most) {
+            let packets = most.min(count - first);
+            let last_len = train.len_of(first + packets - 1);
+            let all = (packets - 1) * stride + frame_len(last_len);
+            let outcome = if plain {
+                self.lay_plain(train, first, stride, packets)
+            } else {
+                self.seal(carry, inner, train, (first, packets), (stride, all))
+            };
+            let octets = (packets - 1) * train.packet_len() + last_len;
+            match outcome {
+                Ok(()) => {
+                    let frames = self.frames.get(..all).unwrap_or_default();
+                    let sent = self.sender.send(&carry.socket, frames, stride);
+                    counters.uplink.count(sent, octets * sent / packets);
+                    counters.drop_several(DropReason::SendFailed, packets - sent);
+                }
+                Err(reason) => counters.drop_several(reason, packets),
+            }
+        }
+    }
+
+    /// Packets of a train in protected frames.
+    fn seal(
+        &mut self,
+        carry: &Carry,
+        inner: Inner,
+        train: &Train<'_>,
+        (first, packets): (usize, usize),
+        (stride, all): (usize, usize),
+    ) -> Result<(), DropReason> {
+        let sa = &carry.sa;
+        let at = sa.outbound.payload_offset();
+        for index in 0..packets {
+            let room = self.frames.get_mut(index * stride + at..).ok_or(DropReason::SendFailed)?;
+            train.write(first + index, room).ok_or(DropReason::NotIp)?;
+        }
+        let seq = sa.draw_train(packets).ok_or(DropReason::SequenceExhausted)?;
+        if sa.wears(seq, packets * train.packet_len()) {
+            self.tunnel.tell(Event::Worn(sa.spi));
+        }
+        let lens = (train.packet_len(), train.len_of(first + packets - 1));
+        let frames = self.frames.get_mut(..all).ok_or(DropReason::SendFailed)?;
+        let id = (sa.spi, seq);
+        let ivs = &mut self.ivs;
+        let sealed =
+            sa.outbound.seal_train(frames, stride, lens, id, inner.next_header, || ivs.draw());
+        sealed.ok_or(DropReason::SendFailed)
+    }
+
+    /// Packets of a train without protection.
+    fn lay_plain(
+        &mut self,
+        train: &Train<'_>,
+        first: usize,
+        stride: usize,
+        packets: usize,
+    ) -> Result<(), DropReason> {
+        for index in 0..packets {
+            let room = self.frames.get_mut(index * stride..).ok_or(DropReason::SendFailed)?;
+            let (header, room) =
+                room.split_at_mut_checked(FrameHeader::LEN).ok_or(DropReason::SendFailed)?;
+            header.copy_from_slice(FrameHeader::plain().as_bytes());
+            train.write(first + index, room).ok_or(DropReason::NotIp)?;
+        }
+        Ok(())
     }
 }

@@ -255,3 +255,43 @@ proptest! {
         prop_assert_eq!(&frame[range], payload.as_slice());
     }
 }
+
+/// The frames of a train are those that would be made one by one.
+#[test]
+fn a_train_is_sealed_as_its_packets_would_be_alone() {
+    for suite in Suite::known() {
+        let (ikey, ekey) =
+            (vec![3; suite.ikey_len()], (1..).take(suite.ekey_len()).collect::<Vec<u8>>());
+        let transform = Transform::new(suite, &ikey, &ekey).unwrap();
+        for (count, len, last_len) in [(1, 50, 50), (1, 50, 9), (9, 700, 700), (20, 333, 1)] {
+            let (stride, at) = (frame::protected_len(suite, len), transform.payload_offset());
+            let all = (count - 1) * stride + frame::protected_len(suite, last_len);
+            let mut train = vec![0; all];
+            let len_of = |index| if index + 1 == count { last_len } else { len };
+            for index in 0..count {
+                let payload = index * stride + at..index * stride + at + len_of(index);
+                train[payload].fill(u8::try_from(index + 1).unwrap());
+            }
+            let mut alone = train.clone();
+            let iv = |number: u8| [number ^ 0x5a; 16];
+            let mut drawn = 0;
+            let draw = || {
+                drawn += 1;
+                iv(drawn)
+            };
+            let id = (Spi::new(7).unwrap(), SeqNo(1000));
+            transform.seal_train(&mut train, stride, (len, last_len), id, 41, draw).unwrap();
+            for (index, frame) in alone.chunks_mut(stride).enumerate() {
+                let id = (PType::ProtectedData, id.0, SeqNo(1000 + u32::try_from(index).unwrap()));
+                let iv = iv(u8::try_from(index + 1).unwrap());
+                transform.seal(frame, len_of(index), id, 41, &iv).unwrap();
+            }
+            assert_eq!(train, alone, "{suite:?} {count}");
+        }
+        let id = (Spi::new(7).unwrap(), SeqNo(u32::MAX));
+        let stride = frame::protected_len(suite, 50);
+        let mut two = vec![0; 2 * stride];
+        let sealed = transform.seal_train(&mut two, stride, (50, 50), id, 41, || [0; 16]);
+        assert_eq!(sealed, None, "no number comes round");
+    }
+}

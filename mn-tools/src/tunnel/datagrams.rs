@@ -1,0 +1,121 @@
+//! Datagrams to and from the home agent, several with one call of the kernel where it can.
+//!
+//! Read first: udp(7), `UDP_SEGMENT` and `UDP_GRO`; recvmmsg(2). A kernel, or a network card, that
+//! can't segment is found out at the first try; then, and for what does not fit the path's MTU,
+//! datagrams go one by one.
+
+use std::io::{self, IoSliceMut};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, sendmsg, setsockopt,
+    sockopt,
+};
+
+/// Datagrams that the kernel takes in one piece (`UDP_MAX_SEGMENTS` of Linux before 6.9).
+pub(super) const MOST: usize = 64;
+/// Octets that fit into one UDP datagram over either family, with room for headers.
+pub(super) const LONGEST: usize = 65_000;
+/// Trains that are sent one by one before segmentation is tried again.
+const PAUSE: u32 = 256;
+
+/// Sends equal datagrams together.
+#[derive(Debug, Default)]
+pub(super) struct Sender {
+    /// Trains until segmentation is tried again.
+    pause: u32,
+}
+
+impl Sender {
+    /// Sends `frames`, of which each but the last has `len` octets; how many were sent.
+    pub(super) fn send(&mut self, socket: &UdpSocket, frames: &[u8], len: usize) -> usize {
+        let count = frames.len().div_ceil(len.max(1));
+        let size = u16::try_from(len).unwrap_or_default();
+        if count > 1 && size > 0 && self.pause == 0 {
+            let parts = [io::IoSlice::new(frames)];
+            let control = [ControlMessage::UdpGsoSegments(&size)];
+            let send =
+                || sendmsg::<()>(socket.as_raw_fd(), &parts, &control, MsgFlags::empty(), None);
+            // The first attempt may only report an ICMP error about an earlier datagram.
+            match send().or_else(|error| if is_reported(error) { send() } else { Err(error) }) {
+                Ok(_) => return count,
+                Err(Errno::ENOBUFS) => return 0,
+                Err(_) => self.pause = PAUSE,
+            }
+        }
+        self.pause = self.pause.saturating_sub(1);
+        frames.chunks(len.max(1)).filter(|frame| send_one(socket, frame).is_ok()).count()
+    }
+}
+
+/// An ICMP error about an earlier datagram.
+fn is_reported(error: Errno) -> bool {
+    matches!(error, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
+}
+
+/// Sends one; an ICMP error about an earlier one is reported here, and the datagram then not sent.
+pub(super) fn send_one(socket: &UdpSocket, frame: &[u8]) -> io::Result<usize> {
+    socket.send(frame).or_else(|_| socket.send(frame))
+}
+
+/// Datagrams that are received with one call.
+const BATCH: usize = 32;
+/// Room for whatever comes as one: several datagrams of a flow, put together.
+const ROOM: usize = 65_536;
+
+/// One or several datagrams of the same length, the last of which may be shorter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Where they begin in the arena.
+    pub(super) start: usize,
+    /// Octets of all of them.
+    pub(super) len: usize,
+    /// Octets of each but the last.
+    pub(super) segment: usize,
+}
+
+/// Room for a batch of datagrams. Only what was written to occupies memory.
+pub(super) struct Receiver {
+    pub(super) arena: Vec<u8>,
+    pub(super) received: Vec<Received>,
+}
+
+impl Receiver {
+    pub(super) fn new() -> Self {
+        Self { arena: vec![0; BATCH * ROOM], received: Vec::with_capacity(BATCH) }
+    }
+
+    /// Asks the kernel to put datagrams together; whether it will.
+    pub(super) fn prepare(socket: &UdpSocket) -> bool {
+        setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok()
+    }
+
+    /// Takes what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is.
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        self.received.clear();
+        let mut rooms = self.arena.chunks_exact_mut(ROOM);
+        let mut parts: [[IoSliceMut<'_>; 1]; BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
+        // Made anew, because the kernel shortens the room for control data to what it used.
+        let mut headers = MultiHeaders::<()>::preallocate(BATCH, Some(nix::cmsg_space!(i32)));
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let messages = recvmmsg(socket.as_raw_fd(), &mut headers, parts.iter_mut(), flags, None)?;
+        for (message, start) in messages.zip((0..).step_by(ROOM)) {
+            let len = message.bytes;
+            let segment = message.cmsgs().ok().and_then(|mut all| {
+                all.find_map(|control| match control {
+                    ControlMessageOwned::UdpGroSegments(size) => usize::try_from(size).ok(),
+                    _ => None,
+                })
+            });
+            let segment = segment.filter(|size| *size > 0).unwrap_or(len);
+            self.received.push(Received { start, len, segment });
+        }
+        Ok(())
+    }
+}
