@@ -28,6 +28,7 @@ use crate::flows::{self, FlowRule};
 mod counters;
 mod datagrams;
 mod downlink;
+mod ecn;
 mod gro;
 mod gso;
 mod threads;
@@ -187,6 +188,8 @@ struct Inner {
     destination: IpAddr,
     /// Its length by its own header.
     len: usize,
+    /// DSCP and ECN.
+    class: u8,
     /// A Home Test Init (RFC 6275 s.6.1.3).
     is_hoti: bool,
 }
@@ -207,6 +210,7 @@ impl Inner {
                     source: header.source().into(),
                     destination: header.destination().into(),
                     len: header.header_len() + payload.len(),
+                    class: *packet.get(1)?,
                     is_hoti: false,
                 })
             }
@@ -219,6 +223,7 @@ impl Inner {
                     source: header.source().into(),
                     destination: header.destination().into(),
                     len: size_of::<Ipv6Header>() + payload.len(),
+                    class: packet.first()? << 4 | packet.get(1)? >> 4,
                     is_hoti: is_mh && mh_type == Some(hearth_wire::mh::mh_type::HOTI),
                 })
             }

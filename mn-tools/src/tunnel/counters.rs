@@ -48,13 +48,15 @@ pub enum DropReason {
     InnerLength,
     /// Downlink: not to a home address.
     DestinationNotHome,
+    /// Downlink: the outer header says Congestion Experienced and the inner packet can't (RFC 6040).
+    EcnNotCapable,
     /// Downlink: the TUN did not take the packet.
     TunFailed,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoBinding,
         Self::NotIp,
         Self::SourceNotHome,
@@ -76,6 +78,7 @@ impl DropReason {
         Self::InnerVersion,
         Self::InnerLength,
         Self::DestinationNotHome,
+        Self::EcnNotCapable,
         Self::TunFailed,
     ];
 
@@ -104,6 +107,7 @@ impl DropReason {
             Self::InnerVersion => "inner_version",
             Self::InnerLength => "inner_length",
             Self::DestinationNotHome => "destination_not_home",
+            Self::EcnNotCapable => "ecn_not_capable",
             Self::TunFailed => "tun_failed",
         }
     }
@@ -187,6 +191,7 @@ mod tests {
             "sequence_exhausted",
             "frame_short",
             "no_binding",
+            "ecn_not_capable",
         ] {
             assert!(names.contains(&shared), "{shared}");
         }

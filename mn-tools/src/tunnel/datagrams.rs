@@ -29,8 +29,15 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Sends `frames`, of which each but the last has `len` octets; how many were sent.
-    pub(super) fn send(&mut self, socket: &UdpSocket, frames: &[u8], len: usize) -> usize {
+    /// Sends `frames`, of which each but the last has `len` octets, with this traffic class; how many
+    /// were sent.
+    pub(super) fn send(
+        &mut self,
+        socket: &UdpSocket,
+        frames: &[u8],
+        len: usize,
+        class: u8,
+    ) -> usize {
         let count = frames.len().div_ceil(len.max(1));
         let size = u16::try_from(len).unwrap_or_default();
         if count > 1 && size > 0 && self.pause == 0 {
@@ -46,7 +53,7 @@ impl Sender {
             }
         }
         self.pause = self.pause.saturating_sub(1);
-        frames.chunks(len.max(1)).filter(|frame| send_one(socket, frame).is_ok()).count()
+        frames.chunks(len.max(1)).filter(|frame| send_one(socket, frame, class).is_ok()).count()
     }
 }
 
@@ -55,9 +62,25 @@ fn is_reported(error: Errno) -> bool {
     matches!(error, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
 }
 
+/// The control message that marks datagrams with a traffic class.
+fn marking<'a>(socket: &UdpSocket, tos: &'a u8, tclass: &'a i32) -> ControlMessage<'a> {
+    if socket.local_addr().is_ok_and(|address| address.is_ipv4()) {
+        ControlMessage::Ipv4Tos(tos)
+    } else {
+        ControlMessage::Ipv6TClass(tclass)
+    }
+}
+
 /// Sends one; an ICMP error about an earlier one is reported here, and the datagram then not sent.
-pub(super) fn send_one(socket: &UdpSocket, frame: &[u8]) -> io::Result<usize> {
-    socket.send(frame).or_else(|_| socket.send(frame))
+pub(super) fn send_one(socket: &UdpSocket, frame: &[u8], class: u8) -> io::Result<usize> {
+    if class == 0 {
+        return socket.send(frame).or_else(|_| socket.send(frame));
+    }
+    let (tos, tclass) = (class, i32::from(class));
+    let control = [marking(socket, &tos, &tclass)];
+    let parts = [io::IoSlice::new(frame)];
+    let send = || sendmsg::<()>(socket.as_raw_fd(), &parts, &control, MsgFlags::empty(), None);
+    Ok(send().or_else(|_| send())?)
 }
 
 /// Datagrams that are received with one call.
@@ -74,6 +97,8 @@ pub(super) struct Received {
     pub(super) len: usize,
     /// Octets of each but the last.
     pub(super) segment: usize,
+    /// Congestion as the outer headers tell of it (RFC 3168).
+    pub(super) ecn: u8,
 }
 
 /// Room for a batch of datagrams. Only what was written to occupies memory.
@@ -87,9 +112,13 @@ impl Receiver {
         Self { arena: vec![0; BATCH * ROOM], received: Vec::with_capacity(BATCH) }
     }
 
-    /// Asks the kernel to put datagrams together; whether it will.
-    pub(super) fn prepare(socket: &UdpSocket) -> bool {
-        setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok()
+    /// Asks the kernel to put datagrams together, and to tell what routers marked. Where it can't,
+    /// they come one by one, or unmarked.
+    pub(super) fn prepare(socket: &UdpSocket) {
+        let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
+        let options = socket2::SockRef::from(socket);
+        let _ = options.set_recv_tos_v4(true);
+        let _ = options.set_recv_tclass_v6(true);
     }
 
     /// Takes what is there.
@@ -102,19 +131,25 @@ impl Receiver {
         let mut parts: [[IoSliceMut<'_>; 1]; BATCH] =
             std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         // Made anew, because the kernel shortens the room for control data to what it used.
-        let mut headers = MultiHeaders::<()>::preallocate(BATCH, Some(nix::cmsg_space!(i32)));
+        let mut headers = MultiHeaders::<()>::preallocate(BATCH, Some(nix::cmsg_space!(i32, i32)));
         let flags = MsgFlags::MSG_DONTWAIT;
         let messages = recvmmsg(socket.as_raw_fd(), &mut headers, parts.iter_mut(), flags, None)?;
         for (message, start) in messages.zip((0..).step_by(ROOM)) {
             let len = message.bytes;
-            let segment = message.cmsgs().ok().and_then(|mut all| {
-                all.find_map(|control| match control {
-                    ControlMessageOwned::UdpGroSegments(size) => usize::try_from(size).ok(),
-                    _ => None,
-                })
-            });
-            let segment = segment.filter(|size| *size > 0).unwrap_or(len);
-            self.received.push(Received { start, len, segment });
+            let (mut segment, mut ecn) = (len, 0);
+            for control in message.cmsgs().into_iter().flatten() {
+                match control {
+                    ControlMessageOwned::UdpGroSegments(size) if size > 0 => {
+                        segment = usize::try_from(size).unwrap_or(len);
+                    }
+                    ControlMessageOwned::Ipv4Tos(tos) => ecn = tos & 3,
+                    ControlMessageOwned::Ipv6TClass(class) => {
+                        ecn = u8::try_from(class & 3).unwrap_or_default();
+                    }
+                    _ => {}
+                }
+            }
+            self.received.push(Received { start, len, segment, ecn });
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use zerocopy::FromBytes;
 
 use super::datagrams::Receiver;
 use super::gro::Gro;
-use super::{DropReason, Event, Inner, State, Tunnel, View};
+use super::{DropReason, Event, Inner, State, Tunnel, View, ecn};
 use crate::crypto::{OpenError, ReplayError};
 
 /// One thread's work on downlink packets.
@@ -52,7 +52,7 @@ impl Downlink {
             for start in (several.start..end.max(several.start + 1)).step_by(several.segment.max(1))
             {
                 let place = start..(start + several.segment).min(end);
-                match open(tunnel, &state, arena, place) {
+                match open(tunnel, &state, arena, place, several.ecn) {
                     Ok(Some(packet)) => self.packets.push(packet),
                     Ok(None) => {}
                     Err(reason) => tunnel.counters.drop(reason),
@@ -76,6 +76,7 @@ fn open(
     state: &State,
     arena: &mut [u8],
     place: Range<usize>,
+    outer_ecn: u8,
 ) -> Result<Option<Range<usize>>, DropReason> {
     let (start, len) = (place.start, place.len());
     let frame = arena.get_mut(place).ok_or(DropReason::FrameShort)?;
@@ -113,7 +114,7 @@ fn open(
         (payload, Some(next_header))
     };
     let at = start + payload.start;
-    let packet = frame.get(payload).ok_or(DropReason::InnerLength)?;
+    let packet = frame.get_mut(payload).ok_or(DropReason::InnerLength)?;
     let inner = Inner::read(packet).ok_or(DropReason::InnerLength)?;
     match next_header {
         Some(announced) if ![4, 41].contains(&announced) => return Err(DropReason::DataNextHeader),
@@ -124,7 +125,8 @@ fn open(
         return Err(DropReason::DestinationNotHome);
     }
     // what stands behind the inner packet's own length is padding against analysis.
-    packet.get(..inner.len).ok_or(DropReason::InnerLength)?;
+    let packet = packet.get_mut(..inner.len).ok_or(DropReason::InnerLength)?;
+    ecn::combine(packet, inner.class & 3, outer_ecn).ok_or(DropReason::EcnNotCapable)?;
     Ok(Some(at..at + inner.len))
 }
 

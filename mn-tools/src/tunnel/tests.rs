@@ -76,7 +76,7 @@ impl Bench {
         let mut downlink = Downlink::new(Arc::clone(&self.tunnel), true);
         let receive = |receiver: &mut Receiver| {
             receiver.arena[..frame.len()].copy_from_slice(frame);
-            let whole = Received { start: 0, len: frame.len(), segment: frame.len() };
+            let whole = Received { start: 0, len: frame.len(), segment: frame.len(), ecn: 0 };
             receiver.received = vec![whole];
             Ok(())
         };

@@ -44,8 +44,7 @@ impl Worker {
         tun: TunDevice,
     ) -> io::Result<Self> {
         let mut downlink = Downlink::new(tunnel, tun.has_offload());
-        // Where the kernel does not put datagrams together they come one by one.
-        let _ = Receiver::prepare(&socket);
+        Receiver::prepare(&socket);
         Self::spawn("downlink", move |stop| {
             run(stop, socket.as_fd(), || {
                 downlink.carry(|receiver| receiver.receive(&socket), |parts| tun.write(parts))

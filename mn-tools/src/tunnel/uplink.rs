@@ -1,4 +1,4 @@
-//! From the TUN to the home agent.
+//! From the TUN to the home agent. DSCP and ECN go out as they are (RFC 6040 s.4.1, R-41).
 
 use std::io;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Uplink {
             (start, sealed.ok_or(DropReason::SendFailed)?)
         };
         let frame = self.buffer.get(start..start + frame_len).ok_or(DropReason::SendFailed)?;
-        datagrams::send_one(socket, frame).map_err(|_| DropReason::SendFailed)?;
+        datagrams::send_one(socket, frame, inner.class).map_err(|_| DropReason::SendFailed)?;
         self.view.tunnel.counters.uplink.count(1, len);
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Work<'_> {
             match outcome {
                 Ok(()) => {
                     let frames = self.frames.get(..all).unwrap_or_default();
-                    let sent = self.sender.send(&carry.socket, frames, stride);
+                    let sent = self.sender.send(&carry.socket, frames, stride, inner.class);
                     counters.uplink.count(sent, octets * sent / packets);
                     counters.drop_several(DropReason::SendFailed, packets - sent);
                 }
