@@ -7,6 +7,7 @@ use hearth_home_agent::{
     WallClock,
 };
 use hearth_wire::Scope;
+use hearth_wire::directory::SpiRange;
 
 use crate::lab::{
     Bu, COA, COA2, HA, HOA, Lab, OTHER_HOA, Outcome, addr, hoa, other_sa, policy, sa, seconds, spi,
@@ -430,6 +431,26 @@ fn r_50_a_replay_drops_what_it_does_not_name_and_restarts_nothing() {
     assert_eq!(outcome.removed_sas(), [3]);
     assert_eq!(lab.binding(), Some((addr(COA), 15)));
     assert!(lab.event(Event::WatchSynced).0.is_empty());
+}
+
+/// one of several HACs is through with its replay; what another one deals out waits for that one.
+#[test]
+fn r_51_a_replay_of_one_hac_drops_only_what_that_one_deals_out() {
+    let range = |first, last| SpiRange::new(spi(first), spi(last)).unwrap();
+    let mut lab = Lab::registered();
+    lab.issue(sa(2));
+    lab.issue(other_sa(7));
+    lab.issue(other_sa(8));
+    lab.event(Event::WatchBegun);
+    lab.issue(sa(2));
+    let outcome = lab.event(Event::SpisSynced(range(1, 5)));
+    assert_eq!(outcome.removed_sas(), [1]);
+    assert_eq!(lab.binding(), None, "a binding never outlives its SA");
+    // The other one is back.
+    lab.issue(other_sa(8));
+    assert_eq!(lab.event(Event::SpisSynced(range(6, 9))).removed_sas(), [7]);
+    assert!(lab.event(Event::WatchSynced).0.is_empty());
+    assert_eq!(lab.bu(Bu::new(9).spi(2)).ack().spi, spi(2));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use core::net::Ipv6Addr;
 
 use hearth_home_agent::{Action, Event, HomeAgent, Notice, Policy, Refusal, SaInfo, Timestamp};
 use hearth_wire::MobileNodeId;
+use hearth_wire::directory::SpiRange;
 
 use crate::lab::{
     Bu, COA, COA2, HOA, HOA4, Lab, OTHER_HOA, Outcome, addr, hoa, hoa4, other_sa, policy, sa,
@@ -136,6 +137,24 @@ fn a_replay_is_swept_in_slices() {
     let rest = lab.wait(seconds(0)).removed_sas().len();
     assert!(rest > 0);
     assert_eq!((lab.ha.sa_count(), lab.ha.binding_count()), (1, 0));
+}
+
+/// a second HAC is through before what the first one did not name has been seen off: all of it goes,
+/// and nothing else.
+#[test]
+fn replays_of_two_hacs_are_swept_together() {
+    let mut lab = many(policy());
+    let (first, middle, last) = (1000, 1000 + MANY / 2, 1000 + MANY - 1);
+    let range = |first, last| SpiRange::new(spi(first), spi(last)).unwrap();
+    lab.event(Event::WatchBegun);
+    lab.issue(sa(1));
+    let begun = lab.event(Event::SpisSynced(range(first, middle))).removed_sas();
+    assert!((1..MANY as usize / 2).contains(&begun.len()), "{} in one call", begun.len());
+    let more = lab.event(Event::SpisSynced(range(middle + 1, last - 1))).removed_sas();
+    let rest = lab.wait(seconds(0)).removed_sas();
+    assert_eq!(begun.len() + more.len() + rest.len(), MANY as usize - 1);
+    let left: Vec<u32> = lab.ha.sas().map(|sa| sa.spi.get()).collect();
+    assert!(left.len() == 2 && left.contains(&1) && left.contains(&last), "{left:?}");
 }
 
 fn shown(ha: &HomeAgent) -> Vec<String> {
