@@ -170,7 +170,7 @@ struct Node {
     sleep: Sleep,
     dns: DnsSetter,
     // Last, so that the threads are gone when the device goes.
-    uplink: Worker,
+    uplinks: Vec<Worker>,
     tun: Tun,
 }
 
@@ -190,6 +190,7 @@ pub fn run(config: Config, place: &Place, started: impl FnOnce()) -> Result<(), 
     watch_clock(sender).map_err(StartError::system("clock"))?;
     started();
     node.manager.ready();
+    node.show_device();
     node.registration.start();
     node.serve(&receiver);
     let leaving = std::mem::take(&mut node.leaving);
@@ -256,7 +257,7 @@ impl Node {
             leaving: Vec::new(),
             sleep: Sleep::new(),
             dns: DnsSetter::new(place.clone(), notes, config.dns, &config.routes),
-            uplink: Worker::uplink(Arc::clone(&tunnel), tun.device())
+            uplinks: Worker::uplinks(&tunnel, &tun.device())
                 .map_err(StartError::system("thread"))?,
             tunnel,
             tun,

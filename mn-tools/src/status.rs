@@ -171,6 +171,10 @@ pub struct Status {
     care_of_addresses: Vec<CareOfAddress>,
     tun: String,
     tun_mtu: Option<usize>,
+    /// Whether the kernel hands over, and takes, several packets of a stream in one piece.
+    tun_offload: bool,
+    /// Queues of the TUN, each with a thread.
+    tun_queues: usize,
     dns: Vec<IpAddr>,
     fail_closed: bool,
     bootstraps: VecDeque<Bootstrap>,
@@ -230,6 +234,8 @@ impl Status {
             care_of_addresses: Vec::new(),
             tun: tun.to_owned(),
             tun_mtu: None,
+            tun_offload: false,
+            tun_queues: 0,
             dns: Vec::new(),
             fail_closed,
             bootstraps: VecDeque::new(),
@@ -313,6 +319,12 @@ impl Status {
         self.home_address_ip6 = Some(home6);
         self.home_address_ip4 = home4;
         self.tun_mtu = Some(mtu);
+    }
+
+    /// What the kernel gave with the device.
+    pub fn set_device(&mut self, offload: bool, queues: usize) {
+        self.tun_offload = offload;
+        self.tun_queues = queues;
     }
 
     /// The home agent accepted a Binding Update.

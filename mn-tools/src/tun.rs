@@ -154,7 +154,7 @@ pub enum Harm {
 pub struct Tun {
     layout: Layout,
     netlink: Netlink,
-    device: Arc<SyncDevice>,
+    device: TunDevice,
     index: u32,
     /// What is set up now.
     current: Option<Addresses>,
@@ -175,7 +175,8 @@ impl Tun {
     pub fn create(layout: Layout) -> Result<Self, CreateError> {
         let claim = Claim::new(layout.rules())?;
         let mut netlink = Netlink::open()?;
-        let device = Arc::new(make_device(&layout.name)?);
+        let is_there = netlink.index_of(&layout.name).is_ok();
+        let device = make_device(&layout.name, is_there)?;
         let rules = rules(&layout, None);
         for rule in &rules {
             netlink.add_rule(rule)?;
@@ -191,7 +192,7 @@ impl Tun {
     /// The device, for the threads of the data path.
     #[must_use]
     pub fn device(&self) -> TunDevice {
-        TunDevice(Arc::clone(&self.device))
+        self.device.clone()
     }
 
     /// Its index, which a new name does not change.
@@ -295,7 +296,7 @@ impl Tun {
     fn try_revive(&mut self) -> io::Result<Harm> {
         let is_there = self.netlink.links()?.iter().any(|link| link.index == self.index);
         if !is_there {
-            self.device = Arc::new(make_device(&self.layout.name)?);
+            self.device = make_device(&self.layout.name, false)?;
             self.index = self.netlink.index_of(&self.layout.name)?;
         }
         if let Some(addresses) = self.current.take() {
@@ -323,21 +324,42 @@ impl Tun {
     }
 }
 
-/// A device without an address, down.
-fn make_device(name: &str) -> io::Result<SyncDevice> {
-    let make = |offload| {
+/// Queues of a device, each with a thread of its own.
+const MAX_QUEUES: usize = 4;
+
+/// A device without an address, down. One that `is_there` already must not get queues of ours beside
+/// those of its owner.
+fn make_device(name: &str, is_there: bool) -> io::Result<TunDevice> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let queues = if is_there { 1 } else { cores.min(MAX_QUEUES) };
+    let make = |several, offload| {
         let builder = DeviceBuilder::new().name(name).enable(false);
-        builder.with(|options| _ = options.offload(offload)).build_sync()
+        let builder = builder.with(|options| {
+            options.offload(offload).multi_queue(several);
+        });
+        builder.build_sync()
     };
-    // A kernel without offloads refuses them; whatever else is wrong, it says again.
-    let device = make(true).or_else(|_| make(false))?;
-    device.set_nonblocking(true)?;
+    // A kernel without offloads or queues refuses them; whatever else is wrong, it says again.
+    let made = if queues > 1 { make(true, true) } else { make(false, true) };
+    let made = made.or_else(|_| make(false, true)).or_else(|_| make(false, false));
+    let first = made.map_err(|error| match error.kind() {
+        // Another program's device has several queues.
+        io::ErrorKind::InvalidInput if is_there => io::ErrorKind::ResourceBusy.into(),
+        _ => error,
+    })?;
+    // Without several queues there is this one.
+    let more: Vec<_> = (1..queues).map_while(|_| first.try_clone().ok()).collect();
+    let all: Arc<[_]> = [first].into_iter().chain(more).map(Arc::new).collect();
+    for queue in &*all {
+        queue.set_nonblocking(true)?;
+    }
     // A router solicitation or a multicast report of the kernel's own has nothing to say here.
     let conf = format!("/proc/sys/net/ipv6/conf/{name}");
     for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
         let _ = std::fs::write(format!("{conf}/{key}"), value);
     }
-    Ok(device)
+    let queue = all.first().map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
+    Ok(TunDevice { queue, all })
 }
 
 impl Drop for Tun {
@@ -400,16 +422,25 @@ fn rules_of(layout: &Layout, addresses: Option<&Addresses>, is_ipv6: bool) -> Ve
     rules
 }
 
-/// A TUN device as the data path sees it: whole IP packets in and out; with offloads several of a
-/// stream in one piece, behind a `struct virtio_net_hdr` each.
+/// A queue of the TUN device as the data path sees it: whole IP packets in and out; with offloads
+/// several of a stream in one piece, behind a `struct virtio_net_hdr` each.
 #[derive(Clone)]
-pub struct TunDevice(Arc<SyncDevice>);
+pub struct TunDevice {
+    queue: Arc<SyncDevice>,
+    /// All queues of the device, this one among them.
+    all: Arc<[Arc<SyncDevice>]>,
+}
 
 impl TunDevice {
     /// Whether packets have a `struct virtio_net_hdr` in front and come in trains.
     #[must_use]
     pub fn has_offload(&self) -> bool {
-        self.0.tcp_gso()
+        self.queue.tcp_gso()
+    }
+
+    /// All queues of the device.
+    pub fn queues(&self) -> impl Iterator<Item = Self> + '_ {
+        self.all.iter().map(|queue| Self { queue: Arc::clone(queue), all: Arc::clone(&self.all) })
     }
 
     /// Reads one packet or train.
@@ -417,23 +448,39 @@ impl TunDevice {
     /// # Errors
     /// `WouldBlock` where there is none.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.recv(buf)
+        self.queue.recv(buf)
     }
 
     /// Writes one packet or train; its parts are a `struct virtio_net_hdr`, which a device without
-    /// offloads does not get, and what follows it.
+    /// offloads does not get, and what follows it. The kernel hands what a flow answers to the queue
+    /// that the flow came by, so flows are spread over all of them.
     ///
     /// # Errors
     /// As the kernel says.
     pub fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let at = spread(parts.get(1).map_or(&[], |packet| packet)) % self.all.len().max(1);
+        let queue = self.all.get(at).unwrap_or(&self.queue);
         let parts = if self.has_offload() { parts } else { parts.get(1..).unwrap_or_default() };
-        Ok(rustix::io::writev(&self.0, parts)?)
+        Ok(rustix::io::writev(queue, parts)?)
     }
+}
+
+/// A number that the packets of a flow have in common: addresses and ports, mixed.
+fn spread(packet: &[u8]) -> usize {
+    let flow = match packet.first().map(|octet| octet >> 4) {
+        Some(4) => 12..24,
+        _ => 8..44,
+    };
+    let words = packet.get(flow).unwrap_or_default().as_chunks().0;
+    let mix =
+        |sum: u32, word: &[u8; 4]| (sum ^ u32::from_ne_bytes(*word)).wrapping_mul(0x0100_0193);
+    // The upper half depends on all of it.
+    usize::try_from(words.iter().fold(0x811c_9dc5, mix) >> 16).unwrap_or_default()
 }
 
 impl AsFd for TunDevice {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.queue.as_fd()
     }
 }
 

@@ -3,11 +3,13 @@
 //! Read first: RFC 6618 s.6; readings R-22 to R-28.
 //!
 //! ```text
-//!   TUN  -> uplink   -> the socket that registration chose (one thread)
+//!   TUN  -> uplink   -> the socket that registration chose (a thread for each queue)
 //!   TUN  <- downlink <- every open socket (a thread each)
 //!                |
 //!                +-> Mobility Headers to the control thread
 //! ```
+//!
+//! With offloads the TUN hands over, and takes, several packets of a stream in one piece.
 //!
 //! The control thread replaces [`State`] as a whole; the threads look at its version before each
 //! packet and take the new one when it has changed.
@@ -34,6 +36,8 @@ mod gso;
 mod threads;
 mod uplink;
 
+#[cfg(test)]
+mod kernel_tests;
 #[cfg(test)]
 mod tests;
 

@@ -154,11 +154,18 @@ impl Node {
         }
     }
 
+    /// What the kernel gave: where there are no offloads, or no second queue, a user sees why it is slow.
+    pub(super) fn show_device(&mut self) {
+        let device = self.tun.device();
+        self.status.set_device(device.has_offload(), device.queues().count());
+    }
+
     /// Threads for a device that took the place of a deleted one.
     pub(super) fn reconnect_tun(&mut self) {
         let device = self.tun.device();
-        let uplink = Worker::uplink(Arc::clone(&self.tunnel), device.clone());
-        let outcome = uplink.map(|uplink| self.uplink = uplink).and_then(|()| {
+        let uplinks = Worker::uplinks(&self.tunnel, &device);
+        self.show_device();
+        let outcome = uplinks.map(|uplinks| self.uplinks = uplinks).and_then(|()| {
             for open in self.open.values_mut() {
                 let (tunnel, socket) = (Arc::clone(&self.tunnel), Arc::clone(&open.socket));
                 open.downlink = Worker::downlink(tunnel, socket, device.clone())?;

@@ -149,7 +149,7 @@ impl Train {
     /// Whether nothing may join any more.
     fn is_over(&self) -> bool {
         self.has_psh
-            || self.payload_len % self.segment != 0
+            || !self.payload_len.is_multiple_of(self.segment)
             || self.payloads.len() == LONGEST
             || self.headers_len + self.payload_len + self.segment > 65535
     }
@@ -334,4 +334,4 @@ fn alone(packet: &[u8], write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usi
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

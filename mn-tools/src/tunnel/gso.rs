@@ -234,4 +234,4 @@ impl Train<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

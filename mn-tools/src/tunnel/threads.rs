@@ -22,11 +22,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Carries packets from the TUN to the home agent.
+    /// Carries packets from the TUN to the home agent, a thread for each queue.
     ///
     /// # Errors
     /// Where the system has no thread, no event or no random numbers to give.
-    pub fn uplink(tunnel: Arc<Tunnel>, tun: TunDevice) -> io::Result<Self> {
+    pub fn uplinks(tunnel: &Arc<Tunnel>, tun: &TunDevice) -> io::Result<Vec<Self>> {
+        tun.queues().map(|queue| Self::uplink(Arc::clone(tunnel), queue)).collect()
+    }
+
+    fn uplink(tunnel: Arc<Tunnel>, tun: TunDevice) -> io::Result<Self> {
         let ivs = IvSource::new().map_err(io::Error::other)?;
         let mut uplink = Uplink::new(tunnel, ivs, tun.has_offload());
         Self::spawn("uplink", move |stop| {

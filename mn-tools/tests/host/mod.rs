@@ -310,6 +310,29 @@ fn a_tun_that_is_refused_is_told_in_a_line() {
     assert_eq!(bench.rules(), Bench::new("tun-not").rules());
 }
 
+/// A device with several queues would take those of another node as well: it must not.
+#[test]
+fn the_device_of_another_node_is_left_alone() {
+    let mut bench = Bench::new("shared");
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    let status = bench.status();
+    assert_eq!(status["tun_offload"], true, "{status}");
+    assert!(status["tun_queues"].as_u64().unwrap() >= 1, "{status}");
+    bench.write_yaml("other.yaml", "table: 7000\n");
+    let output = Command::new("ip")
+        .args(["netns", "exec", &bench.mn, env!("CARGO_BIN_EXE_hearth-mn")])
+        .args(["up", "other.yaml", "--log", "error"])
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("another program has it"), "{said}");
+    echoes(&bench.application(ELSEWHERE.parse().unwrap()), b"still carried");
+}
+
 /// Files that `ip netns exec` shows to programs in a namespace as those under /etc.
 struct NetnsEtc(PathBuf);
 

@@ -8,16 +8,17 @@ use crate::tunnel::gso;
 
 /// Part of a stream from `port`; `id` is that of IPv4, with DF where there is none.
 #[derive(Debug, Clone, Copy)]
-struct Part {
-    is_ipv6: bool,
-    port: u8,
-    seq: u32,
-    len: usize,
-    flags: u8,
-    id: Option<u16>,
+pub(in crate::tunnel) struct Part {
+    pub(in crate::tunnel) is_ipv6: bool,
+    pub(in crate::tunnel) port: u8,
+    pub(in crate::tunnel) seq: u32,
+    pub(in crate::tunnel) len: usize,
+    pub(in crate::tunnel) flags: u8,
+    pub(in crate::tunnel) id: Option<u16>,
 }
 
-const PART: Part = Part { is_ipv6: true, port: 1, seq: 1000, len: 100, flags: ACK, id: None };
+pub(in crate::tunnel) const PART: Part =
+    Part { is_ipv6: true, port: 1, seq: 1000, len: 100, flags: ACK, id: None };
 
 fn packet(part: Part) -> Vec<u8> {
     let Part { is_ipv6, port, seq, len, flags, id } = part;
@@ -56,7 +57,7 @@ fn packet(part: Part) -> Vec<u8> {
 }
 
 /// What the kernel gets, and how many packets each is said to be.
-fn delivered(packets: &[Vec<u8>], offload: bool) -> Vec<(Vec<u8>, usize)> {
+pub(in crate::tunnel) fn delivered(packets: &[Vec<u8>], offload: bool) -> Vec<(Vec<u8>, usize)> {
     let mut places = Vec::new();
     let mut arena = Vec::new();
     for packet in packets {
@@ -112,7 +113,7 @@ fn taken_apart(written: &[(Vec<u8>, usize)]) -> Vec<Vec<u8>> {
     all
 }
 
-fn stream(part: Part, lens: &[usize]) -> Vec<Vec<u8>> {
+pub(in crate::tunnel) fn stream(part: Part, lens: &[usize]) -> Vec<Vec<u8>> {
     let mut seq = part.seq;
     let mut id = part.id;
     let mut all = Vec::new();

@@ -8,9 +8,9 @@ use super::*;
 const CWR_PSH_FIN: u8 = 0x80 | PSH | FIN;
 
 /// A train as the kernel hands it over.
-struct Given {
-    header: VirtioHeader,
-    packet: Vec<u8>,
+pub(in crate::tunnel) struct Given {
+    pub(in crate::tunnel) header: VirtioHeader,
+    pub(in crate::tunnel) packet: Vec<u8>,
 }
 
 fn pseudo(ip: &[u8], proto: u8, upper_len: usize) -> Sum {
@@ -20,7 +20,7 @@ fn pseudo(ip: &[u8], proto: u8, upper_len: usize) -> Sum {
 }
 
 /// `options`: words of TCP options.
-fn given(
+pub(in crate::tunnel) fn given(
     is_ipv6: bool,
     is_udp: bool,
     options: usize,
@@ -78,7 +78,7 @@ fn given(
     Given { header, packet }
 }
 
-fn taken_apart(given: &Given) -> Vec<Vec<u8>> {
+pub(in crate::tunnel) fn taken_apart(given: &Given) -> Vec<Vec<u8>> {
     let mut packet = given.packet.clone();
     let Some(Read::Train(train)) = read(&given.header, &mut packet) else { panic!("no train") };
     (0..train.count())
