@@ -219,6 +219,21 @@ impl CareOfAddresses {
         self.each(|place| place.registration.on_traffic(traffic, now));
     }
 
+    /// The home link is there, or not any more; see [`Registration::on_home`]. A node with several
+    /// care-of addresses does not return home (RFC 5648 s.5.5 would ask more of it).
+    pub fn on_home(&mut self, home: Option<(Path, Path)>, now: Instant) {
+        if let [place] = &mut self.places[..] {
+            place.registration.on_home(home, now);
+        }
+        self.collect();
+    }
+
+    /// Whether data goes by the home link.
+    #[must_use]
+    pub fn is_at_home(&self) -> bool {
+        self.places.iter().any(|place| place.registration.is_at_home())
+    }
+
     /// A Heartbeat was answered.
     pub fn on_heartbeat(&mut self, seq: u32, now: Instant) {
         self.each(|place| place.registration.on_heartbeat(seq, now));
@@ -391,7 +406,7 @@ impl CareOfAddresses {
             Bid { id, status, home: false, priority, care_of }
         };
         let bids = match (update.purpose, own) {
-            (Purpose::Deregistration, _) | (_, None) => Vec::new(),
+            (Purpose::Deregistration | Purpose::Return, _) | (_, None) => Vec::new(),
             (Purpose::Withdrawal, _) => {
                 update.withdraws.iter().map(|bid| option(*bid, 0, None)).collect()
             }

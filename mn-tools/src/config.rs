@@ -63,6 +63,8 @@ pub struct Config {
     pub exclude: Vec<IpNet>,
     /// What belongs into the tunnel goes nowhere else while there is none.
     pub fail_closed: bool,
+    /// Whether the link that has the home prefix is believed to be the home link.
+    pub home_link: bool,
     /// Who sets the DNS servers that the HAC hands out.
     pub dns: Choice,
     /// Routing table, firewall mark and priority of the first rule.
@@ -150,6 +152,8 @@ struct Raw {
     #[serde(default)]
     fail_closed: bool,
     #[serde(default)]
+    home_link: Option<Spanned<bool>>,
+    #[serde(default)]
     dns: Choice,
     #[serde(default)]
     table: Option<Spanned<u32>>,
@@ -234,6 +238,7 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
         routes: host::routes(file)?,
         exclude: host::exclude(file)?,
         fail_closed: raw.fail_closed,
+        home_link: home_link(file)?,
         dns: raw.dns,
         table: table(file)?,
         status_file: raw.status_file.as_ref().map(|path| file.resolve(path)),
@@ -311,6 +316,21 @@ fn suites(file: &Document<Raw>) -> Result<Vec<Suite>, ConfigError> {
         return Err(file.error(list.referenced, "suites", "empty; at least one ciphersuite"));
     }
     Ok(suites)
+}
+
+fn home_link(file: &Document<Raw>) -> Result<bool, ConfigError> {
+    let raw = &file.value;
+    let Some(wanted) = raw.home_link.as_ref().filter(|wanted| wanted.value) else {
+        return Ok(false);
+    };
+    let wrong = |what| Err(file.error(wanted.referenced, "home_link", what));
+    if raw.fail_closed {
+        return wrong("at home nothing goes through the tunnel, which `fail_closed` demands");
+    }
+    if raw.care_of_addresses.is_some() {
+        return wrong("with `care_of_addresses` a node does not return home");
+    }
+    Ok(true)
 }
 
 fn scope(file: &Document<Raw>) -> Result<Scope, ConfigError> {

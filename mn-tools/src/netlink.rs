@@ -1,13 +1,14 @@
 //! The kernel's links, addresses, routes and rules, over netlink.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage};
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
@@ -19,8 +20,8 @@ mod messages;
 mod monitor;
 
 use messages::{
-    address_message, family, host_prefix, is_no_route, is_same_rule, is_unicast_route, link_of,
-    messages, route_message, rule_message, unreachable_message,
+    address_message, family, host_prefix, is_no_route, is_same_rule, is_unicast_route, link_around,
+    link_layer_of, link_of, messages, route_message, rule_message, unreachable_message,
 };
 pub use monitor::{Change, Monitor};
 
@@ -200,6 +201,30 @@ impl Netlink {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The links that are up and have a prefix with `address` in it, by an address of their own beside
+    /// that.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn links_with(&mut self, address: Ipv6Addr) -> io::Result<Vec<u32>> {
+        let up = self.links()?;
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet6;
+        let answers = self.request(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP)?;
+        let found = answers.iter().filter_map(|answer| link_around(answer, address));
+        Ok(found.filter(|index| up.iter().any(|link| link.index == *index && link.is_up)).collect())
+    }
+
+    /// The link-layer address of a link, where it is one of six octets.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn link_layer_address(&mut self, index: u32) -> io::Result<Option<[u8; 6]>> {
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let answers = self.request(message, NLM_F_DUMP)?;
+        Ok(answers.iter().find_map(|answer| link_layer_of(answer, index)))
     }
 
     /// Whether the tables have a route to `destination` over this link for packets with `mark`. (A

@@ -26,6 +26,7 @@ use crate::path::Path;
 
 mod ack;
 mod bootstrap_timer;
+mod home;
 mod keepalive;
 mod nat;
 mod probing;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use ack::Ack;
 use bootstrap_timer::BootstrapTimer;
+use home::Home;
 use keepalive::Keepalive;
 pub use keepalive::Why;
 use probing::{Failed, Probing};
@@ -88,6 +90,7 @@ pub struct Registration {
     paths: Vec<Path>,
     failed: Vec<Failed>,
     probing: Probing,
+    home: Option<Home>,
     /// Of paths behind a NAT, the oldest first.
     keepalives: Vec<(Path, Keepalive)>,
     open: Vec<Path>,
@@ -127,6 +130,7 @@ impl Registration {
             paths: Vec::new(),
             failed: Vec::new(),
             probing: Probing::default(),
+            home: None,
             keepalives: Vec::new(),
             open: Vec::new(),
             lingering: Vec::new(),
@@ -176,7 +180,10 @@ impl Registration {
         self.paths = paths;
         self.failed.retain(|failed| self.paths.contains(&failed.path));
         if self.stopping.is_none() {
-            if self.exchange.as_ref().is_some_and(|exchange| !self.paths.contains(&exchange.path)) {
+            let is_lost = |exchange: &Exchange| {
+                exchange.purpose != Purpose::Return && !self.paths.contains(&exchange.path)
+            };
+            if self.exchange.as_ref().is_some_and(is_lost) {
                 self.drop_exchange();
             }
             self.reconsider(now);
@@ -334,6 +341,9 @@ impl Registration {
             self.request_bootstrap();
             return;
         };
+        if self.come_home(spi, now) {
+            return;
+        }
         let Some(target) = self.target() else {
             self.drop_exchange();
             if std::mem::replace(&mut self.had_network, false) {
@@ -377,7 +387,11 @@ impl Registration {
             self.drop_exchange();
         }
         self.open_path(&path);
-        self.carry_over(&path);
+        match purpose {
+            // RFC 6275 s.11.5.5: nothing is sent from the home address by the home link yet.
+            Purpose::Return => self.stop_lost_carry(),
+            _ => self.carry_over(&path),
+        }
         self.report(Report::Registering(purpose, path.clone()));
         let first = match self.binding {
             None => self.timers.first_registration_timeout,
@@ -411,7 +425,7 @@ impl Registration {
         let Some(exchange) = &mut self.exchange else { return };
         let validity = self.associations.iter().find(|a| a.spi == exchange.spi);
         let lifetime = match (exchange.purpose, validity) {
-            (Purpose::Deregistration | Purpose::Withdrawal, _) | (_, None) => 0,
+            (Purpose::Deregistration | Purpose::Withdrawal | Purpose::Return, _) | (_, None) => 0,
             (_, Some(association)) => {
                 let left = association.valid_until.saturating_duration_since(now);
                 units(self.timers.lifetime.min(left))
@@ -448,6 +462,12 @@ impl Registration {
             self.set_carry(way);
         } else if self.has_failed(&binding.path) && path.care_of.is_ipv6() {
             self.set_carry(Some((path.clone(), binding.spi)));
+        }
+    }
+
+    fn stop_lost_carry(&mut self) {
+        if self.binding.as_ref().is_some_and(|binding| !self.paths.contains(&binding.path)) {
+            self.set_carry(None);
         }
     }
 

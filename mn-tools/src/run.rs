@@ -27,12 +27,14 @@ use crate::tun::{CreateError, Harm, Layout, Tun};
 use crate::tunnel::{self, IvSource, Tunnel, Worker};
 
 mod actions;
+mod home;
 mod host;
 mod mobility;
 mod probe;
 mod report;
 mod watch;
 
+use home::Stay;
 use host::DnsSetter;
 use watch::{watch_clock, watch_network, watch_signals};
 
@@ -169,6 +171,8 @@ struct Node {
     leaving: Vec<UnixStream>,
     sleep: Sleep,
     dns: DnsSetter,
+    /// On the home link.
+    stay: Option<Stay>,
     // Last, so that the threads are gone when the device goes.
     uplinks: Vec<Worker>,
     tun: Tun,
@@ -256,6 +260,7 @@ impl Node {
             monitors: Monitors::default(),
             leaving: Vec::new(),
             sleep: Sleep::new(),
+            stay: None,
             dns: DnsSetter::new(place.clone(), notes, config.dns, &config.routes),
             uplinks: Worker::uplinks(&tunnel, &tun.device())
                 .map_err(StartError::system("thread"))?,
@@ -284,6 +289,7 @@ impl Node {
                 self.rescan_at = None;
                 self.rescan();
             }
+            self.announce(now);
             self.registration.on_traffic(self.traffic(), now);
             self.registration.on_timer(now);
         }
@@ -293,8 +299,8 @@ impl Node {
     fn patience(&self) -> Duration {
         let counters =
             self.config.status_file.as_ref().map(|_| self.status_written + COUNTERS_EVERY);
-        let next =
-            [self.registration.deadline(), self.rescan_at, counters].into_iter().flatten().min();
+        let next = [self.registration.deadline(), self.rescan_at, counters, self.announce_at()];
+        let next = next.into_iter().flatten().min();
         next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -396,7 +402,9 @@ impl Node {
         match paths(&mut self.netlink, &self.gaps, &search) {
             Ok(paths) => {
                 self.paths_known = !paths.is_empty();
-                self.registration.on_paths(&paths, Instant::now());
+                let now = Instant::now();
+                self.look_for_home(&paths, now);
+                self.registration.on_paths(&paths, now);
             }
             Err(error) => {
                 tracing::warn!(%error, "the network can't be looked at; again in a second");

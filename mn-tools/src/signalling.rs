@@ -13,7 +13,7 @@ use hearth_wire::mh::{
 
 use crate::association::SecurityAssociation;
 use crate::config::{MobileRouter, PrefixMode};
-use crate::registration::{Ack, Update};
+use crate::registration::{Ack, Purpose, Update};
 
 /// Octets that hold any Binding Update of ours, sealed under any suite.
 pub const MAX_UPDATE: usize = 2048;
@@ -40,6 +40,7 @@ pub fn seal_update(
     buf: &mut [u8; MAX_UPDATE],
 ) -> Option<usize> {
     let care_of = update.path.care_of;
+    let is_home = update.purpose == Purpose::Return;
     let explicit = wishes.mobile_router.filter(|router| router.mode == PrefixMode::Explicit);
     let prefixes: Vec<_> = explicit
         .filter(|_| update.lifetime > 0)
@@ -50,7 +51,8 @@ pub fn seal_update(
     // RFC 5648 s.5.2, 8.1: a Binding Identifier option carries the care-of address itself, "the
     // alternate Care-of Address option MUST NOT be included", nor the IPv4 care-of address option.
     let (alternate_coa, ipv4_coa) = match care_of {
-        _ if !wishes.bids.is_empty() => (None, None),
+        // R-35: the outer source is the home address, and that is the care-of address too.
+        _ if is_home || !wishes.bids.is_empty() => (None, None),
         // R-36: the ICV does not cover the outer source, so the option says it.
         IpAddr::V6(address) => (Some(address), None),
         // RFC 5555 s.4.2: lets the home agent see an address translator.
@@ -76,7 +78,23 @@ pub fn seal_update(
         ..BuFlags::default()
     };
     let update = BindingUpdate { seq: update.seq, flags, lifetime: update.lifetime, options };
+    if is_home {
+        return seal_at_home(&Message::BindingUpdate(update), sa, iv, buf);
+    }
     seal(&Message::BindingUpdate(update), sa, iv, buf)
+}
+
+/// Seals a Mobility Header that is sent from the home address itself, without Home Address option.
+fn seal_at_home(
+    message: &Message<'_>,
+    sa: &SecurityAssociation,
+    iv: &[u8; 16],
+    buf: &mut [u8; MAX_UPDATE],
+) -> Option<usize> {
+    let at = sa.outbound.payload_offset();
+    let len = mh::emit(message, sa.home_address, sa.home_agent, buf.get_mut(at..)?)?;
+    let id = (PType::MobilityHeader, sa.spi, sa.draw()?);
+    sa.outbound.seal(buf, len, id, mh::PROTO, iv)
 }
 
 /// Seals a Mobility Header with the home address in a destination option (R-29).
@@ -164,6 +182,24 @@ pub fn read<'a>(
     }
 }
 
+/// Reads the answer to a de-registration from the home link, which comes without type 2 routing header
+/// (R-35).
+#[must_use]
+pub fn read_at_home<'a>(
+    sa: &SecurityAssociation,
+    next_header: u8,
+    payload: &'a [u8],
+) -> Option<Received<'a>> {
+    let chain = exthdr::parse_chain(next_header, payload).ok()?;
+    if chain.routing_home_address.is_some() {
+        return None;
+    }
+    match mh::parse(chain.mobility_header, sa.home_agent, sa.home_address).ok()? {
+        Message::BindingAck(ack) => Some(Received::Ack(acknowledged(sa, &ack))),
+        _ => None,
+    }
+}
+
 fn acknowledged(sa: &SecurityAssociation, ack: &BindingAck<'_>) -> Acknowledged {
     let BaOptions { refresh_advice, ipv4_ack, nat_detection, bids, flows, .. } = ack.options;
     let refused_bid = bids.iter().flatten().map(|bid| bid.status).find(|s| !s.is_accepted());
@@ -195,7 +231,6 @@ mod tests {
     use super::*;
     use crate::association::tests::grant;
     use crate::path::Path;
-    use crate::registration::Purpose;
 
     fn association() -> SecurityAssociation {
         SecurityAssociation::new(grant(Suite::Aes128CbcSha, Scope::SignallingAndData))

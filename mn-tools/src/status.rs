@@ -34,6 +34,8 @@ pub enum State {
     Registered,
     /// It has a new care-of address that the home agent does not know yet.
     Handover,
+    /// It is on its home link and needs no home agent.
+    AtHome,
     /// No interface has a way to the home agent.
     NoNetwork,
     /// It takes its binding away.
@@ -51,6 +53,7 @@ impl State {
             Self::Registering => "registering",
             Self::Registered => "registered",
             Self::Handover => "handover",
+            Self::AtHome => "at_home",
             Self::NoNetwork => "no_network",
             Self::Deregistering => "deregistering",
             Self::Stopped => "stopped",

@@ -37,6 +37,8 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use crate::claim::{Claim, ClaimError};
 use crate::netlink::{Change, MAIN_TABLE, Netlink, Rule, Selector, Verdict};
 
+mod rest;
+
 /// Rules that a node may own, counted from its table's number.
 const RULES: u32 = 10;
 /// The least that IPv6 must be able to carry (RFC 8200 s.5).
@@ -158,6 +160,8 @@ pub struct Tun {
     index: u32,
     /// What is set up now.
     current: Option<Addresses>,
+    /// What is set up again when the node leaves its home link.
+    resting: Option<Addresses>,
     /// The rules that are to be there.
     rules: Vec<Rule>,
     // Last: the numbers are free when nothing of ours is under them any more.
@@ -186,7 +190,16 @@ impl Tun {
             netlink.delete_unreachable(layout.table, IpNet::V6(*network))?;
         }
         let index = netlink.index_of(&layout.name)?;
-        Ok(Self { layout, netlink, device, index, current: None, rules, _claim: claim })
+        Ok(Self {
+            layout,
+            netlink,
+            device,
+            index,
+            current: None,
+            resting: None,
+            rules,
+            _claim: claim,
+        })
     }
 
     /// The device, for the threads of the data path.

@@ -1,9 +1,9 @@
 //! What the requests look like, and what is read from the answers.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
@@ -55,6 +55,31 @@ pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
         is_up: is_up(link),
         is_loopback: link.header.flags.contains(LinkFlags::Loopback),
     })
+}
+
+/// The link of a global address whose prefix, longer than none and shorter than a host's, has
+/// `address` in it.
+pub(super) fn link_around(message: &RouteNetlinkMessage, address: Ipv6Addr) -> Option<u32> {
+    let RouteNetlinkMessage::NewAddress(message) = message else { return None };
+    let own = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(IpAddr::V6(own)) => Some(*own),
+        _ => None,
+    })?;
+    let length = message.header.prefix_len;
+    let around = own != address
+        && (1..128).contains(&length)
+        && !own.is_unicast_link_local()
+        && Ipv6Net::new(own, length).is_ok_and(|net| net.contains(&address));
+    around.then_some(message.header.index)
+}
+
+pub(super) fn link_layer_of(message: &RouteNetlinkMessage, index: u32) -> Option<[u8; 6]> {
+    let RouteNetlinkMessage::NewLink(link) = message else { return None };
+    let mac = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(octets) => <[u8; 6]>::try_from(octets.as_slice()).ok(),
+        _ => None,
+    });
+    mac.filter(|_| link.header.index == index)
 }
 
 pub(super) fn is_up(link: &LinkMessage) -> bool {

@@ -52,6 +52,8 @@ impl Registration {
         self.answered();
         if purpose == Purpose::Deregistration {
             self.deregistered(ack, sent_at, now);
+        } else if purpose == Purpose::Return {
+            self.returned(ack, sent_at, now);
         } else if purpose == Purpose::Withdrawal {
             self.withdrew(ack, now);
         } else if ack.status.is_accepted() {
@@ -132,7 +134,9 @@ impl Registration {
         }
         self.failed.retain(|failed| failed.path != exchange.path);
         self.carry_binding();
-        self.on_path_in_use(now.saturating_duration_since(sent_at));
+        // In front of a first registration the home agent asks the home link for a duplicate.
+        let round_trip = now.saturating_duration_since(sent_at);
+        self.on_path_in_use((exchange.purpose != Purpose::Initial).then_some(round_trip));
         if nat == Some(true) {
             self.keepalive_registered(self.nat_interval(ack), now);
         }
@@ -176,13 +180,13 @@ impl Registration {
 
     /// The first accepted Binding Update under a newer SA ends the older ones, after a time in
     /// which packets on the way still arrive.
-    fn retire_older_than(&mut self, spi: Spi, now: Instant) {
+    pub(super) fn retire_older_than(&mut self, spi: Spi, now: Instant) {
         let Some(at) = self.associations.iter().position(|a| a.spi == spi) else { return };
         let until = now + self.timers.grace;
         self.retiring.extend(self.associations.drain(..at).map(|old| (old.spi, until)));
     }
 
-    fn refused(&mut self, status: Status, now: Instant) {
+    pub(super) fn refused(&mut self, status: Status, now: Instant) {
         let Some(exchange) = &mut self.exchange else { return };
         let purpose = exchange.purpose;
         // A refusal is answered with a new sequence number, after a pause that grows.
@@ -218,7 +222,7 @@ impl Registration {
     pub(super) fn fail_over(&mut self, now: Instant) {
         let Some(exchange) = &self.exchange else { return };
         let path = exchange.path.clone();
-        if exchange.purpose == Purpose::Deregistration
+        if matches!(exchange.purpose, Purpose::Deregistration | Purpose::Return)
             || self.paths.iter().all(|other| *other == path)
         {
             return;

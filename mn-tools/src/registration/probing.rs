@@ -215,6 +215,8 @@ impl Registration {
             return;
         }
         it.answered = true;
+        self.on_door(&path, now);
+        let it = &mut self.probing;
         let in_use = self.binding.as_ref().is_some_and(|binding| binding.path == path);
         if in_use {
             it.on_round_trip(round_trip);
@@ -224,7 +226,8 @@ impl Registration {
             }
         }
         match &self.exchange {
-            Some(exchange) if exchange.purpose == Purpose::Deregistration => {}
+            Some(exchange)
+                if matches!(exchange.purpose, Purpose::Deregistration | Purpose::Return) => {}
             Some(exchange) if self.probing.surveyed.is_some() => {
                 self.probing.surveyed = None;
                 if exchange.path == path {
@@ -324,8 +327,9 @@ impl Registration {
     /// Asks on all paths at once which of them carry, as long as an exchange is not answered.
     pub(super) fn survey(&mut self, now: Instant) {
         self.probing.survey_at = None;
-        let under_way =
-            self.exchange.as_ref().is_some_and(|e| e.purpose != Purpose::Deregistration);
+        let under_way = self.exchange.as_ref().is_some_and(|exchange| {
+            !matches!(exchange.purpose, Purpose::Deregistration | Purpose::Return)
+        });
         if self.probing.seen.is_none() || !under_way {
             return;
         }
@@ -385,7 +389,7 @@ impl Registration {
         for path in std::mem::take(&mut self.probing.opened) {
             let used = binding.as_ref() == Some(&path)
                 || self.lingering.iter().any(|(lingering, _)| *lingering == path);
-            let asked = self.failed.iter().any(|failed| failed.path == path);
+            let asked = self.is_door(&path) || self.failed.iter().any(|failed| failed.path == path);
             match (used, asked) {
                 (true, _) => {}
                 (false, true) => keep.push(path),
@@ -407,8 +411,11 @@ impl Registration {
     }
 
     /// The home agent accepted a registration by the path that is used now.
-    pub(super) fn on_path_in_use(&mut self, round_trip: Duration) {
-        self.probing.on_round_trip(round_trip);
+    /// `round_trip` is that to the home agent, unless other questions may have been between.
+    pub(super) fn on_path_in_use(&mut self, round_trip: Option<Duration>) {
+        if let Some(round_trip) = round_trip {
+            self.probing.on_round_trip(round_trip);
+        }
         self.probing.calm();
         self.end_survey();
     }

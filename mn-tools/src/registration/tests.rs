@@ -3,6 +3,7 @@
 use super::*;
 use hearth_wire::mh::{NatDetection, Status};
 
+mod home;
 mod probing;
 mod statuses;
 

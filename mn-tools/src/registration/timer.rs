@@ -31,6 +31,7 @@ impl Registration {
             self.revoked_until,
             self.probing_deadline(),
             self.keepalive_deadline(),
+            self.home_deadline(),
         ];
         single
             .into_iter()
@@ -73,6 +74,7 @@ impl Registration {
         if due && self.exchange.is_none() && !self.paths.is_empty() {
             self.refresh(now);
         }
+        self.home_timer(now);
         self.keepalive_timer(now);
         self.probing_timer(now);
     }

@@ -107,6 +107,8 @@ pub enum Purpose {
     NewSa,
     /// The binding is to go.
     Deregistration,
+    /// The node is on its home link: the binding is to go (RFC 6275 s.11.5.5).
+    Return,
     /// Other care-of addresses of this node are to go: they can't be reached any more (RFC 5648
     /// s.5.4).
     Withdrawal,
@@ -122,6 +124,7 @@ impl Purpose {
             Self::Refresh => "refresh",
             Self::NewSa => "new_sa",
             Self::Deregistration => "deregistration",
+            Self::Return => "return",
             Self::Withdrawal => "withdrawal",
         }
     }

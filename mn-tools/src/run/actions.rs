@@ -38,6 +38,7 @@ impl Node {
                 Action::Bootstrap => self.bootstrap(),
                 Action::Report(report) => self.report(report),
                 Action::Stopped => {
+                    self.leave_home();
                     self.show_stopped();
                     return true;
                 }
@@ -47,7 +48,9 @@ impl Node {
     }
 
     fn open_path(&mut self, path: Path) {
-        let opened = open_socket(&path, self.config.table).and_then(|socket| {
+        let settled = self.settle(&path);
+        let opened = settled.and_then(|()| open_socket(&path, self.config.table));
+        let opened = opened.and_then(|socket| {
             let socket = Arc::new(socket);
             let tunnel = Arc::clone(&self.tunnel);
             let downlink = Worker::downlink(tunnel, Arc::clone(&socket), self.tun.device())?;

@@ -6,6 +6,7 @@ use hearth_wire::mh::{Heartbeat, Message, Repeated, Revocation, RevocationAck, R
 
 use super::Node;
 use crate::association::SecurityAssociation;
+use crate::registration::Purpose;
 use crate::signalling::{self, Acknowledged, MAX_UPDATE, Received};
 
 impl Node {
@@ -16,7 +17,10 @@ impl Node {
         payload: &[u8],
         now: Instant,
     ) {
-        match signalling::read(sa, next_header, payload) {
+        let returns = self.registration.pending() == Some(Purpose::Return);
+        let read = signalling::read(sa, next_header, payload);
+        let at_home = || signalling::read_at_home(sa, next_header, payload).filter(|_| returns);
+        match read.or_else(at_home) {
             Some(Received::Ack(acknowledged)) => self.on_ack(&acknowledged, now),
             Some(Received::RefreshRequest) => {
                 tracing::info!("the home agent asks for a refresh");

@@ -78,7 +78,9 @@ impl Node {
             nat,
             "registered"
         );
-        if *purpose != Purpose::Deregistration {
+        if *purpose == Purpose::Return {
+            self.arrive_home(Instant::now());
+        } else if *purpose != Purpose::Deregistration {
             // The Binding IDs that flows can go to have changed, perhaps.
             self.publish();
             self.configure_tun();
@@ -110,6 +112,9 @@ impl Node {
         }
         if self.held.is_empty() {
             return State::Bootstrapping;
+        }
+        if self.registration.is_at_home() {
+            return State::AtHome;
         }
         if !self.paths_known {
             return State::NoNetwork;

@@ -15,7 +15,7 @@ const LONGEST_SILENCE_MS: f64 = 6_000.0;
 
 #[test]
 fn a_connection_outlives_moves_a_black_hole_and_no_network_at_all() {
-    let lab = TestLab::up("roam");
+    let lab = TestLab::up_with("roam", |options| options.tuning.home_on_link = true);
     let folder = target().join("e2e/roam-report");
     let report = roam::during(&lab, &folder, Length::Short).unwrap();
     println!("{report}");

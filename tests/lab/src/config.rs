@@ -13,8 +13,8 @@ use crate::{
     error::{Result, file},
     network::DPDK_LINKS,
     plan::{
-        HA_HOME4, HA_HOME6, HA_PORT, HA4, HA6, HAC_NAME, HAC_PORT, HOME_PREFIX4, HOME_PREFIX6,
-        METRICS, SPI_RANGE, Subscriber,
+        HA_HOME4, HA_HOME6, HA_ON_LINK4, HA_ON_LINK6, HA_PORT, HA4, HA6, HAC_NAME, HAC_PORT,
+        HOME_PREFIX4, HOME_PREFIX6, METRICS, SPI_RANGE, Subscriber,
     },
 };
 
@@ -147,6 +147,9 @@ pub struct Tuning {
     pub more_subscribers: Vec<Subscriber>,
     /// A crypto device for hearthd.
     pub crypto: Option<String>,
+    /// The home prefixes are on the home link, where mobile node 0 can be too: see
+    /// [`crate::network::Network::share_home_link`].
+    pub home_on_link: bool,
 }
 
 impl Default for Tuning {
@@ -163,6 +166,7 @@ impl Default for Tuning {
             auth: "auth: {methods: [psk, eap]}".into(),
             more_subscribers: Vec::new(),
             crypto: None,
+            home_on_link: false,
         }
     }
 }
@@ -247,6 +251,7 @@ pub fn hearthd(files: &Files, tuning: &Tuning, name: &str) -> String {
     let directory = tuning.directory.clone().unwrap_or_else(|| files.directory_socket());
     let device = |device| format!("crypto:\n  device: \"{device}\"\n");
     let crypto = tuning.crypto.as_deref().map(device).unwrap_or_default();
+    let (on_link, prefixes) = home_link(tuning);
     let workers: String = tuning.workers.iter().map(|core| format!("  - core: {core}\n")).collect();
     format!(
         r#"eal:
@@ -263,13 +268,13 @@ workers:
   - name: home
     device: "{home}"
     mtu: 1500
-    addresses: ["{HA_HOME6}/64", "{HA_HOME4}/27"]
+    addresses: ["{HA_HOME6}/64", "{HA_HOME4}/27"{on_link}]
 home_agent:
   name: lab
   address_ip6: "{HA6}"
   address_ip4: "{HA4}"
   port: {port}
-  home_prefixes: ["{HOME_PREFIX6}", "{HOME_PREFIX4}"]
+  home_prefixes: {prefixes}
   spi_range: [{first}, {last}]
   max_lifetime: {lifetime}
 sa_directory:
@@ -290,6 +295,16 @@ state:
         api = files.api_socket().display(),
         state = files.run.join("state").display(),
     )
+}
+
+/// Further addresses of the home port, and the home prefixes.
+fn home_link(tuning: &Tuning) -> (String, String) {
+    if !tuning.home_on_link {
+        return (String::new(), format!("[\"{HOME_PREFIX6}\", \"{HOME_PREFIX4}\"]"));
+    }
+    let section = |prefix| format!("\n    - {{prefix: \"{prefix}\", mode: link, port: home}}");
+    let on_link = format!(", \"{HA_ON_LINK6}/64\", \"{HA_ON_LINK4}/25\"");
+    (on_link, [section(HOME_PREFIX6), section(HOME_PREFIX4)].concat())
 }
 
 /// What a mobile node may be told otherwise, mostly by tests of what goes wrong.
@@ -322,6 +337,8 @@ pub struct NodeTuning {
     pub renew_before: f32,
     /// Seconds that an exchange with the HAC may take.
     pub hac_timeout: f32,
+    /// Whether it returns home where it finds the home prefix.
+    pub home_link: bool,
     /// Shortest interval of NAT keepalives, in seconds.
     pub nat_keepalive_min: f32,
 }
@@ -342,6 +359,7 @@ impl Default for NodeTuning {
             retransmit_after: 1.0,
             renew_before: 0.2,
             hac_timeout: 10.0,
+            home_link: false,
             nat_keepalive_min: 10.0,
         }
     }
@@ -400,6 +418,9 @@ pub(crate) fn quoted(addresses: &[IpAddr]) -> String {
 fn mobility(tuning: &NodeTuning) -> String {
     let NodeTuning { interfaces, at_once, flows, mobile_router, .. } = tuning;
     let mut text = String::new();
+    if tuning.home_link {
+        text.push_str("home_link: true\n");
+    }
     let mut line = |arguments: std::fmt::Arguments<'_>| {
         let _infallible = writeln!(text, "{arguments}");
     };

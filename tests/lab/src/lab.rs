@@ -92,6 +92,9 @@ impl Lab {
         Self::down(&options)?;
         let network = Network::named(&options.prefix, options.mobile_nodes);
         network.create()?;
+        if options.tuning.home_on_link {
+            network.share_home_link()?;
+        }
         let files = &options.files;
         files.create()?;
         let authority = Authority::new("Hearth lab CA")?;

@@ -6,9 +6,10 @@ use crate::{
     error::{LabError, Result},
     netns::{Netns, run},
     plan::{
-        AAA4, AAA6, ACCESS_ROUTER4, ACCESS_ROUTER6, BEHIND6, CN4, CN6, HA_HOME4, HA_HOME6,
-        HAC_OPERATOR4, HAC_OPERATOR6, HOME_PREFIX4, HOME_PREFIX6, MOBILE_NETWORK6, MOBILE_ROUTER6,
-        NAT_OUTSIDE, NAT_ROUTER, Visited,
+        AAA4, AAA6, ACCESS_ROUTER4, ACCESS_ROUTER6, BEHIND6, CN_ON_LINK4, CN_ON_LINK6, CN4, CN6,
+        GUEST_ON_LINK6, HA_HOME4, HA_HOME6, HA_ON_LINK6, HAC_OPERATOR4, HAC_OPERATOR6,
+        HOME_INTERFACE, HOME_PREFIX4, HOME_PREFIX6, MOBILE_NETWORK6, MOBILE_ROUTER6, NAT_OUTSIDE,
+        NAT_ROUTER, Visited,
     },
     wait,
 };
@@ -154,6 +155,55 @@ impl Network {
         self.cn.ip(&format!("-6 route add {MOBILE_NETWORK6} via {HA_HOME6}"))?;
         self.cn.ip(&format!("-4 route add {HOME_PREFIX4} via {HA_HOME4}"))?;
         deafen(&self.ha, "home0", "hearth_home0")
+    }
+
+    /// Puts the home prefixes on the home link, and a port for mobile node 0 there, which is down. The
+    /// correspondent's end of the link becomes a bridge.
+    ///
+    /// # Errors
+    /// Where `ip` fails.
+    pub fn share_home_link(&self) -> Result<()> {
+        let (cn, node) = (&self.cn, self.mobile_node(0)?);
+        cn.ip("link add hlink type bridge mcast_snooping 0")?;
+        cn.ip("address flush dev home scope global")?;
+        cn.ip("link set home master hlink")?;
+        plain_frames(cn, "hlink")?;
+        let addresses = [
+            format!("{CN6}/64"),
+            format!("{CN4}/27"),
+            format!("{CN_ON_LINK6}/64"),
+            format!("{CN_ON_LINK4}/25"),
+        ];
+        for address in addresses {
+            add_address(cn, "hlink", &address)?;
+        }
+        cn.ip("link set hlink up")?;
+        veth(node, HOME_INTERFACE, cn, "homeport")?;
+        plain_frames(node, HOME_INTERFACE)?;
+        cn.ip("link set homeport master hlink")?;
+        cn.ip("link set homeport up")
+    }
+
+    /// Brings mobile node 0 onto the home link: link, an address in the home prefix, default route.
+    ///
+    /// # Errors
+    /// Where `ip` fails, as without [`Self::share_home_link`].
+    pub fn attach_home(&self) -> Result<()> {
+        let node = self.mobile_node(0)?;
+        node.ip(&format!("link set {HOME_INTERFACE} up"))?;
+        add_address(node, HOME_INTERFACE, &format!("{GUEST_ON_LINK6}/64"))?;
+        let route = format!("via {HA_ON_LINK6} dev {HOME_INTERFACE} metric 90");
+        node.ip(&format!("-6 route replace default {route}"))
+    }
+
+    /// Takes it away from there.
+    ///
+    /// # Errors
+    /// Where `ip` fails.
+    pub fn detach_home(&self) -> Result<()> {
+        let node = self.mobile_node(0)?;
+        node.ip(&format!("address flush dev {HOME_INTERFACE} scope global"))?;
+        node.ip(&format!("link set {HOME_INTERFACE} down"))
     }
 
     /// The address translator's outside.

@@ -56,6 +56,18 @@ pub const CN4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 pub const HOME_PREFIX6: &str = "2001:db8:b:1::/64";
 /// The same for IPv4.
 pub const HOME_PREFIX4: &str = "203.0.113.128/25";
+/// The home agent's addresses in the home prefixes, where these are on its home link.
+pub const HA_ON_LINK6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb, 1, 0, 0, 0, 1);
+/// The same for IPv4.
+pub const HA_ON_LINK4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 129);
+/// The correspondent's there.
+pub const CN_ON_LINK6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb, 1, 0, 0, 0, 2);
+/// The same for IPv4.
+pub const CN_ON_LINK4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 130);
+/// What a mobile node on that link is called beside its home address.
+pub const GUEST_ON_LINK6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb, 1, 0, 0, 0, 0x1234);
+/// Mobile node 0's interface to it.
+pub const HOME_INTERFACE: &str = "homelink";
 /// The address translator's outside address.
 pub const NAT_OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 34);
 /// The access router's end of the link to the address translator.

@@ -11,11 +11,11 @@ use std::{
 };
 
 use crate::{
-    config::NodeTuning,
+    config::{NodeTuning, Tuning},
     error::{LabError, Result, file},
     lab::{Lab, LabOptions},
     node::MobileNode,
-    plan::{CN6, Subscriber, Visited},
+    plan::{CN6, HOME_INTERFACE, Subscriber, Visited},
     traffic::{Echo, Probe, Stream},
     wait,
 };
@@ -53,6 +53,8 @@ pub enum Length {
 /// Where nothing can be written; what goes wrong in an event is in the report.
 pub fn run(options: LabOptions, folder: &Path, length: Length) -> Result<Report> {
     fs::create_dir_all(folder).map_err(file(folder))?;
+    let tuning = Tuning { home_on_link: true, ..options.tuning.clone() };
+    let options = LabOptions { tuning, ..options };
     let up = Lab::up(options.clone());
     let report = up.and_then(|lab| during(&lab, folder, length));
     wait::forget_signal();
@@ -67,7 +69,7 @@ pub fn run(options: LabOptions, folder: &Path, length: Length) -> Result<Report>
     report
 }
 
-/// The same in a lab that is up.
+/// The same in a lab that is up, its home prefixes on the home link.
 ///
 /// # Errors
 /// As [`run`].
@@ -105,7 +107,12 @@ impl<'a> Roamer<'a> {
         lab.network.attach(0, Visited::Net6)?;
         lab.hac_reachable(0, Visited::Net6.home_agent())?;
         // A NAT's patience is compressed like the hour, and so is what the node finds out about it.
-        let tuning = NodeTuning { nat_keepalive_min: 1.0, ..NodeTuning::default() };
+        let tuning = NodeTuning {
+            nat_keepalive_min: 1.0,
+            home_link: true,
+            interfaces: vec![HOME_INTERFACE, "visit6", "visit4"],
+            ..NodeTuning::default()
+        };
         let mut node = lab.start_node(0, &who, &tuning)?;
         node.registered_at(Visited::Net6, PATIENCE)?;
         let namespace = lab.network.mobile_node(0)?;

@@ -30,6 +30,7 @@ impl Roamer<'_> {
         }
         let name = "back to IPv6, the NAT'd network stays";
         self.event(name, |it| it.lab.network.attach(0, Net6), |it| it.at_visited(Net6))?;
+        self.home()?;
         self.calm()
     }
 
@@ -165,6 +166,18 @@ impl Roamer<'_> {
             return Ok(());
         }
         Err(crate::LabError::Wrong(format!("{answered} of 3 pings from outside came through")))
+    }
+
+    fn home(&mut self) -> Result<()> {
+        self.event(
+            "comes home",
+            |it| it.lab.network.attach_home(),
+            |it| it.node.until("home", PATIENCE, |status| status.state == "at_home").map(drop),
+        )?;
+        if !self.lab.bindings()?.is_empty() {
+            return Err(crate::LabError::Wrong("a binding is left of a node at home".into()));
+        }
+        self.event("leaves home", |it| it.lab.network.detach_home(), |it| it.at_visited(Net6))
     }
 
     /// Loss alone is no reason to move.
