@@ -42,9 +42,11 @@ impl Sender {
         let size = u16::try_from(len).unwrap_or_default();
         if count > 1 && size > 0 && self.pause == 0 {
             let parts = [io::IoSlice::new(frames)];
-            let control = [ControlMessage::UdpGsoSegments(&size)];
+            let (tos, tclass) = (class, i32::from(class));
+            let control = [ControlMessage::UdpGsoSegments(&size), marking(socket, &tos, &tclass)];
+            let control = control.get(..if class == 0 { 1 } else { 2 }).unwrap_or_default();
             let send =
-                || sendmsg::<()>(socket.as_raw_fd(), &parts, &control, MsgFlags::empty(), None);
+                || sendmsg::<()>(socket.as_raw_fd(), &parts, control, MsgFlags::empty(), None);
             // The first attempt may only report an ICMP error about an earlier datagram.
             match send().or_else(|error| if is_reported(error) { send() } else { Err(error) }) {
                 Ok(_) => return count,
@@ -152,5 +154,74 @@ impl Receiver {
             self.received.push(Received { start, len, segment, ecn });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(address: &str) -> (UdpSocket, UdpSocket) {
+        let (one, two) = (UdpSocket::bind(address).unwrap(), UdpSocket::bind(address).unwrap());
+        one.connect(two.local_addr().unwrap()).unwrap();
+        two.connect(one.local_addr().unwrap()).unwrap();
+        Receiver::prepare(&two);
+        (one, two)
+    }
+
+    /// What comes, datagram by datagram, and its ECN.
+    fn received(receiver: &mut Receiver, socket: &UdpSocket, count: usize) -> Vec<(Vec<u8>, u8)> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            match receiver.receive(socket) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => panic!("{error}"),
+            }
+            for Received { start, len, segment, ecn } in &receiver.received {
+                let octets = &receiver.arena[*start..start + len];
+                all.extend(octets.chunks(*segment).map(|one| (one.to_vec(), *ecn)));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_train_arrives_as_its_datagrams_with_its_marks() {
+        for address in ["[::1]:0", "127.0.0.1:0"] {
+            let (from, to) = pair(address);
+            let (mut sender, mut receiver) = (Sender::default(), Receiver::new());
+            // In turns, so that room for control data is there again after a batch without any.
+            for (class, len) in [(0, 1000), (0xb9, 1000), (0, 700), (3, 1000)] {
+                let frames: Vec<u8> =
+                    (0..5 * len - 300).map(|i| u8::try_from(i % 253).unwrap()).collect();
+                assert_eq!(sender.send(&from, &frames, len, class), 5);
+                let expected: Vec<_> =
+                    frames.chunks(len).map(|frame| (frame.to_vec(), class & 3)).collect();
+                assert_eq!(received(&mut receiver, &to, 5), expected, "{address} {class:#x}");
+                assert_eq!(send_one(&from, b"alone", class).unwrap(), 5);
+                let alone = vec![(b"alone".to_vec(), class & 3)];
+                assert_eq!(received(&mut receiver, &to, 1), alone);
+            }
+            assert_eq!(sender.pause, 0, "this kernel segments");
+        }
+    }
+
+    /// More than fits into one call, as where a frame does not fit the path's MTU.
+    #[test]
+    fn what_the_kernel_does_not_segment_goes_one_by_one() {
+        let (from, to) = pair("[::1]:0");
+        let (mut sender, mut receiver) = (Sender::default(), Receiver::new());
+        let frames = vec![7; 90_000];
+        assert_eq!(sender.send(&from, &frames, 30_000, 0), 3);
+        let all = received(&mut receiver, &to, 3);
+        assert!(all.iter().all(|(frame, _)| frame.len() == 30_000));
+        assert_eq!(sender.pause, PAUSE - 1);
+    }
+
+    #[test]
+    fn a_socket_that_says_no_is_told_once_and_nothing_is_counted_as_sent() {
+        let from = UdpSocket::bind("[::1]:0").unwrap();
+        assert_eq!(Sender::default().send(&from, &[1; 300], 100, 0), 0, "not connected");
     }
 }
