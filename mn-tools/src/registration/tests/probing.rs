@@ -181,7 +181,7 @@ fn two_silent_paths_cost_little_and_end_soon_after_one_is_back() {
 #[test]
 fn one_way_traffic_is_not_mistaken_for_a_black_hole() {
     for path in [net6(), net4()] {
-        let mut outside = Outside::registered(&[path.clone()]);
+        let mut outside = Outside::registered(std::slice::from_ref(&path));
         outside.way = None;
         outside.run(60.0);
         let asked = outside.updates + outside.heartbeats;

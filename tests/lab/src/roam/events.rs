@@ -132,7 +132,7 @@ impl Roamer<'_> {
             Ok(())
         };
         self.event(
-            "idle behind a carrier's NAT",
+            "traffic rests behind a carrier's NAT",
             |it| {
                 patience(it, CARRIER_S)?;
                 it.rest(true);
