@@ -292,3 +292,25 @@ fn secrets_that_others_can_read_are_warned_of() {
     assert_eq!((warned.len(), warned[0].line(), warned[0].key()), (1, Some(3), "psk"));
     assert!(warned[0].message().contains("chmod 600"), "{}", warned[0]);
 }
+
+/// At home packets go in the clear by whatever link shows the home prefix: only who asks for it gets it.
+#[test]
+fn returning_home_is_asked_for_and_bears_no_contradiction() {
+    assert!(!load_text(GOOD).1.unwrap().home_link);
+    assert!(load_text(&format!("{GOOD}\nhome_link: true\n")).1.unwrap().home_link);
+    let error = error_of(&format!("{GOOD}\nhome_link: true\nfail_closed: true\n"));
+    assert!(error.contains("home_link: at home nothing goes through the tunnel"), "{error}");
+    let two = "[{bid: 1, interface: a}, {bid: 2, interface: b}]";
+    let error = error_of(&format!("{GOOD}\nhome_link: true\ncare_of_addresses: {two}\n"));
+    assert!(error.contains("home_link: with `care_of_addresses`"), "{error}");
+}
+
+/// A carrier's NAT may be told to be no more patient than that.
+#[test]
+fn the_shortest_keepalive_has_bounds() {
+    let with = |seconds: &str| format!("{GOOD}\ntimers: {{nat_keepalive_min: {seconds}}}\n");
+    let config = load_text(&with("2.5")).1.unwrap();
+    assert_eq!(config.timers.nat_keepalive_min, Duration::from_millis(2500));
+    let error = error_of(&with("0.5"));
+    assert!(error.contains("timers.nat_keepalive_min: out of range; 1 to 3600"), "{error}");
+}

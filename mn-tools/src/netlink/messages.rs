@@ -182,3 +182,33 @@ pub(super) fn is_same_rule(ours: &RuleMessage, dumped: &RuleMessage) -> bool {
     };
     of(ours) == of(dumped) && ours.attributes.iter().all(|it| dumped.attributes.contains(it))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(own: &str, length: u8) -> RouteNetlinkMessage {
+        let mut message = AddressMessage::default();
+        message.header.index = 7;
+        message.header.prefix_len = length;
+        message.attributes.push(AddressAttribute::Address(own.parse().unwrap()));
+        RouteNetlinkMessage::NewAddress(message)
+    }
+
+    /// Its own address is no prefix, nor is a link-local one, nor one that is everything.
+    #[test]
+    fn a_link_is_around_an_address_by_another_address_of_its_prefix() {
+        let home = "2001:db8:b:1::10".parse().unwrap();
+        assert_eq!(link_around(&address("2001:db8:b:1::1234", 64), home), Some(7));
+        for (own, length) in [
+            ("2001:db8:b:2::1234", 64),
+            ("2001:db8:b:1::10", 64),
+            ("2001:db8:b:1::11", 128),
+            ("2001:db8:b:1::1234", 0),
+            ("203.0.113.144", 25),
+        ] {
+            assert_eq!(link_around(&address(own, length), home), None, "{own}/{length}");
+        }
+        assert_eq!(link_around(&address("fe80::1", 64), "fe80::2".parse().unwrap()), None);
+    }
+}
