@@ -6,6 +6,7 @@
 CARGO      ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN_DIR    := $(TARGET_DIR)/release
+MN_STATIC  := $(TARGET_DIR)/x86_64-unknown-linux-musl/static/hearth-mn
 # Binaries that run in the lab.
 DAEMONS    := -p hearthd -p hearth-hac -p hearth-mn -p hearth-cli
 # Namespaces and raw sockets need root.
@@ -18,7 +19,7 @@ endif
 .PHONY: help deps build demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick lint
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 deps: ## install what is missing of Debian's packages (asks nothing)
 	@scripts/deps.sh
@@ -40,6 +41,16 @@ lab: build ## bring up the lab of network namespaces and leave it there
 
 lab-down: ## remove every trace of the lab
 	@$(SUDO) scripts/lab-down.sh $(BIN_DIR)/hearth-lab
+
+mn-static: ## hearth-mn as one static program (musl) for a small router
+	@scripts/mn-static.sh
+	$(CARGO) build --profile static -p hearth-mn --target x86_64-unknown-linux-musl
+
+mn-static-test: mn-static ## is it static and small, and does it register and carry?
+	@! readelf --program-headers --wide $(MN_STATIC) | grep INTERP || { echo "not static" >&2; exit 1; }
+	@test $$(stat -c %s $(MN_STATIC)) -lt 10000000 || { echo "10 MB or more" >&2; exit 1; }
+	HEARTH_MN=$(abspath $(MN_STATIC)) $(CARGO) test -p hearth-mn --test netns -- \
+	    registers_carries a_registered_node_is_small
 
 test: deps ## unit, vector and end-to-end tests, and the conformance list
 	$(CARGO) build --workspace --bins --tests

@@ -52,6 +52,12 @@ fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The program: this build's, or the one that HEARTH_MN names (`make mn-static-test`).
+fn program() -> PathBuf {
+    let named = std::env::var_os("HEARTH_MN").map(PathBuf::from);
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_hearth-mn").into())
+}
+
 /// Two namespaces, a home and a node's files; the node when it runs.
 struct Bench {
     mn: String,
@@ -117,7 +123,9 @@ impl Bench {
         let file = self.write_yaml(yaml, more);
         let mut command = Command::new("ip");
         command
-            .args(["netns", "exec", &self.mn, env!("CARGO_BIN_EXE_hearth-mn"), "up", "--config"])
+            .args(["netns", "exec", &self.mn])
+            .arg(program())
+            .args(["up", "--config"])
             .arg(&file);
         command
     }
@@ -395,6 +403,29 @@ fn stops_during_a_bootstrap_without_a_trace() {
     let ordered = std::time::Instant::now();
     bench.stop();
     assert!(ordered.elapsed() < Duration::from_secs(2));
+}
+
+/// It fits into a small router: under 20 MiB resident, after a transfer as well.
+#[test]
+fn a_registered_node_is_small() {
+    const CHUNK: [u8; 1200] = [0x42; 1200];
+    let mut bench = Bench::new("small");
+    bench.attach6();
+    bench.start("");
+    bench.wait_registered_at("2001:db8:6::100");
+    let application = bench.application("2001:db8:c::2".parse().unwrap());
+    for _ in 0..200 {
+        echoes(&application, &CHUNK);
+        for _ in 0..20 {
+            application.send(&CHUNK).unwrap();
+        }
+    }
+    let status = bench.proc("status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    println!("{}", peak.trim());
+    let kibibytes: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kibibytes < 20 * 1024, "{kibibytes} KiB at most");
+    bench.stop();
 }
 
 /// Keys stay in the process, and a node that has nothing to do does nothing.

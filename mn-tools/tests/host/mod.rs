@@ -18,7 +18,8 @@ impl Bench {
     pub(super) fn hearth_mn(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command
-            .args(["netns", "exec", &self.mn, env!("CARGO_BIN_EXE_hearth-mn")])
+            .args(["netns", "exec", &self.mn])
+            .arg(super::program())
             .args(arguments)
             .current_dir(self.folder.path());
         command
