@@ -14,16 +14,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use hearth_mn::bootstrap::{Progress, Proposal, Session};
+use hearth_mn::association::SecurityAssociation;
+use hearth_mn::bootstrap::{Grant, Progress, Proposal, Session};
+use hearth_mn::crypto::Transform;
 use hearth_mn::eap::aka_prime::Usim;
 use hearth_mn::eap::aka_prime::usim::Keys;
 use hearth_mn::eap::{
     AkaCredentials, Answer, Credentials, Inner, Peer, TlsCredentials, TtlsCredentials,
 };
+use hearth_mn::signalling;
 use hearth_mn::tls::{TrustAnchors, anonymous_client};
 use hearth_wire::eap::{Code, EapType, Packet, encode};
 use hearth_wire::hac::{Side, container, message};
-use hearth_wire::{MobileNodeId, Scope, Suite};
+use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr, ip, mh};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
@@ -148,4 +151,51 @@ pub fn dns(data: &[u8]) {
     assert!(addresses.len() <= 16 && addresses.iter().all(|ip| !ip.is_unspecified()));
     let services = hearth_mn::discovery::services_of(data);
     assert!(services.len() <= 16 && services.iter().all(|service| service.port != 0));
+}
+
+static SA: LazyLock<SecurityAssociation> = LazyLock::new(|| {
+    let suite = Suite::NullSha;
+    let transform = || {
+        let (ikey, ekey) = (vec![1; suite.ikey_len()], vec![1; suite.ekey_len()]);
+        Transform::new(suite, &ikey, &ekey).expect("keys of the suite's length")
+    };
+    SecurityAssociation::new(Grant {
+        spi: Spi::new(7).expect("an SPI"),
+        suite,
+        scope: Scope::SignallingAndData,
+        outbound: transform(),
+        inbound: transform(),
+        validity_end: 4_000_000_000,
+        home_agent: "2001:db8:a::10".parse().expect("an address"),
+        home_agent_ip4: None,
+        port: 7872,
+        home_address: "2001:db8:b:1::7".parse().expect("an address"),
+        home_address_ip4: Some([203, 0, 113, 200].into()),
+        dns: Vec::new(),
+    })
+});
+
+/// What a home agent that has our keys puts into a frame of PType 8: as it comes, with the first octet
+/// as next header, and as a Mobility Header with length and checksum put right, away and at home.
+pub fn mobility(data: &[u8]) {
+    let Some((next_header, data)) = data.split_first() else { return };
+    let _ = signalling::read(&SA, *next_header, data);
+    let _ = signalling::read_at_home(&SA, *next_header, data);
+    let mut header = data.to_vec();
+    header.resize(data.len().clamp(8, 2048).next_multiple_of(8), 0);
+    header[0] = exthdr::NO_NEXT_HEADER;
+    header[1] = u8::try_from(header.len() / 8 - 1).expect("not longer");
+    header[4..6].fill(0);
+    let mut summed = SA.home_agent.octets().to_vec();
+    summed.extend(SA.home_address.octets());
+    summed.extend(u32::try_from(header.len()).expect("short").to_be_bytes());
+    summed.extend([0, 0, 0, mh::PROTO]);
+    summed.extend(&header);
+    header[4..6].copy_from_slice(&ip::checksum(&summed).to_be_bytes());
+    let _ = signalling::read_at_home(&SA, mh::PROTO, &header);
+    let mut payload = exthdr::routing_header(mh::PROTO, SA.home_address).to_vec();
+    payload.extend(&header);
+    let _ = signalling::read(&SA, exthdr::ROUTING, &payload);
+    let is_ack = header[2] == mh::mh_type::BA;
+    assert!(is_ack || signalling::read_at_home(&SA, mh::PROTO, &header).is_none());
 }

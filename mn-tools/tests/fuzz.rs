@@ -1,5 +1,5 @@
-//! The corpus of the mobile node's fuzz targets: what an EAP server, a HAC and a name server
-//! can say.
+//! The corpus of the mobile node's fuzz targets: what an EAP server, a HAC, a name server and a home
+//! agent can say.
 
 #[path = "../../fuzz/replay.rs"]
 mod replay;
@@ -21,4 +21,9 @@ fn hac() {
 #[test]
 fn dns() {
     replay("mn_dns", targets::dns);
+}
+
+#[test]
+fn mobility() {
+    replay("mn_mobility", targets::mobility);
 }
