@@ -191,6 +191,9 @@ pub fn check(file: &Path) -> Outcome {
             for warning in &config.warnings {
                 complain(&format!("{warning} (warning)"));
             }
+            for advice in config.router_advice() {
+                complain(&format!("{advice} (warning)"));
+            }
             println!("{}: ok", file.display());
             Outcome::Done
         }

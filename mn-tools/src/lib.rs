@@ -16,6 +16,7 @@
 //! | [`claim`] | keeps a second node off the first one's routing |
 //! | [`discovery`] | from the HAC's name to addresses |
 //! | [`host_dns`], [`clock`], [`repair`] | the host: its DNS servers, its sleep, and putting it back after a SIGKILL |
+//! | [`lan`] | a mobile router's addresses in its networks |
 //! | [`place`], [`control`], [`notify`] | who can ask a running node, and whom it tells |
 //! | [`commands`], [`show`], [`syslog`] | the command line and what it prints |
 //! | [`fleet`] | many nodes in one process, as a load |
@@ -38,6 +39,7 @@ pub mod flows;
 pub mod hac_client;
 pub mod hardening;
 pub mod host_dns;
+pub mod lan;
 pub mod netlink;
 pub mod network;
 pub mod notify;

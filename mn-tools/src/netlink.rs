@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
@@ -21,7 +21,8 @@ mod monitor;
 
 use messages::{
     address_message, family, host_prefix, is_no_route, is_same_rule, is_unicast_route, link_around,
-    link_layer_of, link_of, messages, route_message, rule_message, unreachable_message,
+    link_layer_of, link_of, messages, network_address_message, route_message, rule_message,
+    unreachable_message,
 };
 pub use monitor::{Change, Monitor};
 
@@ -148,6 +149,23 @@ impl Netlink {
     /// As the kernel says.
     pub fn delete_address(&mut self, index: u32, address: IpAddr) -> io::Result<()> {
         let message = RouteNetlinkMessage::DelAddress(address_message(index, address));
+        self.request(message, 0).map(drop)
+    }
+
+    /// Gives a link an address and its prefix unless it has them; whether it had not.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn add_network_address(&mut self, index: u32, address: Ipv6Net) -> io::Result<bool> {
+        self.add(RouteNetlinkMessage::NewAddress(network_address_message(index, address)))
+    }
+
+    /// Takes that back.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn delete_network_address(&mut self, index: u32, address: Ipv6Net) -> io::Result<()> {
+        let message = RouteNetlinkMessage::DelAddress(network_address_message(index, address));
         self.request(message, 0).map(drop)
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::ClaimError;
 use crate::host_dns::Manager;
+use crate::lan::{self, LanAddress};
 use crate::place::Place;
 use crate::tun::{self, CreateError};
 
@@ -22,6 +23,9 @@ pub struct Notes {
     pub table: u32,
     /// Mobile network prefixes, unreachable where no link of ours has them.
     pub networks: Vec<Ipv6Net>,
+    /// Addresses set in them.
+    #[serde(default)]
+    pub lan: Vec<LanAddress>,
     /// Who was told of DNS servers.
     pub dns: Option<Manager>,
 }
@@ -72,6 +76,7 @@ impl Notes {
     /// order.
     pub fn put_back(&self) -> io::Result<()> {
         self.restore_dns();
+        lan::take_away(&self.lan)?;
         match tun::clean(self.table, &self.networks) {
             Ok(()) | Err(CreateError::Claim(ClaimError::Taken { .. })) => Ok(()),
             Err(CreateError::Claim(ClaimError::System(error)) | CreateError::Device(error)) => {
@@ -94,6 +99,10 @@ mod tests {
             tun: "hearth0".to_owned(),
             table: 6618,
             networks: vec!["2001:db8:200::/56".parse().unwrap()],
+            lan: vec![LanAddress {
+                interface: "lan0".to_owned(),
+                address: "2001:db8:200:1::1/64".parse().unwrap(),
+            }],
             dns: Some(Manager::Resolvconf),
         };
         notes.write(&place);

@@ -16,6 +16,7 @@ use crate::clock::Sleep;
 use crate::config::Config;
 use crate::control::{Control, ControlError, Monitors, Request};
 use crate::hac_client::{Failure, HacClient, unix_now};
+use crate::lan::Lan;
 use crate::netlink::{Change, Netlink};
 use crate::network::{Gaps, HomeAgent, Search, paths};
 use crate::notify::ServiceManager;
@@ -173,6 +174,7 @@ struct Node {
     dns: DnsSetter,
     /// On the home link.
     stay: Option<Stay>,
+    lan: Lan,
     // Last, so that the threads are gone when the device goes.
     uplinks: Vec<Worker>,
     tun: Tun,
@@ -193,6 +195,7 @@ pub fn run(config: Config, place: &Place, started: impl FnOnce()) -> Result<(), 
     watch_network(sender.clone()).map_err(StartError::system("netlink"))?;
     watch_clock(sender).map_err(StartError::system("clock"))?;
     started();
+    node.set_lan();
     node.manager.ready();
     node.show_device();
     node.registration.start();
@@ -222,6 +225,7 @@ impl Node {
             tun: layout.name.clone(),
             table: layout.table,
             networks: layout.networks.clone(),
+            lan: Vec::new(),
             dns: None,
         };
         let tun = Tun::create(layout).map_err(|error| match error {
@@ -262,6 +266,7 @@ impl Node {
             sleep: Sleep::new(),
             stay: None,
             dns: DnsSetter::new(place.clone(), notes, config.dns, &config.routes),
+            lan: Lan::new(config.mobile_router.iter().flat_map(|it| it.lan.clone()).collect()),
             uplinks: Worker::uplinks(&tunnel, &tun.device())
                 .map_err(StartError::system("thread"))?,
             tunnel,
@@ -310,6 +315,9 @@ impl Node {
             Event::Network(changes) => {
                 if self.tun.heed(&changes) == Harm::NewDevice {
                     self.reconnect_tun();
+                }
+                if let Some(set) = self.lan.heed(&changes, &mut self.netlink) {
+                    self.dns.note_lan(set);
                 }
                 changes.into_iter().for_each(|change| self.gaps.note(change));
                 self.rescan_at.get_or_insert(now + SETTLE);

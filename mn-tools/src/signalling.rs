@@ -296,7 +296,7 @@ mod tests {
     fn an_update_carries_prefixes_binding_ids_and_flows() {
         let sa = association();
         let prefixes = vec!["2001:db8:a00::/56".parse().unwrap()];
-        let mut router = MobileRouter { mode: PrefixMode::Explicit, prefixes };
+        let mut router = MobileRouter { mode: PrefixMode::Explicit, prefixes, lan: Vec::new() };
         let bid = Bid { id: 7, status: Status::ACCEPTED, home: false, priority: 3, care_of: None };
         let selector = hearth_wire::mh::TrafficSelector::ANY_IPV4;
         let rule = crate::flows::FlowRule { id: 1, bid: 7, selector };

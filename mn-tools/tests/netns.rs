@@ -491,3 +491,96 @@ fn rules_and_routes_that_others_remove_come_back() {
     echoes(&bench.application("2001:db8:c::2".parse().unwrap()), b"still here");
     bench.stop();
 }
+
+/// The address that radvd's advertisements gave the host, once duplicate address detection is over.
+fn address_of_the_host(namespace: &str) -> Option<std::net::Ipv6Addr> {
+    let shown = ip(&format!("-n {namespace} -6 -o address show dev eth0 scope global -tentative"));
+    let address = shown.split_once("inet6 ")?.1.split_once('/')?.0;
+    address.parse().ok()
+}
+
+/// RFC 3963 s.5.6: a host behind a mobile router has its address from the mobile network, by the real
+/// radvd with the documentation's file, and keeps its traffic while the router moves. The router's
+/// address in it comes with `up`, comes back where it is removed, and goes with `down`.
+#[test]
+fn a_host_behind_the_router_talks_through_the_tunnel_while_it_moves() {
+    let mut bench = Bench::new("lan");
+    let (mn, host) = (bench.mn.clone(), "hmnt-lan-host");
+    let _ = Command::new("ip").args(["netns", "delete", host]).output();
+    ip(&format!("netns add {host}"));
+    ip(&format!("-n {mn} link add lan0 type veth peer name eth0 netns {host}"));
+    ip(&format!("-n {mn} link set lan0 up"));
+    ip(&format!("-n {host} link set eth0 up"));
+    let forwarding = Command::new("ip")
+        .args(["netns", "exec", &mn, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"])
+        .status();
+    assert!(forwarding.unwrap().success());
+    bench.attach6();
+    bench.start(
+        "mobile_router:\n  prefixes: [\"2001:db8:200::/56\"]\n  lan:\n    \
+         - {interface: lan0, address: \"2001:db8:200:1::1/64\"}\n",
+    );
+    let is_set = || ip(&format!("-n {mn} address show dev lan0")).contains("2001:db8:200:1::1/64");
+    wait_for("the router's address", is_set);
+    bench.wait_registered_at("2001:db8:6::100");
+    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/radvd/mobile-router.conf");
+    let pid = bench.folder.path().join("radvd.pid");
+    let mut radvd = Command::new("ip")
+        .args(["netns", "exec", &mn, "radvd", "-n", "-m", "stderr", "-C", conf, "-p"])
+        .arg(&pid)
+        .spawn()
+        .unwrap();
+    wait_for("an address by radvd", || address_of_the_host(host).is_some());
+    let source = address_of_the_host(host).unwrap();
+    assert!(source.to_string().starts_with("2001:db8:200:1:"), "{source}");
+    let socket = inside(host, || {
+        let socket = UdpSocket::bind((source, 0)).unwrap();
+        socket.connect("[2001:db8:c::1]:7").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        socket
+    });
+    echoes(&socket, b"at the first network");
+    bench.attach4();
+    bench.detach("eth6");
+    bench.wait_registered_at("192.0.2.100");
+    echoes(&socket, b"at the second network");
+    ip(&format!("-n {mn} address del 2001:db8:200:1::1/64 dev lan0"));
+    wait_for("the router's address again", is_set);
+    bench.stop();
+    assert!(!is_set(), "it stays behind");
+    radvd.kill().unwrap();
+    radvd.wait().unwrap();
+    ip(&format!("netns delete {host}"));
+}
+
+/// What is there before is not the node's to remove; what a killed one left is taken away by `down`.
+#[test]
+fn an_address_in_a_mobile_network_goes_with_who_set_it() {
+    let mut bench = Bench::new("lanown");
+    let mn = bench.mn.clone();
+    // The far end may stay in this namespace: nobody is to answer.
+    ip(&format!("-n {mn} link add lan0 type veth peer name far0"));
+    ip(&format!("-n {mn} link set far0 up"));
+    ip(&format!("-n {mn} link set lan0 up"));
+    ip(&format!("-n {mn} address add 2001:db8:200:1::1/64 dev lan0 nodad"));
+    bench.attach6();
+    let router = "mobile_router:\n  prefixes: [\"2001:db8:200::/56\"]\n  lan:\n    \
+         - {interface: lan0, address: \"2001:db8:200:1::1/64\"}\n    \
+         - {interface: lan0, address: \"2001:db8:200:2::1/64\"}\n";
+    bench.start(router);
+    let has = |address: &str| ip(&format!("-n {mn} address show dev lan0")).contains(address);
+    bench.wait_registered_at("2001:db8:6::100");
+    assert!(has("2001:db8:200:1::1/64") && has("2001:db8:200:2::1/64"));
+    let mut node = bench.node.take().unwrap();
+    node.kill().unwrap();
+    node.wait().unwrap();
+    assert!(has("2001:db8:200:2::1/64"), "nobody could take it away");
+    let put_back = bench.hearth_mn(&["down"]).output().unwrap();
+    assert!(put_back.status.success(), "{put_back:?}");
+    assert!(has("2001:db8:200:1::1/64") && !has("2001:db8:200:2::1/64"));
+    bench.start(router);
+    wait_for("the second address", || has("2001:db8:200:2::1/64"));
+    bench.wait_registered_at("2001:db8:6::100");
+    bench.stop();
+    assert!(has("2001:db8:200:1::1/64") && !has("2001:db8:200:2::1/64"));
+}

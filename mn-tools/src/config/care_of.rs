@@ -35,6 +35,12 @@ pub(super) struct RawCareOf {
     priority: Option<Spanned<u8>>,
 }
 
+impl RawCareOf {
+    pub(super) const fn interface(&self) -> &Spanned<String> {
+        &self.interface
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFlow {

@@ -1,10 +1,14 @@
 //! `mobile_router`: the networks behind this node.
 
+use std::path::Path;
+
 use hearth_config::{ConfigError, Document, Spanned};
 use ipnet::Ipv6Net;
 use serde::Deserialize;
 
-use super::Raw;
+use super::care_of::RawCareOf;
+use super::{Config, INTERFACE_NAME, Raw, is_interface_name};
+use crate::lan::{self, LanAddress};
 
 /// Prefixes that one Binding Update can name.
 const MAX_PREFIXES: usize = 16;
@@ -16,6 +20,23 @@ pub struct MobileRouter {
     pub mode: PrefixMode,
     /// The mobile network prefixes; never empty.
     pub prefixes: Vec<Ipv6Net>,
+    /// Its addresses in them, set while it is up.
+    pub lan: Vec<LanAddress>,
+}
+
+impl Config {
+    /// What keeps this host from being the mobile router that it is to be; nothing where it is to be
+    /// none.
+    #[must_use]
+    pub fn router_advice(&self) -> Vec<String> {
+        let Some(router) = &self.mobile_router else { return Vec::new() };
+        let several = self.care_of_addresses.iter().map(|care_of| &care_of.interface);
+        let visited: Vec<&str> =
+            self.interfaces.iter().chain(several).map(String::as_str).collect();
+        let lan = router.lan.iter().map(|lan| lan.interface.as_str());
+        let own: Vec<&str> = lan.chain([self.tun.as_str()]).collect();
+        lan::advice(Path::new("/proc/sys/net/ipv6/conf"), &visited, &own)
+    }
 }
 
 /// How the home agent learns of the mobile network prefixes (RFC 3963 s.5.2).
@@ -35,6 +56,15 @@ pub(super) struct RawMobileRouter {
     #[serde(default)]
     mode: PrefixMode,
     prefixes: Spanned<Vec<Spanned<Ipv6Net>>>,
+    #[serde(default)]
+    lan: Option<Spanned<Vec<RawLan>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLan {
+    interface: Spanned<String>,
+    address: Spanned<Ipv6Net>,
 }
 
 pub(super) fn mobile_router(file: &Document<Raw>) -> Result<Option<MobileRouter>, ConfigError> {
@@ -63,5 +93,52 @@ pub(super) fn mobile_router(file: &Document<Raw>) -> Result<Option<MobileRouter>
         }
         prefixes.push(net);
     }
-    Ok(Some(MobileRouter { mode: raw.mode, prefixes }))
+    let lan = lan_addresses(file, raw.lan.as_ref(), &prefixes)?;
+    Ok(Some(MobileRouter { mode: raw.mode, prefixes, lan }))
+}
+
+fn lan_addresses(
+    file: &Document<Raw>,
+    list: Option<&Spanned<Vec<RawLan>>>,
+    prefixes: &[Ipv6Net],
+) -> Result<Vec<LanAddress>, ConfigError> {
+    let Some(list) = list else { return Ok(Vec::new()) };
+    if list.value.len() > MAX_PREFIXES {
+        let what = format!("{} addresses; at most {MAX_PREFIXES}", list.value.len());
+        return Err(file.error(list.referenced, "mobile_router.lan", what));
+    }
+    let visited = |name: &str| {
+        let several = file.value.care_of_addresses.iter().flat_map(|list| &list.value);
+        let one = file.value.interfaces.iter();
+        one.chain(several.map(RawCareOf::interface)).any(|visited| visited.value == name)
+    };
+    let mut all: Vec<LanAddress> = Vec::new();
+    for (index, RawLan { interface, address }) in list.value.iter().enumerate() {
+        let key = |of: &str| format!("mobile_router.lan[{index}].{of}");
+        let wrong_interface = |what| Err(file.error(interface.referenced, key("interface"), what));
+        let wrong_address = |what| Err(file.error(address.referenced, key("address"), what));
+        if !is_interface_name(&interface.value) {
+            return wrong_interface(INTERFACE_NAME);
+        }
+        if visited(&interface.value) {
+            return wrong_interface(
+                "is among the visited networks; a mobile network is none of them",
+            );
+        }
+        let net = address.value;
+        if !prefixes.iter().any(|prefix| prefix.contains(&net)) {
+            return wrong_address("lies in none of the prefixes");
+        }
+        // RFC 4291 s.2.6.1; RFC 6164 for links of two.
+        if net.addr() == net.network() && net.prefix_len() < 127 {
+            return wrong_address(
+                "is the subnet-router anycast address; an address as 2001:db8::1/64",
+            );
+        }
+        if all.iter().any(|other| other.address.addr() == net.addr()) {
+            return wrong_address("stands twice");
+        }
+        all.push(LanAddress { interface: interface.value.clone(), address: net });
+    }
+    Ok(all)
 }

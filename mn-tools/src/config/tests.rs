@@ -220,6 +220,32 @@ fn a_mobile_router_names_its_networks() {
 }
 
 #[test]
+fn a_mobile_router_has_addresses_in_its_networks_and_nowhere_else() {
+    let text = |more: &str, lan: &str| {
+        format!("{GOOD}{more}mobile_router: {{prefixes: [\"2001:db8:a00::/56\"], lan: [{lan}]}}\n")
+    };
+    let good = "{interface: lan0, address: \"2001:db8:a00:1::1/64\"}";
+    let router = load_text(&text("", good)).1.unwrap().mobile_router.unwrap();
+    assert_eq!(router.lan.len(), 1);
+    assert_eq!(router.lan[0].interface, "lan0");
+    assert_eq!(router.lan[0].address, "2001:db8:a00:1::1/64".parse().unwrap());
+    let of = |address: &str| format!("{{interface: lan0, address: \"{address}\"}}");
+    for (lan, words) in [
+        (of("2001:db8:b00:1::1/64"), "lan[0].address: lies in none of the prefixes"),
+        (of("2001:db8:a00:1::1/48"), "lies in none of the prefixes"),
+        (of("2001:db8:a00:1::/64"), "is the subnet-router anycast address"),
+        (format!("{good}, {good}"), "lan[1].address: stands twice"),
+        (good.replace("lan0", "a/b"), "lan[0].interface: no interface name"),
+        (vec![good; 17].join(", "), "mobile_router.lan: 17 addresses; at most 16"),
+    ] {
+        let error = error_of(&text("", &lan));
+        assert!(error.contains(words), "{error}");
+    }
+    let error = error_of(&text("interfaces: [lan0]\n", good));
+    assert!(error.contains("lan[0].interface: is among the visited networks"), "{error}");
+}
+
+#[test]
 fn several_care_of_addresses_and_their_flows() {
     let text = format!(
         "{GOOD}care_of_addresses:

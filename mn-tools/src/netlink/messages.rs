@@ -100,6 +100,17 @@ pub(super) fn address_message(index: u32, address: IpAddr) -> AddressMessage {
     message
 }
 
+/// An address on a link that others share, with duplicate address detection.
+pub(super) fn network_address_message(index: u32, address: Ipv6Net) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.index = index;
+    message.header.prefix_len = address.prefix_len();
+    message.attributes.push(AddressAttribute::Local(address.addr().into()));
+    message.attributes.push(AddressAttribute::Address(address.addr().into()));
+    message
+}
+
 pub(super) fn route_message(table: u32, prefix: IpNet, index: u32, source: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(prefix.addr());

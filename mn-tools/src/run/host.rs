@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::{Event, Node, SETTLE};
 use crate::hac_client::unix_now;
 use crate::host_dns::Choice;
+use crate::lan::{self, LanAddress};
 use crate::place::Place;
 use crate::registration::Association;
 use crate::repair::Notes;
@@ -25,6 +26,9 @@ pub(super) fn repair(place: &Place, table: u32) {
     tracing::warn!("the mobile node did not end in order last time; puts back what it left");
     if notes.table == table {
         // The notes stay until the node writes its own.
+        if let Err(error) = lan::take_away(&notes.lan) {
+            tracing::error!(%error, "not every address in the mobile networks can be taken away");
+        }
         return notes.restore_dns();
     }
     match notes.put_back() {
@@ -57,6 +61,12 @@ impl DnsSetter {
         }
         servers.clone_into(&mut self.wanted);
         self.set(events);
+    }
+
+    /// Notes addresses in the mobile networks as set by this node.
+    pub(super) fn note_lan(&mut self, set: &[LanAddress]) {
+        set.clone_into(&mut self.notes.lan);
+        self.notes.write(&self.place);
     }
 
     /// The device is new: nobody remembers what was set for the old one.
@@ -109,6 +119,14 @@ fn in_words(servers: &[IpAddr]) -> String {
 }
 
 impl Node {
+    /// Sets the addresses in the mobile networks, and says what would keep this from being a router.
+    pub(super) fn set_lan(&mut self) {
+        self.config.router_advice().iter().for_each(|advice| tracing::warn!("{advice}"));
+        if let Some(set) = self.lan.set(&mut self.netlink) {
+            self.dns.note_lan(set);
+        }
+    }
+
     /// When an SA ends for this node, by the clock as it is now.
     pub(super) fn association(
         &self,
