@@ -60,7 +60,7 @@ impl Lan {
                     }
                 }
                 Err(error) => {
-                    trouble = Some(format!("{address} can't be set on {interface}: {error}"))
+                    trouble = Some(format!("{address} can't be set on {interface}: {error}"));
                 }
             }
         }
