@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use hearth_wire::directory::SaRecord;
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::choice::Loads;
 use super::leases::{Family, Reserved, Term};
@@ -65,6 +65,28 @@ pub(super) fn fit(
         tables.refresh(realm, spi)?;
     }
     Ok(Fitted { kept, loads: Loads::of(sas) })
+}
+
+/// What `mn_id` holds and `realm` no longer grants it, now that its SAs have ended: its subscriber is gone,
+/// or has become another one.
+pub(super) fn lost(
+    snapshot: &ReadTransaction,
+    realm: &Realm,
+    reserved: &Reserved,
+    (mn_id, now): (&str, u64),
+) -> Result<Vec<(Family, u128)>, redb::Error> {
+    let mut lost = Vec::new();
+    for family in Family::ALL {
+        let table = snapshot.open_table(family.names().by_node)?;
+        for entry in table.range((mn_id, 0)..=(mn_id, u128::MAX))? {
+            let number = entry?.0.value().1;
+            // An end makes it no AAA server's: who is asked about stood in the configuration.
+            if kept(realm, reserved, family, (mn_id, number, None), now).is_none() {
+                lost.push((family, number));
+            }
+        }
+    }
+    Ok(lost)
 }
 
 /// The home agent of a lease that is kept, and the end that it has at most.

@@ -7,7 +7,7 @@
 //! nothing else left; then the one that ended first goes. Addresses that the configuration or an AAA
 //! server fixes are held as well, so that no pool deals them out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
@@ -125,9 +125,18 @@ impl Reserved {
     }
 }
 
-/// Where the search for a free number goes on, by home agent and family. What lies behind was taken
-/// when it was looked at; a transaction that fails forgets the places.
-pub(super) type Cursors = HashMap<(Box<str>, Family), u128>;
+/// Where the search for a free number goes on, by home agent and family; a transaction that fails
+/// forgets the places.
+pub(super) type Cursors = HashMap<(Box<str>, Family), Cursor>;
+
+/// Where the search for a free number of one pool goes on.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    /// What lies behind was taken when it was looked at.
+    next: u128,
+    /// What of that has been given back since: dealt out when the pool has nothing else that is free.
+    given_back: VecDeque<u128>,
+}
 
 /// A pool of one home agent.
 #[derive(Debug, Clone)]
@@ -232,20 +241,31 @@ impl<'txn> Leases<'txn> {
         cursors: &mut Cursors,
     ) -> Result<Option<u128>, StorageError> {
         let key = (pool.home_agent.into(), self.family);
-        let cursor = cursors.entry(key).or_insert(*pool.range.start());
-        // What was given back may have been fixed, outside the pool.
-        *cursor = (*cursor).max(*pool.range.start());
-        while *cursor <= *pool.range.end() {
-            let number = *cursor;
-            *cursor = cursor.saturating_add(pool.step);
-            if !reserved.contains(self.family, number) && self.by_address.get(number)?.is_none() {
+        let first = *pool.range.start();
+        let Cursor { next, given_back } = cursors
+            .entry(key)
+            .or_insert_with(|| Cursor { next: first, given_back: VecDeque::new() });
+        while *next <= *pool.range.end() {
+            let number = *next;
+            *next = next.saturating_add(pool.step);
+            if self.is_free(number, reserved)? {
                 return Ok(Some(number));
             }
-            if *cursor == number {
+            if *next == number {
                 break;
             }
         }
+        while let Some(number) = given_back.pop_front() {
+            // It may be fixed by now, or have been outside the pool.
+            if pool.contains(number) && self.is_free(number, reserved)? {
+                return Ok(Some(number));
+            }
+        }
         Ok(None)
+    }
+
+    fn is_free(&self, number: u128, reserved: &Reserved) -> Result<bool, StorageError> {
+        Ok(!reserved.contains(self.family, number) && self.by_address.get(number)?.is_none())
     }
 
     /// The number of `pool` whose lease ended first, by `now`.
@@ -308,7 +328,7 @@ impl<'txn> Leases<'txn> {
         self.by_address.remove(number)?;
         self.by_end.remove((&*home_agent, end, number))?;
         if let Some(cursor) = cursors.get_mut(&(home_agent, self.family)) {
-            *cursor = number.min(*cursor);
+            cursor.given_back.push_back(number);
         }
         Ok(())
     }

@@ -323,23 +323,37 @@ impl Store {
         })
     }
 
-    /// Removes SAs that `which` names, so many at a time; how many it were, 0 behind the last.
+    /// Removes SAs that `which` names, so many at a time; how many it were, 0 behind the last. With the
+    /// last of them goes, where it is `for_good`, what their mobile node held and no longer is granted.
     ///
     /// # Errors
     /// The store failed: nothing was removed.
     pub(super) fn revoke(
         &mut self,
-        which: &Revoke,
+        (which, for_good): (&Revoke, bool),
         at: At,
         changes: &mut Vec<Change>,
     ) -> Result<usize, redb::Error> {
-        let spis = named(&self.database.read()?, which)?;
-        if spis.is_empty() {
+        let snapshot = self.database.read()?;
+        let spis = named(&snapshot, which)?;
+        let (mn_id, lost) = match which {
+            // Home agents hear of the end before an address can be another's: both go the same way.
+            Revoke::Node(mn_id) if for_good && spis.len() < REVOKED_AT_ONCE => {
+                let whose = (mn_id.as_str(), at.now);
+                (mn_id.as_str(), fit::lost(&snapshot, &self.realm, &self.reserved, whose)?)
+            }
+            _ => ("", Vec::new()),
+        };
+        drop(snapshot);
+        if spis.is_empty() && lost.is_empty() {
             return Ok(0);
         }
         self.transact(changes, |work, changes| {
             for spi in &spis {
                 work.tables.remove(*spi, at, changes)?;
+            }
+            for (family, number) in lost {
+                work.tables.leases_mut(family).give_back(mn_id, number, work.cursors)?;
             }
             Ok(spis.len())
         })

@@ -83,7 +83,8 @@ struct Revoking {
     which: Revoke,
     done: usize,
     answer: oneshot::Sender<Result<usize, RevokeError>>,
-    /// Nobody will ask again: where the store fails now, it is done as soon as that works.
+    /// Its subscriber is gone or has become another one, and nobody will ask again: where the store fails
+    /// now, it is done as soon as that works.
     must: bool,
 }
 
@@ -202,8 +203,8 @@ impl Directory {
         answered.await.unwrap_or(Err(RevokeError::Store))
     }
 
-    /// The same for a mobile node that may have none any more. Waits for its turn, however much is
-    /// before it: nobody will ask again.
+    /// The same for a mobile node that may have none any more, or others. What it held and no longer is
+    /// granted is free afterwards. Waits for its turn, however much is before it: nobody will ask again.
     ///
     /// # Errors
     /// [`RevokeError::Store`]; some may be revoked then, and the others are as soon as the store works.
@@ -574,7 +575,7 @@ impl Writer {
         let Some(mut revoking) = self.revoking.pop_front() else { return };
         let Some(at) = self.look() else { return self.not_revoked(revoking) };
         let mut changes = Vec::new();
-        match self.store.revoke(&revoking.which, at, &mut changes) {
+        match self.store.revoke((&revoking.which, revoking.must), at, &mut changes) {
             Ok(0) => {
                 let _ = revoking.answer.send(Ok(revoking.done));
             }

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use hearth_hac::config::{HomeAddress, LeasedNetworks, PrefixPool, Realm, Replica, Subscriber};
 use hearth_hac::directory::{Directory, Grant, IssueError, IssueRequest, Revoke};
 use hearth_wire::Spi;
+use hearth_wire::directory::Update;
 use ipnet::{IpNet, Ipv6Net};
 use proptest::prelude::*;
 
 use crate::common::{NOW, mn_id, realm, subscriber};
-use crate::rig::{Place, lookup, pooled, request};
+use crate::rig::{Client, Place, blocking, lookup, pooled, request};
 
 fn pool(within: &str, length: u8) -> Option<PrefixPool> {
     PrefixPool::new(within.parse().unwrap(), length)
@@ -404,4 +405,42 @@ async fn an_address_that_is_fixed_by_now_leaves_the_pool() {
     fixed(first.parse().unwrap());
     assert_ne!(issued(&place, &directory, "n0@example.net").await.0, first);
     assert_eq!(issued(&place, &directory, "n1@example.net").await.0, first);
+}
+
+/// What a subscriber held is free when it is gone, without a restart, and the last that a pool deals out
+/// again; its home agent has heard of the end by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_removed_subscriber_held_is_free() {
+    for lease_time in [None, Some(86_400)] {
+        let place = Place::new();
+        let mut realm = pooled(6, |subscriber| subscriber.ip4 = HomeAddress::None);
+        realm.home_agents[0].pools.lease_time = lease_time;
+        let subscribers = realm.subscribers.clone();
+        let directory = place.serve(realm);
+        for index in 0..3 {
+            issued(&place, &directory, &format!("n{index}@example.net")).await;
+        }
+        let mut client = Client::watch(&place, "ha1").await;
+        subscribers.remove(&mn_id("n1@example.net"));
+        assert_eq!(directory.end(mn_id("n1@example.net")).await, Ok(1));
+        // One that nobody has held goes first.
+        assert_eq!(issued(&place, &directory, "n3@example.net").await.0, "2001:db8:100::1003");
+        assert_eq!(issued(&place, &directory, "n4@example.net").await.0, "2001:db8:100::1001");
+        let told = blocking(move || [(); 3].map(|()| client.update().unwrap())).await;
+        let [Update::Revoked(_), Update::Issued(_), Update::Issued(record)] = told else {
+            panic!("{told:?}")
+        };
+        assert_eq!(record.mn_id, mn_id("n4@example.net"));
+        let error = place.issue(&directory, "n5@example.net").await.unwrap_err();
+        assert!(matches!(error, IssueError::NoHomeAddress), "{error:?}");
+
+        // Without an SA, too; one that has become another keeps what it still may.
+        let all = Revoke::Node(mn_id("n0@example.net"));
+        assert_eq!(directory.revoke(all).await, Ok(1));
+        assert_eq!(directory.end(mn_id("n0@example.net")).await, Ok(0));
+        assert!(place.issue(&directory, "n5@example.net").await.is_err(), "it is there still");
+        subscribers.remove(&mn_id("n0@example.net"));
+        assert_eq!(directory.end(mn_id("n0@example.net")).await, Ok(0));
+        assert_eq!(issued(&place, &directory, "n5@example.net").await.0, "2001:db8:100::1000");
+    }
 }
