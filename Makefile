@@ -16,7 +16,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick lint
+.PHONY: help deps build deb demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,12 @@ mn-static-test: mn-static ## is it static and small, and does it register and ca
 	@test $$(stat -c %s $(MN_STATIC)) -lt 10000000 || { echo "10 MB or more" >&2; exit 1; }
 	HEARTH_MN=$(abspath $(MN_STATIC)) $(CARGO) test -p hearth-mn --test netns -- \
 	    registers_carries a_registered_node_is_small
+
+deb: ## Debian packages of the daemons and tools: target/deb/
+	@scripts/deps.sh deb
+	rm -rf $(TARGET_DIR)/deb && mkdir -p $(TARGET_DIR)/deb
+	CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) debian/rules clean binary
+	@ls -l $(TARGET_DIR)/deb
 
 test: deps ## unit, vector and end-to-end tests, and the conformance list
 	$(CARGO) build --workspace --bins --tests

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what building and testing Hearth needs from Debian; `deps.sh bench` also what the mobile
-# node is compared with. Asks nothing, and does nothing (without root, without the network) where
-# everything is there.
+# node is compared with, `deps.sh deb` what makes packages and tries them. Asks nothing, and does
+# nothing (without root, without the network) where everything is there.
 set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
@@ -9,10 +9,12 @@ run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark pyth
     eapoltest freeradius hostapd nsd ldnsutils systemd prometheus)
 peers=(iperf3 charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins
     wireguard-tools)
+packaging=(debhelper debootstrap systemd-container)
 [ "${1:-}" = bench ] || peers=()
+[ "${1:-}" = deb ] || packaging=()
 
 missing=()
-for package in "${build[@]}" "${run[@]}" "${peers[@]}"; do
+for package in "${build[@]}" "${run[@]}" "${peers[@]}" "${packaging[@]}"; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing+=("$package")
 done

@@ -39,6 +39,7 @@ use crate::persist::{Outgoing, Persist};
 use crate::routes::Routes;
 use crate::sa_limits::SaLimits;
 use crate::server::Question;
+use crate::service_manager::ServiceManager;
 use crate::spi_horizon::SpiHorizon;
 use crate::wake::Waker;
 use crate::watchdog::{Incident, Watchdog};
@@ -136,6 +137,7 @@ pub struct Control {
     glanced: Instant,
     /// Set by SIGHUP.
     pub(crate) reload: Arc<AtomicBool>,
+    pub(crate) service_manager: ServiceManager,
 }
 
 impl Control {
@@ -195,6 +197,7 @@ impl Control {
             glanced: now,
             said_alive: now,
             reload: Arc::default(),
+            service_manager: ServiceManager::from_environment(),
         };
         control.configure_links();
         let max_bindings = control.parts.home_agent.policy().max_bindings;
@@ -435,6 +438,7 @@ impl Control {
             self.parts.directory.alive();
         }
         self.watch_workers(instant);
+        self.tell_service_manager(instant);
         self.journal.begin_anew(instant);
         self.reload_if_asked();
         self.parts.tables.reclaim();
@@ -465,6 +469,14 @@ impl Control {
             }
         });
         self.loads.look(now, || (counters.cycles(), counters.snapshot().workers));
+    }
+
+    fn tell_service_manager(&mut self, now: Instant) {
+        let home_agent = &self.parts.home_agent;
+        self.service_manager.alive(now, || {
+            let (bindings, sas) = (home_agent.binding_count(), home_agent.sa_count());
+            format!("{bindings} bindings, {sas} SAs")
+        });
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -177,7 +177,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         home_agent = %config.home_agent.address_ip6.value,
         "hearthd is up"
     );
+    control.service_manager.ready();
     let ended = control.run(&stop);
+    control.service_manager.stopping(END);
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
         if thread.join().is_err() {
@@ -190,6 +192,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     drop(ports);
     ended.map_err(system("the kernel side"))
 }
+
+/// Within which time it has ended once it stops to forward: workers, and what has to reach the disk.
+pub(crate) const END: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What the operator wants by a signal.
 struct Orders {

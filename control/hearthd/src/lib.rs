@@ -26,6 +26,7 @@
 //! | [`persist`] | what survives a restart; [`state_config`] how |
 //! | [`spi_horizon`] | which SPIs must not be used again after a restart |
 //! | [`notices`] | what the home agent noticed, as log lines; [`journal`] how many a second |
+//! | [`service_manager`] | tells systemd that it is ready, turns, reloads, ends |
 //! | [`wake`] | wakes the control thread |
 #![forbid(unsafe_code)]
 
@@ -71,6 +72,7 @@ mod route_watch;
 pub mod routes;
 pub mod sa_limits;
 pub mod server;
+pub mod service_manager;
 pub mod silence;
 pub mod spi_horizon;
 pub mod state_config;

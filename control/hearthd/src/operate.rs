@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::control::{Control, Parts};
+use crate::daemon::END;
 use crate::host_path::Tap;
 use crate::membership::Groups;
 use crate::operations_config::{is_of_another, port_number};
@@ -175,6 +176,7 @@ impl Control {
     fn begin_shutdown(&mut self) {
         let drain = &self.parts.config.drain;
         let within = Duration::from_secs(drain.within.value.into());
+        self.service_manager.stopping(within + END);
         let to = drain.home_agents.iter().map(|address| address.value).collect();
         let bindings = self.parts.home_agent.binding_count();
         let (seconds, rate) = (drain.within.value, drain.rate.value);

@@ -26,6 +26,7 @@ impl Control {
         if !self.reload.swap(false, Ordering::Relaxed) {
             return;
         }
+        self.service_manager.reloading();
         match read(&self.parts.config.file) {
             Ok((read, sources)) => {
                 if !directory_config::renew(&self.parts.config.sa_directory.sources, &sources) {
@@ -35,6 +36,7 @@ impl Control {
             }
             Err(error) => error!(%error, "not read again; what was read before holds"),
         }
+        self.service_manager.ready();
     }
 
     fn take_home_prefixes(&mut self, read: Config) {
