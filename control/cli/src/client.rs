@@ -59,6 +59,9 @@ pub enum Error {
     /// The connection broke.
     #[error("the connection to the daemon broke: {0}; it may have ended")]
     Http(#[from] hyper::Error),
+    /// The machine is not as it has to be.
+    #[error("{0}")]
+    Setup(String),
     /// The runtime could not start, the request could not be built, or a file can't be used.
     #[error("{0}")]
     Io(#[from] io::Error),

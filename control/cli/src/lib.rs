@@ -7,6 +7,7 @@ pub mod client;
 pub mod follow;
 pub mod hac;
 pub mod operate;
+pub mod setup;
 pub mod subscriber;
 pub mod table;
 pub mod trace;

@@ -14,6 +14,7 @@ use hearth_cli::hac;
 use hearth_cli::operate::{
     DrainArguments, ReinitArguments, RevokeArguments, drain, reinit, revoke, undrain,
 };
+use hearth_cli::setup::{self, SetupArguments};
 use hearth_cli::subscriber;
 use hearth_cli::table::{Row, Table};
 use serde::de::DeserializeOwned;
@@ -88,6 +89,11 @@ enum Command {
     /// in the file with --stage decrypted, and with --stage wire too, as ports on the home side
     /// carry it in the clear; --stage protected alone has envelopes only. hearthd logs who captures.
     Capture(CaptureArguments),
+    /// Prepare this machine for hearthd: huge pages, and NICs bound to vfio-pci.
+    ///
+    /// Done before each start by hearth-setup.service. With --check nothing changes: it says what is
+    /// missing, and what mends it.
+    Setup(SetupArguments),
     /// Operate the HAC.
     #[command(subcommand)]
     Hac(hac::Command),
@@ -141,6 +147,7 @@ fn main() -> ExitCode {
         Command::Subscriber(command) => subscriber::run(&hac, command),
         Command::Trace(arguments) => trace(&daemon, &arguments),
         Command::Capture(arguments) => capture(&daemon, &arguments),
+        Command::Setup(arguments) => setup::run(&arguments),
         Command::Hac(command) => hac::run(&hac, command),
     };
     match done {
