@@ -21,7 +21,7 @@ use crate::cert::ChannelBinding;
 use crate::config::{Limits, RadiusConfig, Realm, RemoteConfig};
 use crate::counters::{Counter, Counters};
 use crate::daemon::DirectoryTls;
-use crate::directory::{Clock, Directory};
+use crate::directory::{Clock, Directory, IssueError};
 use crate::failures::Failures;
 use crate::handshake::{self, Handshakes};
 use crate::keys::DrawnEntropy;
@@ -203,13 +203,30 @@ impl Connection<'_> {
                 // the record is in the directory before Response/Done leaves.
                 let result = shared.directory.issue(*request).await;
                 if let (Err(error), Some(suppressed)) = (&result, shared.may_warn()) {
-                    warn!(peer = %self.peer, ?error, suppressed, "no SA could be issued");
+                    self.not_issued(*error, session.mn_id(), suppressed);
                 }
                 session.issued(result, (shared.clock)())
             }
             // What the AAA server says is answered or issued.
             Step::Relay(_) => refuse_unkeyed(StatusCode::InternalServerError, None),
         }
+    }
+
+    /// Says why nothing was issued, and to whom; of a pool that is leased out, which one it is.
+    fn not_issued(&self, error: IssueError, mn_id: Option<&MobileNodeId>, suppressed: u64) {
+        let realm = self.shared.realm.get();
+        let (pool, taken) = (error.pool(), error.taken().map(tracing::field::display));
+        let home_agent = pool.and_then(|pool| realm.home_agents.get(pool.home_agent));
+        warn!(
+            peer = %self.peer,
+            mn_id = mn_id.map(tracing::field::display),
+            error = error.name(),
+            pool = pool.map(|pool| pool.family.kind().name()),
+            home_agent = home_agent.map(|agent| &*agent.name),
+            taken,
+            suppressed,
+            "no SA could be issued"
+        );
     }
 
     /// Lets who fails again and again wait for its 401. It goes on to count as a connection of its

@@ -130,6 +130,7 @@ impl Hac {
         let (remotes, directory_tls) = remotes(places.remote, &realm)?;
         let directory =
             Arc::new(Directory::start(store, clock.clone()).map_err(StartError::Thread)?);
+        realm.subscribers.heed(&directory);
         let shared = Arc::new(Shared {
             handshakes: Handshakes::new(tls),
             realm: live,

@@ -134,7 +134,7 @@ async fn leases_are_shown_by_holder_and_by_address() {
     let counts: Vec<_> =
         status.leases.iter().map(|count| (count.kind, count.leased, count.pool)).collect();
     let expected =
-        [(LeaseKind::HomeAddressIp6, 3, 0xf000), (LeaseKind::MobileNetworkIp6, 1, 65_536)];
+        [(LeaseKind::HomeAddressIp6, 2, 0xf000), (LeaseKind::MobileNetworkIp6, 1, 65_536)];
     assert_eq!(counts, expected);
     // Who watches the directory is alive.
     let mut watch = UnixStream::connect(place.path("directory.sock")).await.unwrap();

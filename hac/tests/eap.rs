@@ -107,7 +107,7 @@ fn eap_02_success_in_mid() {
     // A refusal after the method's success is keyed with the MSK, too.
     let (mut peer, _, msk) = run();
     issue(peer.done(None, &msk));
-    let reply = peer.session.issued(Err(IssueError::NoHomeAddress), NOW);
+    let reply = peer.session.issued(Err(IssueError::NoSpi), NOW);
     assert_eq!(peer.read(&reply, &msk).status, Some(StatusCode::ServiceUnavailable));
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{Broken, Counting, NOW, PSK, binding, mn_id, realm, record, subscriber};
 use hearth_hac::cert::ChannelBinding;
 use hearth_hac::config::Realm;
-use hearth_hac::directory::{IssueError, IssueRequest};
+use hearth_hac::directory::{Family, IssueError, IssueRequest, Pool};
 use hearth_hac::policy::ScopePolicy;
 use hearth_hac::session::{Outcome, Reply, Session, Step};
 use hearth_wire::hac::{AuthMethod, Message, Side, StatusCode, message};
@@ -526,7 +526,8 @@ fn hac_33_34_dates_and_addresses() {
 /// HAC-35, HAC-38: an exhausted pool, exhausted SPIs and a busy store are 503 with retry-after.
 #[test]
 fn hac_35_38_come_back_later() {
-    for error in [IssueError::NoHomeAddress, IssueError::NoSpi, IssueError::Busy] {
+    let pool = Pool { family: Family::Ip6, home_agent: 0 };
+    for error in [IssueError::NoHomeAddress(pool), IssueError::NoSpi, IssueError::Busy] {
         let mut peer = Peer::new(realm());
         issue(peer.run(|_| ()));
         let reply = peer.session.issued(Err(error), NOW);

@@ -64,7 +64,7 @@ async fn what_an_operator_does_is_in_force_at_once() {
     // With a removal its SAs end.
     let (status, done) =
         place.post("/v1/subscribers/remove", "{\"mn_id\": \"new@example.net\"}").await;
-    assert_eq!((status, done.as_str()), (200, "{\"subscribers\":1,\"revoked\":2}"));
+    assert_eq!((status, done.as_str()), (200, "{\"subscribers\":1,\"revoked\":2,\"waiting\":0}"));
     assert!(!place.bootstrap("new@example.net", &key).await.0);
     // Nobody else is concerned.
     assert!(place.bootstrap("yaml@example.net", PSK).await.0);
@@ -84,11 +84,38 @@ async fn sas_end_that_say_what_no_longer_holds() {
     place.hearth(&["add", "a@example.net", prefix, "--psk-file", &psk]).await.unwrap();
     assert!(place.bootstrap("a@example.net", OTHER).await.0);
     let (_, kept) = set("\"sa_validity\": 3600").await;
-    assert_eq!(kept, "{\"subscribers\":1,\"revoked\":0}");
+    assert_eq!(kept, "{\"subscribers\":1,\"revoked\":0,\"waiting\":0}");
     let (_, gone) = set("\"prefixes\": null").await;
-    assert_eq!(gone, "{\"subscribers\":1,\"revoked\":1}");
+    assert_eq!(gone, "{\"subscribers\":1,\"revoked\":1,\"waiting\":0}");
     let found = place.hac.subscribers().find(&mn_id("a@example.net")).unwrap();
     assert_eq!((found.policy.sa_validity, found.services.prefixes.len()), (3600, 0));
+}
+
+/// An address that somebody has SAs with is not given to another one in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_use_is_nobody_elses() {
+    let place = start("");
+    let psk = in_folder(&place, "psk");
+    for name in ["a@example.net", "b@example.net"] {
+        place.hearth(&["add", name, "--psk-file", &psk]).await.unwrap();
+    }
+    assert!(place.bootstrap("a@example.net", OTHER).await.0);
+    let (_, leases) = place.post("/v1/hac/leases", "{\"count\": 10}").await;
+    let rows: serde_json::Value = serde_json::from_str(&leases).unwrap();
+    let lease = rows[0]["lease"].as_str().unwrap().split('/').next().unwrap().to_owned();
+    let set = |name: &str| {
+        let address = format!("\"home_address_ip6\": \"{lease}\"");
+        let (place, body) = (&place, format!("{{\"mn_id\": \"{name}\", {address}}}"));
+        async move { place.post("/v1/subscribers/set", &body).await }
+    };
+    let (status, words) = set("b@example.net").await;
+    assert_eq!(status, 409, "{words}");
+    let reason = format!("{lease} is leased to a@example.net (1 SA); revoke it first");
+    assert!(words.contains("home_address_ip6") && words.contains(&reason), "{words}");
+    // Its own it may keep for good.
+    assert_eq!(set("a@example.net").await.0, 200);
+    place.post("/v1/subscribers/remove", "{\"mn_id\": \"a@example.net\"}").await;
+    assert_eq!(set("b@example.net").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -398,7 +425,7 @@ subscriber_files: [d]
     }
     let (_, done) =
         place.post("/v1/subscribers/remove", "{\"mn_id\": \"a@GOLD.example.net\"}").await;
-    assert_eq!(done, "{\"subscribers\":1,\"revoked\":2}");
+    assert_eq!(done, "{\"subscribers\":1,\"revoked\":2,\"waiting\":0}");
 }
 
 #[test]

@@ -88,8 +88,8 @@ impl LeaseKind {
 pub struct LeaseCount {
     /// The kind.
     pub kind: LeaseKind,
-    /// Leases, with those that have ended and may become another's, and with fixed addresses that
-    /// have been handed out.
+    /// What of the pools is taken: by leases, by those that have ended and may become another's, and by
+    /// fixed addresses out of a pool that have been handed out.
     pub leased: u64,
     /// What the pools of this HAC hold altogether.
     pub pool: u64,

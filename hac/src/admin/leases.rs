@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use hearth_api::hac::{LeaseCount, LeaseKind, LeaseRow, LeasesRequest};
+use hearth_api::hac::{LeaseCount, LeaseRow, LeasesRequest};
 use hearth_api::server::Refused;
 use hearth_wire::MobileNodeId;
 use ipnet::IpNet;
@@ -16,16 +16,6 @@ use crate::directory::{Family, Lease, Wanted};
 /// Rows of a page at most.
 const MOST_ROWS: usize = 1000;
 
-const fn kind(family: Family) -> LeaseKind {
-    match family {
-        Family::Ip6 => LeaseKind::HomeAddressIp6,
-        Family::Ip4 => LeaseKind::HomeAddressIp4,
-        Family::HomePrefix => LeaseKind::HomePrefixIp6,
-        Family::Network6 => LeaseKind::MobileNetworkIp6,
-        Family::Network4 => LeaseKind::MobileNetworkIp4,
-    }
-}
-
 pub(super) async fn leases(
     State(desk): State<Desk>,
     Json(request): Json<LeasesRequest>,
@@ -36,7 +26,7 @@ pub(super) async fn leases(
     let rows = page.into_iter().map(|lease| {
         let Lease { family, prefix, mn_id, home_agent, ends, sas } = lease;
         LeaseRow {
-            kind: kind(family),
+            kind: family.kind(),
             lease: prefix.to_string(),
             mn_id: mn_id.into(),
             home_agent: home_agent.into(),
@@ -55,7 +45,7 @@ fn wanted(request: LeasesRequest) -> Result<Wanted, Refused> {
     let after = match after {
         None => None,
         Some(after) => {
-            let family = Family::ALL.into_iter().find(|family| kind(*family) == after.kind);
+            let family = Family::ALL.into_iter().find(|family| family.kind() == after.kind);
             family.zip(Some(prefix_of(&after.lease)?.network()))
         }
     };
@@ -71,11 +61,11 @@ fn prefix_of(text: &str) -> Result<IpNet, Refused> {
 /// Leases of each kind that there are pools or leases of.
 pub(super) async fn counts(shared: std::sync::Arc<Shared>) -> Result<Vec<LeaseCount>, Refused> {
     off(shared, |shared, realm| {
-        let counts = shared.directory.lease_counts()?.into_iter().map(|(family, leased)| {
+        let counts = shared.directory.lease_counts(realm)?.into_iter().map(|(family, leased)| {
             let pools = realm.home_agents.iter().map(|agent| family.room(&agent.pools));
             let pool = pools.fold(0, u128::saturating_add);
             let pool = u64::try_from(pool).unwrap_or(u64::MAX);
-            LeaseCount { kind: kind(family), leased, pool }
+            LeaseCount { kind: family.kind(), leased, pool }
         });
         Ok(counts.filter(|count| count.leased > 0 || count.pool > 0).collect())
     })

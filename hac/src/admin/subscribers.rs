@@ -143,12 +143,20 @@ async fn set(
     put(desk, peer, body, Mode::Set).await
 }
 
+/// Of a subscriber's JSON, whose it is.
+#[derive(serde::Deserialize)]
+struct Whose {
+    mn_id: String,
+}
+
 async fn put(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
     desk.operator(peer, "subscriber")?;
     let text = text_of(body)?;
     let work = move |registry: &Registry| {
         let stale = registry.put(&text, mode)?;
-        info!(uid = peer.uid, pid = peer.pid, ?mode, "an operator has changed a subscriber");
+        let mn_id =
+            serde_json::from_str(&text).map_or_else(|_| String::new(), |Whose { mn_id }| mn_id);
+        info!(uid = peer.uid, pid = peer.pid, ?mode, mn_id, "an operator has changed a subscriber");
         Ok(((), stale))
     };
     let ((), Ended { revoked, waiting }) = desk.change(work).await?;

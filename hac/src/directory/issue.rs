@@ -6,6 +6,7 @@ use hearth_wire::directory::{DirectionKeys, Services};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite};
 use ipnet::{IpNet, Ipv6Net};
 
+use super::leases::Family;
 use crate::config::{HomeAddress, LeasedNetworks, Subscriber};
 use crate::policy::HomeAgentChoice;
 
@@ -82,6 +83,15 @@ pub enum Revoke {
     Realm(Box<str>),
 }
 
+/// A pool of one home agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// What it holds.
+    pub family: Family,
+    /// Index of its home agent in [`crate::config::Realm::home_agents`].
+    pub home_agent: usize,
+}
+
 /// Why nothing was issued; nothing was consumed either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueError {
@@ -90,9 +100,9 @@ pub enum IssueError {
     /// No home agent that it can have is alive and has room.
     NoHomeAgent,
     /// The home agent's pool of home addresses is leased out.
-    NoHomeAddress,
+    NoHomeAddress(Pool),
     /// The home agent's pool of mobile networks is leased out.
-    NoMobileNetwork,
+    NoMobileNetwork(Pool),
     /// The AAA server grants an address or a mobile network that is another's.
     Taken(IpNet),
     /// The clock can't be believed: an SA might have ended before it began.
@@ -104,6 +114,39 @@ pub enum IssueError {
 }
 
 impl IssueError {
+    /// As logs have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSpi => "NoSpi",
+            Self::NoHomeAgent => "NoHomeAgent",
+            Self::NoHomeAddress(_) => "NoHomeAddress",
+            Self::NoMobileNetwork(_) => "NoMobileNetwork",
+            Self::Taken(_) => "Taken",
+            Self::Clock => "Clock",
+            Self::Busy => "Busy",
+            Self::Store => "Store",
+        }
+    }
+
+    /// The pool that is leased out, where that is the reason.
+    #[must_use]
+    pub const fn pool(self) -> Option<Pool> {
+        match self {
+            Self::NoHomeAddress(pool) | Self::NoMobileNetwork(pool) => Some(pool),
+            _ => None,
+        }
+    }
+
+    /// What is another's, where that is the reason.
+    #[must_use]
+    pub const fn taken(self) -> Option<IpNet> {
+        match self {
+            Self::Taken(prefix) => Some(prefix),
+            _ => None,
+        }
+    }
+
     /// Whether coming back later helps (R-9: 503, else 500).
     #[must_use]
     pub const fn will_pass(self) -> bool {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use hearth_wire::directory::{SaRecord, Services, Update, encode_update};
 use ipnet::IpNet;
 use redb::{ReadableTable, StorageError};
+use tracing::warn;
 
 use super::choice::{Candidates, Loads, Presence};
 use super::fit::fixes;
-use super::issue::{Grant, IssueError, IssueRequest};
+use super::issue::{Grant, IssueError, IssueRequest, Pool};
 use super::leases::{Cursors, Family, Reserved, Span, Term};
 use super::networks::is_anothers;
 use super::tables::{Change, GENERATION, Tables, find, ip4_of, realm_of};
@@ -239,7 +240,11 @@ impl<'a> Issuer<'a, '_> {
                 .lease_prefix(Family::HomePrefix, pools.home_prefixes_ip6.as_ref(), holder)?
                 .map(|prefix| Ipv6Addr::from_bits(number(prefix.network()) | 1)),
         };
-        let Some(ip6) = ip6 else { return Ok(Err(IssueError::NoHomeAddress)) };
+        let Some(ip6) = ip6 else {
+            let is_prefix = matches!(grant.ip6, HomeAddress::Prefix);
+            let family = if is_prefix { Family::HomePrefix } else { Family::Ip6 };
+            return Ok(Err(IssueError::NoHomeAddress(self.pool(holder, family))));
+        };
         let ip4 = match grant.ip4 {
             HomeAddress::None => return Ok(Ok((ip6, None))),
             HomeAddress::Fixed(address) => {
@@ -256,7 +261,8 @@ impl<'a> Issuer<'a, '_> {
             },
             HomeAddress::Prefix => None,
         };
-        Ok(ip4.map(|ip4| (ip6, Some(ip4))).ok_or(IssueError::NoHomeAddress))
+        let none = || IssueError::NoHomeAddress(self.pool(holder, Family::Ip4));
+        Ok(ip4.map(|ip4| (ip6, Some(ip4))).ok_or_else(none))
     }
 
     /// What a mobile node may, its leased networks among it.
@@ -272,11 +278,21 @@ impl<'a> Issuer<'a, '_> {
         for (_, family, pool) in wanted.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
             match self.lease_prefix(family, pool.as_ref(), holder)? {
                 Some(prefix) => prefixes.push(prefix),
-                None => return Ok(Err(IssueError::NoMobileNetwork)),
+                None => {
+                    let pool = self.pool(holder, family);
+                    return Ok(Err(IssueError::NoMobileNetwork(pool)));
+                }
             }
         }
         services.prefixes = prefixes.into();
         Ok(Ok(services))
+    }
+
+    /// The pool that is leased out.
+    fn pool(&self, holder: &Holder<'_>, family: Family) -> Pool {
+        let mut agents = self.realm.home_agents.iter();
+        let home_agent = agents.position(|agent| agent.name == holder.agent.name).unwrap_or(0);
+        Pool { family, home_agent }
     }
 
     fn lease(
@@ -356,7 +372,12 @@ impl<'a> Issuer<'a, '_> {
         let mn_id = holder.mn_id;
         let other = self.tables.leases(family).holder(number)?;
         if let Some(other) = other.filter(|other| **other != *mn_id) {
-            for spi in self.tables.spis_with_address(&other, number)? {
+            let spis = self.tables.spis_with_address(&other, number)?;
+            if !spis.is_empty() {
+                let (family, sas) = (family.kind().name(), spis.len());
+                warn!(%other, mn_id, family, sas, "another's SAs end: its address is fixed for this one");
+            }
+            for spi in spis {
                 self.tables.remove(spi, self.at, changes)?;
             }
         }

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hearth_wire::MobileNodeId;
 use ipnet::IpNet;
-use redb::{ReadTransaction, ReadableTableMetadata, StorageError};
+use redb::{ReadTransaction, StorageError};
 
 use super::leases::{Family, Term};
 use super::store::Handle;
-use super::tables::BY_NODE;
+use super::tables::{BY_NODE, RECORDS, decode_record};
 use crate::config::{Realm, number};
 
 /// A lease, or a fixed address that has been handed out.
@@ -41,14 +41,42 @@ pub struct Wanted {
     pub count: usize,
 }
 
-/// How many there are of each family.
-pub(super) fn counts(database: &Handle) -> Result<[(Family, u64); 5], redb::Error> {
+/// How many of each family are taken out of the pools of `realm`.
+pub(super) fn counts(database: &Handle, realm: &Realm) -> Result<[(Family, u64); 5], redb::Error> {
     let snapshot = database.read()?;
     let mut counts = Family::ALL.map(|family| (family, 0));
     for (family, count) in &mut counts {
-        *count = snapshot.open_table(family.names().by_address)?.len()?;
+        let table = snapshot.open_table(family.names().by_address)?;
+        for (range, _) in realm.home_agents.iter().filter_map(|agent| family.span(&agent.pools)) {
+            *count += table.range(range)?.count() as u64;
+        }
     }
     Ok(counts)
+}
+
+/// Who holds a home address, and how many SAs with it it has; `None`: nobody has one.
+pub(super) fn user(
+    database: &Handle,
+    address: IpAddr,
+) -> Result<Option<(Box<str>, usize)>, redb::Error> {
+    let snapshot = database.read()?;
+    let family = if address.is_ipv6() { Family::Ip6 } else { Family::Ip4 };
+    let holder = snapshot.open_table(family.names().by_address)?.get(number(address))?;
+    let Some(holder) = holder.map(|holder| Box::<str>::from(holder.value())) else {
+        return Ok(None);
+    };
+    let records = snapshot.open_table(RECORDS)?;
+    let mut sas = 0;
+    for entry in snapshot.open_table(BY_NODE)?.range((&*holder, 0)..=(&*holder, u64::MAX))? {
+        let record = records.get(entry?.1.value())?;
+        let record = record.and_then(|encoded| decode_record(encoded.value()));
+        let has = record.is_some_and(|record| {
+            let ip4 = record.ipv4_home_address.map(IpAddr::from);
+            IpAddr::from(record.home_address) == address || ip4 == Some(address)
+        });
+        sas += usize::from(has);
+    }
+    Ok((sas > 0).then_some((holder, sas)))
 }
 
 /// Those that are wanted, by family and address.

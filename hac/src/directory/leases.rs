@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
+use hearth_api::hac::LeaseKind;
 use redb::{ReadableTable, StorageError, Table, TableDefinition, WriteTransaction};
 
 use super::tables::ip4_of;
@@ -54,6 +55,18 @@ impl Family {
     pub const ALL: [Self; 5] =
         [Self::Ip6, Self::Ip4, Self::HomePrefix, Self::Network6, Self::Network4];
 
+    /// As operators see it.
+    #[must_use]
+    pub const fn kind(self) -> LeaseKind {
+        match self {
+            Self::Ip6 => LeaseKind::HomeAddressIp6,
+            Self::Ip4 => LeaseKind::HomeAddressIp4,
+            Self::HomePrefix => LeaseKind::HomePrefixIp6,
+            Self::Network6 => LeaseKind::MobileNetworkIp6,
+            Self::Network4 => LeaseKind::MobileNetworkIp4,
+        }
+    }
+
     pub(super) const fn is_ip6(self) -> bool {
         matches!(self, Self::Ip6 | Self::HomePrefix | Self::Network6)
     }
@@ -68,24 +81,28 @@ impl Family {
         }
     }
 
+    /// The first addresses of what `pools` hold of it, the first and the last, and how far one is from
+    /// the next.
+    pub(super) fn span(self, pools: &Pools) -> Option<(RangeInclusive<u128>, u128)> {
+        match self {
+            Self::Ip6 => {
+                pools.ip6.as_ref().map(|pool| (pool.start().to_bits()..=pool.end().to_bits(), 1))
+            }
+            Self::Ip4 => pools
+                .ip4
+                .as_ref()
+                .map(|pool| (pool.start().to_bits().into()..=pool.end().to_bits().into(), 1)),
+            _ => self.pool(pools).map(|pool| (pool.range.clone(), pool.step())),
+        }
+    }
+
     /// How many of it `pools` hold.
     #[must_use]
     pub fn room(self, pools: &Pools) -> u128 {
-        let of = |first: u128, last: u128, step: u128| {
-            last.saturating_sub(first).checked_div(step).unwrap_or(0).saturating_add(1)
-        };
-        match self {
-            Self::Ip6 => pools
-                .ip6
-                .as_ref()
-                .map_or(0, |pool| of(pool.start().to_bits(), pool.end().to_bits(), 1)),
-            Self::Ip4 => pools.ip4.as_ref().map_or(0, |pool| {
-                of(pool.start().to_bits().into(), pool.end().to_bits().into(), 1)
-            }),
-            _ => self
-                .pool(pools)
-                .map_or(0, |pool| of(*pool.range.start(), *pool.range.end(), pool.step())),
-        }
+        self.span(pools).map_or(0, |(range, step)| {
+            let distance = range.end().saturating_sub(*range.start());
+            distance.checked_div(step).unwrap_or(0).saturating_add(1)
+        })
     }
 
     pub(super) const fn names(self) -> Names {

@@ -22,7 +22,7 @@ mod time;
 pub mod writer;
 
 pub use feed::{Changes, Said};
-pub use issue::{Grant, IssueError, IssueRequest, Revoke};
+pub use issue::{Grant, IssueError, IssueRequest, Pool, Revoke};
 pub use leased::{Lease, Wanted};
 pub use leases::Family;
 pub use store::{OpenError, Store};

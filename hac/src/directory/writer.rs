@@ -1,6 +1,7 @@
 //! The one thread that writes the store and tells watchers.
 
 use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -276,12 +277,20 @@ impl Directory {
         answered.await.ok()
     }
 
-    /// How many leases there are of each family. Reads the disk.
+    /// How many of each family are taken out of the pools of `realm`. Reads the disk.
     ///
     /// # Errors
     /// The store failed.
-    pub fn lease_counts(&self) -> Result<[(Family, u64); 5], redb::Error> {
-        leased::counts(&self.database)
+    pub fn lease_counts(&self, realm: &Realm) -> Result<[(Family, u64); 5], redb::Error> {
+        leased::counts(&self.database, realm)
+    }
+
+    /// Who has SAs with this home address, and how many. Reads the disk.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn user(&self, address: IpAddr) -> Result<Option<(Box<str>, usize)>, redb::Error> {
+        leased::user(&self.database, address)
     }
 
     /// Some leases, by family and address; `realm` is the one that the store was opened for. Reads the

@@ -16,7 +16,8 @@ pub(super) struct Claims {
     networks: Networks<MobileNodeId>,
 }
 
-fn fixed(subscriber: &Subscriber) -> impl Iterator<Item = IpAddr> {
+/// The home addresses that are a subscriber's for good.
+pub(super) fn fixed(subscriber: &Subscriber) -> impl Iterator<Item = IpAddr> {
     let (ip6, ip4) = (subscriber.ip6.fixed(), subscriber.ip4.fixed());
     [ip6.map(IpAddr::from), ip4.map(IpAddr::from)].into_iter().flatten()
 }

@@ -8,19 +8,21 @@
 //! | [`files`] | watched YAML files |
 //! | `store`, [`sealed`] | the store; pre-shared keys, wrapped |
 //! | `claims` | whose addresses and mobile networks are whose |
+//! | `in_use` | who has SAs with which address |
 //!
 //! An mn-id stands in one source only. What contradicts another source is refused, whichever of them
 //! comes later.
 
 mod claims;
 pub mod files;
+mod in_use;
 pub mod registry;
 pub mod sealed;
 mod store;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use hearth_wire::MobileNodeId;
 use hearth_wire::directory::Services;
@@ -28,8 +30,10 @@ use ipnet::IpNet;
 
 use crate::auth::psk::Psk;
 use crate::config::{HomeAddress, LeasedNetworks, Realm, Subscriber};
+use crate::directory::Directory;
 use crate::keys::{Entropy, EntropyError};
 use claims::Claims;
+use in_use::InUse;
 use sealed::{SealedPsk, SealingKey};
 
 /// Where a subscriber stands.
@@ -90,6 +94,8 @@ pub struct Subscribers {
     state: Arc<RwLock<State>>,
     /// Held by who changes several, from the check until they are in force.
     changing: Arc<Mutex<()>>,
+    /// Once SAs are issued.
+    in_use: Arc<OnceLock<InUse>>,
     /// Wraps what stands in YAML in the clear, for the life of this process.
     key: Arc<SealingKey>,
     /// Is opened for an mn-id that nobody has.
@@ -105,8 +111,8 @@ impl Subscribers {
         let key = Arc::new(SealingKey::random(entropy)?);
         let nobody = MobileNodeId::new("nobody@invalid.invalid").map_err(|_| EntropyError)?;
         let decoy = SealedPsk::seal(&key, &nobody, &Psk::unknown(entropy)?, entropy)?;
-        let (state, changing) = (Arc::default(), Arc::default());
-        Ok(Self { state, changing, key, decoy: Arc::new((nobody, decoy)) })
+        let (state, changing, in_use) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { state, changing, in_use, key, decoy: Arc::new((nobody, decoy)) })
     }
 
     /// What wraps keys that stand in YAML.
@@ -219,7 +225,45 @@ impl Subscribers {
         mn_id: &MobileNodeId,
         subscriber: &Subscriber,
     ) -> Option<(&'static str, String)> {
-        self.state().claims.conflict(mn_id, subscriber)
+        let claimed = self.state().claims.conflict(mn_id, subscriber);
+        claimed.or_else(|| self.in_use(mn_id, subscriber, &|_| false))
+    }
+
+    /// From now on nobody gets an address for good that another one has SAs of `directory` with.
+    pub(crate) fn heed(&self, directory: &Arc<Directory>) {
+        let _ = self.in_use.set(InUse::of(Arc::downgrade(directory)));
+    }
+
+    /// What of `subscriber`, beside what it has already, somebody else has SAs with: the key, and words.
+    fn in_use(
+        &self,
+        mn_id: &MobileNodeId,
+        subscriber: &Subscriber,
+        leaves: &dyn Fn(&str) -> bool,
+    ) -> Option<(&'static str, String)> {
+        let in_use = self.in_use.get()?;
+        let former = self.find(mn_id);
+        in_use.conflict(mn_id, subscriber, former.as_deref(), leaves)
+    }
+
+    /// Whether that is so of none of `fresh`.
+    ///
+    /// # Errors
+    /// The first of whom it is: its mn-id, the key, and words.
+    pub(crate) fn none_in_use(&self, fresh: &Self) -> Result<(), String> {
+        // Whose SAs end with the same change stands in nobody's way.
+        let leaves = |holder: &str| {
+            let Ok(holder) = MobileNodeId::new(holder) else { return false };
+            let new = fresh.find(&holder);
+            let stays = |now: Arc<Subscriber>| new.is_some_and(|new| now.same_place(&new));
+            self.find(&holder).is_some_and(|now| !stays(now))
+        };
+        for (mn_id, subscriber) in fresh.all() {
+            if let Some((key, words)) = self.in_use(&mn_id, &subscriber, &leaves) {
+                return Err(format!("{mn_id}: {key}: {words}"));
+            }
+        }
+        Ok(())
     }
 
     /// Puts all of `changes` in force at once. Gives those whose SAs say what no longer holds: they

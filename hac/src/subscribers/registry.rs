@@ -128,6 +128,7 @@ impl Registry {
         if let (Some(store), Some(keys)) = (guard.as_mut(), &self.keys) {
             restore(&fresh, keys, store).map_err(|error| error.to_string())?;
         }
+        realm.subscribers.none_in_use(&fresh.subscribers)?;
         let replaced = realm.subscribers.replace(&fresh.subscribers);
         self.realm.set(realm.with_rules_of(fresh));
         Ok(replaced)
