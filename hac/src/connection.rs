@@ -161,14 +161,21 @@ impl Connection<'_> {
         let (realm, binding) = (shared.realm.get(), self.binding.clone());
         let mut session = Session::new(realm, binding, shared.limits.get().retry_after);
         loop {
-            let request = match self.request().await? {
-                Ok(request) => request,
-                Err(NoRequest::Refused(Refused { identifier })) => {
+            let request = match self.request().await {
+                Ok(Ok(request)) => request,
+                Ok(Err(NoRequest::Refused(Refused { identifier }))) => {
                     let reply = refuse_unkeyed(StatusCode::BadRequest, None);
                     self.report(reply.outcome, &session);
                     return self.respond(identifier, &reply).await;
                 }
-                Err(NoRequest::Gone) => return Ok(()),
+                Ok(Err(NoRequest::Gone)) => {
+                    self.report_gone(&session);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.report_gone(&session);
+                    return Err(error);
+                }
             };
             let reply = match service {
                 Service::Full => self.answer(&mut session, &request).await,
@@ -323,6 +330,19 @@ impl Connection<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// A mobile node that does not go on after the challenge: its key may be another, which it sees first
+    /// (RFC 6618 s.5.8), or it may be none of ours. Nothing here knows whether its mn-id exists.
+    fn report_gone(&self, session: &Session) {
+        let Some(mn_id) = session.mn_id() else { return };
+        self.shared.counters.count(Counter::LeftAfterChallenge);
+        if let Some(suppressed) = self.shared.may_warn() {
+            warn!(
+                peer = %self.peer, mn_id = mn_id.as_str(), suppressed,
+                "left after the challenge: another key here or there, or no subscriber?"
+            );
         }
     }
 

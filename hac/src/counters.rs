@@ -17,6 +17,8 @@ pub enum Counter {
     HandshakesFailed,
     /// Sessions that ended without a request, or with half of one, in time.
     TimedOut,
+    /// Sessions whose mobile node went away after the challenge.
+    LeftAfterChallenge,
     /// SAs issued (status 200).
     Issued,
     /// Status 400.
@@ -39,12 +41,13 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::ConnectionsRefused,
         Self::HandshakesRefused,
         Self::HandshakesFailed,
         Self::TimedOut,
+        Self::LeftAfterChallenge,
         Self::Issued,
         Self::BadRequest,
         Self::Unauthorized,
@@ -81,6 +84,10 @@ impl Counter {
                 ("handshakes_failed", "TLS handshakes that failed or took too long")
             }
             Self::TimedOut => ("timed_out", "sessions whose request did not come in time"),
+            Self::LeftAfterChallenge => (
+                "left_after_challenge",
+                "sessions whose mobile node went away unanswered: its key may be another",
+            ),
             Self::Issued => ("issued", "SAs issued (status 200)"),
             Self::BadRequest => ("bad_request", "sessions refused as malformed (400)"),
             Self::Unauthorized => ("unauthorized", "sessions not authenticated (401)"),

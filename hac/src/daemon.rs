@@ -10,7 +10,7 @@ use hearth_wire::directory::SaRecord;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admin::{Admin, end};
 use crate::config::{Config, DirectoryConfig, RadiusConfig, Realm, RemoteConfig};
@@ -107,7 +107,10 @@ impl Hac {
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let Config { path, sections, listen, tls, directory: places, .. } = config;
-        let Config { realm, limits, radius, admin, sources, .. } = config;
+        let Config { realm, limits, radius, admin, sources, warnings, .. } = config;
+        for warning in &warnings {
+            warn!("{warning}");
+        }
         let live = Arc::new(Live::new(realm.clone()));
         // Everybody is known before the directory asks whose leases and SAs are whose.
         let followed = match sources.files.as_slice() {

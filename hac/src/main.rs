@@ -108,6 +108,9 @@ fn check(path: &Path, config: &Config, now: u64) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     println!("{}: {}", path.display(), config.realm.summary());
+    for warning in &config.warnings {
+        println!("{warning}");
+    }
     for (path, error) in config.tls.unstapled() {
         println!("{}: is not stapled: {error}", path.display());
     }

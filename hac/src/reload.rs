@@ -12,11 +12,12 @@ use tracing::{error, info, warn};
 
 use crate::admin::{Ended, end};
 use crate::auth::eap::server::Offer;
+use crate::config::sections::Changed;
 use crate::config::{Config, Sections};
 use crate::connection::Shared;
 use crate::listener::Admission;
-use crate::subscribers::Replaced;
 use crate::subscribers::registry::Registry;
+use crate::subscribers::{Difference, News, Replaced};
 
 /// What reading again has brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,12 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// Keys whose new values count from the next start on.
     pub needs_restart: Vec<String>,
+    /// Keys that name files which are others than at the last reading.
+    pub read_anew: Vec<String>,
     /// Subscribers, from all sources.
     pub subscribers: usize,
+    /// What is new among them.
+    pub of: News,
     /// SAs that ended: their subscribers are gone or have become others.
     pub revoked: u64,
     /// Mobile nodes whose SAs are to end, or to say something else, and don't yet: the store failed.
@@ -73,7 +78,7 @@ impl Reloader {
         // Files, signatures of keys, a million subscribers: nothing for a thread that serves sessions.
         let read = tokio::task::spawn_blocking(move || reloader.read()).await;
         let read = read.unwrap_or_else(|error| Err(error.to_string()));
-        let (Replaced { stale, changed: others }, fresh) = match read {
+        let (Replaced { stale, changed: others, news }, fresh) = match read {
             Ok(read) => read,
             Err(error) => {
                 error!("{error}; nothing has changed");
@@ -90,10 +95,14 @@ impl Reloader {
             warn!(key, "changed, needs a restart");
         }
         let subscribers = shared.realm.get().subscribers.len();
-        info!(applied = ?changed.live, subscribers, revoked, waiting, "read again");
+        let Difference { added, changed: others, removed } = news.difference;
+        info!(
+            applied = ?changed.live, read_anew = ?changed.files, subscribers, added, changed = others,
+            removed, left_out = news.left_out.count, revoked, waiting, "read again"
+        );
         shared.warn_of_what_is_outdated();
-        let (applied, needs_restart) = (changed.live, changed.at_start);
-        Ok(Reloaded { applied, needs_restart, subscribers, revoked, waiting })
+        let Changed { live: applied, at_start: needs_restart, files: read_anew } = changed;
+        Ok(Reloaded { applied, needs_restart, read_anew, subscribers, of: news, revoked, waiting })
     }
 
     /// Judges everything, then puts it in force. Gives what that means for SAs.
@@ -105,7 +114,10 @@ impl Reloader {
             let path = self.path.display();
             return Err(format!("{path}: auth: offers radius, which needs a restart"));
         }
-        let Config { tls, realm, limits, radius, sections, directory, .. } = fresh;
+        let Config { tls, realm, limits, radius, sections, directory, warnings, .. } = fresh;
+        for warning in &warnings {
+            warn!("{warning}");
+        }
         let realm = Arc::into_inner(realm).ok_or("the realm is in use")?;
         let replaced = self.registry.replace(realm, &self.files)?;
         shared.handshakes.server().adopt(&tls);

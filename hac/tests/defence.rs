@@ -8,10 +8,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hearth_hac::counters::Counter;
+use hearth_wire::MobileNodeId;
+use hearth_wire::hac::{AuthMethod, Message};
 use peer::{Client, ECDSA, NAME, RSA, Running, connector, identity, yaml};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustls_pki_types::ServerName;
@@ -122,6 +124,42 @@ async fn failures_are_answered_later_and_later() {
     assert_eq!(running.hac.counters().get(Counter::Unauthorized), 14);
 }
 
+/// HAC-22, R-8: who goes away after the challenge, as a mobile node does that sees another key in it, is
+/// counted and named in the log: whether its mn-id exists or not, it reads the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_after_the_challenge_is_counted_and_named() {
+    let mut daemon = Daemon::start("");
+    let log = daemon.log.take().unwrap();
+    let connector = connector(&[daemon.certificate()]);
+    for mn_id in ["mn1@example.net", "nobody@example.net"] {
+        let mut client = Client::connect(&connector, daemon.address).await;
+        let init = Message {
+            mn_id: MobileNodeId::new(mn_id).ok(),
+            mn_rand: Some([9; 32]),
+            auth_methods: vec![AuthMethod::Psk],
+            ..Message::default()
+        };
+        client.send(1, &init.encode_unsigned()).await;
+        assert!(client.response().await.status.is_none());
+    }
+    let read = move || {
+        let lines = log.lines().map(Result::unwrap);
+        let mut left: Vec<_> = lines.filter(|line| line.contains("left after")).take(2).collect();
+        left.sort();
+        left
+    };
+    let left = tokio::time::timeout(Duration::from_secs(20), tokio::task::spawn_blocking(read));
+    let left = left.await.expect("two lines").unwrap();
+    let behind = |line: &str| {
+        let (_, words) = line.split_once("left after").unwrap();
+        let words: Vec<_> = words.split(' ').filter(|word| !word.contains("peer")).collect();
+        words.join(" ")
+    };
+    let (known, unknown) = (&left[0], &left[1]);
+    assert!(known.contains("mn1@example.net"), "{known}");
+    assert_eq!(behind(&unknown.replace("nobody@", "mn1@")), behind(known));
+}
+
 /// The answer to a failure leaves before the session ends (R-9), however short that is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_answer_comes_before_the_session_ends() {
@@ -166,6 +204,7 @@ struct Daemon {
     child: Child,
     address: SocketAddr,
     folder: tempfile::TempDir,
+    log: Option<BufReader<ChildStderr>>,
 }
 
 impl Daemon {
@@ -188,8 +227,14 @@ impl Daemon {
         }
         let (_, port) = ready.split_once("127.0.0.1:").unwrap();
         let port: u16 = port.split([']', ',']).next().unwrap().parse().unwrap();
-        std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        Self { child, address: ([127, 0, 0, 1], port).into(), folder }
+        Self { child, address: ([127, 0, 0, 1], port).into(), folder, log: Some(log) }
+    }
+
+    /// Reads its log, and throws it away.
+    fn without_log(mut self) -> Self {
+        let log = self.log.take();
+        std::thread::spawn(move || log.map(|mut log| log.read_to_end(&mut Vec::new())));
+        self
     }
 
     fn certificate(&self) -> PathBuf {
@@ -250,7 +295,7 @@ async fn hac_39_ten_thousand_idle_connections() {
     let limits = "limits: {connections: 20000, connections_per_source: 20000, \
                   connections_per_site: 20000, handshakes_per_source: 100000, \
                   handshake_timeout: 300, request_timeout: 300, session_timeout: 300}";
-    let crowded = Daemon::start(limits);
+    let crowded = Daemon::start(limits).without_log();
     let (connector, address) = (&connector(&[crowded.certificate()]), crowded.address);
     assert_eq!(Client::connect(connector, address).await.bootstrap().await, 200);
     let begin = crowded.resident();

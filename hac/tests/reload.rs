@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use hearth_api::hac::Reloaded;
+use hearth_api::subscribers::Row;
 use hearth_hac::counters::Counter;
 use hearth_hac::subscribers::Source;
 use hearth_wire::MobileNodeId;
@@ -171,6 +172,62 @@ async fn policy_realms_and_subscribers_are_in_force_without_a_restart() {
     let error = reload(&place, &twice).await.unwrap_err();
     assert!(error.contains("d.yaml:1") && error.contains("stands in the configuration"), "{error}");
     assert!(place.bootstrap("yaml@example.net", PSK).await.0);
+}
+
+/// The answer counts subscribers that are new, others or gone, by their key or what holds for them, names
+/// files that hold something else, and who of the store is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_says_what_has_changed() {
+    let folder = Place::folder();
+    fs::write(folder.path().join("wrap.key"), "11".repeat(32)).unwrap();
+    fs::write(folder.path().join("psk"), PSK).unwrap();
+    let store = "subscriber_store: {path: s.redb, key_file: wrap.key}\n";
+    let place = Place::begin(folder, store).unwrap();
+    let stored = format!("{{\"mn_id\":\"s@example.net\",\"psk\":{{\"hex\":\"{OTHER}\"}}}}");
+    assert_eq!(place.post("/v1/subscribers/add", &stored).await.0, 200);
+    let text = format!("{TEXT}{store}");
+    let counts = |done: &Reloaded| (done.added, done.changed, done.removed);
+    let with = |more: &str| text.replace("subscribers:\n", &format!("subscribers:\n{more}"));
+
+    let done = reload(&place, &text).await.unwrap();
+    assert_eq!((counts(&done), done.read_anew, done.left_out), ((0, 0, 0), vec![], vec![]));
+    let two = with(&format!(
+        "  - {{mn_id: a@example.net, psk: {{hex: '{OTHER}'}}}}\n  - {{mn_id: b@example.net, psk: {{file: psk}}}}\n"
+    ));
+    assert_eq!(counts(&reload(&place, &two).await.unwrap()), (2, 0, 0));
+    // Another key: of the YAML, of a file.
+    let done = reload(&place, &two.replace(OTHER, &"55".repeat(16))).await.unwrap();
+    assert_eq!(counts(&done), (0, 1, 0));
+    fs::write(place.path("psk"), OTHER).unwrap();
+    assert_eq!(counts(&reload(&place, &two).await.unwrap()), (0, 2, 0));
+    assert_eq!(counts(&reload(&place, &text).await.unwrap()), (0, 0, 2));
+
+    // Files that a key names as before.
+    let other = Place::folder();
+    for name in ["hac.pem", "hac.key"] {
+        fs::copy(other.path().join(name), place.path(name)).unwrap();
+    }
+    let done = reload(&place, &text).await.unwrap();
+    assert_eq!(done.read_anew, ["tls.certificate", "tls.key"]);
+    assert_eq!(reload(&place, &text).await.unwrap().read_anew, Vec::<String>::new());
+    fs::write(place.path("wrap.key"), "22".repeat(32)).unwrap();
+    let done = reload(&place, &text).await.unwrap();
+    assert_eq!(
+        (done.read_anew.len(), done.needs_restart),
+        (0, vec!["subscriber_store.key_file".into()])
+    );
+    fs::write(place.path("wrap.key"), "11".repeat(32)).unwrap();
+
+    // An mn-id of the store that the YAML has, too.
+    let both = with(&format!("  - {{mn_id: s@example.net, psk: {{hex: '{PSK}'}}}}\n"));
+    let done = reload(&place, &both).await.unwrap();
+    assert_eq!(counts(&done), (0, 1, 0));
+    assert_eq!((done.left_out, done.left_out_count), (vec!["s@example.net".to_owned()], 1));
+    let (_, shown) = place.post("/v1/subscribers/show", "{\"mn_id\":\"s@example.net\"}").await;
+    let shown: Row = serde_json::from_str(&shown).unwrap();
+    let instead = shown.instead.unwrap();
+    assert!(shown.source == "store" && !shown.in_force);
+    assert!(instead.source == "configuration" && instead.in_force);
 }
 
 #[tokio::test(flavor = "multi_thread")]

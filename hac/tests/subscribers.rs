@@ -151,7 +151,7 @@ async fn what_is_wrong_changes_nothing() {
         (400, "at least 16", with("b@example.net", "").replace(OTHER, "0001")),
         (400, "not hexadecimal", with("b@example.net", "").replace(OTHER, "xyz")),
         (400, "give it as", with("b@example.net", "").replace("hex", "file")),
-        (400, "another key", with("b@example.net", "").replace("hex", "sealed")),
+        (400, "not as export wrote it", with("b@example.net", "").replace("hex", "sealed")),
         (400, "not a JSON object", "[".into()),
     ] {
         let (answered, text) = add(body.clone()).await;
@@ -191,6 +191,47 @@ async fn keys_are_wrapped_and_the_wrapping_key_can_be_changed() {
     assert!(place.bootstrap("a@example.net", OTHER).await.0);
     let place = Place::begin(place.stop().await, &with("key_file: new.key")).unwrap();
     assert!(place.bootstrap("a@example.net", OTHER).await.0);
+}
+
+/// A backup that was made under the old key, imported while the key is being changed, needs the new key
+/// alone from then on; without the old key the remedy is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_backup_is_wrapped_anew_as_it_is_imported() {
+    let place = start("");
+    let psk = in_folder(&place, "psk");
+    place.hearth(&["add", "a@example.net", "--psk-file", &psk]).await.unwrap();
+    let backup = in_folder(&place, "backup");
+    place.hearth(&["export", &backup]).await.unwrap();
+    place.hearth(&["remove", "a@example.net"]).await.unwrap();
+    let with = |keys: &str| format!("subscriber_store: {{path: s.redb, {keys}}}\n");
+    let place = Place::begin(place.stop().await, &with("key_file: new.key")).unwrap();
+    let error = place.hearth(&["import", &backup]).await.unwrap_err();
+    assert!(error.contains("line 1: psk: is wrapped by another key"), "{error}");
+    assert!(error.contains("previous_key_file"), "{error}");
+    let both = with("key_file: new.key, previous_key_file: wrap.key");
+    let place = Place::begin(place.stop().await, &both).unwrap();
+    place.hearth(&["import", &backup]).await.unwrap();
+    let place = Place::begin(place.stop().await, &with("key_file: new.key")).unwrap();
+    assert!(place.bootstrap("a@example.net", OTHER).await.0);
+}
+
+/// Who is not in the store is changed elsewhere, and that is said; `set` of nothing is a mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_hears_where_a_subscriber_is_changed() {
+    let place = start("");
+    for command in
+        [&["set", "yaml@example.net", "max_lifetime=600"][..], &["remove", "yaml@example.net"]]
+    {
+        let error = place.hearth(command).await.unwrap_err();
+        assert!(error.contains("change it there, then hearth hac reload"), "{error}");
+    }
+    let error = place.hearth(&["show", "b@example.net"]).await.unwrap_err();
+    assert!(error.contains("no such subscriber: b@example.net"), "{error}");
+    let psk = in_folder(&place, "psk");
+    place.hearth(&["add", "b@example.net", "--psk-file", &psk]).await.unwrap();
+    let error = place.hearth(&["set", "b@example.net"]).await.unwrap_err();
+    assert!(error.contains("KEY=VALUE"), "{error}");
+    place.hearth(&["show", "b@example.net"]).await.unwrap();
 }
 
 /// Who stands in the YAML too goes by its key there, whatever is done with the store's.

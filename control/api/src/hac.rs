@@ -159,8 +159,29 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// Keys that have changed and count from the next start on.
     pub needs_restart: Vec<String>,
+    /// Keys that name files (secrets, keys, certificates, CRLs) which are others than at the last reading,
+    /// and in force.
+    #[serde(default)]
+    pub read_anew: Vec<String>,
     /// Subscribers, from all sources.
     pub subscribers: u64,
+    /// Subscribers that there were not.
+    #[serde(default)]
+    pub added: u64,
+    /// Subscribers whose pre-shared key is another, or what holds for them, by their own word or by their
+    /// realm's or the policy.
+    #[serde(default)]
+    pub changed: u64,
+    /// Subscribers that there are no longer.
+    #[serde(default)]
+    pub removed: u64,
+    /// Subscribers of the store that the YAML has no place for, the first twenty: their mn-id stands in
+    /// another source too, or what is theirs is another's.
+    #[serde(default)]
+    pub left_out: Vec<String>,
+    /// How many these are.
+    #[serde(default)]
+    pub left_out_count: u64,
     /// SAs that ended: their subscribers are gone or have become others.
     pub revoked: u64,
     /// Mobile nodes whose SAs end, or say what their subscribers may by now, as soon as the HAC's store

@@ -61,6 +61,10 @@ pub struct Row {
     /// What is its own, under the keys of YAML; `null` for those that don't stand in the store.
     #[serde(default)]
     pub values: Value,
+    /// In the answer of [`SHOW`](paths::SHOW): the one that is in force in the place of this one of the
+    /// store, which has the same mn-id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Box<Self>>,
 }
 
 /// What was done.

@@ -77,6 +77,9 @@ pub enum Error {
     /// A command about many without a word that this is meant.
     #[error("that concerns {0}; say --yes if it is meant")]
     NotMeant(String),
+    /// `set` without anything to set.
+    #[error("nothing to change for {0}; give KEY=VALUE, or a pre-shared key")]
+    NothingToSet(String),
     /// The answer is not what this version expects.
     #[error("the daemon's answer can't be read: {0}; are hearth and it of one version?")]
     Json(#[from] serde_json::Error),

@@ -173,19 +173,40 @@ fn reload(hac: &Daemon, json: bool) -> Result<(), Error> {
         client::print(&(serde_json::to_string_pretty(&answer)? + "\n"));
         return Ok(());
     }
-    let Reloaded { applied, needs_restart, subscribers, revoked, waiting } = answer;
-    let applied = if applied.is_empty() { "nothing".into() } else { applied.join(", ") };
-    let mut text = format!("in force          {applied}\n");
-    if !needs_restart.is_empty() {
-        text += &format!("needs a restart   {}\n", needs_restart.join(", "));
-    }
-    text += &format!("subscribers       {subscribers}\nSAs ended         {revoked}\n");
-    if waiting > 0 {
-        text +=
-            &format!("waiting           SAs of {waiting} mobile nodes, until the store works\n");
-    }
-    client::print(&text);
+    client::print(&words_of(&answer));
     Ok(())
+}
+
+fn words_of(answer: &Reloaded) -> String {
+    let Reloaded { applied, needs_restart, read_anew, left_out, left_out_count, .. } = answer;
+    let Reloaded { subscribers, added, changed, removed, revoked, waiting, .. } = answer;
+    let mut lines = Vec::new();
+    let mut named = |what: &str, keys: &[String]| {
+        if !keys.is_empty() {
+            lines.push(format!("{what:<18}{}", keys.join(", ")));
+        }
+    };
+    named("in force", applied);
+    named("read anew", read_anew);
+    named("needs a restart", needs_restart);
+    if lines.is_empty() && added + changed + removed == 0 {
+        lines.push("nothing has changed".to_owned());
+    }
+    lines.push(format!(
+        "subscribers       {subscribers} ({added} added, {changed} changed, {removed} removed)"
+    ));
+    if !left_out.is_empty() {
+        let more = left_out_count.saturating_sub(left_out.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("left out of the store: {}{more}; see the log", left_out.join(", ")));
+    }
+    lines.push(format!("SAs ended         {revoked}"));
+    if *waiting > 0 {
+        lines.push(format!(
+            "waiting           SAs of {waiting} mobile nodes, until the store works"
+        ));
+    }
+    lines.join("\n") + "\n"
 }
 
 fn revoke(hac: &Daemon, arguments: RevokeArguments) -> Result<(), Error> {
@@ -213,4 +234,41 @@ fn revoke(hac: &Daemon, arguments: RevokeArguments) -> Result<(), Error> {
     };
     client::print(&text);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_a_reload_says_what_has_changed() {
+        let nothing = Reloaded {
+            applied: Vec::new(),
+            needs_restart: Vec::new(),
+            read_anew: Vec::new(),
+            subscribers: 3,
+            added: 0,
+            changed: 0,
+            removed: 0,
+            left_out: Vec::new(),
+            left_out_count: 0,
+            revoked: 0,
+            waiting: 0,
+        };
+        assert!(words_of(&nothing).starts_with("nothing has changed\n"));
+        let some = Reloaded {
+            changed: 2,
+            read_anew: vec!["tls.key".into()],
+            left_out: vec!["mn8@example.net".into()],
+            left_out_count: 1,
+            ..nothing
+        };
+        assert_eq!(
+            words_of(&some),
+            "read anew         tls.key\n\
+             subscribers       3 (0 added, 2 changed, 0 removed)\n\
+             left out of the store: mn8@example.net; see the log\n\
+             SAs ended         0\n"
+        );
+    }
 }

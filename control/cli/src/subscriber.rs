@@ -172,6 +172,8 @@ fn put(hac: &Daemon, path: &str, change: Change, words: &str) -> Result<(), Erro
         made = Some(file);
     } else if psk.no_psk {
         subscriber.insert("psk".into(), Value::Null);
+    } else if path == paths::SET && subscriber.len() == 1 {
+        return Err(Error::NothingToSet(mn_id));
     }
     let done = hac.post(path, &Value::Object(subscriber));
     if let (Err(_), Some(file)) = (&done, made) {

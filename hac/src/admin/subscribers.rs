@@ -39,7 +39,7 @@ impl From<ChangeError> for Refused {
         let text = error.to_string();
         match error {
             ChangeError::Wrong(_) | ChangeError::NoStore => Self::Request(text),
-            ChangeError::Unknown(_) => Self::Unknown(text),
+            ChangeError::Unknown(_) | ChangeError::Nobody(_) => Self::Unknown(text),
             ChangeError::Conflict(_) => Self::Busy(text),
             ChangeError::Store(_) | ChangeError::Entropy => Self::Fault(text),
         }

@@ -12,8 +12,8 @@ use hearth_wire::{Scope, Suite};
 use super::raw::{self, Root};
 use super::subscribers::Rules;
 use super::{
-    Config, Realm, admin, auth, directory, eap_tls, home_agents, limits, mobile_networks, pools,
-    radius, realms, replica, services, subscriber_store, subscribers, tls,
+    Config, Realm, Sections, admin, auth, directory, eap_tls, home_agents, limits, mobile_networks,
+    pools, radius, readers, realms, replica, services, subscriber_store, subscribers, tls,
 };
 use crate::policy::{HomeAgentChoice, Policy, ScopePolicy};
 
@@ -75,9 +75,12 @@ pub(super) fn config(
     if running.is_none() {
         replica::part(file, &mut realm)?;
     }
+    let sections = hearth_config::load::<Sections>(file.path())?.value;
+    let sections = sections.with_files(|path| file.resolve(path));
     Ok(Config {
         path: file.path().to_owned(),
-        sections: hearth_config::load(file.path())?.value,
+        warnings: readers::warnings(file, &sections),
+        sections,
         listen: root.listen.iter().map(|listen| listen.value).collect(),
         tls: tls::check(file, now)?,
         directory: directory::check(file)?,

@@ -13,6 +13,7 @@ mod mobile_networks;
 mod pools;
 pub mod radius;
 mod raw;
+mod readers;
 mod realms;
 mod replica;
 pub mod sections;
@@ -51,6 +52,8 @@ use crate::tls::Server;
 pub struct Config {
     /// The file that says all this.
     pub path: PathBuf,
+    /// What is no mistake, but to be mended: secrets that others can read.
+    pub warnings: Vec<String>,
     /// What stands in it, to be compared with what will.
     pub sections: Sections,
     /// Addresses and TCP ports to serve.

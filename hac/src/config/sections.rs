@@ -1,8 +1,14 @@
 //! Which keys of the YAML differ between two readings of it. Keys alone: no value is kept that could be
 //! a pre-shared key, and none is shown.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 /// The sections of the file, but for its subscribers.
 #[derive(Deserialize, Default, Clone)]
@@ -23,6 +29,9 @@ pub struct Sections {
     subscriber_store: Value,
     limits: Value,
     admin: Value,
+    /// A mark of what is in each file that a key names.
+    #[serde(skip)]
+    files: BTreeMap<String, u64>,
 }
 
 impl core::fmt::Debug for Sections {
@@ -38,7 +47,29 @@ pub struct Changed {
     pub live: Vec<String>,
     /// What takes effect when it starts.
     pub at_start: Vec<String>,
+    /// What names the same files as before, with something else in them.
+    pub files: Vec<String>,
 }
+
+/// Keys that name files, wherever they stand.
+const FILES: [&str; 9] = [
+    "certificate",
+    "key",
+    "ocsp",
+    "ca",
+    "client_ca",
+    "crl",
+    "secret_file",
+    "key_file",
+    "previous_key_file",
+];
+/// Those whose files are secret.
+const SECRETS: [&str; 4] = ["key", "secret_file", "key_file", "previous_key_file"];
+/// A secret that systemd hands in.
+const CREDENTIALS: [&str; 2] = ["secret_credential", "credential"];
+
+/// Marks of files say whether two are the same and, without this process's own key, nothing of them.
+static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Sections {
     /// What of `self` is not as in `former`.
@@ -76,12 +107,59 @@ impl Sections {
         let (live, at_start) = directory.into_iter().partition(|key| is_of_certificates(key));
         changed.live.extend::<Vec<_>>(live);
         changed.at_start.extend::<Vec<_>>(at_start);
+        for (key, mark) in &self.files {
+            let is_other = former.files.get(key).is_some_and(|former| former != mark);
+            // Where another file is named that is said already.
+            if is_other && !changed.live.contains(key) && !changed.at_start.contains(key) {
+                let to = if is_of_start(key) { &mut changed.at_start } else { &mut changed.files };
+                to.push(key.clone());
+            }
+        }
         changed
+    }
+
+    /// Marks what is in the files that are named; `resolve` gives the place of a name.
+    #[must_use]
+    pub(super) fn with_files(mut self, resolve: impl Fn(&Path) -> PathBuf) -> Self {
+        let handed_in = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let named = self.named(&FILES).into_iter().map(|(key, name)| (key, Some(resolve(name))));
+        let credentials = self.named(&CREDENTIALS).into_iter();
+        let credentials = credentials
+            .map(|(key, name)| (key, handed_in.as_ref().map(|folder| folder.join(name))));
+        let files = named.chain(credentials).filter_map(|(key, path)| {
+            let octets = Zeroizing::new(std::fs::read(path?).ok()?);
+            Some((key, MARKS.hash_one(&*octets)))
+        });
+        self.files = files.collect();
+        self
+    }
+
+    /// Files with secrets, by the keys that name them.
+    pub(super) fn secret_files(&self) -> Vec<(String, &Path)> {
+        self.named(&SECRETS)
+    }
+
+    /// The files that keys of these names name.
+    fn named(&self, names: &[&str]) -> Vec<(String, &Path)> {
+        let mut found = Vec::new();
+        for (key, value) in [
+            ("tls", &self.tls),
+            ("eap_tls", &self.eap_tls),
+            ("radius", &self.radius),
+            ("directory", &self.directory),
+            ("subscriber_store", &self.subscriber_store),
+        ] {
+            files_in(key, value, names, false, &mut found);
+        }
+        found
     }
 
     /// Takes over from `other` what takes effect while the daemon runs.
     pub fn follow(&mut self, other: Self) {
-        let Self { tls, policy, auth, eap_tls, dns, realms, limits, radius, directory, .. } = other;
+        let Self { tls, policy, auth, eap_tls, dns, realms, limits, .. } = other;
+        let Self { radius, directory, files, .. } = other;
+        self.files.retain(|key, _| is_of_start(key));
+        self.files.extend(files.into_iter().filter(|(key, _)| !is_of_start(key)));
         (self.tls, self.policy, self.auth) = (tls, policy, auth);
         (self.eap_tls, self.dns, self.realms, self.limits) = (eap_tls, dns, realms, limits);
         for name in DIRECTORY_CERTIFICATES {
@@ -118,6 +196,36 @@ fn is_of_servers(key: &str) -> bool {
             .and_then(|key| key.strip_prefix(place.replace('/', ".").as_str()));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
     })
+}
+
+/// Whether a file is read when the daemon starts, and not again.
+fn is_of_start(key: &str) -> bool {
+    key.starts_with("subscriber_store.")
+}
+
+/// Text under one of `names`, or in a list there.
+fn files_in<'a>(
+    key: &str,
+    value: &'a Value,
+    names: &[&str],
+    is_named: bool,
+    found: &mut Vec<(String, &'a Path)>,
+) {
+    match value {
+        Value::String(text) if is_named => found.push((key.to_owned(), Path::new(text))),
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                files_in(&format!("{key}[{index}]"), value, names, is_named, found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let is_named = names.contains(&name.as_str());
+                files_in(&format!("{key}.{name}"), value, names, is_named, found);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn differences(key: &str, one: &Value, other: &Value, found: &mut Vec<String>) {

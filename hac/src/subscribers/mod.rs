@@ -203,6 +203,22 @@ impl Subscribers {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What `fresh` has that is not as here. Nobody may be changing either.
+    pub(crate) fn difference(&self, fresh: &Self) -> Difference {
+        let (before, after) = (self.state(), fresh.state());
+        let mut difference = Difference::default();
+        for (mn_id, (_, former)) in &before.known {
+            match after.known.get(mn_id) {
+                Some((_, new)) if former.is_as(new, mn_id) => {}
+                Some(_) => difference.changed += 1,
+                None => difference.removed += 1,
+            }
+        }
+        let added = after.known.keys().filter(|mn_id| !before.known.contains_key(*mn_id));
+        difference.added = added.count();
+        difference
+    }
+
     /// Puts those of `fresh` in the place of all.
     pub(crate) fn replace(&self, fresh: &Self) -> Replaced {
         let fresh = std::mem::take(&mut *fresh.state_mut());
@@ -312,6 +328,37 @@ pub struct Replaced {
     pub stale: Vec<MobileNodeId>,
     /// Who may now something else with the SAs that it has.
     pub changed: Vec<MobileNodeId>,
+    /// What operators are told of it.
+    pub news: News,
+}
+
+/// What a replacement of all subscribers means for operators.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct News {
+    /// Against those before.
+    pub difference: Difference,
+    /// Subscribers of the store that there is no place for.
+    pub left_out: LeftOut,
+}
+
+/// How many subscribers are others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// They were not there.
+    pub added: usize,
+    /// Their key is another, or what holds for them.
+    pub changed: usize,
+    /// They are gone.
+    pub removed: usize,
+}
+
+/// Subscribers of the store that are not in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The first ones.
+    pub named: Vec<String>,
+    /// All of them.
+    pub count: usize,
 }
 
 impl Subscriber {
@@ -322,6 +369,19 @@ impl Subscriber {
             && self.ip4 == other.ip4
             && self.services.prefixes == other.services.prefixes
             && self.leased_networks == other.leased_networks
+    }
+
+    /// Whether nothing of `mn_id` has changed, its key neither.
+    fn is_as(&self, other: &Self, mn_id: &MobileNodeId) -> bool {
+        let same_key = match (&self.psk, &other.psk) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.is_same(two, mn_id),
+            _ => false,
+        };
+        same_key
+            && self.same_grant(other)
+            && self.region == other.region
+            && self.policy == other.policy
     }
 
     /// Whether SAs that were issued to one can be the other's.

@@ -14,7 +14,7 @@ use zeroize::Zeroize;
 use super::claims::Claims;
 use super::sealed::{KeyId, SEALED_LEN, SealedPsk, SealingKey};
 use super::store::{Record, Store, StoreError, Wrapped, Write};
-use super::{Change, Replaced, Source, files};
+use super::{Change, LeftOut, News, Replaced, Source, files};
 use crate::auth::psk::Psk;
 use crate::config::subscribers::{Rules, decode_hex, needs_psk, read_values};
 use crate::config::{Realm, Subscriber, SubscriberStoreConfig, foreign};
@@ -35,6 +35,9 @@ pub enum ChangeError {
     /// Nobody has this mn-id.
     #[error("{0} is no subscriber of the store")]
     Unknown(String),
+    /// No source has this mn-id.
+    #[error("no such subscriber: {0}")]
+    Nobody(String),
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
@@ -110,7 +113,8 @@ impl Registry {
         };
         let mut store = Store::open(&path)?;
         let keys = Keys { current: key, previous };
-        let (subscribers, left_out) = restore(&realm.get(), &keys, &mut store)?;
+        let (subscribers, LeftOut { count: left_out, .. }) =
+            restore(&realm.get(), &keys, &mut store)?;
         info!(subscribers, left_out, store = %path.display(), "the subscribers' store");
         Ok(Self { realm, keys: Some(keys), store: Mutex::new(Some(store)) })
     }
@@ -125,11 +129,15 @@ impl Registry {
         let realm = self.realm.get();
         let _changing = realm.subscribers.changing();
         files::load(&fresh, files)?;
+        let mut left_out = LeftOut::default();
         if let (Some(store), Some(keys)) = (guard.as_mut(), &self.keys) {
-            restore(&fresh, keys, store).map_err(|error| error.to_string())?;
+            let restored = restore(&fresh, keys, store);
+            (_, left_out) = restored.map_err(|error| error.to_string())?;
         }
         realm.subscribers.none_in_use(&fresh.subscribers)?;
-        let replaced = realm.subscribers.replace(&fresh.subscribers);
+        let difference = realm.subscribers.difference(&fresh.subscribers);
+        let mut replaced = realm.subscribers.replace(&fresh.subscribers);
+        replaced.news = News { difference, left_out };
         self.realm.set(realm.with_rules_of(fresh));
         Ok(replaced)
     }
@@ -189,10 +197,10 @@ impl Registry {
     pub fn remove(&self, mn_id: &str) -> Result<Vec<MobileNodeId>, ChangeError> {
         let mut guard = self.store();
         let store = guard.as_mut().ok_or(ChangeError::NoStore)?;
-        if store.get(mn_id)?.is_none() {
-            return Err(ChangeError::Unknown(mn_id.to_owned()));
-        }
         let realm = self.realm.get();
+        if store.get(mn_id)?.is_none() {
+            return Err(not_of_store(&realm, mn_id));
+        }
         let _changing = realm.subscribers.changing();
         store.write(vec![Write::Remove(mn_id.into())])?;
         let Ok(mn_id) = MobileNodeId::new(mn_id) else { return Ok(Vec::new()) };
@@ -266,6 +274,7 @@ impl Registry {
                 source: source.name().into(),
                 in_force: true,
                 values: Value::Null,
+                instead: None,
             })
             .collect();
         rows.extend(stored.into_iter().map(|(mn_id, record)| self.row(mn_id, &record)));
@@ -283,19 +292,28 @@ impl Registry {
             Some(store) => store.get(mn_id)?,
             None => None,
         };
-        let unknown = || ChangeError::Unknown(mn_id.to_owned());
-        if let Some(record) = record {
-            return Ok(self.row(mn_id.to_owned(), &record));
+        let id = MobileNodeId::new(mn_id).ok();
+        let elsewhere = id.as_ref().and_then(|id| self.elsewhere(id));
+        match record {
+            Some(record) => {
+                let instead = elsewhere.map(Box::new);
+                Ok(Row { instead, ..self.row(mn_id.to_owned(), &record) })
+            }
+            None => elsewhere.ok_or_else(|| ChangeError::Nobody(mn_id.to_owned())),
         }
-        let id = MobileNodeId::new(mn_id).map_err(|_| unknown())?;
+    }
+
+    /// One that is in force and does not come from the store.
+    fn elsewhere(&self, mn_id: &MobileNodeId) -> Option<Row> {
         let known = &self.realm.get().subscribers;
-        let (source, subscriber) = known.source(&id).zip(known.find(&id)).ok_or_else(unknown)?;
-        Ok(Row {
-            mn_id: mn_id.to_owned(),
+        let source = known.source(mn_id).filter(|source| *source != Source::Store)?;
+        Some(Row {
+            mn_id: mn_id.to_string(),
             source: source.name().into(),
             in_force: true,
-            has_psk: subscriber.psk.is_some(),
+            has_psk: known.find(mn_id)?.psk.is_some(),
             values: Value::Null,
+            instead: None,
         })
     }
 
@@ -308,6 +326,7 @@ impl Registry {
             in_force: source == Some(Source::Store),
             has_psk: record.psk.is_some(),
             values: serde_json::from_str(&record.values).unwrap_or_default(),
+            instead: None,
         }
     }
 
@@ -363,7 +382,10 @@ fn stage(
         && source != Source::Store
     {
         let name = source.name();
-        return Err(ChangeError::Conflict(format!("{mn_id} stands in the {name} already")));
+        return Err(match mode {
+            Mode::Set => not_of_store(realm, mn_id.as_str()),
+            _ => ChangeError::Conflict(format!("{mn_id} stands in the {name} already")),
+        });
     }
     let former = store.get(mn_id.as_str())?;
     if mode == Mode::Add && former.is_some() {
@@ -398,9 +420,9 @@ fn stage(
     Ok(())
 }
 
-/// Puts in force who stands in the store; how many stand there, and how many of them are left out.
-fn restore(realm: &Realm, keys: &Keys, store: &mut Store) -> Result<(usize, usize), ChangeError> {
-    let (mut after, mut left_out, mut count) = (String::new(), 0, 0);
+/// Puts in force who stands in the store; how many stand there, and who of them is left out.
+fn restore(realm: &Realm, keys: &Keys, store: &mut Store) -> Result<(usize, LeftOut), ChangeError> {
+    let (mut after, mut left_out, mut count) = (String::new(), LeftOut::default(), 0);
     loop {
         let page = store.page(&after, PAGE)?;
         let Some((last, _)) = page.last() else { return Ok((count, left_out)) };
@@ -419,9 +441,10 @@ fn restore(realm: &Realm, keys: &Keys, store: &mut Store) -> Result<(usize, usiz
                     realm.subscribers.apply(vec![(mn_id, Some((Source::Store, subscriber)))]);
                 }
                 Err(error) => {
-                    left_out += 1;
-                    if left_out <= NAMED {
+                    left_out.count += 1;
+                    if left_out.count <= NAMED {
                         warn!(mn_id, %error, "a subscriber of the store is left out");
+                        left_out.named.push(mn_id);
                     }
                 }
             }
@@ -460,6 +483,20 @@ pub(super) fn conflict(
     match others.or_else(|| foreign(realm, subscriber)) {
         Some((key, message)) => Err(format!("{key}: {message}")),
         None => Ok(()),
+    }
+}
+
+/// What is wrong where the store has no `mn_id`: nobody has it, or another source does.
+fn not_of_store(realm: &Realm, mn_id: &str) -> ChangeError {
+    let source = MobileNodeId::new(mn_id).ok().and_then(|mn_id| realm.subscribers.source(&mn_id));
+    match source {
+        Some(Source::Configuration) => ChangeError::Conflict(format!(
+            "{mn_id} stands in the configuration: change it there, then hearth hac reload"
+        )),
+        Some(Source::File) => {
+            ChangeError::Conflict(format!("{mn_id} stands in a file: change it there"))
+        }
+        Some(Source::Store) | None => ChangeError::Unknown(mn_id.to_owned()),
     }
 }
 
@@ -518,12 +555,26 @@ fn sealed(keys: &Keys, mn_id: &MobileNodeId, mut psk: Value) -> Result<SealedPsk
                 .map_err(|_| ChangeError::Entropy)
         }
         "sealed" => {
-            let text = "is wrapped by another key, or for another mn-id";
             let wrapped = octets.split_first_chunk::<8>().and_then(|(id, rest)| {
                 let octets: [u8; SEALED_LEN] = rest.try_into().ok()?;
                 Some((KeyId(*id), octets))
             });
-            wrapped.and_then(|wrapped| keys.open(mn_id, &wrapped)).ok_or_else(|| wrong(text))
+            let (id, octets) = wrapped.ok_or_else(|| wrong("sealed: is not as export wrote it"))?;
+            let key = keys.of(id).ok_or_else(|| {
+                wrong(&format!(
+                    "is wrapped by another key, {id}; name that one as \
+                     subscriber_store.previous_key_file and restart"
+                ))
+            })?;
+            let sealed = SealedPsk::sealed(key.clone(), octets);
+            let psk = sealed.open(mn_id);
+            let psk = psk.ok_or_else(|| wrong("is wrapped for another mn-id, or damaged"))?;
+            if id == keys.current.id() {
+                return Ok(sealed);
+            }
+            // Nothing new may need the former key.
+            SealedPsk::seal(&keys.current, mn_id, &psk, &mut SystemEntropy)
+                .map_err(|_| ChangeError::Entropy)
         }
         _ => Err(wrong(form)),
     }

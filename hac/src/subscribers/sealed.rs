@@ -127,6 +127,16 @@ impl SealedPsk {
         Self { key, octets }
     }
 
+    /// Whether both are the same key of `mn_id`, however it is wrapped.
+    #[must_use]
+    pub fn is_same(&self, other: &Self, mn_id: &MobileNodeId) -> bool {
+        if self.key.id() == other.key.id() && self.octets == other.octets {
+            return true;
+        }
+        let opened = self.open(mn_id).zip(other.open(mn_id));
+        opened.is_some_and(|(one, two)| one.octets() == two.octets())
+    }
+
     /// The key of `mn_id`; `None` where it was wrapped under another key, for another mn-id, or is
     /// damaged.
     #[must_use]
