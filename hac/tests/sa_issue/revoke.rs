@@ -1,6 +1,6 @@
 //! SAs that end at an operator's word (SA-10).
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -113,9 +113,16 @@ async fn the_end_of_a_subscriber_waits_for_its_turn_in_a_full_queue() {
     let place = Place::new();
     let store = place.store(pooled(1, |_| {}));
     let (gate, wall) = (Arc::new(Mutex::new(())), place.wall.clone());
-    let held = gate.clone();
+    let (held, reads) = (gate.clone(), Arc::new([const { AtomicU64::new(0) }; 2]));
+    let [begun, done] = [0, 1].map(|at| {
+        let reads = reads.clone();
+        move |count| reads[at].fetch_add(count, Ordering::SeqCst)
+    });
+    let (begin, end) = (begun.clone(), done.clone());
     let clock = move || {
+        begin(1);
         drop(held.lock().unwrap());
+        end(1);
         wall.load(Ordering::Relaxed)
     };
     let directory = Directory::start_with(store, Arc::new(clock), Arc::new(|| 0)).unwrap();
@@ -123,6 +130,11 @@ async fn the_end_of_a_subscriber_waits_for_its_turn_in_a_full_queue() {
     let spi = place.issue(&directory, "n0@example.net").await.unwrap().spi;
     let ended = {
         let _closed = gate.lock().unwrap();
+        directory.ask_usage("ha1", spi);
+        // Now whoever empties the queue waits for the time.
+        while begun(0) == done(0) {
+            std::thread::yield_now();
+        }
         for _ in 0..5000 {
             directory.ask_usage("ha1", spi);
         }
