@@ -16,7 +16,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build deb demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick lint
+.PHONY: help deps build deb deb-test demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ deb: ## Debian packages of the daemons and tools: target/deb/
 	rm -rf $(TARGET_DIR)/deb && mkdir -p $(TARGET_DIR)/deb
 	CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) debian/rules clean binary
 	@ls -l $(TARGET_DIR)/deb
+
+deb-test: deb ## install, upgrade and remove the packages in a fresh Debian with systemd
+	$(SUDO) tests/packages/try.sh $(TARGET_DIR)/deb
 
 test: deps ## unit, vector and end-to-end tests, and the conformance list
 	$(CARGO) build --workspace --bins --tests

@@ -68,6 +68,15 @@ async fn what_an_operator_does_is_in_force_at_once() {
     assert!(!place.bootstrap("new@example.net", &key).await.0);
     // Nobody else is concerned.
     assert!(place.bootstrap("yaml@example.net", PSK).await.0);
+    // A name that nobody has is a mistake, one that has no SA is none.
+    for (name, status, words) in [
+        ("gone@example.net", 404, "gone@example.net has no SA, and is no subscriber"),
+        ("yaml@example.net", 200, "{\"revoked\":1}"),
+        ("yaml@example.net", 200, "{\"revoked\":0}"),
+    ] {
+        let done = place.post("/v1/hac/revoke", &format!("{{\"mn_id\": \"{name}\"}}")).await;
+        assert_eq!((done.0, done.1.as_str()), (status, words));
+    }
 }
 
 /// A change that takes what SAs say ends them; one that counts from the next SA on does not.

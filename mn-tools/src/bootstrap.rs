@@ -136,7 +136,13 @@ impl fmt::Display for BootstrapError {
                 StatusCode::NotImplemented => f.write_str(
                     "not offered by the HAC (501): none of our suites, or not our auth method",
                 ),
-                StatusCode::ServiceUnavailable => f.write_str("the HAC is overloaded (503)"),
+                StatusCode::ServiceUnavailable => f.write_str(
+                    "the HAC has no room now (503): too busy, its addresses are given out, or no home \
+                     agent is alive; tried again",
+                ),
+                StatusCode::GatewayTimeout => f.write_str(
+                    "the HAC's AAA server does not answer (504); tried again. Its operator has to see to it",
+                ),
                 other => write!(f, "refused by the HAC with status {}", code(*other)),
             },
             Self::Rejected(proof) => write!(f, "not authenticated (401): {}", doubts(*proof)),

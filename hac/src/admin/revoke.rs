@@ -25,7 +25,16 @@ pub(super) async fn revoke(
             .map_err(|error| Refused::Request(error.to_string()))?,
         Request::Realm(realm) => Revoke::Realm(realm.into()),
     };
-    let by_name = matches!(which, Revoke::Spi(_));
+    let realm = desk.shared.realm.get();
+    let unknown = match &which {
+        Revoke::Spi(_) => Some("no SA has this SPI".to_owned()),
+        Revoke::Node(mn_id) => realm
+            .subscribers
+            .find(mn_id)
+            .is_none()
+            .then(|| format!("{mn_id} has no SA, and is no subscriber")),
+        Revoke::Realm(_) => None,
+    };
     let words = match &which {
         Revoke::Spi(spi) => format!("SPI {}", spi.get()),
         Revoke::Node(mn_id) => mn_id.to_string(),
@@ -35,8 +44,8 @@ pub(super) async fn revoke(
         RevokeError::Store => Refused::Fault("the store failed; the log says why".into()),
         RevokeError::Busy => Refused::Busy("too much waits for the store; try again".into()),
     })?;
-    if revoked == 0 && by_name {
-        return Err(Refused::Unknown("no SA has this SPI".into()));
+    if let Some(words) = unknown.filter(|_| revoked == 0) {
+        return Err(Refused::Unknown(words));
     }
     info!(uid = peer.uid, pid = peer.pid, which = words, revoked, "revoked");
     Ok(Json(Revoked { revoked: revoked as u64 }))
