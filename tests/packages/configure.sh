@@ -6,6 +6,9 @@ link() { # NAMESPACE ITS-END OUR-END ADDRESS GATEWAY
     ip netns add "$1"
     ip link add "$3" type veth peer name "$2" netns "$1"
     ip link set "$3" up
+    # A veth leaves checksums to a NIC that is not there.
+    ip netns exec "$1" ethtool -K "$2" tx off >/dev/null
+    ethtool -K "$3" tx off >/dev/null
     ip -n "$1" link set lo up
     ip netns exec "$1" sysctl -qw "net.ipv6.conf.$2.dad_transmits=0" 2>/dev/null || true
     ip -n "$1" link set "$2" up

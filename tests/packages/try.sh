@@ -19,6 +19,7 @@ newer=$version+upgrade1
 say() { echo "== $*"; }
 fail() {
     echo "FAILED: $*" >&2
+    inside hearth show drops >&2 || true
     inside journalctl --no-pager -n 40 -u 'hearth*' >&2 || true
     exit 1
 }
@@ -30,7 +31,7 @@ make_root() {
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -1)
     rm -rf "$root"
     mkdir -p "$root"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,iputils-ping,openssl \
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ethtool,iproute2,iputils-ping,openssl \
         "$suite" "$root" "$mirror" >"$work/debootstrap.log"
     mkdir -p "$root/packages" "$root/newer"
     cp "$packages"/*.deb "$root/packages/"
@@ -57,8 +58,7 @@ make_newer() {
 
 boot() {
     say "boot"
-    # All of /sys: DPDK asks it for the kernel's modules.
-    SYSTEMD_NSPAWN_API_VFS_WRITABLE=network systemd-nspawn -q -D "$root" --boot --register=no --keep-unit --private-network \
+    systemd-nspawn -q -D "$root" --boot --register=no --keep-unit --private-network \
         --bind=/dev/net/tun --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_IPC_LOCK,CAP_SYS_NICE \
         --system-call-filter=@memlock </dev/null >"$work/boot.log" 2>&1 &
     nspawn=$!
@@ -68,6 +68,9 @@ boot() {
         # Its first process is the child of systemd-nspawn's child or of systemd-nspawn itself.
         init=$(pgrep -P "$nspawn" -x systemd || true)
         if [ -n "$init" ] && inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; then
+            # A container of systemd's sees parts of /sys; DPDK asks there for the kernel's modules.
+            inside sh -ec 'mkdir -p /run/sysfs; mount -t sysfs sysfs /run/sysfs; mount -o remount,rw /sys
+                mkdir -p /sys/module; mount --bind /run/sysfs/module /sys/module; umount /run/sysfs'
             return
         fi
         sleep 0.2

@@ -127,8 +127,9 @@ impl Drop for Routes {
     /// The thread holds memory of DPDK's, which ends with the process' last handle on it.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // It may be about to say something.
-        while self.found.try_recv().is_ok() {}
+        // It may have more to say than there is room for, of ports that have just gone: nobody listens.
+        let (_, closed) = sync_channel(1);
+        drop(std::mem::replace(&mut self.found, closed));
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -92,7 +92,10 @@ fn a_sighup_during_the_start_waits() {
     let hearthd = lab.hearthd.as_mut().unwrap();
     hearthd
         .until("the second reading", PATIENCE, |program| {
-            Ok(program.log().contains("home prefixes and certificates are read again").then_some(()))
+            Ok(program
+                .log()
+                .contains("home prefixes and certificates are read again")
+                .then_some(()))
         })
         .unwrap();
 }
