@@ -151,16 +151,16 @@ upgrade() {
 remove() {
     say "remove"
     inside dpkg -r hearth-mn hearth hearth-hac hearth-cli >"$work/remove.log" 2>&1 || fail "remove"
-    ! inside pgrep -l hearth || fail "something still runs"
+    ! inside sh -c 'grep -s ^hearth /proc/[0-9]*/comm' || fail "something still runs"
     local path
     for path in /etc/hearth/hearthd.yaml /var/lib/hearth /var/lib/hearth-hac/hac.redb; do
         inside test -e "$path" || fail "$path is gone with the packages"
     done
     ! inside test -e /usr/bin/hearthd || fail "hearthd is still there"
-    say "install again: what was registered is there"
+    say "install again: the subscriber and its address are there"
     inside sh -c 'dpkg -i /newer/*.deb' >"$work/again.log" 2>&1 || fail "install again"
-    inside systemctl start hearth-hac hearthd || fail "start again"
-    inside hearth show bindings | grep car@example.net || fail "the binding was lost"
+    inside systemctl start hearth-hac hearthd hearth-mn@car || fail "start again"
+    until_inside ip netns exec cn ping -c 1 -W 1 2001:db8:100::1000
     say "purge"
     inside dpkg -P hearth-mn hearth hearth-hac hearth-cli >"$work/purge.log" 2>&1 || fail "purge"
     for path in /var/lib/hearth /var/lib/hearth-hac; do
