@@ -33,6 +33,7 @@ mod downlink;
 mod ecn;
 mod gro;
 mod gso;
+pub(crate) mod open;
 mod threads;
 mod uplink;
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use hearth_wire::frame::{FrameHeader, PType};
 use hearth_wire::ip::Ipv6Header;
 use hearth_wire::mh::{Heartbeat, Message, Repeated, RevocationAck, RevocationStatus};
-use hearth_wire::{Scope, SeqNo, Spi};
+use hearth_wire::{Scope, Spi};
 use rustix::event::epoll;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 use super::Plan;
 use super::bootstraps::{Bootstraps, Job};
@@ -22,12 +22,12 @@ use super::results::{Results, tell};
 use super::shard::Event;
 use crate::association::SecurityAssociation;
 use crate::bootstrap::Grant;
-use crate::crypto::OpenError;
 use crate::hac_client::{Failure, unix_now};
 use crate::network::{HomeAgent, outer_socket};
 use crate::path::Path;
 use crate::registration::{Action, Association, Purpose, Registered, Registration, Report, Update};
 use crate::signalling::{self, MAX_UPDATE, Received, Wishes};
+use crate::tunnel::open::{Content, Opened, open};
 use crate::tunnel::{DropReason, IvSource};
 
 /// Room for the largest packet of ours, sealed, and for what comes.
@@ -349,30 +349,18 @@ impl Node {
         now: Instant,
     ) -> Result<Option<(Spi, u8, Vec<u8>)>, DropReason> {
         let frame = tools.buffer.get_mut(..len).ok_or(DropReason::FrameShort)?;
-        let (header, _) =
-            FrameHeader::read_from_prefix(frame).map_err(|_| DropReason::FrameShort)?;
-        let ptype = PType::from_bits(header.ptype_bits()).ok_or(DropReason::PtypeUnregistered)?;
-        let plain = ptype == PType::PlainData;
-        if plain && header.spi_bits() != 0 {
-            return Err(DropReason::PlainSpiNotZero);
-        }
-        let held = self.held.iter().find(|Held { sa, .. }| match plain {
-            true => sa.scope == Scope::Signalling,
-            false => sa.spi.get() == header.spi_bits(),
-        });
-        let unknown = if plain { DropReason::PlainDataForbidden } else { DropReason::SpiUnknown };
-        let sa = &held.ok_or(unknown)?.sa;
-        let (payload, next_header) =
-            if plain { (FrameHeader::LEN..len, IPV6) } else { open(sa, header.seq(), frame)? };
-        if !plain && sa.wears(header.seq(), len) {
+        let associations = self.held.iter().map(|held| &held.sa);
+        let Opened { sa, payload, content, worn } = open(frame, associations)?;
+        if worn {
             self.registration.on_worn(sa.spi);
         }
         let payload = frame.get(payload).ok_or(DropReason::InnerLength)?;
-        if ptype == PType::MobilityHeader {
-            return Ok(Some((sa.spi, next_header, payload.to_vec())));
-        }
-        if next_header != IPV6 {
-            return Err(DropReason::DataNextHeader);
+        match content {
+            Content::PlainData | Content::ProtectedData { next_header: IPV6 } => {}
+            Content::ProtectedData { .. } => return Err(DropReason::DataNextHeader),
+            Content::Signalling { next_header } => {
+                return Ok(Some((sa.spi, next_header, payload.to_vec())));
+            }
         }
         let (inner, _) = Ipv6Header::parse(payload).map_err(|_| DropReason::InnerLength)?;
         if inner.destination() != sa.home_address {
@@ -498,20 +486,6 @@ fn seal_data<'a>(
     let id = (PType::ProtectedData, sa.spi, seq);
     let sealed = sa.outbound.seal(buffer.get_mut(start..)?, len, id, IPV6, iv)?;
     Some((buffer.get(start..start + sealed)?, worn))
-}
-
-/// Look, ICV, commit.
-fn open(
-    sa: &SecurityAssociation,
-    seq: SeqNo,
-    frame: &mut [u8],
-) -> Result<(std::ops::Range<usize>, u8), DropReason> {
-    sa.look(seq)?;
-    let opened = sa.inbound.open(frame);
-    if matches!(opened, Ok(_) | Err(OpenError::Trailer(_))) {
-        sa.accept(seq)?;
-    }
-    Ok(opened?)
 }
 
 fn judge(stream: &mut Stream, results: &mut Results, probe: Probe, begun: Instant, now: Instant) {

@@ -1,11 +1,14 @@
-//! The fleet's YAML is refused before anything starts, with line, key and what would be right.
+//! The fleet's YAML is refused before anything starts, with line, key and what would be right; its
+//! nodes take what a mobile node takes.
 
 use std::collections::HashMap;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 
+use hearth_wire::ip::Ipv6Header;
 use hearth_wire::{Scope, Suite};
 use rustix::event::epoll;
+use zerocopy::IntoBytes;
 
 use super::keys::write_subscribers;
 use super::node::{BUFFER, Node, Tools};
@@ -113,19 +116,12 @@ fn subscribers_are_lines_for_an_import() {
     assert!(!format!("{plan:?}").contains(first));
 }
 
-/// 10,000 nodes, each with an SA, a socket and a Binding Update under way, take less than 1 GiB.
-#[test]
-fn ten_thousand_nodes_fit_into_a_process() {
-    let mut plan = load_text(NODE, GOOD).unwrap();
-    plan.nodes = 10_000;
-    plan.care_of_addresses = vec![Ipv6Addr::LOCALHOST.into()];
-    limits::check(&plan).unwrap();
-    let (mailbox, _events, _bell) = Mailbox::new().unwrap();
-    let plan = Arc::new(plan);
-    let mut tools = Tools {
-        plan: Arc::clone(&plan),
+/// What a shard without a HAC gives its nodes.
+fn tools(plan: &Arc<Plan>) -> Tools {
+    Tools {
+        plan: Arc::clone(plan),
         bootstraps: Bootstraps::idle(),
-        mailbox,
+        mailbox: Mailbox::new().unwrap().0,
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
         ivs: IvSource::new().unwrap(),
         results: Results::default(),
@@ -133,7 +129,50 @@ fn ten_thousand_nodes_fit_into_a_process() {
         sources: HashMap::new(),
         interface: "fleet".into(),
         buffer: Box::new([0; BUFFER]),
-    };
+    }
+}
+
+/// a node of a fleet drops what a mobile node drops, and under the same names.
+#[test]
+fn plain_data_is_refused_under_scope_1_and_with_an_spi_or_a_number() {
+    let cases = [
+        (Scope::Signalling, [0, 0, 0, 0, 0, 0, 0, 0], None),
+        (Scope::Signalling, [0, 0, 0, 0, 0, 0, 0, 1], Some("plain_sequence_not_zero")),
+        (Scope::Signalling, [0, 0, 0, 7, 0, 0, 0, 0], Some("plain_spi_not_zero")),
+        (Scope::SignallingAndData, [0, 0, 0, 0, 0, 0, 0, 0], Some("plain_data_forbidden")),
+    ];
+    let mut plan = load_text(NODE, GOOD).unwrap();
+    plan.care_of_addresses = vec![Ipv6Addr::LOCALHOST.into()];
+    let plan = Arc::new(plan);
+    for (scope, header, dropped) in cases {
+        let (mut tools, now) = (tools(&plan), Instant::now());
+        let home_agent = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        let mut grant = crate::association::tests::grant(Suite::Aes128CbcSha, scope);
+        grant.home_agent = Ipv6Addr::LOCALHOST;
+        grant.home_agent_ip4 = None;
+        grant.port = home_agent.local_addr().unwrap().port();
+        let to = grant.home_address;
+        let mut node = Node::new(0, 0, &plan, 0);
+        node.on_bootstrapped(&mut tools, Ok(Box::new(grant)), Duration::ZERO, now);
+        let (_, care_of) = home_agent.recv_from(&mut [0; 512]).unwrap();
+        let inner = Ipv6Header::new("2001:db8:c::2".parse().unwrap(), to, 59, 64, 0).unwrap();
+        home_agent.send_to(&[&header[..], inner.as_bytes()].concat(), care_of).unwrap();
+        node.receive(&mut tools, now);
+        assert_eq!(tools.results.foreign, u64::from(dropped.is_none()), "{header:?}");
+        let drops: Vec<_> = tools.results.drops.keys().map(String::as_str).collect();
+        assert_eq!(drops, dropped.as_slice(), "{header:?}");
+    }
+}
+
+/// 10,000 nodes, each with an SA, a socket and a Binding Update under way, take less than 1 GiB.
+#[test]
+fn ten_thousand_nodes_fit_into_a_process() {
+    let mut plan = load_text(NODE, GOOD).unwrap();
+    plan.nodes = 10_000;
+    plan.care_of_addresses = vec![Ipv6Addr::LOCALHOST.into()];
+    limits::check(&plan).unwrap();
+    let plan = Arc::new(plan);
+    let mut tools = tools(&plan);
     let now = Instant::now();
     let nodes: Vec<Node> = (0..plan.nodes)
         .map(|number| {
