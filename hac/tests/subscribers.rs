@@ -119,7 +119,7 @@ async fn an_address_in_use_is_nobody_elses() {
     };
     let (status, words) = set("b@example.net").await;
     assert_eq!(status, 409, "{words}");
-    let reason = format!("{lease} is leased to a@example.net (1 SA); revoke it first");
+    let reason = format!("{lease} is leased to a@example.net (1 SA); give that one another");
     assert!(words.contains("home_address_ip6") && words.contains(&reason), "{words}");
     // Its own it may keep for good.
     assert_eq!(set("a@example.net").await.0, 200);

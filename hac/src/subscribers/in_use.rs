@@ -55,8 +55,9 @@ impl InUse {
 }
 
 fn words(address: IpAddr, holder: &str, sas: usize) -> String {
-    let (count, them) = if sas == 1 { ("SA", "it") } else { ("SAs", "them") };
+    let count = if sas == 1 { "SA" } else { "SAs" };
     format!(
-        "{address} is leased to {holder} ({sas} {count}); revoke {them} first, or choose another address"
+        "{address} is leased to {holder} ({sas} {count}); give that one another address first, or choose \
+         another one here"
     )
 }
