@@ -35,8 +35,11 @@ fn files_of(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
             continue;
         }
         let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path)? {
-            let file = entry?.path();
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("subscriber_files: {}: {error}", path.display()))
+        };
+        for entry in std::fs::read_dir(path).map_err(named)? {
+            let file = entry.map_err(named)?.path();
             if file.extension().is_some_and(|extension| extension == "yaml") {
                 inside.push(file);
             }
@@ -134,7 +137,11 @@ impl Watch {
         for path in paths {
             let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
             let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-            inotify::add_watch(&events, folder.unwrap_or(Path::new(".")), what)?;
+            let folder = folder.unwrap_or(Path::new("."));
+            inotify::add_watch(&events, folder, what).map_err(|error| {
+                let text = format!("subscriber_files: {}: {error}", folder.display());
+                io::Error::new(io::Error::from(error).kind(), text)
+            })?;
         }
         Ok(Self { events: Receiver::from_owned_fd_unchecked(events)? })
     }

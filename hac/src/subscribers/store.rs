@@ -77,8 +77,18 @@ pub(super) enum Write {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file or its folder can't be made or read.
-    #[error("{0}")]
-    File(#[from] std::io::Error),
+    #[error(
+        "{}: {}; subscriber_store.file has to lie in a folder that only the daemon's user can write to",
+        .0.display(), .1
+    )]
+    File(PathBuf, std::io::Error),
+    /// It can't be opened.
+    #[error(
+        "{} can't be opened: {}. Is the disk full or read-only? One that is damaged or of another \
+         version: move it away, start, and import the last export",
+        .0.display(), .1
+    )]
+    Open(PathBuf, redb::Error),
     /// Another process has it.
     #[error("{} is in use: does another hearth-hac run?", .0.display())]
     InUse(PathBuf),
@@ -99,17 +109,24 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let named = |path: &Path| {
+            let path = path.to_owned();
+            move |error| StoreError::File(path, error)
+        };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+            let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(folder);
+            made.map_err(named(folder))?;
         }
         // The file has its mode before there is anything in it.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        made.and_then(|_| fs::set_permissions(path, Permissions::from_mode(0o600)))
+            .map_err(named(path))?;
         let mut store = Self { path: path.to_owned(), database: None };
         match store.write(Vec::new()) {
             Err(StoreError::Database(redb::Error::DatabaseAlreadyOpen)) => {
                 Err(StoreError::InUse(store.path))
             }
+            Err(StoreError::Database(error)) => Err(StoreError::Open(store.path, error)),
             done => done.map(|()| store),
         }
     }
@@ -207,6 +224,21 @@ mod tests {
         assert!(matches!(Store::open(&path), Err(StoreError::InUse(which)) if which == path));
         drop(store);
         Store::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_can_not_be_opened_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("subscribers.redb");
+        fs::write(&path, [7; 5000]).unwrap();
+        let words = Store::open(&path).unwrap_err().to_string();
+        let (begin, end) =
+            (format!("{} can't be opened: ", path.display()), "import the last export");
+        assert!(words.starts_with(&begin) && words.ends_with(end), "{words}");
+        let inside = path.join("subscribers.redb");
+        let words = Store::open(&inside).unwrap_err().to_string();
+        assert!(words.starts_with(&path.display().to_string()), "{words}");
+        assert!(words.contains("subscriber_store."), "{words}");
     }
 
     #[test]
