@@ -181,16 +181,21 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let ended = control.run(&stop);
     control.service_manager.stopping(END);
     stop.store(true, Ordering::Relaxed);
-    for thread in threads {
-        if thread.join().is_err() {
-            error!("a worker panicked");
-        }
-    }
+    join(threads);
     control.end();
     info!("hearthd ends");
     drop(control);
     drop(ports);
     ended.map_err(system("the kernel side"))
+}
+
+/// Waits for the workers, which have been told to stop.
+fn join<T>(threads: Vec<std::thread::JoinHandle<T>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            error!("a worker panicked");
+        }
+    }
 }
 
 /// Within which time it has ended once it stops to forward: workers, and what has to reach the disk.
