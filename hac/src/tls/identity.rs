@@ -7,7 +7,6 @@
 //! ticket from before a change of the certificate is not understood.
 
 use core::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::ocsp::{self, Staple, StapleError};
@@ -49,16 +49,16 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// What says whether files have changed: length, inode and time of each; nothing where it is absent.
+/// What says whether files have changed: a digest of each one's octets; nothing where it can't be read.
+///
+/// Length, inode and time would not do: a renewed key has the length of the old one, and a clock of
+/// files that ticks every few milliseconds gives both the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Fingerprint([Option<(u64, u64, i64, i64)>; 3]);
+pub(super) struct Fingerprint([Option<[u8; 32]>; 3]);
 
 impl Files {
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let of = |path: &Path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
-        };
+        let of = |path: &Path| Some(Sha256::digest(&*read(path).ok()?).into());
         Fingerprint([of(&self.certificate), of(&self.key), self.ocsp.as_deref().and_then(of)])
     }
 }
