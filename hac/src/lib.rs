@@ -36,7 +36,6 @@ pub mod listener;
 pub mod live;
 pub mod lockstep;
 pub mod log_limit;
-pub mod notify;
 mod overlap;
 pub mod policy;
 pub mod radius;

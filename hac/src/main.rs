@@ -10,8 +10,8 @@ use clap::Parser;
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, StartError, system_clock};
 use hearth_hac::hardening::harden;
-use hearth_hac::notify::{self, State};
 use hearth_hac::subscribers::files;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -80,14 +80,14 @@ fn main() -> ExitCode {
         // Before the daemon says that it is ready: an order to stop counts from then on.
         let mut orders = Orders::listen().map_err(StartError::Thread)?;
         let hac = Hac::start(config, clock)?;
-        notify(State::Ready);
+        notify(&[NotifyState::Ready]);
         while orders.next().await == Order::Reload {
-            notify(State::Reloading);
+            notify_reloading();
             // What is wrong is in the log; what was goes on.
             let _ = hac.reload().await;
-            notify(State::Ready);
+            notify(&[NotifyState::Ready]);
         }
-        notify(State::Stopping);
+        notify(&[NotifyState::Stopping]);
         hac.stop().await;
         Ok::<(), StartError>(())
     });
@@ -135,12 +135,18 @@ fn filter(argument: Option<String>) -> Result<EnvFilter, String> {
     EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
 }
 
-/// Tells the service manager, where there is one.
-fn notify(state: State) {
-    if let Some(place) = std::env::var_os("NOTIFY_SOCKET")
-        && let Err(error) = notify::tell(&place, state)
-    {
+/// Tells the service manager, where there is one (sd_notify(3)).
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "the service manager can't be told");
+    }
+}
+
+/// With the time, for which a unit of `Type=notify-reload` asks.
+fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
     }
 }
 

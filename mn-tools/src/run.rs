@@ -260,7 +260,7 @@ impl Node {
             paths_known: false,
             status: Status::new(place.name(), &config.mn_id, &config.tun, config.fail_closed),
             status_written: Instant::now(),
-            manager: ServiceManager::from_environment(),
+            manager: ServiceManager::default(),
             monitors: Monitors::default(),
             leaving: Vec::new(),
             sleep: Sleep::new(),
