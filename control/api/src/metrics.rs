@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+pub use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// A way to write them down.
@@ -41,24 +42,27 @@ impl Format {
 /// What distinguishes the samples of one metric.
 pub type Labels = Vec<(&'static str, String)>;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 enum Value {
     Counter(u64),
     Gauge(f64),
+    Histogram(Histogram),
 }
 
 impl Value {
-    fn kind(self) -> MetricType {
+    fn kind(&self) -> MetricType {
         match self {
-            Self::Counter(value) => ConstCounter::new(value).metric_type(),
-            Self::Gauge(value) => ConstGauge::new(value).metric_type(),
+            Self::Counter(value) => ConstCounter::new(*value).metric_type(),
+            Self::Gauge(value) => ConstGauge::new(*value).metric_type(),
+            Self::Histogram(value) => value.metric_type(),
         }
     }
 
-    fn encode(self, sample: MetricEncoder<'_>) -> fmt::Result {
+    fn encode(&self, sample: MetricEncoder<'_>) -> fmt::Result {
         match self {
-            Self::Counter(value) => ConstCounter::new(value).encode(sample),
-            Self::Gauge(value) => ConstGauge::new(value).encode(sample),
+            Self::Counter(value) => ConstCounter::new(*value).encode(sample),
+            Self::Gauge(value) => ConstGauge::new(*value).encode(sample),
+            Self::Histogram(value) => value.encode(sample),
         }
     }
 }
@@ -93,6 +97,17 @@ impl Sheet {
         samples: impl IntoIterator<Item = (Labels, f64)>,
     ) {
         self.add(name, help, samples.into_iter().map(|(labels, it)| (labels, Value::Gauge(it))));
+    }
+
+    /// How something that was observed again and again is spread, seconds as a rule.
+    pub fn histograms(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (Labels, Histogram)>,
+    ) {
+        let samples = samples.into_iter().map(|(labels, it)| (labels, Value::Histogram(it)));
+        self.add(name, help, samples);
     }
 
     /// One counter.
@@ -186,6 +201,9 @@ mod tests {
         sheet.counters("hearth_drops", "Packets that stopped", by_reason);
         sheet.gauge("hearth_bindings", "Bindings", 2.0);
         sheet.counters("hearth_nothing", "Nothing", []);
+        let gaps = Histogram::new([0.1, 1.0]);
+        [0.05, 0.5, 2.0].into_iter().for_each(|gap| gaps.observe(gap));
+        sheet.histograms("hearth_gap_seconds", "Gaps", [(vec![("way", "up".to_owned())], gaps)]);
         sheet
     }
 
@@ -198,6 +216,13 @@ mod tests {
             # HELP hearth_bindings Bindings\n\
             # TYPE hearth_bindings gauge\n\
             hearth_bindings 2.0\n\
+            # HELP hearth_gap_seconds Gaps\n\
+            # TYPE hearth_gap_seconds histogram\n\
+            hearth_gap_seconds_sum{way=\"up\"} 2.55\n\
+            hearth_gap_seconds_count{way=\"up\"} 3\n\
+            hearth_gap_seconds_bucket{le=\"0.1\",way=\"up\"} 1\n\
+            hearth_gap_seconds_bucket{le=\"1.0\",way=\"up\"} 2\n\
+            hearth_gap_seconds_bucket{le=\"+Inf\",way=\"up\"} 3\n\
             # EOF\n";
         let plain = "# HELP hearth_drops_total Packets that stopped\n\
             # TYPE hearth_drops_total counter\n\
@@ -205,7 +230,14 @@ mod tests {
             hearth_drops_total{reason=\"a \\\"quoted\\\"\\nreason\"} 0\n\
             # HELP hearth_bindings Bindings\n\
             # TYPE hearth_bindings gauge\n\
-            hearth_bindings 2.0\n";
+            hearth_bindings 2.0\n\
+            # HELP hearth_gap_seconds Gaps\n\
+            # TYPE hearth_gap_seconds histogram\n\
+            hearth_gap_seconds_sum{way=\"up\"} 2.55\n\
+            hearth_gap_seconds_count{way=\"up\"} 3\n\
+            hearth_gap_seconds_bucket{le=\"0.1\",way=\"up\"} 1\n\
+            hearth_gap_seconds_bucket{le=\"1.0\",way=\"up\"} 2\n\
+            hearth_gap_seconds_bucket{le=\"+Inf\",way=\"up\"} 3\n";
         let accepts = ["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2", "*/*"];
         for (accept, expected) in accepts.into_iter().zip([open, plain]) {
             assert_eq!(sheet().to_text(Format::accepted(accept)).unwrap(), expected);
