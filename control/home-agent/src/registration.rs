@@ -134,7 +134,7 @@ impl HomeAgent {
         if update.flags.home_registration {
             // RFC 6275 s.9.5.1: "If the Home Registration (H) bit is set, the Nonce Indices
             // mobility option MUST NOT be present."
-            if update.options.nonce_indices {
+            if update.options.nonce_indices.is_some() {
                 return Err(Refusal::NonceIndices);
             }
         } else if !update.flags.mobile_router && self.cache.get(home_address).is_none() {

@@ -119,7 +119,9 @@ fn message_text(message: &Message<'_>) -> String {
             text.item("BRA", &format!("status={} seq={}{flags}", ack.status.0, ack.seq));
             text.bids(ack.bids);
         }
-        Message::ReturnRoutability(mh_type) => text.item("MH", &format!("type={mh_type}")),
+        Message::ReturnRoutability(message) => {
+            text.item("MH", &format!("type={}", message.mh_type()));
+        }
     }
     text.0
 }
@@ -168,7 +170,7 @@ impl Words {
         if let Some(address) = options.ipv4_coa {
             self.item("IPv4CoA", &address.to_string());
         }
-        if options.nonce_indices {
+        if options.nonce_indices.is_some() {
             self.item("Nonces", "");
         }
         for prefix in options.prefixes {

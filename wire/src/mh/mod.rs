@@ -15,6 +15,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+pub mod authorization;
 mod bid;
 mod flow;
 mod heartbeat;
@@ -25,6 +26,7 @@ mod prefix;
 pub mod repeated;
 #[cfg(test)]
 mod repeated_tests;
+mod return_routability;
 mod revocation;
 pub mod selector;
 mod selector_text;
@@ -36,11 +38,13 @@ mod wire;
 pub(crate) mod writer;
 
 pub use crate::addresses::Addresses;
+pub use authorization::{Authorization, authorization, emit_authorized};
 pub use bid::{Bid, MalformedBid};
 pub use flow::{Flow, FlowStatus, FlowSummary, MalformedFlow, MalformedSummary, Selector};
 pub use heartbeat::Heartbeat;
 pub use prefix::{MalformedPrefix, MobileNetworkPrefix};
 pub use repeated::{Ids, Repeated, RepeatedOption};
+pub use return_routability::{KeygenToken, ReturnRoutability, TestedAddress};
 pub use revocation::{Revocation, RevocationAck, RevocationFlags, RevocationStatus, trigger};
 pub use selector::TrafficSelector;
 pub use status::{Ipv4AckStatus, Status};
@@ -117,8 +121,8 @@ pub enum Message<'a> {
     Revocation(Revocation<'a>),
     /// MH Type 16, Binding Revocation Type 2.
     RevocationAck(RevocationAck<'a>),
-    /// HoTI, CoTI, HoT, CoT: known types that are data between MN and HA (RFC 6618 s.6.3).
-    ReturnRoutability(u8),
+    /// HoTI, CoTI, HoT, CoT: data between MN and HA (RFC 6618 s.6.3).
+    ReturnRoutability(ReturnRoutability<'a>),
 }
 
 /// Binding Update (RFC 6275 s.6.1.7, RFC 5555 s.3.1.3).
@@ -160,8 +164,8 @@ pub struct BuFlags {
 pub struct BuOptions<'a> {
     /// Alternate Care-of Address (type 3).
     pub alternate_coa: Option<Ipv6Addr>,
-    /// Nonce Indices (type 4) is present; only for correspondents (REG-26).
-    pub nonce_indices: bool,
+    /// Nonce Indices (type 4); only for correspondents (REG-26).
+    pub nonce_indices: Option<NonceIndices>,
     /// Mobile Node Identifier (type 8): subtype and octets (RFC 4283).
     pub mn_id: Option<(u8, &'a [u8])>,
     /// IPv4 home address (type 29).
@@ -179,6 +183,15 @@ pub struct BuOptions<'a> {
     pub flows: Repeated<'a, Flow<'a>>,
     /// Flow Summary (type 44).
     pub flow_summaries: Repeated<'a, FlowSummary<'a>>,
+}
+
+/// Nonce Indices option (RFC 6275 s.6.2.6): which nonces of the correspondent made its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NonceIndices {
+    /// Home Nonce Index.
+    pub home: u16,
+    /// Care-of Nonce Index; ignored where a binding is deleted.
+    pub care_of: u16,
 }
 
 /// IPv4 home address option (RFC 5555 s.3.1.1).

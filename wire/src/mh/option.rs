@@ -14,6 +14,7 @@
 //! | 2 | Binding Refresh Advice | 2 | 2n |
 //! | 3 | Alternate Care-of Address | 16 | 8n+6 |
 //! | 4 | Nonce Indices | 4 | 2n |
+//! | 5 | Binding Authorization Data | 12 | 8n+2, and last |
 //! | 6 | Mobile Network Prefix | 18 | 8n+4 |
 //! | 7 | Mobility Header Link-Layer Address | 1 and the address | |
 //! | 8 | Mobile Node Identifier | 1 to 255 | |
@@ -32,7 +33,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::writer::Writer;
 use super::{
-    BaOptions, BuOptions, Ipv4Ack, Ipv4AckStatus, Ipv4HomeAddress, MhError, NatDetection, Repeated,
+    BaOptions, BuOptions, Ipv4Ack, Ipv4AckStatus, Ipv4HomeAddress, MhError, NatDetection,
+    NonceIndices, Repeated,
 };
 
 /// Option Types (the DSMIPv6 ones by R-37).
@@ -47,6 +49,8 @@ pub mod option_type {
     pub const ALTERNATE_COA: u8 = 3;
     /// Nonce Indices.
     pub const NONCE_INDICES: u8 = 4;
+    /// Binding Authorization Data.
+    pub const AUTHORIZATION: u8 = 5;
     /// Mobile Network Prefix.
     pub const MOBILE_NETWORK_PREFIX: u8 = 6;
     /// Mobility Header Link-Layer Address.
@@ -147,8 +151,9 @@ impl<'a> BuOptions<'a> {
                     read.alternate_coa.get_or_insert(address);
                 }
                 option_type::NONCE_INDICES => {
-                    fixed::<4>(data)?;
-                    read.nonce_indices = true;
+                    let [a, b, c, d] = fixed::<4>(data)?;
+                    let (home, care_of) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+                    read.nonce_indices.get_or_insert(NonceIndices { home, care_of });
                 }
                 option_type::MN_ID => {
                     let mn_id = parse_mn_id(data)?;
@@ -187,9 +192,10 @@ impl<'a> BuOptions<'a> {
             writer.align(4, 0)?;
             writer.option(option_type::IPV4_COA, &[0, 0, a, b, c, d])?;
         }
-        if self.nonce_indices {
+        if let Some(NonceIndices { home, care_of }) = self.nonce_indices {
+            let ([a, b], [c, d]) = (home.to_be_bytes(), care_of.to_be_bytes());
             writer.align(2, 0)?;
-            writer.option(option_type::NONCE_INDICES, &[0; 4])?;
+            writer.option(option_type::NONCE_INDICES, &[a, b, c, d])?;
         }
         self.prefixes.emit(writer)?;
         // RFC 6089 s.5.3.1: Binding IDs are read in front of the flows that refer to them.

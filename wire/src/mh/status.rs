@@ -31,6 +31,12 @@ impl Status {
     pub const DAD_FAILED: Self = Self(134);
     /// Sequence number out of window.
     pub const SEQUENCE_OUT_OF_WINDOW: Self = Self(135);
+    /// Expired home nonce index.
+    pub const EXPIRED_HOME_NONCE: Self = Self(136);
+    /// Expired care-of nonce index.
+    pub const EXPIRED_CARE_OF_NONCE: Self = Self(137);
+    /// Expired nonces.
+    pub const EXPIRED_NONCES: Self = Self(138);
     /// Registration type change disallowed.
     pub const REGISTRATION_TYPE_CHANGE: Self = Self(139);
     /// Mobile router operation not permitted (RFC 3963 s.4.2).

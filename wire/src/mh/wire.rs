@@ -10,7 +10,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::writer::Writer;
 use super::{
     BaOptions, BindingAck, BindingError, BindingUpdate, BuFlags, BuOptions, Heartbeat,
-    HomeAgentSwitch, Message, MhError, PROTO, Repeated, Status, mh_type, option, revocation,
+    HomeAgentSwitch, Message, MhError, PROTO, Repeated, ReturnRoutability, Status, mh_type, option,
+    revocation,
 };
 use crate::exthdr::NO_NEXT_HEADER;
 use crate::ip;
@@ -161,7 +162,7 @@ pub fn parse<'a>(
         mh_type::HOME_AGENT_SWITCH => HomeAgentSwitch::parse(data).map(Message::HomeAgentSwitch),
         mh_type::HEARTBEAT => Heartbeat::parse(data).map(Message::Heartbeat),
         mh_type::REVOCATION => revocation::parse(data),
-        other => Ok(Message::ReturnRoutability(other)),
+        other => ReturnRoutability::parse(other, data).map(Message::ReturnRoutability),
     }
 }
 
@@ -210,14 +211,24 @@ pub(super) fn checksum(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) 
 /// included, at the start of `out`; the octets written.
 ///
 /// `None` where `out` is too small, where a value does not fit its field (an identifier of more
-/// than 254 octets, a prefix length above 63, a range that ends before it starts), and for [`Message::ReturnRoutability`], which is
-/// data here.
+/// than 254 octets, a prefix length above 63, a range that ends before it starts).
 #[must_use]
 pub fn emit(
     message: &Message<'_>,
     source: Ipv6Addr,
     destination: Ipv6Addr,
     out: &mut [u8],
+) -> Option<usize> {
+    let len = emit_with(message, out, |_| Some(()))?;
+    set_checksum(out.get_mut(..len)?, source, destination)?;
+    Some(len)
+}
+
+/// Writes `message` with what `finish` puts behind its options, the checksum left 0.
+pub(super) fn emit_with(
+    message: &Message<'_>,
+    out: &mut [u8],
+    finish: impl FnOnce(&mut Writer<'_>) -> Option<()>,
 ) -> Option<usize> {
     let mut writer = Writer::new(out);
     let mut fixed = FixedHeader {
@@ -263,15 +274,29 @@ pub fn emit(
             ack.emit(&mut writer)?;
             mh_type::REVOCATION
         }
-        Message::ReturnRoutability(_) => return None,
+        Message::ReturnRoutability(message) => {
+            message.emit(&mut writer)?;
+            message.mh_type()
+        }
     };
+    finish(&mut writer)?;
     writer.align(UNIT, 0)?;
     let len = writer.len();
     fixed.header_len = u8::try_from(len / UNIT - 1).ok()?;
     fixed.write_to_prefix(out).ok()?;
-    fixed.checksum = U16::new(checksum(out.get(..len)?, source, destination));
-    fixed.write_to_prefix(out).ok()?;
     Some(len)
+}
+
+/// Puts the checksum into a message whose checksum field is 0.
+pub(super) fn set_checksum(
+    message: &mut [u8],
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+) -> Option<()> {
+    let checksum = checksum(message, source, destination);
+    let (fixed, _) = FixedHeader::mut_from_prefix(message).ok()?;
+    fixed.checksum = U16::new(checksum);
+    Some(())
 }
 
 fn emit_update(update: &BindingUpdate<'_>, writer: &mut Writer<'_>) -> Option<()> {

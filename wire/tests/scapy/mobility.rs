@@ -7,7 +7,7 @@ use hearth_wire::exthdr::{self, parse_chain};
 use hearth_wire::ip::Ipv6Header;
 use hearth_wire::mh::{
     self, BaOptions, BindingAck, BindingError, BindingUpdate, BuFlags, BuOptions, Ipv4Ack,
-    Ipv4AckStatus, Ipv4HomeAddress, Message, MhError, NatDetection, Repeated, Status,
+    Ipv4AckStatus, Ipv4HomeAddress, Message, MhError, NatDetection, NonceIndices, Repeated, Status,
 };
 use zerocopy::IntoBytes;
 
@@ -63,7 +63,7 @@ fn scapy_reads_what_we_emit() {
         lifetime: 900,
         options: BuOptions {
             alternate_coa: Some(COA),
-            nonce_indices: true,
+            nonce_indices: Some(NonceIndices { home: 1, care_of: 0xfffe }),
             mn_id: Some((1, b"mn@a.bc")),
             ipv4_hoa: Some(Ipv4HomeAddress {
                 prefix_len: 32,
@@ -105,7 +105,7 @@ fn scapy_reads_what_we_emit() {
     let expected = [
         "hoa=2001:db8:1::10 BU seq=1 flags=HA f=0 lifetime=15 same-octets",
         "hoa=2001:db8:1::10 BU seq=65534 flags=RKLHA f=1 lifetime=900 \
-         alternate-coa=2001:db8:2::77 option-29=8000c6336410 option-32=0000cb007109 nonces=0,0 \
+         alternate-coa=2001:db8:2::77 option-29=8000c6336410 option-32=0000cb007109 nonces=1,65534 \
          mn-id=1:mn@a.bc same-octets",
         "type=2 left=1 to=2001:db8:1::10 BA status=176 flags=R seq=7 lifetime=600 \
          refresh-advice=30 option-30=0080c6336410 option-31=00000000006e same-octets",
@@ -149,7 +149,7 @@ fn we_read_what_scapy_builds() {
     };
     let full = BuFlags { mobile_router: false, force_udp: false, overwrite: false, ..ALL_FLAGS };
     assert_eq!(read(&of("full")), (Some(HOA), update(0x1234, full, 900, options)));
-    let nonces = BuOptions { nonce_indices: true, ..BuOptions::default() };
+    let nonces = BuOptions { nonce_indices: Some(NonceIndices::default()), ..BuOptions::default() };
     assert_eq!(read(&of("nonces")), (Some(HOA), update(2, flags, 1, nonces)));
     assert_eq!(read(&of("at-home")), (None, update(3, flags, 0, BuOptions::default())));
     assert_eq!(read(&of("unknown")), (Some(HOA), Err(MhError::UnknownType(99))));

@@ -24,7 +24,7 @@ fn update() -> Message<'static> {
         lifetime: 900,
         options: BuOptions {
             alternate_coa: Some(COA),
-            nonce_indices: false,
+            nonce_indices: None,
             mn_id: Some((1, b"mn1@example.net")),
             ipv4_hoa: Some(Ipv4HomeAddress {
                 prefix_len: 32,

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use hearth_home_agent::{Action, Notice, Policy, Refusal, Tunnel, Tunnels};
 use hearth_wire::MobileNodeId;
+use hearth_wire::mh::NonceIndices;
 
 use crate::lab::{
     Bu, COA, COA2, COA4, HA, HA4, HOA, HOA4, Lab, OTHER_HOA, OTHER_HOA4, addr, hoa, other_sa,
@@ -285,7 +286,8 @@ fn reg_24_and_reg_25_h_not_set() {
 #[test]
 fn reg_26_nonce_indices_with_h() {
     let mut lab = Lab::registered();
-    let outcome = lab.bu(Bu::new(16).options(|options| options.nonce_indices = true));
+    let outcome = lab
+        .bu(Bu::new(16).options(|options| options.nonce_indices = Some(NonceIndices::default())));
     assert_eq!(outcome.refusal(), Refusal::NonceIndices);
     assert_eq!(lab.binding(), Some((addr(COA), 15)));
 }
