@@ -16,6 +16,7 @@
 //! | [`claim`] | keeps a second node off the first one's routing |
 //! | [`discovery`] | from the HAC's name to addresses |
 //! | [`host_dns`], [`clock`], [`repair`] | the host: its DNS servers, its sleep, and putting it back after a SIGKILL |
+//! | [`route_optimisation`] | correspondents that send to the care-of address directly |
 //! | [`lan`] | a mobile router's addresses in its networks |
 //! | [`place`], [`control`], [`notify`] | who can ask a running node, and whom it tells |
 //! | [`commands`], [`show`], [`syslog`] | the command line and what it prints |
@@ -47,6 +48,7 @@ pub mod path;
 pub mod place;
 pub mod registration;
 pub mod repair;
+pub mod route_optimisation;
 pub mod run;
 pub mod show;
 pub mod signalling;
