@@ -7,6 +7,7 @@
 //! listed others come and go. What is refused is answered with a status of 4xx or 5xx and a sentence.
 #![forbid(unsafe_code)]
 
+pub mod explain;
 pub mod follow;
 pub mod hac;
 pub mod home_link;
@@ -252,4 +253,10 @@ pub struct DropRow {
     pub packets: u64,
     /// What it means.
     pub description: String,
+    /// What most often brings it about.
+    #[serde(default)]
+    pub cause: String,
+    /// What an operator can do about it.
+    #[serde(default)]
+    pub remedy: String,
 }

@@ -80,6 +80,12 @@ pub enum Error {
     /// `set` without anything to set.
     #[error("nothing to change for {0}; give KEY=VALUE, or a pre-shared key")]
     NothingToSet(String),
+    /// `explain` of what there is not.
+    #[error(
+        "there is no drop reason and no status {0}; hearth show drops --all lists the reasons, and \
+         docs/reasons.md everything"
+    )]
+    NothingToExplain(String),
     /// The answer is not what this version expects.
     #[error("the daemon's answer can't be read: {0}; are hearth and it of one version?")]
     Json(#[from] serde_json::Error),

@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod client;
+pub mod explain;
 pub mod follow;
 pub mod hac;
 pub mod operate;

@@ -9,6 +9,7 @@ use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::operate::GroupRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::client::{self, Daemon};
+use hearth_cli::explain::{ExplainArguments, explain};
 use hearth_cli::follow::{CaptureArguments, TraceArguments, capture, trace};
 use hearth_cli::hac;
 use hearth_cli::operate::{
@@ -58,6 +59,8 @@ enum Command {
         #[arg(long, value_name = "PREFIX")]
         prefix: Option<String>,
     },
+    /// Say what a drop reason or a status means, what brings it about, and what can be done.
+    Explain(ExplainArguments),
     /// End bindings, or parts of them, and tell the mobile nodes (RFC 5846).
     ///
     /// A binding goes when its mobile node has acknowledged that, or has not done so in time.
@@ -140,6 +143,7 @@ fn main() -> ExitCode {
         }
         Command::Show { what: What::Hac, json, all, .. } => hac::show(&hac, json, all),
         Command::Show { what, json, all, .. } => show_what(&daemon, what, json, all),
+        Command::Explain(arguments) => explain(&daemon, &arguments),
         Command::Revoke(arguments) => revoke(&daemon, arguments),
         Command::Reinit(arguments) => reinit(&daemon, arguments),
         Command::Drain(arguments) => drain(&daemon, arguments),

@@ -297,10 +297,14 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [
-            DropRow { reason: "replay".into(), packets: 12_345_678, description: "late".into() },
-            DropRow { reason: "bad_icv".into(), packets: 1, description: String::new() },
-        ];
+        let row = |reason: &str, packets, description: &str| DropRow {
+            reason: reason.into(),
+            packets,
+            description: description.into(),
+            cause: String::new(),
+            remedy: String::new(),
+        };
+        let rows = [row("replay", 12_345_678, "late"), row("bad_icv", 1, "")];
         let expected = "REASON   PACKETS   MEANING\n\
                         replay   12345678  late\n\
                         bad_icv  1\n";

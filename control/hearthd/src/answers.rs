@@ -3,9 +3,9 @@
 use hearth_api::{CounterRow, DropRow, PortRow, WorkerRow};
 use hearth_dataplane::Snapshot;
 use hearth_dpdk::Offloads;
-use hearth_home_agent::Refusal;
 
 use crate::control::{Control, Parts};
+use crate::drops::{Stop, drop_reasons};
 use crate::load;
 use crate::persist::Persist;
 use crate::server::Question;
@@ -101,31 +101,18 @@ impl Control {
     /// Every place where a packet can stop: the workers, the control thread, the home agent.
     pub(crate) fn drops(&self) -> Vec<DropRow> {
         let snapshot = self.parts.counters.snapshot();
-        let row = |reason: String, packets, description: &str| DropRow {
-            reason,
-            packets,
-            description: description.into(),
-        };
-        let mut rows: Vec<_> = snapshot
-            .drops()
-            .map(|(reason, packets)| row(reason.name().into(), packets, reason.describe()))
-            .collect();
-        rows.push(row(
-            "host_queue_full".into(),
-            self.host_queue_full,
-            "The kernel's TAP or the ring to a worker had no room.",
-        ));
-        rows.push(row(
-            "neighbour_queue_full".into(),
-            self.neighbours.crowded_out(),
-            "Too many packets waited for the link-layer addresses of their next hops.",
-        ));
         let counters = self.parts.home_agent.counters();
-        rows.extend(Refusal::ALL.iter().map(|refusal| {
-            let reason = format!("signalling_{}", refusal.name());
-            row(reason, counters.refused(*refusal), refusal.describe())
-        }));
-        rows
+        drop_reasons()
+            .map(|(stop, row)| DropRow {
+                packets: match stop {
+                    Stop::Worker(reason) => snapshot.dropped(reason),
+                    Stop::HostQueue => self.host_queue_full,
+                    Stop::NeighbourQueue => self.neighbours.crowded_out(),
+                    Stop::Signalling(refusal) => counters.refused(refusal),
+                },
+                ..row
+            })
+            .collect()
     }
 }
 

@@ -17,7 +17,7 @@
 //! | [`host_path`] | the TAP of each port, and the TUN to mobile nodes |
 //! | [`kernel`] | neighbours by `netlink`; [`kernel_routes`] what the kernel is given |
 //! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB; `given_watch` those that it was given |
-//! | [`server`] | the API on a Unix socket; `answers` makes its rows, `home_link_rows` those of home links, `pages` those of which there are many, [`outlet`] answers that go on |
+//! | [`server`] | the API on a Unix socket; `answers` makes its rows, `home_link_rows` those of home links, `pages` those of which there are many, `drops` the words for those of drops, [`outlet`] answers that go on |
 //! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
 //! | [`operate`] | operators' commands, and the shutdown that SIGTERM begins |
 //! | [`membership`] | multicast groups that the kernel is in |
@@ -41,6 +41,7 @@ pub mod directory;
 pub mod directory_config;
 mod directory_merge;
 pub mod directory_tls;
+mod drops;
 mod follow;
 mod from_worker;
 mod given_watch;
@@ -66,6 +67,8 @@ pub mod outlet;
 mod pages;
 mod paths_config;
 pub mod persist;
+#[cfg(test)]
+mod reasons_page;
 mod reload;
 mod restore;
 mod route_watch;

@@ -68,6 +68,18 @@ pub enum StatusCode {
 }
 
 impl StatusCode {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Continue,
+        Self::Ok,
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::InternalServerError,
+        Self::NotImplemented,
+        Self::ServiceUnavailable,
+        Self::GatewayTimeout,
+    ];
+
     /// The number on the wire.
     #[must_use]
     pub const fn code(self) -> u16 {
@@ -77,18 +89,7 @@ impl StatusCode {
     /// The status of this number, if RFC 6618 lists it.
     #[must_use]
     pub fn from_code(code: u16) -> Option<Self> {
-        [
-            Self::Continue,
-            Self::Ok,
-            Self::BadRequest,
-            Self::Unauthorized,
-            Self::InternalServerError,
-            Self::NotImplemented,
-            Self::ServiceUnavailable,
-            Self::GatewayTimeout,
-        ]
-        .into_iter()
-        .find(|status| status.code() == code)
+        Self::ALL.into_iter().find(|status| status.code() == code)
     }
 }
 

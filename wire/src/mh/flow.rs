@@ -36,22 +36,26 @@ mod sub_option {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowStatus(pub u8);
 
-impl FlowStatus {
-    /// Flow binding successful.
-    pub const SUCCESS: Self = Self(0);
-    /// Administratively prohibited.
-    pub const ADMINISTRATIVELY_PROHIBITED: Self = Self(128);
-    /// Rejected, reason unspecified.
-    pub const REASON_UNSPECIFIED: Self = Self(129);
-    /// Flow identification option malformed.
-    pub const MALFORMED: Self = Self(130);
-    /// BID not found.
-    pub const BID_NOT_FOUND: Self = Self(131);
-    /// FID not found.
-    pub const FID_NOT_FOUND: Self = Self(132);
-    /// Traffic selector format not supported.
-    pub const SELECTOR_NOT_SUPPORTED: Self = Self(133);
+codes! {
+    FlowStatus {
+        /// Flow binding successful.
+        SUCCESS = 0,
+        /// Administratively prohibited.
+        ADMINISTRATIVELY_PROHIBITED = 128,
+        /// Rejected, reason unspecified.
+        REASON_UNSPECIFIED = 129,
+        /// Flow identification option malformed.
+        MALFORMED = 130,
+        /// BID not found.
+        BID_NOT_FOUND = 131,
+        /// FID not found.
+        FID_NOT_FOUND = 132,
+        /// Traffic selector format not supported.
+        SELECTOR_NOT_SUPPORTED = 133,
+    }
+}
 
+impl FlowStatus {
     /// Whether the flow is bound.
     #[must_use]
     pub const fn is_success(self) -> bool {

@@ -15,6 +15,18 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+/// Names the codes of a status once, so that `ALL` has them all.
+macro_rules! codes {
+    ($status:ident { $($(#[$doc:meta])+ $name:ident = $code:literal,)+ }) => {
+        impl $status {
+            $($(#[$doc])+ pub const $name: Self = Self($code);)+
+
+            /// All that have a name here.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
 pub mod authorization;
 mod bid;
 mod flow;

@@ -110,28 +110,32 @@ pub struct RevocationAck<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RevocationStatus(pub u8);
 
-impl RevocationStatus {
-    /// Success.
-    pub const SUCCESS: Self = Self(0);
-    /// Partial success.
-    pub const PARTIAL: Self = Self(1);
-    /// Binding does not exist.
-    pub const NO_BINDING: Self = Self(128);
-    /// IPv4 home address option required.
-    pub const IPV4_HOA_REQUIRED: Self = Self(129);
-    /// Global revocation not authorized.
-    pub const GLOBAL_NOT_AUTHORIZED: Self = Self(130);
-    /// Revoked mobile node's identity required.
-    pub const IDENTITY_REQUIRED: Self = Self(131);
-    /// Revocation failed: the mobile node is attached.
-    pub const ATTACHED: Self = Self(132);
-    /// Revocation trigger not supported.
-    pub const TRIGGER_NOT_SUPPORTED: Self = Self(133);
-    /// Revocation function not supported.
-    pub const NOT_SUPPORTED: Self = Self(134);
-    /// Proxy binding revocation not supported.
-    pub const PROXY_NOT_SUPPORTED: Self = Self(135);
+codes! {
+    RevocationStatus {
+        /// Success.
+        SUCCESS = 0,
+        /// Partial success.
+        PARTIAL = 1,
+        /// Binding does not exist.
+        NO_BINDING = 128,
+        /// IPv4 home address option required.
+        IPV4_HOA_REQUIRED = 129,
+        /// Global revocation not authorized.
+        GLOBAL_NOT_AUTHORIZED = 130,
+        /// Revoked mobile node's identity required.
+        IDENTITY_REQUIRED = 131,
+        /// Revocation failed: the mobile node is attached.
+        ATTACHED = 132,
+        /// Revocation trigger not supported.
+        TRIGGER_NOT_SUPPORTED = 133,
+        /// Revocation function not supported.
+        NOT_SUPPORTED = 134,
+        /// Proxy binding revocation not supported.
+        PROXY_NOT_SUPPORTED = 135,
+    }
+}
 
+impl RevocationStatus {
     /// Whether the indication was processed.
     #[must_use]
     pub const fn is_success(self) -> bool {
