@@ -114,6 +114,12 @@ pub fn lint(der: &[u8], now: u64) -> Result<(), CertificateError> {
     ChannelBinding::of_certificate(der).map(|_| ())
 }
 
+/// When the certificate `der` ends, in unix seconds; `None`: it is no certificate.
+#[must_use]
+pub fn not_after(der: &[u8]) -> Option<i64> {
+    Some(parse(der).ok()?.validity().not_after.timestamp())
+}
+
 /// RFC 6618 s.9.2: dNSName or iPAddress identities; no "*"; the CN-ID must not be used.
 fn lint_names(certificate: &X509Certificate<'_>) -> Result<(), CertificateError> {
     let names = certificate

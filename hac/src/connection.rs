@@ -28,6 +28,7 @@ use crate::keys::DrawnEntropy;
 use crate::live::Live;
 use crate::lockstep::{Lockstep, Refused, Request};
 use crate::log_limit::LogLimit;
+use crate::methods::ByMethod;
 use crate::radius::accounting::ledger::Authorised;
 use crate::radius::{Accounting, Client, Relay, RelayError, Relayed};
 use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
@@ -59,6 +60,8 @@ pub struct Shared {
     pub accounting: Option<Arc<Accounting>>,
     /// Counters.
     pub counters: Counters,
+    /// How sessions ended.
+    pub by_method: ByMethod,
     /// Who failed to authenticate of late.
     pub failures: Failures,
     /// For warnings that strangers can cause.
@@ -315,11 +318,11 @@ impl Connection<'_> {
         match outcome {
             Outcome::Challenged => debug!(%peer, mn_id, "challenged"),
             Outcome::Issued(spi) => {
-                self.shared.counters.count(Counter::Issued);
+                self.ended(session, Counter::Issued);
                 info!(%peer, mn_id, %spi, "issued");
             }
             Outcome::Refused(status) => {
-                self.shared.counters.count(Counter::of(status));
+                self.ended(session, Counter::of(status));
                 if let Some(suppressed) = self.shared.may_warn() {
                     match session.misfit() {
                         Some(misfit) => {
@@ -333,11 +336,16 @@ impl Connection<'_> {
         }
     }
 
+    fn ended(&self, session: &Session, end: Counter) {
+        self.shared.counters.count(end);
+        self.shared.by_method.count(session.method(), end);
+    }
+
     /// A mobile node that does not go on after the challenge: its key may be another, which it sees first
     /// (RFC 6618 s.5.8), or it may be none of ours. Nothing here knows whether its mn-id exists.
     fn report_gone(&self, session: &Session) {
         let Some(mn_id) = session.mn_id() else { return };
-        self.shared.counters.count(Counter::LeftAfterChallenge);
+        self.ended(session, Counter::LeftAfterChallenge);
         if let Some(suppressed) = self.shared.may_warn() {
             warn!(
                 peer = %self.peer, mn_id = mn_id.as_str(), suppressed,

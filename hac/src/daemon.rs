@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hearth_api::scrape;
 use hearth_wire::directory::SaRecord;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{Admin, end};
 use crate::config::{Config, DirectoryConfig, RadiusConfig, Realm, RemoteConfig};
@@ -24,6 +25,8 @@ use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
 use crate::live::Live;
 use crate::log_limit::LogLimit;
+use crate::methods::ByMethod;
+use crate::metrics;
 use crate::radius::{Accounting, Client};
 use crate::reload::{Reloaded, Reloader};
 use crate::subscribers::Subscribers;
@@ -74,6 +77,9 @@ pub enum StartError {
     /// Files of subscribers can't be watched.
     #[error("subscriber_files: {0}")]
     Watch(io::Error),
+    /// The metrics' address can't be listened on.
+    #[error("metrics.listen: {0}")]
+    Metrics(io::Error),
     /// The admin socket can't be made.
     #[error("admin socket {0}")]
     Admin(io::Error),
@@ -107,28 +113,21 @@ impl Hac {
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let Config { path, sections, listen, tls, directory: places, .. } = config;
-        let Config { realm, limits, radius, admin, sources, warnings, .. } = config;
+        let Config { realm, limits, radius, admin, metrics, sources, warnings, .. } = config;
         for warning in &warnings {
             warn!("{warning}");
         }
         let live = Arc::new(Live::new(realm.clone()));
         // Everybody is known before the directory asks whose leases and SAs are whose.
-        let followed = match sources.files.as_slice() {
-            [] => None,
-            // Watched first: what changes while they are read is read again.
-            paths => Some(Watch::begin(paths).map_err(StartError::Watch)?),
-        };
-        files::load(&realm, &sources.files).map_err(StartError::Files)?;
+        let followed = read_files(&realm, &sources.files)?;
         let registry = Registry::open(sources.store, live.clone());
         let registry = Arc::new(registry.map_err(StartError::Subscribers)?);
         let (radius, accounting) = ask_and_tell(radius, &clock);
         let store = open_store(&places, &realm, clock(), accounting.as_deref())?;
         let server = Server::bind(&places.socket, &places.allow_uids)
             .map_err(|error| StartError::Socket { path: places.socket.clone(), error })?;
-        let admin = match admin {
-            Some(admin) => Some(Admin::bind(admin).map_err(StartError::Admin)?),
-            None => None,
-        };
+        let admin = admin.map(Admin::bind).transpose().map_err(StartError::Admin)?;
+        let scraped = metrics.map(scrape::listen).transpose().map_err(StartError::Metrics)?;
         let (listeners, addresses) = listen_on(listen)?;
         let (remotes, directory_tls) = remotes(places.remote, &realm)?;
         let directory =
@@ -144,6 +143,7 @@ impl Hac {
             radius,
             accounting,
             counters: Counters::default(),
+            by_method: ByMethod::default(),
             failures: Failures::new(Instant::now()),
             log_limit: LogLimit::default(),
         });
@@ -166,6 +166,9 @@ impl Hac {
             admission.clone(),
             registry.clone(),
         ));
+        if let Some(listener) = scraped {
+            tasks.spawn(serve_metrics(listener, shared.clone(), admission.clone()));
+        }
         if let Some(admin) = admin {
             let desk = (shared.clone(), admission.clone(), registry, reloader.clone());
             tasks.spawn(admin.serve(desk));
@@ -234,6 +237,17 @@ impl Hac {
         let _ = tokio::task::spawn_blocking(move || directory.close()).await;
         info!(counters = %self.shared.counters, "stopped");
     }
+}
+
+/// Reads the files of subscribers, and watches them where there are some.
+fn read_files(realm: &Realm, paths: &[PathBuf]) -> Result<Option<Watch>, StartError> {
+    let followed = match paths {
+        [] => None,
+        // Watched first: what changes while they are read is read again.
+        paths => Some(Watch::begin(paths).map_err(StartError::Watch)?),
+    };
+    files::load(realm, paths).map_err(StartError::Files)?;
+    Ok(followed)
 }
 
 /// Listens on all of them; says which addresses they are.
@@ -309,6 +323,17 @@ fn remotes(
     };
     let remotes: Result<_, _> = listen.into_iter().map(bind).collect();
     Ok((remotes?, Some(tls)))
+}
+
+/// Answers Prometheus.
+async fn serve_metrics(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    admission: Arc<Admission>,
+) {
+    let answer = move || metrics::sheet(shared.clone(), admission.clone());
+    let Err(error) = scrape::serve(listener, answer).await;
+    error!(%error, "the metrics' listener ended");
 }
 
 /// Looks now and then whether certificates have changed: whoever renews them need not say so.

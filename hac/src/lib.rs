@@ -36,6 +36,8 @@ pub mod listener;
 pub mod live;
 pub mod lockstep;
 pub mod log_limit;
+pub mod methods;
+mod metrics;
 mod overlap;
 pub mod policy;
 pub mod radius;

@@ -30,6 +30,7 @@ use crate::cert::ChannelBinding;
 use crate::config::{Realm, Subscriber};
 use crate::directory::{IssueError, IssueRequest};
 use crate::keys::{Entropy, direction_keys};
+use crate::methods::Method;
 use crate::radius::{Authorisation, Relay, RelayError, Relayed};
 
 pub use grant::Misfit;
@@ -97,6 +98,7 @@ pub struct Session {
     state: State,
     mn_id: Option<MobileNodeId>,
     misfit: Option<Misfit>,
+    method: Method,
 }
 
 impl Session {
@@ -104,7 +106,15 @@ impl Session {
     /// certificate, `retry_after` the seconds that a 503 asks to wait.
     #[must_use]
     pub const fn new(realm: Arc<Realm>, binding: ChannelBinding, retry_after: u64) -> Self {
-        Self { realm, binding, retry_after, state: State::Init, mn_id: None, misfit: None }
+        Self {
+            realm,
+            binding,
+            retry_after,
+            state: State::Init,
+            mn_id: None,
+            misfit: None,
+            method: Method::None,
+        }
     }
 
     /// Who the mobile node says it is, once it has said so; not proved before
@@ -112,6 +122,12 @@ impl Session {
     #[must_use]
     pub const fn mn_id(&self) -> Option<&MobileNodeId> {
         self.mn_id.as_ref()
+    }
+
+    /// How the mobile node authenticates.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
     }
 
     /// What an AAA server has said that led to the 500, where that did.
@@ -185,8 +201,14 @@ impl Session {
         let chosen = wanted.iter().find(|method| message.auth_methods.contains(method)).copied();
         self.mn_id = Some(mn_id.clone());
         match chosen {
-            Some(AuthMethod::Psk) => self.psk_init(mn_id, mn_rand, entropy),
-            Some(AuthMethod::Eap) => self.eap_init(mn_id, mn_rand),
+            Some(AuthMethod::Psk) => {
+                self.method = Method::Psk;
+                self.psk_init(mn_id, mn_rand, entropy)
+            }
+            Some(AuthMethod::Eap) => {
+                self.method = Method::Eap;
+                self.eap_init(mn_id, mn_rand)
+            }
             // no method, no key. The "1" of R-10 keys responses under EAP, which this is not.
             None => refuse_unkeyed(StatusCode::NotImplemented, None),
         }

@@ -59,7 +59,7 @@ fn prefix_of(text: &str) -> Result<IpNet, Refused> {
 }
 
 /// Leases of each kind that there are pools or leases of.
-pub(super) async fn counts(shared: std::sync::Arc<Shared>) -> Result<Vec<LeaseCount>, Refused> {
+pub(crate) async fn counts(shared: std::sync::Arc<Shared>) -> Result<Vec<LeaseCount>, Refused> {
     off(shared, |shared, realm| {
         let counts = shared.directory.lease_counts(realm)?.into_iter().map(|(family, leased)| {
             let pools = realm.home_agents.iter().map(|agent| family.room(&agent.pools));

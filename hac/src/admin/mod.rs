@@ -3,7 +3,7 @@
 //! Whoever may open the socket may look; only root, this process's own user and the operators of
 //! YAML may change something, by the peer credentials of the connection.
 
-mod leases;
+pub(crate) mod leases;
 mod radius;
 mod reload;
 mod revoke;
@@ -14,9 +14,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::{get, post};
 use hearth_api::CounterRow;
 use hearth_api::hac::{HomeAgentRow, Status, paths};
+use hearth_api::paths::METRICS;
+use hearth_api::scrape;
 use hearth_api::server::{self, Operators, Peer, Refused, SocketFile};
 use tokio::net::UnixListener;
 use tracing::{error, warn};
@@ -25,6 +29,7 @@ use crate::config::AdminConfig;
 use crate::connection::Shared;
 use crate::counters::Counter;
 use crate::listener::Admission;
+use crate::metrics;
 use crate::reload::Reloader;
 use crate::subscribers::registry::Registry;
 
@@ -100,8 +105,13 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::LEASES, post(leases::leases))
         .route(paths::RELOAD, post(reload::reload))
         .route(paths::REVOKE, post(revoke::revoke))
+        .route(METRICS, get(scraped))
         .merge(subscribers::routes())
         .with_state(desk)
+}
+
+async fn scraped(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+    scrape::page(&headers, metrics::sheet(desk.shared, desk.admission).await)
 }
 
 async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Refused> {

@@ -88,6 +88,7 @@ pub(super) fn config(
         limits,
         radius,
         admin: admin::check(file),
+        metrics: root.metrics.listen,
         sources: subscriber_store::check(file)?,
     })
 }

@@ -9,6 +9,7 @@ mod directory;
 mod eap_tls;
 mod home_agents;
 mod limits;
+mod metrics;
 mod mobile_networks;
 mod pools;
 pub mod radius;
@@ -70,6 +71,8 @@ pub struct Config {
     pub radius: Option<RadiusConfig>,
     /// The socket for operators.
     pub admin: Option<AdminConfig>,
+    /// Address and TCP port of `GET /metrics`. Whoever reaches it may read.
+    pub metrics: Option<SocketAddr>,
     /// Subscribers that stand elsewhere.
     pub sources: SubscriberSources,
 }

@@ -37,6 +37,8 @@ pub(super) struct Root {
     #[serde(default)]
     pub(super) limits: Limits,
     pub(super) admin: Option<super::admin::Raw>,
+    #[serde(default)]
+    pub(super) metrics: super::metrics::Raw,
 }
 
 #[derive(Deserialize)]

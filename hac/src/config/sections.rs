@@ -29,6 +29,7 @@ pub struct Sections {
     subscriber_store: Value,
     limits: Value,
     admin: Value,
+    metrics: Value,
     /// A mark of what is in each file that a key names.
     #[serde(skip)]
     files: BTreeMap<String, u64>,
@@ -94,6 +95,7 @@ impl Sections {
             ("subscriber_files", &former.subscriber_files, &self.subscriber_files),
             ("subscriber_store", &former.subscriber_store, &self.subscriber_store),
             ("admin", &former.admin, &self.admin),
+            ("metrics", &former.metrics, &self.metrics),
         ] {
             differences(key, one, other, &mut changed.at_start);
         }

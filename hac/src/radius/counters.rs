@@ -1,5 +1,7 @@
 //! What happened between the HAC and one server (names after RFC 4668).
 
+use hearth_api::metrics::Histogram;
+
 use super::packet::ResponseError;
 use crate::tally::{Counted, Tally};
 
@@ -118,7 +120,35 @@ impl From<ResponseError> for Counter {
 }
 
 /// All counters of one server; any thread may count.
-pub type Counters = Tally<Counter>;
+#[derive(Debug)]
+pub struct Counters {
+    tally: Tally<Counter>,
+    /// Seconds from a request's first transmission to its answer.
+    pub round_trips: Histogram,
+}
+
+/// Bounds of [`Counters::round_trips`] in seconds: a server in the same rack, a proxy's on another
+/// continent, one that had to be asked again.
+const ROUND_TRIPS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { tally: Tally::default(), round_trips: Histogram::new(ROUND_TRIPS) }
+    }
+}
+
+impl Counters {
+    /// Adds one.
+    pub fn count(&self, counter: Counter) {
+        self.tally.count(counter);
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.tally.get(counter)
+    }
+}
 
 impl Counted for Counter {
     const EVERY: &'static [Self] = &Self::ALL;

@@ -180,7 +180,9 @@ impl Server {
         let begun = Instant::now();
         self.peer.counters.count(Counter::Requests);
         let result = self.attempt(request).await;
-        if result.is_err() {
+        if result.is_ok() {
+            self.peer.counters.round_trips.observe(begun.elapsed().as_secs_f64());
+        } else {
             self.peer.counters.count(Counter::Timeouts);
             let verdict = self.peer.health().unanswered(begun, Instant::now());
             match verdict {

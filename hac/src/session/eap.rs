@@ -26,6 +26,7 @@ use crate::auth::eap::server::{Methods, Server, Success, Turn};
 use crate::auth::eap::{DoneKey, Method, NO_MSK};
 use crate::auth::psk::Psk;
 use crate::keys::Entropy;
+use crate::methods::Method as AuthenticatedBy;
 use crate::radius::{Authorisation, Relay, RelayError, Relayed};
 
 /// An exchange from its Init to its Done.
@@ -129,6 +130,13 @@ impl Session {
         let turn = {
             let offered = Offered { session: self, mn_id: &run.mn_id };
             run.server.respond(packet, &offered, entropy)
+        };
+        self.method = match (&turn, run.server.eap_type()) {
+            (Turn::Relay { .. }, _) => AuthenticatedBy::Radius,
+            (_, Some(eap_type)) if self.method != AuthenticatedBy::Radius => {
+                AuthenticatedBy::local(eap_type)
+            }
+            _ => self.method,
         };
         self.turn(run, asked, turn, now, entropy)
     }

@@ -13,8 +13,8 @@ use crate::{
     error::{Result, file},
     network::DPDK_LINKS,
     plan::{
-        HA_HOME4, HA_HOME6, HA_ON_LINK4, HA_ON_LINK6, HA_PORT, HA4, HA6, HAC_NAME, HAC_PORT,
-        HOME_PREFIX4, HOME_PREFIX6, METRICS, SPI_RANGE, Subscriber,
+        HA_HOME4, HA_HOME6, HA_ON_LINK4, HA_ON_LINK6, HA_PORT, HA4, HA6, HAC_METRICS, HAC_NAME,
+        HAC_PORT, HOME_PREFIX4, HOME_PREFIX6, METRICS, SPI_RANGE, Subscriber,
     },
 };
 
@@ -200,6 +200,8 @@ directory:
   socket: {socket}
 admin:
   socket: {admin}
+metrics:
+  listen: "{HAC_METRICS}"
 home_agents:
   - name: lab
     ip6: "{HA6}"

@@ -31,6 +31,8 @@ use hearth_wire::suite::Suite;
 pub const HA_PORT: u16 = 7872;
 /// Where hearthd has its metrics, within its namespace.
 pub const METRICS: &str = "127.0.0.1:9618";
+/// Where the HAC has its metrics, in the same namespace.
+pub const HAC_METRICS: &str = "127.0.0.1:9619";
 /// TCP port of the HAC; RFC 6618 names none.
 pub const HAC_PORT: u16 = 7873;
 /// The name in the HAC's certificate.

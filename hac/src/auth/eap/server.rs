@@ -130,6 +130,12 @@ impl Server {
         (server, request.unwrap_or_default())
     }
 
+    /// Type of the last Request that was a method's, here.
+    #[must_use]
+    pub const fn eap_type(&self) -> Option<EapType> {
+        self.eap_type
+    }
+
     /// Takes an EAP packet of the peer.
     pub fn respond(
         &mut self,
