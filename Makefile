@@ -16,7 +16,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build deb deb-test demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick lint
+.PHONY: help deps build deb deb-test demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick docs lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,9 @@ bench-mn: bench-deps ## hearth-mn against strongSwan and boringtun, in namespace
 bench-quick: deps ## the main performance rows in about a minute
 	$(CARGO) build --profile dist -p hearth-perf
 	$(SUDO) $(TARGET_DIR)/dist/hearth-perf quick
+
+docs: ## the guide as a site: target/docs/html; fails where a link is dead
+	@CARGO="$(CARGO)" scripts/docs.sh $(TARGET_DIR)
 
 lint: deps ## formatting, clippy with warnings as errors, licences and sources of dependencies
 	$(CARGO) fmt --all --check
