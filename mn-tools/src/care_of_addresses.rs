@@ -251,6 +251,11 @@ impl CareOfAddresses {
         self.each(|place| place.registration.on_sleep(slept, now));
     }
 
+    /// The clock was set; see [`Registration::on_clock`].
+    pub fn on_clock(&mut self, now: Instant) {
+        self.each(|place| place.registration.on_clock(now));
+    }
+
     /// When an SA ends, by a clock that was set meanwhile.
     pub fn on_validity(&mut self, changed: Association) {
         self.each(|place| place.registration.on_validity(changed));

@@ -110,7 +110,10 @@ impl fmt::Display for EapFault {
                 "the AAA server does not prove that it knows the USIM's key: other k, op or opc, or \
                  another network",
             ),
-            Self::CardState => f.write_str("the USIM's state file can't be read or written"),
+            Self::CardState => f.write_str(
+                "the USIM's state file can't be read or written: is it cut, its folder read-only, the disk \
+                 full? Once it is removed the card begins at SQN 0, and the network resynchronises it",
+            ),
             Self::Notified(code) => write!(f, "the AAA server says no (AT_NOTIFICATION {code})"),
             Self::NotText => f.write_str("the password can't be used: it is no UTF-8"),
         }

@@ -231,6 +231,11 @@ impl Registration {
         self.bootstrap.network_changed(now);
     }
 
+    /// The clock was set: what the HAC, or its certificate, said about time is judged anew.
+    pub fn on_clock(&mut self, now: Instant) {
+        self.bootstrap.clock_changed(now);
+    }
+
     /// When an SA ends, by a clock that was set meanwhile.
     pub fn on_validity(&mut self, changed: Association) {
         if let Some(held) = self.associations.iter_mut().find(|held| held.spi == changed.spi) {

@@ -23,6 +23,7 @@ use crate::notify::ServiceManager;
 use crate::path::Path;
 use crate::place::Place;
 use crate::repair::Notes;
+use crate::show;
 use crate::status::{AssociationInfo, Status};
 use crate::tun::{CreateError, Harm, Layout, Tun};
 use crate::tunnel::{self, IvSource, Tunnel, Worker};
@@ -389,7 +390,8 @@ impl Node {
         let Failure { text, retry_after, by_network } = failure;
         let pause = self.registration.on_bootstrap_failed(*retry_after, *by_network, jitter, now);
         tracing::error!(retry_in_s = pause.as_secs_f64(), "bootstrap failed: {text}");
-        self.status.on_error(&format!("bootstrap failed: {text}"));
+        let at = show::second(unix_now().saturating_add(pause.as_secs()));
+        self.status.on_error(&format!("bootstrap failed: {text}; next try at {at}"));
     }
 
     /// Looks for ways to the home agent.

@@ -237,11 +237,18 @@ fn tenths(whole: u64, below: u64, unit: &str) -> String {
 /// A moment in UTC, as RFC 3339 has it.
 fn moment(unix_ms: u64) -> String {
     let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
-    let moment = i64::try_from(seconds).ok();
-    let moment = moment.and_then(|unix| time::OffsetDateTime::from_unix_timestamp(unix).ok());
-    let Some(moment) = moment else { return "?".to_owned() };
+    second_of(seconds).map_or_else(|| "?".to_owned(), |it| format!("{it}.{milliseconds:03}Z"))
+}
+
+/// A second in UTC, as RFC 3339 has it.
+pub(crate) fn second(unix: u64) -> String {
+    second_of(unix).map_or_else(|| "?".to_owned(), |it| format!("{it}Z"))
+}
+
+fn second_of(unix: u64) -> Option<String> {
+    let moment = time::OffsetDateTime::from_unix_timestamp(i64::try_from(unix).ok()?).ok()?;
     let (hour, minute, second) = moment.time().as_hms();
-    format!("{}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z", moment.date())
+    Some(format!("{}T{hour:02}:{minute:02}:{second:02}", moment.date()))
 }
 
 #[cfg(test)]

@@ -60,6 +60,12 @@ fn each_way_to_be_wrong_has_an_exit_code() {
         (&["keygen", "not a name"], 2, "not a name: "),
         (&["keygen", "mn1@example.net", "-o", key], 0, ""),
         (&["keygen", "mn1@example.net", "-o", key], 1, "mn.psk can't be written"),
+        (&["keygen", "mn1@example.net", "-o", key], 1, "a key is never overwritten"),
+        (
+            &["keygen", "mn1@example.net", "-o", "/nowhere/at/all/mn.psk"],
+            1,
+            "make the folder first: install -d /nowhere/at/all",
+        ),
     ] {
         let output = hearth_mn(arguments);
         let said = said(&output);

@@ -30,7 +30,7 @@ pub fn keygen(mn_id: &str, file: Option<&Path>) -> Outcome {
         return Outcome::Done;
     };
     if let Err(error) = write(file, &digits) {
-        complain(&format!("{} can't be written: {error}", file.display()));
+        complain(&format!("{} can't be written: {error}{}", file.display(), remedy(file, &error)));
         return Outcome::Failed;
     }
     let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -42,6 +42,21 @@ pub fn keygen(mn_id: &str, file: Option<&Path>) -> Outcome {
     println!("  mn_id: {mn_id}");
     println!("  psk: {{file: {path}}}");
     Outcome::Done
+}
+
+/// What mends it, in words that end a sentence.
+fn remedy(file: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => match file.parent() {
+            Some(folder) => format!("; make the folder first: install -d {}", folder.display()),
+            None => String::new(),
+        },
+        io::ErrorKind::AlreadyExists => {
+            "; a key is never overwritten: remove it, or name another file".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => "; root may, or whoever owns the folder".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn digits() -> io::Result<Zeroizing<String>> {

@@ -65,6 +65,15 @@ impl BootstrapTimer {
         }
     }
 
+    /// The clock was set, or the machine has slept: a certificate may be valid now that was not, and a
+    /// pause that a 503 asked for by the time of day may be over.
+    pub(super) fn clock_changed(&mut self, now: Instant) {
+        if let State::Waiting { until, .. } = &mut self.state {
+            *until = now;
+            self.failures = 0;
+        }
+    }
+
     /// Whether a session is to begin now.
     pub(super) fn on_timer(&mut self, now: Instant) -> bool {
         let due = matches!(self.state, State::Waiting { until, .. } if until <= now);

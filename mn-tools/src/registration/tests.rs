@@ -574,6 +574,24 @@ fn a_new_network_is_tried_at_once() {
     }
 }
 
+/// A certificate is not valid yet for a clock that is slow; and a pause by the time of day is another.
+#[test]
+fn a_clock_that_is_set_brings_a_try_at_once() {
+    let mut bench = Bench::new();
+    bench.node.start();
+    bench.done();
+    bench.node.on_bootstrap_failed(Some(Duration::from_secs(3000)), false, 0.5, bench.now);
+    bench.wait(1.0);
+    assert_eq!(bench.done(), []);
+    bench.node.on_clock(bench.now);
+    bench.wait(0.0);
+    assert_eq!(bench.done(), [Action::Bootstrap]);
+    // None is begun beside one that is under way, and none where an SA is there.
+    bench.node.on_clock(bench.now);
+    bench.wait(1.0);
+    assert_eq!(bench.done(), []);
+}
+
 #[test]
 fn refresh_request_and_binding_error_bring_updates() {
     let mut bench = Bench::registered(&[net6()]);

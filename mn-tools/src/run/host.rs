@@ -151,6 +151,7 @@ impl Node {
             self.registration.on_sleep(slept, now);
             self.rescan_at.get_or_insert(now + SETTLE);
         }
+        self.registration.on_clock(now);
         for index in 0..self.held.len() {
             let Some(held) = self.held.get(index) else { break };
             let (spi, issued, end) = (held.sa.spi, held.issued, held.validity_end);

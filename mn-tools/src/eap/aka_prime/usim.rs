@@ -107,14 +107,19 @@ impl Usim {
         if !bool::from(mac_a.ct_eq(&mac)) || high & SEPARATION == 0 {
             return Err(CardFault::Mac);
         }
-        let mut state = self.load().map_err(|_| CardFault::State)?;
+        let mut state = self.load().map_err(|error| self.complain(&error))?;
         let number = number(sqn);
         if number <= state.sqn {
             return Err(CardFault::Sync(self.auts(rand, state.sqn)));
         }
         state.sqn = number;
-        self.store(&state).map_err(|_| CardFault::State)?;
+        self.store(&state).map_err(|error| self.complain(&error))?;
         Ok(Vector { res: outputs.res, ck: outputs.ck, ik: outputs.ik, sqn_xor_ak })
+    }
+
+    fn complain(&self, error: &io::Error) -> CardFault {
+        tracing::error!(file = %self.state.display(), %error, "the USIM's state file");
+        CardFault::State
     }
 
     /// SQN_MS xor AK*, MAC-S.
