@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_wire::{MobileNodeId, Scope, Suite};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -15,6 +15,7 @@ mod auth;
 mod care_of;
 mod host;
 mod mobile_router;
+mod route_optimisation;
 mod secret;
 
 use auth::RawAuth;
@@ -23,6 +24,7 @@ pub use care_of::CareOf;
 use care_of::{RawCareOf, RawFlow};
 use mobile_router::RawMobileRouter;
 pub use mobile_router::{MobileRouter, PrefixMode};
+use route_optimisation::RawRouteOptimisation;
 pub use secret::Asking;
 pub(crate) use secret::unhex;
 use secret::{Form, RawSecret, Reading};
@@ -53,6 +55,8 @@ pub struct Config {
     pub flows: Vec<FlowRule>,
     /// The networks behind this node, if it is a mobile router.
     pub mobile_router: Option<MobileRouter>,
+    /// Correspondents that are asked to send directly; empty: nobody is.
+    pub correspondents: Vec<Ipv6Net>,
     /// Name of the TUN device.
     pub tun: String,
     /// MTU of visited links.
@@ -141,6 +145,8 @@ struct Raw {
     flows: Option<Spanned<Vec<RawFlow>>>,
     #[serde(default)]
     mobile_router: Option<RawMobileRouter>,
+    #[serde(default)]
+    route_optimisation: Option<Spanned<RawRouteOptimisation>>,
     #[serde(default)]
     tun: Option<Spanned<String>>,
     #[serde(default)]
@@ -233,6 +239,7 @@ fn check(file: &Document<Raw>) -> Result<Config, ConfigError> {
         flows: care_of::flows(file, &care_of_addresses)?,
         care_of_addresses,
         mobile_router: mobile_router::mobile_router(file)?,
+        correspondents: route_optimisation::correspondents(file)?,
         tun: tun(file)?,
         link_mtu: link_mtu(file)?,
         routes: host::routes(file)?,

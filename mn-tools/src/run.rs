@@ -23,6 +23,7 @@ use crate::notify::ServiceManager;
 use crate::path::Path;
 use crate::place::Place;
 use crate::repair::Notes;
+use crate::route_optimisation::RouteOptimisation;
 use crate::show;
 use crate::status::{AssociationInfo, Status};
 use crate::tun::{CreateError, Harm, Layout, Tun};
@@ -32,12 +33,14 @@ mod actions;
 mod home;
 mod host;
 mod mobility;
+mod optimise;
 mod probe;
 mod report;
 mod watch;
 
 use home::Stay;
 use host::DnsSetter;
+use optimise::Outside;
 use watch::{watch_clock, watch_network, watch_signals};
 
 /// Changes of the network come in flocks: link, address, route.
@@ -75,6 +78,14 @@ pub enum StartError {
     /// TLS.
     #[error("TLS can't be set up: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+/// Route optimisation, where it is wanted.
+fn optimisation(config: &Config) -> Result<Option<RouteOptimisation>, getrandom::Error> {
+    if config.correspondents.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(RouteOptimisation::new(config.correspondents.clone(), IvSource::new()?)))
 }
 
 /// What to do about a device that another program has.
@@ -176,6 +187,10 @@ struct Node {
     /// On the home link.
     stay: Option<Stay>,
     lan: Lan,
+    optimisation: Option<RouteOptimisation>,
+    /// Until when correspondents may say that they forget this node, which ends.
+    farewell: Option<Instant>,
+    outside: Option<Outside>,
     // Last, so that the threads are gone when the device goes.
     uplinks: Vec<Worker>,
     tun: Tun,
@@ -268,6 +283,9 @@ impl Node {
             stay: None,
             dns: DnsSetter::new(place.clone(), notes, config.dns, &config.routes),
             lan: Lan::new(config.mobile_router.iter().flat_map(|it| it.lan.clone()).collect()),
+            optimisation: optimisation(&config).map_err(|error| random(io::Error::other(error)))?,
+            farewell: None,
+            outside: None,
             uplinks: Worker::uplinks(&tunnel, &tun.device())
                 .map_err(StartError::system("thread"))?,
             tunnel,
@@ -281,6 +299,10 @@ impl Node {
         tracing::info!(mn_id = %self.config.mn_id, hac = %self.config.hac.name, "mobile node starts");
         loop {
             if self.act() {
+                return;
+            }
+            self.optimise(Instant::now());
+            if self.goes_on_leaving(Instant::now()) && self.act() {
                 return;
             }
             self.show_status();
@@ -305,7 +327,15 @@ impl Node {
     fn patience(&self) -> Duration {
         let counters =
             self.config.status_file.as_ref().map(|_| self.status_written + COUNTERS_EVERY);
-        let next = [self.registration.deadline(), self.rescan_at, counters, self.announce_at()];
+        let optimisation = self.optimisation.as_ref().and_then(RouteOptimisation::deadline);
+        let next = [
+            self.registration.deadline(),
+            self.rescan_at,
+            counters,
+            self.announce_at(),
+            optimisation,
+            self.farewell,
+        ];
         let next = next.into_iter().flatten().min();
         next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()))
     }
@@ -324,6 +354,21 @@ impl Node {
                 self.rescan_at.get_or_insert(now + SETTLE);
             }
             Event::Tunnel(tunnel::Event::Worn(spi)) => self.registration.on_worn(spi),
+            Event::Tunnel(tunnel::Event::Correspondent(address)) => {
+                if let Some(optimisation) = &mut self.optimisation {
+                    optimisation.on_packet(address, now);
+                }
+            }
+            Event::Tunnel(tunnel::Event::Mobility { from, to, by, header }) => {
+                if let Some(optimisation) = &mut self.optimisation {
+                    optimisation.on_mobility_header((from, to), by, &header, now);
+                }
+            }
+            Event::Tunnel(tunnel::Event::Icmp(error)) => {
+                if let Some(optimisation) = &mut self.optimisation {
+                    optimisation.on_icmp(&error, now);
+                }
+            }
             Event::Tunnel(tunnel::Event::Signalling { sa, next_header, payload }) => {
                 self.on_signalling(&sa, next_header, &payload, now);
             }
@@ -357,7 +402,7 @@ impl Node {
         self.stops += 1;
         tracing::info!("stopping: de-registers");
         self.manager.stopping();
-        self.registration.on_stop(now);
+        self.take_leave(now);
     }
 
     fn on_grant(&mut self, grant: Grant, hac: IpAddr, duration: Duration) {

@@ -18,6 +18,9 @@ pub fn status(status: &Value, now: u64) -> String {
     for each in list(status, "care_of_addresses") {
         line("network", one_of_several(each, now));
     }
+    for each in list(status, "correspondents") {
+        line("correspondent", correspondent(each, now));
+    }
     line("home agent", text(status, "home_agent").to_owned());
     line("NAT keepalive", keepalive(status));
     line("binding", binding(status, now));
@@ -128,6 +131,25 @@ fn one_of_several(each: &Value, now: u64) -> String {
     )
 }
 
+fn correspondent(each: &Value, now: u64) -> String {
+    let address = text(each, "correspondent");
+    match text(each, "state") {
+        "optimised" => {
+            let left = left(number(each, "expires_ms"), now);
+            format!("{address}, directly from and to {}, {left}", text(each, "care_of_address"))
+        }
+        "left_alone" => {
+            let why = match text(each, "why") {
+                "refused" => format!("refused (status {})", number(each, "status")),
+                why => words(why),
+            };
+            let again = span(number(each, "retry_ms").saturating_sub(now));
+            format!("{address}, by the tunnel: {why}; asked again after {again}")
+        }
+        state => format!("{address}, by the tunnel: {}", words(state)),
+    }
+}
+
 fn binding(status: &Value, now: u64) -> String {
     match number(status, "binding_lifetime_s") {
         0 => String::new(),
@@ -173,6 +195,11 @@ fn transfer(status: &Value) -> String {
         octets(number(counters, "rx_octets")),
         octets(number(counters, "tx_octets"))
     );
+    let direct = (number(counters, "direct_rx_octets"), number(counters, "direct_tx_octets"));
+    if direct != (0, 0) {
+        let (received, sent) = (octets(direct.0), octets(direct.1));
+        let _ = write!(out, "; directly {received} received, {sent} sent");
+    }
     let dropped = counters.get("dropped").and_then(Value::as_object);
     for (reason, count) in dropped.into_iter().flatten() {
         let _ = write!(out, ", {count} dropped ({reason})");
@@ -287,6 +314,31 @@ mn (mn1@example.net): registered
   transfer: 1.5 MiB received, 12 B sent, 3 dropped (replayed)
   handovers: 1; the last 1 h ago from 2001:db8:1::7 to 192.0.2.7, a gap of 23.4 ms
   last error: 1 min 30 s ago: the home agent is silent
+";
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn correspondents_are_a_line_each() {
+        let now = 4_000_000_000_000_u64;
+        let said = status(
+            &json!({"name": "a", "mn_id": "b@c", "state": "registered", "correspondents": [
+                {"correspondent": "2001:db8:c::1", "state": "asked"},
+                {"correspondent": "2001:db8:c::2", "state": "optimised",
+                    "care_of_address": "2001:db8:6::7", "expires_ms": now + 400_000},
+                {"correspondent": "2001:db8:c::3", "state": "left_alone",
+                    "why": "not_supported", "retry_ms": now + 540_000},
+                {"correspondent": "2001:db8:c::4", "state": "left_alone",
+                    "why": "refused", "status": 129, "retry_ms": now + 60_000},
+            ]}),
+            now,
+        );
+        let expected = "\
+a (b@c): registered
+  correspondent: 2001:db8:c::1, by the tunnel: asked
+  correspondent: 2001:db8:c::2, directly from and to 2001:db8:6::7, 6 min 40 s left
+  correspondent: 2001:db8:c::3, by the tunnel: not supported; asked again after 9 min
+  correspondent: 2001:db8:c::4, by the tunnel: refused (status 129); asked again after 1 min
 ";
         assert_eq!(said, expected);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path as FilePath;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hearth_wire::{MobileNodeId, Scope, Suite};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::config::CareOf;
 use crate::crypto::Tally;
 use crate::path::Path;
 use crate::registration::{Binding, Registered, Why};
+use crate::route_optimisation;
 use crate::tunnel::{Counters, DropReason};
 
 /// Entries that each history keeps.
@@ -107,6 +108,48 @@ struct CareOfAddress {
     expires_ms: u64,
 }
 
+/// A correspondent, as route optimisation sees it.
+#[derive(Debug, Clone, Serialize)]
+struct Correspondent {
+    correspondent: Ipv6Addr,
+    state: &'static str,
+    care_of_address: Option<Ipv6Addr>,
+    expires_ms: Option<u64>,
+    why: Option<&'static str>,
+    status: Option<u8>,
+    retry_ms: Option<u64>,
+}
+
+impl Correspondent {
+    fn new(correspondent: Ipv6Addr, state: &route_optimisation::State, now: Instant) -> Self {
+        use route_optimisation::{State, Why};
+        let at = |then: Instant| Some(unix_ms() + as_ms(then.saturating_duration_since(now)));
+        let bare = |state| Self {
+            correspondent,
+            state,
+            care_of_address: None,
+            expires_ms: None,
+            why: None,
+            status: None,
+            retry_ms: None,
+        };
+        match *state {
+            State::Asked => bare("asked"),
+            State::Ending => bare("ending"),
+            State::Optimised(care_of, expires) => Self {
+                care_of_address: Some(care_of),
+                expires_ms: at(expires),
+                ..bare("optimised")
+            },
+            State::LeftAlone(why, until) => {
+                let status = if let Why::Refused(status) = why { Some(status) } else { None };
+                let why = Some(why.name());
+                Self { why, status, retry_ms: at(until), ..bare("left_alone") }
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 struct LastError {
     at_ms: u64,
@@ -119,6 +162,10 @@ struct CounterValues {
     tx_octets: u64,
     rx_packets: u64,
     rx_octets: u64,
+    direct_tx_packets: u64,
+    direct_tx_octets: u64,
+    direct_rx_packets: u64,
+    direct_rx_octets: u64,
     dropped: BTreeMap<&'static str, u64>,
 }
 
@@ -172,6 +219,7 @@ pub struct Status {
     binding_lifetime_s: Option<u64>,
     binding_expires_ms: Option<u64>,
     care_of_addresses: Vec<CareOfAddress>,
+    correspondents: Vec<Correspondent>,
     tun: String,
     tun_mtu: Option<usize>,
     /// Whether the kernel hands over, and takes, several packets of a stream in one piece.
@@ -235,6 +283,7 @@ impl Status {
             binding_lifetime_s: None,
             binding_expires_ms: None,
             care_of_addresses: Vec::new(),
+            correspondents: Vec::new(),
             tun: tun.to_owned(),
             tun_mtu: None,
             tun_offload: false,
@@ -419,6 +468,13 @@ impl Status {
             .collect();
     }
 
+    /// The correspondents that route optimisation knows.
+    pub fn set_correspondents(&mut self, all: &[(Ipv6Addr, route_optimisation::State)]) {
+        let now = Instant::now();
+        self.correspondents =
+            all.iter().map(|(address, state)| Correspondent::new(*address, state, now)).collect();
+    }
+
     /// What came from the home agent under the SAs that are held, and what is missing in between.
     pub fn set_downlink(&mut self, tallies: impl Iterator<Item = Tally>) {
         let add = |sum: (u64, u64), it: Tally| (sum.0 + it.received, sum.1 + it.missing);
@@ -445,12 +501,24 @@ impl Status {
     pub fn set_counters(&mut self, counters: &Counters) {
         let (tx_packets, tx_octets) = counters.uplink.get();
         let (rx_packets, rx_octets) = counters.downlink.get();
+        let (direct_tx_packets, direct_tx_octets) = counters.direct_uplink.get();
+        let (direct_rx_packets, direct_rx_octets) = counters.direct_downlink.get();
         let dropped = DropReason::ALL
             .into_iter()
             .map(|reason| (reason.name(), counters.dropped(reason)))
             .filter(|(_, count)| *count > 0)
             .collect();
-        self.counters = CounterValues { tx_packets, tx_octets, rx_packets, rx_octets, dropped };
+        self.counters = CounterValues {
+            tx_packets,
+            tx_octets,
+            rx_packets,
+            rx_octets,
+            direct_tx_packets,
+            direct_tx_octets,
+            direct_rx_packets,
+            direct_rx_octets,
+            dropped,
+        };
     }
 
     /// Replaces the file at `path` as a whole.

@@ -9,6 +9,8 @@
 //!                +-> Mobility Headers to the control thread
 //! ```
 //!
+//! With route optimisation packets to some correspondents go around the home agent: `direct`.
+//!
 //! With offloads the TUN hands over, and takes, several packets of a stream in one piece.
 //!
 //! The control thread replaces [`State`] as a whole; the threads look at its version before each
@@ -26,9 +28,11 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::association::SecurityAssociation;
 use crate::flows::{self, FlowRule};
+use crate::route_optimisation::{By, IcmpError};
 
 mod counters;
 mod datagrams;
+mod direct;
 mod downlink;
 mod ecn;
 mod gro;
@@ -43,6 +47,7 @@ mod kernel_tests;
 mod tests;
 
 pub use counters::{Counters, DropReason};
+pub use direct::{Correspondents, Sockets};
 pub use threads::Worker;
 
 /// Room for any packet that a TUN or a socket can hand over, and a frame around it.
@@ -62,6 +67,21 @@ pub enum Event {
     },
     /// This SA reached a limit of R-23.
     Worn(Spi),
+    /// A packet goes to a correspondent that is wanted and not known.
+    Correspondent(Ipv6Addr),
+    /// A Mobility Header of a correspondent's.
+    Mobility {
+        /// The correspondent.
+        from: Ipv6Addr,
+        /// Our home address or care-of address.
+        to: Ipv6Addr,
+        /// The way that it came.
+        by: By,
+        /// The Mobility Header.
+        header: Vec<u8>,
+    },
+    /// An ICMPv6 error that came outside the tunnel.
+    Icmp(IcmpError),
 }
 
 /// A way for uplink data.
@@ -88,6 +108,8 @@ pub struct State {
     pub homes: Vec<IpAddr>,
     /// Mobile network prefixes.
     pub networks: Vec<Ipv6Net>,
+    /// Correspondents that are spoken to directly.
+    pub correspondents: Correspondents,
 }
 
 impl State {
@@ -195,8 +217,8 @@ struct Inner {
     len: usize,
     /// DSCP and ECN.
     class: u8,
-    /// A Home Test Init (RFC 6275 s.6.1.3).
-    is_hoti: bool,
+    /// The MH Type of an IPv6 packet that is a Mobility Header.
+    mh_type: Option<u8>,
 }
 
 /// Next Header of a tunnelled IPv4 packet.
@@ -216,7 +238,7 @@ impl Inner {
                     destination: header.destination().into(),
                     len: header.header_len() + payload.len(),
                     class: *packet.get(1)?,
-                    is_hoti: false,
+                    mh_type: None,
                 })
             }
             6 => {
@@ -229,7 +251,7 @@ impl Inner {
                     destination: header.destination().into(),
                     len: size_of::<Ipv6Header>() + payload.len(),
                     class: packet.first()? << 4 | packet.get(1)? >> 4,
-                    is_hoti: is_mh && mh_type == Some(hearth_wire::mh::mh_type::HOTI),
+                    mh_type: mh_type.filter(|_| is_mh),
                 })
             }
             _ => None,

@@ -11,6 +11,7 @@
 
 mod home;
 mod host;
+mod route_optimisation;
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

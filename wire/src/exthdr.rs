@@ -169,6 +169,17 @@ fn parse_routing(header: &[u8]) -> Result<Ipv6Addr, ChainError> {
     }
 }
 
+/// Takes a type 2 routing header off the start of `bytes`: its Next Header, the home address in it, and
+/// what follows.
+///
+/// # Errors
+/// [`ChainError`], where it is another header, or malformed (RFC 6275 s.6.4.1).
+pub fn split_routing_header(bytes: &[u8]) -> Result<(u8, Ipv6Addr, &[u8]), ChainError> {
+    let (header, rest) = split_header(bytes)?;
+    let home_address = parse_routing(header)?;
+    Ok((*header.first().ok_or(ChainError::Truncated)?, home_address, rest))
+}
+
 /// A Destination Options header with nothing but a Home Address option, as it is sent.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -330,6 +341,17 @@ mod tests {
         assert!(broken(4, 0xff).is_ok(), "the reserved field is ignored");
         let twice = [routing_header(43, HOA), good].concat();
         assert_eq!(parse_chain(43, &twice), Err(ChainError::Malformed));
+    }
+
+    #[test]
+    fn a_routing_header_comes_off() {
+        let packet = [&routing_header(17, HOA)[..], b"behind"].concat();
+        assert_eq!(split_routing_header(&packet), Ok((17, HOA, &b"behind"[..])));
+        for len in 0..24 {
+            assert_eq!(split_routing_header(&packet[..len]), Err(ChainError::Truncated));
+        }
+        let other = [[17, 2, 0, 1].as_slice(), &packet[4..]].concat();
+        assert_eq!(split_routing_header(&other), Err(ChainError::UnexpectedHeader(43)));
     }
 
     #[test]

@@ -340,3 +340,26 @@ fn the_shortest_keepalive_has_bounds() {
     let error = error_of(&with("0.5"));
     assert!(error.contains("timers.nat_keepalive_min: out of range; 1 to 3600"), "{error}");
 }
+
+#[test]
+fn route_optimisation_names_prefixes() {
+    let load = |more: &str| load_text(&format!("{GOOD}\nroute_optimisation: {more}\n"));
+    assert_eq!(load_text(GOOD).1.unwrap().correspondents, []);
+    let config = load("{correspondents: [\"2001:db8:c::/64\", \"::/0\"]}").1.unwrap();
+    let expected: Vec<Ipv6Net> = ["2001:db8:c::/64", "::/0"].map(|net| net.parse().unwrap()).into();
+    assert_eq!(config.correspondents, expected);
+    let two = "[{bid: 1, interface: a}, {bid: 2, interface: b}]";
+    for (more, what) in [
+        ("{correspondents: []}".to_owned(), "names nobody"),
+        ("{correspondents: [\"2001:db8:c::1/64\"]}".to_owned(), "2001:db8:c::/64 would be right"),
+        ("{}".to_owned(), "correspondents"),
+        ("{correspondents: [\"::/0\"]}\nfail_closed: true".to_owned(), "`fail_closed` forbids"),
+        (
+            format!("{{correspondents: [\"::/0\"]}}\ncare_of_addresses: {two}"),
+            "can't stand beside `care_of_addresses`",
+        ),
+    ] {
+        let error = load(&more).1.unwrap_err();
+        assert!(error.contains(what), "{more}: {error}");
+    }
+}

@@ -20,9 +20,9 @@ impl Kbm {
     /// deleted.
     pub(super) fn new(home: &Token, care_of: Option<&Token>) -> Self {
         let mut digest = Sha1::new();
-        digest.update(&**home);
+        digest.update(home.as_slice());
         if let Some(care_of) = care_of {
-            digest.update(&**care_of);
+            digest.update(care_of.as_slice());
         }
         let mut key = Zeroizing::new([0; 20]);
         digest.finalize_into((&mut *key).into());

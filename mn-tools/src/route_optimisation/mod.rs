@@ -99,7 +99,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// One packet was sent to the correspondent, by whichever way.
+    /// One packet was sent to the correspondent directly.
     pub fn count_sent(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
@@ -281,12 +281,12 @@ impl RouteOptimisation {
         self.with_all(now, Correspondent::on_timer);
     }
 
-    /// A Mobility Header from `from` to `to`: our home address, which it came to by the tunnel or in a
-    /// type 2 routing header, or our care-of address.
+    /// A Mobility Header from `from` to `to`, that is our home address or our care-of address, and the
+    /// way that it came: what has our home address in a type 2 routing header came directly.
     pub fn on_mobility_header(
         &mut self,
-        from: Ipv6Addr,
-        to: Ipv6Addr,
+        (from, to): (Ipv6Addr, Ipv6Addr),
+        by: By,
         header: &[u8],
         now: Instant,
     ) {
@@ -299,11 +299,12 @@ impl RouteOptimisation {
                 cookie,
                 token: KeygenToken(token),
             }) => {
+                // RFC 6275 s.11.6.2: a Home Test comes in the tunnel.
                 let expected = match address {
-                    TestedAddress::Home => home,
-                    TestedAddress::CareOf => care_of,
+                    TestedAddress::Home => (home, By::Home),
+                    TestedAddress::CareOf => (care_of, By::CareOf),
                 };
-                if expected == Some(to) {
+                if expected == (Some(to), by) {
                     self.with(from, now, |entry, means| {
                         entry.on_test(address, to, cookie, (nonce_index, token), means);
                     });

@@ -94,7 +94,8 @@ impl Bench {
     fn say(&mut self, to: Ipv6Addr, message: &Message<'_>) -> Vec<Got> {
         let mut header = [0; 128];
         let len = emit(message, CN, to, &mut header).unwrap();
-        self.it.on_mobility_header(CN, to, &header[..len], self.now);
+        let by = if to == HOME { By::Home } else { By::CareOf };
+        self.it.on_mobility_header((CN, to), by, &header[..len], self.now);
         self.got()
     }
 
@@ -146,7 +147,7 @@ impl Bench {
         }
         let mut header = [0; 128];
         let len = emit_authorized(&ack, CN, HOME, &mut header, |data| mac(key, care_of, data));
-        self.it.on_mobility_header(CN, HOME, &header[..len.unwrap()], self.now);
+        self.it.on_mobility_header((CN, HOME), By::CareOf, &header[..len.unwrap()], self.now);
         self.got()
     }
 
@@ -243,6 +244,13 @@ fn tests_that_nobody_asked_for_are_ignored() {
     ] {
         assert_eq!(bench.test(address, to, cookie), []);
     }
+    // A Home Test that did not come in the tunnel.
+    let token = KeygenToken(&HOME_TOKEN);
+    let address = TestedAddress::Home;
+    let test = ReturnRoutability::Test { address, nonce_index: 1, cookie: home, token };
+    let mut header = [0; 64];
+    let len = emit(&Message::ReturnRoutability(test), CN, HOME, &mut header).unwrap();
+    bench.it.on_mobility_header((CN, HOME), By::CareOf, &header[..len], bench.now);
     // The cookies of messages that were sent again are no longer good (s.11.8).
     let again = bench.wait();
     assert_eq!(bench.answer_tests(&got), []);
@@ -294,7 +302,8 @@ fn a_used_binding_is_refreshed_and_stays_direct() {
     let traffic = bench.it.routes().next().unwrap().traffic;
     let mut got = Vec::new();
     while got.is_empty() {
-        (traffic.count_sent(), traffic.count_received());
+        traffic.count_sent();
+        traffic.count_received();
         got = bench.wait();
     }
     // The tokens are too old by now.

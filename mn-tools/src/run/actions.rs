@@ -104,7 +104,8 @@ impl Node {
         let networks = mobile_router.map(|router| router.prefixes.clone()).unwrap_or_default();
         let flows = self.config.flows.clone();
         let associations = self.held.iter().map(|held| Arc::clone(&held.sa)).collect();
-        self.tunnel.publish(State { associations, ways, flows, homes, networks });
+        let correspondents = self.correspondents();
+        self.tunnel.publish(State { associations, ways, flows, homes, networks, correspondents });
     }
 
     /// The home addresses of all SAs that are held.

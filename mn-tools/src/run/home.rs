@@ -24,6 +24,13 @@ pub(super) struct Stay {
     announce_at: Option<Instant>,
 }
 
+impl Stay {
+    /// The home address, and the interface that it stands on: by index and name.
+    pub(super) fn door(&self) -> (Ipv6Addr, u32, String) {
+        (self.home, self.index, self.interface.clone())
+    }
+}
+
 impl Node {
     /// Looks whether the home prefix is on one of the links that lead to the home agent.
     pub(super) fn look_for_home(&mut self, paths: &[Path], now: Instant) {

@@ -181,6 +181,8 @@ impl Node {
 
     /// Threads for a device that took the place of a deleted one.
     pub(super) fn reconnect_tun(&mut self) {
+        // It comes back with the new device.
+        self.outside = None;
         let device = self.tun.device();
         let uplinks = Worker::uplinks(&self.tunnel, &device);
         self.show_device();

@@ -150,6 +150,9 @@ impl Node {
         self.status.set_care_of_addresses(bindings.map(|(care_of, binding)| {
             (care_of, binding, binding.expires.saturating_duration_since(now))
         }));
+        if let Some(optimisation) = &self.optimisation {
+            self.status.set_correspondents(&optimisation.states());
+        }
         let events = self.status.take_events();
         if !events.is_empty() {
             self.manager.status(&self.status.in_a_word());

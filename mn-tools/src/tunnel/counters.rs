@@ -52,11 +52,15 @@ pub enum DropReason {
     EcnNotCapable,
     /// Downlink: the TUN did not take the packet.
     TunFailed,
+    /// Direct: from somebody who was not told the care-of address.
+    CorrespondentUnknown,
+    /// Direct: no type 2 routing header with the home address (RFC 6275 s.6.4).
+    RoutingHeader,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::NoBinding,
         Self::NotIp,
         Self::SourceNotHome,
@@ -80,6 +84,8 @@ impl DropReason {
         Self::DestinationNotHome,
         Self::EcnNotCapable,
         Self::TunFailed,
+        Self::CorrespondentUnknown,
+        Self::RoutingHeader,
     ];
 
     /// The counter's name.
@@ -109,6 +115,8 @@ impl DropReason {
             Self::DestinationNotHome => "destination_not_home",
             Self::EcnNotCapable => "ecn_not_capable",
             Self::TunFailed => "tun_failed",
+            Self::CorrespondentUnknown => "correspondent_unknown",
+            Self::RoutingHeader => "routing_header",
         }
     }
 }
@@ -140,6 +148,10 @@ pub struct Counters {
     pub uplink: Traffic,
     /// Inner packets from the home agent.
     pub downlink: Traffic,
+    /// Packets that went to a correspondent directly.
+    pub direct_uplink: Traffic,
+    /// Packets that came from a correspondent directly.
+    pub direct_downlink: Traffic,
     drops: [AtomicU64; DropReason::ALL.len()],
 }
 

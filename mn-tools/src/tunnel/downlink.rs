@@ -1,13 +1,17 @@
 //! From the home agent to the TUN, in the order of R-24.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+
+use hearth_wire::ip::Ipv6Header;
 
 use super::datagrams::Receiver;
 use super::gro::Gro;
 use super::open::{Content, Opened, open};
 use super::{DropReason, Event, IPV4, IPV6, Inner, State, Tunnel, View, ecn};
+use crate::route_optimisation::By;
 
 /// One thread's work on downlink packets.
 pub(super) struct Downlink {
@@ -102,8 +106,24 @@ fn take(
     if !state.is_ours(inner.destination) {
         return Err(DropReason::DestinationNotHome);
     }
+    if let Some(event) = of_correspondent(state, inner, packet) {
+        tunnel.counters.downlink.count(1, inner.len);
+        tunnel.tell(event);
+        return Ok(None);
+    }
     // what stands behind the inner packet's own length is padding against analysis.
     let packet = packet.get_mut(..inner.len).ok_or(DropReason::InnerLength)?;
     ecn::combine(packet, inner.class & 3, outer_ecn).ok_or(DropReason::EcnNotCapable)?;
     Ok(Some(at..at + inner.len))
+}
+
+/// A Mobility Header that a correspondent sends to the home address: a Home Test, say.
+fn of_correspondent(state: &State, inner: Inner, packet: &[u8]) -> Option<Event> {
+    let (IpAddr::V6(from), IpAddr::V6(to)) = (inner.source, inner.destination) else { return None };
+    let known = state.correspondents.routes.contains_key(&from);
+    if inner.mh_type.is_none() || state.correspondents.home != Some(to) || !known {
+        return None;
+    }
+    let header = packet.get(size_of::<Ipv6Header>()..inner.len)?.to_vec();
+    Some(Event::Mobility { from, to, by: By::Home, header })
 }

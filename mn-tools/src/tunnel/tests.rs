@@ -47,6 +47,7 @@ impl Bench {
             ways: vec![Carry { bid: 0, socket, sa: Arc::clone(&sa) }],
             flows: Vec::new(),
             networks: Vec::new(),
+            correspondents: Correspondents::default(),
             homes: vec![HOME6.parse().unwrap(), "203.0.113.200".parse().unwrap()],
         });
         Self { tunnel, sa, home_agent, events, seq: 0 }

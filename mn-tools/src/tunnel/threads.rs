@@ -1,15 +1,18 @@
 //! The threads of the data path, and how they end.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use zerocopy::IntoBytes as _;
 
 use super::datagrams::Receiver;
+use super::direct::{Inward, Sockets};
 use super::downlink::Downlink;
+use super::gso::VirtioHeader;
 use super::uplink::Uplink;
 use super::{IvSource, Tunnel};
 use crate::tun::TunDevice;
@@ -34,7 +37,7 @@ impl Worker {
         let ivs = IvSource::new().map_err(io::Error::other)?;
         let mut uplink = Uplink::new(tunnel, ivs, tun.has_offload());
         Self::spawn("uplink", move |stop| {
-            run(stop, tun.as_fd(), || uplink.carry_one(|room| tun.read(room)));
+            run(stop, &[tun.as_fd()], || uplink.carry_one(|room| tun.read(room)));
         })
     }
 
@@ -50,8 +53,24 @@ impl Worker {
         let mut downlink = Downlink::new(tunnel, tun.has_offload());
         Receiver::prepare(&socket);
         Self::spawn("downlink", move |stop| {
-            run(stop, socket.as_fd(), || {
+            run(stop, &[socket.as_fd()], || {
                 downlink.carry(|receiver| receiver.receive(&socket), |parts| tun.write(parts))
+            });
+        })
+    }
+
+    /// Carries packets that come from correspondents directly to the TUN.
+    ///
+    /// # Errors
+    /// As [`Self::downlink`].
+    pub fn inward(tunnel: Arc<Tunnel>, sockets: Arc<Sockets>, tun: TunDevice) -> io::Result<Self> {
+        let mut inward = Inward::new(tunnel, Arc::clone(&sockets));
+        let plain = VirtioHeader::default();
+        Self::spawn("inward", move |stop| {
+            run(stop, &sockets.inward().map(AsFd::as_fd), || {
+                inward.carry(|packet| {
+                    tun.write(&[IoSlice::new(plain.as_bytes()), IoSlice::new(packet)])
+                })
             });
         })
     }
@@ -74,9 +93,9 @@ impl Drop for Worker {
     }
 }
 
-/// Calls `step` until it would block, then waits for `source`; ends when `stop` becomes readable
-/// or `source` is gone.
-fn run(stop: &OwnedFd, source: BorrowedFd<'_>, mut step: impl FnMut() -> io::Result<()>) {
+/// Calls `step` until it would block, then waits for one of `sources`; ends when `stop` becomes readable
+/// or a source is gone.
+fn run(stop: &OwnedFd, sources: &[BorrowedFd<'_>], mut step: impl FnMut() -> io::Result<()>) {
     /// Packets between two looks at `stop`.
     const BURST: u32 = 256;
     loop {
@@ -90,14 +109,15 @@ fn run(stop: &OwnedFd, source: BorrowedFd<'_>, mut step: impl FnMut() -> io::Res
                 Err(_) => break,
             }
         }
-        let mut fds =
-            [PollFd::from_borrowed_fd(source, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        let stop = PollFd::new(stop, PollFlags::IN);
+        let sources = sources.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
+        let mut fds: Vec<_> = [stop].into_iter().chain(sources).collect();
         if poll(&mut fds, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
             return;
         }
-        let [source, stop] = &fds;
-        let gone = source.revents().intersects(PollFlags::HUP | PollFlags::NVAL);
-        if gone || !stop.revents().is_empty() {
+        let Some((stop, sources)) = fds.split_first() else { return };
+        let gone = PollFlags::HUP | PollFlags::NVAL;
+        if !stop.revents().is_empty() || sources.iter().any(|it| it.revents().intersects(gone)) {
             return;
         }
     }

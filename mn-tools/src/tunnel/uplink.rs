@@ -1,19 +1,24 @@
 //! From the TUN to the home agent. DSCP and ECN go out as they are (RFC 6040 s.4.1, R-41).
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use hearth_wire::Scope;
 use hearth_wire::frame::{self, FrameHeader, PType};
+use hearth_wire::mh::mh_type;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::datagrams::{self, Sender};
+use super::direct::{DirectWay, GROWTH};
 use super::gso::{self, Read, Train, VirtioHeader};
 use super::{BUFFER, Carry, DropReason, Event, Inner, IvSource, Tunnel, View};
 
 /// Where an inner packet stands in the buffer: the largest header and IV fit in front of it.
 pub(super) const HEADROOM: usize = FrameHeader::LEN + 16;
-const _: () = assert!(HEADROOM >= VirtioHeader::LEN);
+const _: () = assert!(HEADROOM >= VirtioHeader::LEN && HEADROOM >= GROWTH);
+/// Correspondents that the control thread is told of at a time.
+const MOST_TOLD: usize = 64;
 
 /// One thread's work on uplink packets.
 pub(super) struct Uplink {
@@ -26,6 +31,8 @@ pub(super) struct Uplink {
     /// What a train became.
     frames: Box<[u8; BUFFER]>,
     sender: Sender,
+    /// Correspondents that were told since the state of this version came.
+    told: (u64, Vec<Ipv6Addr>),
 }
 
 impl Uplink {
@@ -37,6 +44,7 @@ impl Uplink {
             buffer: Box::new([0; BUFFER]),
             frames: Box::new([0; BUFFER]),
             sender: Sender::default(),
+            told: (0, Vec::new()),
         }
     }
 
@@ -71,15 +79,40 @@ impl Uplink {
             return Err(DropReason::SourceNotHome);
         }
         let carry = state.way(packet).ok_or(DropReason::NoBinding)?;
+        let mut unknown = None;
+        let direct = state.correspondents.way(&inner, &mut unknown);
+        self.tell_of(unknown);
         let packet = self.buffer.get_mut(HEADROOM..end).ok_or(DropReason::NotIp)?;
         match gso::read(&header, packet).ok_or(DropReason::NotIp)? {
-            Read::Packet => self.carry_packet(carry, inner, end - HEADROOM),
+            Read::Packet => {
+                let room = self.buffer.get_mut(HEADROOM - GROWTH..end).unwrap_or_default();
+                if direct.is_some_and(|way| way.send(room)) {
+                    self.view.tunnel.counters.direct_uplink.count(1, end - HEADROOM);
+                    return Ok(());
+                }
+                self.carry_packet(carry, inner, end - HEADROOM)
+            }
             Read::Train(train) => {
                 let Self { view, ivs, frames, sender, .. } = self;
                 let mut work = Work { tunnel: &view.tunnel, ivs, frames: &mut frames[..], sender };
-                work.carry_train(carry, inner, &train);
+                let begin = direct.map_or(0, |way| work.send_directly(&way, &train));
+                work.carry_train(carry, inner, &train, begin);
                 Ok(())
             }
+        }
+    }
+
+    /// Tells the control thread of a correspondent, once for each state that it publishes.
+    fn tell_of(&mut self, unknown: Option<Ipv6Addr>) {
+        let Some(correspondent) = unknown else { return };
+        let (version, told) = &mut self.told;
+        if *version != self.view.version {
+            *version = self.view.version;
+            told.clear();
+        }
+        if told.len() < MOST_TOLD && !told.contains(&correspondent) {
+            told.push(correspondent);
+            self.view.tunnel.tell(Event::Correspondent(correspondent));
         }
     }
 
@@ -113,7 +146,8 @@ impl Uplink {
 /// (RFC 6275 s.10.4.6).
 fn is_plain(carry: &Carry, inner: Inner) -> bool {
     let sa = &carry.sa;
-    sa.scope == Scope::Signalling && !(inner.is_hoti && sa.suite().encrypts())
+    let is_hoti = inner.mh_type == Some(mh_type::HOTI);
+    sa.scope == Scope::Signalling && !(is_hoti && sa.suite().encrypts())
 }
 
 /// What it takes to send a train, beside the buffer in which that stands.
@@ -125,8 +159,23 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Sends a train, as many packets at a time as the kernel takes.
-    fn carry_train(&mut self, carry: &Carry, inner: Inner, train: &Train<'_>) {
+    /// Sends the packets of a train directly, up to the first that can't be sent so; how many.
+    fn send_directly(&mut self, way: &DirectWay<'_>, train: &Train<'_>) -> usize {
+        let count = train.count();
+        for index in 0..count {
+            let room = self.frames.get_mut(GROWTH..).unwrap_or_default();
+            let len = train.write(index, room).unwrap_or_default();
+            let room = self.frames.get_mut(..GROWTH + len).unwrap_or_default();
+            if !way.send(room) {
+                return index;
+            }
+            self.tunnel.counters.direct_uplink.count(1, len);
+        }
+        count
+    }
+
+    /// Sends a train from packet `begin` on, as many packets at a time as the kernel takes.
+    fn carry_train(&mut self, carry: &Carry, inner: Inner, train: &Train<'_>, begin: usize) {
         let counters = &self.tunnel.counters;
         let plain = is_plain(carry, inner);
         let frame_len = |len| {
@@ -135,7 +184,7 @@ impl Work<'_> {
         let stride = frame_len(train.packet_len());
         let most = (datagrams::LONGEST / stride).clamp(1, datagrams::MOST);
         let count = train.count();
-        for first in (0..count).step_by(most) {
+        for first in (begin..count).step_by(most) {
             let packets = most.min(count - first);
             let last_len = train.len_of(first + packets - 1);
             let all = (packets - 1) * stride + frame_len(last_len);

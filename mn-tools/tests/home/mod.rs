@@ -21,6 +21,7 @@ use hearth_wire::{Scope, SeqNo, Spi, Suite, exthdr};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivateKeyDer;
+use tun_rs::{DeviceBuilder, SyncDevice};
 use zerocopy::FromBytes;
 use zeroize::Zeroizing;
 
@@ -62,6 +63,10 @@ pub(crate) struct Script {
     pub(crate) got: Vec<Got>,
     /// Inner packets sent back so far.
     pub(crate) echoed: usize,
+    /// A device that inner packets go into instead.
+    forwards: Option<Arc<SyncDevice>>,
+    /// Where the last accepted Binding Update came from.
+    bound: Option<SocketAddr>,
 }
 
 struct Association {
@@ -74,6 +79,8 @@ struct Association {
 /// The scripted home.
 pub(crate) struct Home {
     pub(crate) script: Arc<Mutex<Script>>,
+    associations: Associations,
+    sockets: [UdpSocket; 2],
 }
 
 type Associations = Arc<Mutex<Vec<Association>>>;
@@ -103,11 +110,35 @@ impl Home {
                 }
             });
         }
+        let sockets = udp.each_ref().map(|socket| socket.try_clone().unwrap());
         for socket in udp {
             let (script, associations) = (Arc::clone(&script), Arc::clone(&associations));
             thread::spawn(move || agent(&socket, &script, &associations));
         }
-        Self { script }
+        Self { script, associations, sockets }
+    }
+
+    /// From now on inner packets are forwarded, by a device in this namespace.
+    pub(crate) fn forward(&self, namespace: &str) {
+        let make = || DeviceBuilder::new().name("home0").enable(true).build_sync().unwrap();
+        let device = Arc::new(super::inside(namespace, make));
+        super::ip(&format!("-n {namespace} route add {HOME6}/128 dev home0"));
+        self.script.lock().unwrap().forwards = Some(Arc::clone(&device));
+        let (script, associations) = (Arc::clone(&self.script), Arc::clone(&self.associations));
+        let [six, four] = self.sockets.each_ref().map(|socket| socket.try_clone().unwrap());
+        thread::spawn(move || {
+            let mut packet = [0; 4096];
+            while let Ok(len) = device.recv(&mut packet) {
+                // The kernel has things of its own to say.
+                let is_ours = packet[24..40] == HOME6.octets();
+                let Some(to) = script.lock().unwrap().bound.filter(|_| is_ours) else { continue };
+                let mut associations = associations.lock().unwrap();
+                let sa = associations.last_mut().unwrap();
+                let frame = sealed(sa, PType::ProtectedData, &packet[..len], 41);
+                let socket = if to.is_ipv6() { &six } else { &four };
+                let _ = socket.send_to(&frame, to);
+            }
+        });
     }
 
     /// Waits until `condition` holds of the script.
@@ -221,6 +252,8 @@ fn agent(socket: &UdpSocket, script: &Mutex<Script>, associations: &Associations
         let mut script = script.lock().unwrap();
         if header.ptype_bits() == PType::MobilityHeader.bits() {
             on_update(socket, from, sa, next_header, &payload, &mut script);
+        } else if let Some(device) = &script.forwards {
+            device.send(&payload).unwrap();
         } else if let Some(back) = turned_round(payload) {
             script.echoed += 1;
             let frame = sealed(sa, PType::ProtectedData, &back, next_header);
@@ -287,6 +320,7 @@ fn on_update(
         return;
     }
     let status = script.statuses.pop_front().unwrap_or(Status::ACCEPTED);
+    script.bound = (update.lifetime > 0).then_some(from);
     let ack = mh::Message::BindingAck(acknowledgement(&update, status, from.ip()));
     reply(socket, from, sa, &ack);
     if std::mem::take(&mut script.ask_refresh) {
