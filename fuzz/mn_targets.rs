@@ -11,8 +11,10 @@
     reason = "each target uses a part of it, and a finding is a panic"
 )]
 
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use hearth_mn::association::SecurityAssociation;
 use hearth_mn::bootstrap::{Grant, Progress, Proposal, Session};
@@ -22,8 +24,10 @@ use hearth_mn::eap::aka_prime::usim::Keys;
 use hearth_mn::eap::{
     AkaCredentials, Answer, Credentials, Inner, Peer, TlsCredentials, TtlsCredentials,
 };
+use hearth_mn::route_optimisation::{By, IcmpError, Place, RouteOptimisation};
 use hearth_mn::signalling;
 use hearth_mn::tls::{TrustAnchors, anonymous_client};
+use hearth_mn::tunnel::IvSource;
 use hearth_wire::eap::{Code, EapType, Packet, encode};
 use hearth_wire::hac::{Side, container, message};
 use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr, ip, mh};
@@ -175,27 +179,74 @@ static SA: LazyLock<SecurityAssociation> = LazyLock::new(|| {
     })
 });
 
+/// Octets as a Mobility Header with length and checksum put right.
+fn put_right(data: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
+    let mut header = data.to_vec();
+    header.resize(data.len().clamp(8, 2048).next_multiple_of(8), 0);
+    header[0] = exthdr::NO_NEXT_HEADER;
+    header[1] = u8::try_from(header.len() / 8 - 1).expect("not longer");
+    header[4..6].fill(0);
+    let mut summed = source.octets().to_vec();
+    summed.extend(destination.octets());
+    summed.extend(u32::try_from(header.len()).expect("short").to_be_bytes());
+    summed.extend([0, 0, 0, mh::PROTO]);
+    summed.extend(&header);
+    header[4..6].copy_from_slice(&ip::checksum(&summed).to_be_bytes());
+    header
+}
+
 /// What a home agent that has our keys puts into a frame of PType 8: as it comes, with the first octet
 /// as next header, and as a Mobility Header with length and checksum put right, away and at home.
 pub fn mobility(data: &[u8]) {
     let Some((next_header, data)) = data.split_first() else { return };
     let _ = signalling::read(&SA, *next_header, data);
     let _ = signalling::read_at_home(&SA, *next_header, data);
-    let mut header = data.to_vec();
-    header.resize(data.len().clamp(8, 2048).next_multiple_of(8), 0);
-    header[0] = exthdr::NO_NEXT_HEADER;
-    header[1] = u8::try_from(header.len() / 8 - 1).expect("not longer");
-    header[4..6].fill(0);
-    let mut summed = SA.home_agent.octets().to_vec();
-    summed.extend(SA.home_address.octets());
-    summed.extend(u32::try_from(header.len()).expect("short").to_be_bytes());
-    summed.extend([0, 0, 0, mh::PROTO]);
-    summed.extend(&header);
-    header[4..6].copy_from_slice(&ip::checksum(&summed).to_be_bytes());
+    let header = put_right(data, SA.home_agent, SA.home_address);
     let _ = signalling::read_at_home(&SA, mh::PROTO, &header);
     let mut payload = exthdr::routing_header(mh::PROTO, SA.home_address).to_vec();
     payload.extend(&header);
     let _ = signalling::read(&SA, exthdr::ROUTING, &payload);
     let is_ack = header[2] == mh::mh_type::BA;
     assert!(is_ack || signalling::read_at_home(&SA, mh::PROTO, &header).is_none());
+}
+
+/// What a correspondent, or anybody who forges its address, says while it is asked: pieces of octets, each
+/// behind its length, as a Mobility Header put right, behind a routing header, and as an ICMPv6 error.
+pub fn correspondent(data: &[u8]) {
+    let address = |text: &str| text.parse().expect("an address");
+    let (home, care_of) = (address("2001:db8:b:1::7"), address("2001:db8:6::100"));
+    let from = address("2001:db8:c::2");
+    let random = IvSource::new().expect("random numbers");
+    let all = vec!["::/0".parse().expect("a prefix")];
+    let mut node = RouteOptimisation::new(all, random);
+    let mut now = Instant::now();
+    node.on_place(Place { home: Some(home), care_of: Some(care_of) }, now);
+    node.on_packet(from, now);
+    let mut rest = data;
+    while let [kind, len, behind @ ..] = rest {
+        let (octets, behind) = behind.split_at(usize::from(*len).min(behind.len()));
+        rest = behind;
+        now += Duration::from_millis(u64::from(kind >> 4) * 700);
+        let (to, by) = if kind & 1 == 0 { (home, By::Home) } else { (care_of, By::CareOf) };
+        match kind >> 1 & 3 {
+            0 => node.on_mobility_header((from, to), by, octets, now),
+            1 => {
+                let header = put_right(octets, from, to);
+                let _ = mh::authorization(&header);
+                node.on_mobility_header((from, to), by, &header, now);
+            }
+            2 => {
+                let _ = exthdr::split_routing_header(octets);
+            }
+            _ => {
+                if let Some(error) = IcmpError::read(octets) {
+                    node.on_icmp(&error, now);
+                }
+            }
+        }
+        node.on_timer(now);
+        while node.action().is_some() {}
+        // Nobody here has the keys.
+        assert!(node.routes().all(|route| !route.direct));
+    }
 }

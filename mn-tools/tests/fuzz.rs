@@ -1,5 +1,5 @@
-//! The corpus of the mobile node's fuzz targets: what an EAP server, a HAC, a name server and a home
-//! agent can say.
+//! The corpus of the mobile node's fuzz targets: what an EAP server, a HAC, a name server, a home agent
+//! and a correspondent can say.
 
 #[path = "../../fuzz/replay.rs"]
 mod replay;
@@ -21,6 +21,11 @@ fn hac() {
 #[test]
 fn dns() {
     replay("mn_dns", targets::dns);
+}
+
+#[test]
+fn correspondent() {
+    replay("mn_correspondent", targets::correspondent);
 }
 
 #[test]
