@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::net::{Ipv6Addr, UdpSocket};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 
 use super::home::HOME6;
@@ -147,6 +148,7 @@ fn data_goes_directly_both_ways_and_follows_a_handover() {
     let after = bench.direct();
     assert!(after.0 > before.0 && after.1 > before.1, "{before:?} {after:?}");
     assert!(cn.heard().contains("direct 2001:db8:6::100 xxx"), "{}", cn.heard());
+    train(&bench, &cn);
     let said = bench.hearth_mn(&["status"]).output().unwrap().stdout;
     let said = String::from_utf8(said).unwrap();
     let line = format!("correspondent: {CN}, directly from and to 2001:db8:6::100, ");
@@ -164,6 +166,19 @@ fn data_goes_directly_both_ways_and_follows_a_handover() {
         assert!(!cn.heard().contains(bad), "{}", cn.heard());
     }
     cn.assert_wellformed();
+}
+
+/// Several packets that the kernel hands over in one piece.
+fn train(bench: &Bench, cn: &Correspondent) {
+    let application = bench.application(CN.parse().unwrap());
+    setsockopt(&application, sockopt::UdpGsoSegment, &700).unwrap();
+    let before = bench.direct();
+    let three = ["one ", "two ", "three "].map(|word| word.repeat(700)[..700].to_owned());
+    application.send(&three.concat().as_bytes()[..2000]).unwrap();
+    for word in ["one", "two", "three"] {
+        cn.wait_heard(&format!("direct 2001:db8:6::100 {word} {word} "));
+    }
+    assert_eq!(bench.direct().0 - before.0, 3);
 }
 
 /// To another IPv6 network.
