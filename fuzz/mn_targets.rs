@@ -11,7 +11,7 @@
     reason = "each target uses a part of it, and a finding is a panic"
 )]
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -27,10 +27,11 @@ use hearth_mn::eap::{
 use hearth_mn::route_optimisation::{By, IcmpError, Place, RouteOptimisation};
 use hearth_mn::signalling;
 use hearth_mn::tls::{TrustAnchors, anonymous_client};
-use hearth_mn::tunnel::IvSource;
+use hearth_mn::tunnel::{Downlink, IvSource, Receiver, State, Tunnel};
 use hearth_wire::eap::{Code, EapType, Packet, encode};
+use hearth_wire::frame::PType;
 use hearth_wire::hac::{Side, container, message};
-use hearth_wire::{MobileNodeId, Scope, Spi, Suite, exthdr, ip, mh};
+use hearth_wire::{MobileNodeId, Scope, SeqNo, Spi, Suite, exthdr, ip, mh};
 use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
@@ -157,7 +158,10 @@ pub fn dns(data: &[u8]) {
     assert!(services.len() <= 16 && services.iter().all(|service| service.port != 0));
 }
 
-static SA: LazyLock<SecurityAssociation> = LazyLock::new(|| {
+static SA: LazyLock<SecurityAssociation> = LazyLock::new(association);
+
+/// One that has seen no packet yet.
+fn association() -> SecurityAssociation {
     let suite = Suite::NullSha;
     let transform = || {
         let (ikey, ekey) = (vec![1; suite.ikey_len()], vec![1; suite.ekey_len()]);
@@ -177,7 +181,7 @@ static SA: LazyLock<SecurityAssociation> = LazyLock::new(|| {
         home_address_ip4: Some([203, 0, 113, 200].into()),
         dns: Vec::new(),
     })
-});
+}
 
 /// Octets as a Mobility Header with length and checksum put right.
 fn put_right(data: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
@@ -248,5 +252,117 @@ pub fn correspondent(data: &[u8]) {
         while node.action().is_some() {}
         // Nobody here has the keys.
         assert!(node.routes().all(|route| !route.direct));
+    }
+}
+
+/// Two ends of a path on this machine.
+static PATH: LazyLock<(UdpSocket, UdpSocket)> = LazyLock::new(|| {
+    let bind = || UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let (home_agent, node) = (bind(), bind());
+    home_agent.connect(node.local_addr().expect("an address")).expect("a peer");
+    Receiver::prepare(&node);
+    (home_agent, node)
+});
+
+/// What a home agent that has our keys puts into frames of data, several at a time: the first octet of
+/// each says how long it is, the next what it is made of: left as it comes, sealed with the Next Header
+/// that is next, or made a TCP segment to the home address before, with a right checksum or without.
+pub fn tunnel(data: &[u8]) {
+    let sa = Arc::new(association());
+    let tunnel = Arc::new(Tunnel::new(|_| {}));
+    tunnel.publish(State {
+        associations: vec![Arc::clone(&sa)],
+        homes: vec![sa.home_address.into(), [203, 0, 113, 200].into()],
+        ..State::default()
+    });
+    let (home_agent, node) = &*PATH;
+    let (mut rest, mut sent) = (data, 0);
+    while let [len, kind, behind @ ..] = rest
+        && sent < 32
+    {
+        let (payload, behind) = behind.split_at((usize::from(*len) * 4).min(behind.len()));
+        rest = behind;
+        sent += 1;
+        home_agent.send(&frame(&sa, sent, *kind, payload)).expect("it is sent");
+    }
+    let mut octets = 0;
+    let mut downlink = Downlink::new(Arc::clone(&tunnel), true);
+    // Until nothing is left to receive.
+    let mut carry = || {
+        let receive = |receiver: &mut Receiver| receiver.receive(node);
+        downlink.carry(receive, |parts| {
+            let packet: Vec<u8> = parts[1..].iter().flat_map(|part| part.to_vec()).collect();
+            assert!(matches!(packet[0] >> 4, 4 | 6), "the kernel is given IP");
+            octets += packet.len();
+            Ok(packet.len())
+        })
+    };
+    while carry().is_ok() {}
+    // Trains have one header for several packets.
+    let (_, counted) = tunnel.counters.downlink.get();
+    assert!(u64::try_from(octets).expect("few") <= counted);
+}
+
+fn frame(sa: &SecurityAssociation, number: u32, kind: u8, payload: &[u8]) -> Vec<u8> {
+    let (next_header, mut inner) = (if kind & 4 == 0 { 41 } else { 4 }, payload.to_vec());
+    match kind % 4 {
+        0 => return inner,
+        1 if inner.len() >= 60 => {
+            inner[0] = 0x60 | inner[0] & 0xf;
+            let len = u16::try_from(inner.len() - 40).expect("short");
+            inner[4..6].copy_from_slice(&len.to_be_bytes());
+            inner[6] = 6;
+            inner[24..40].copy_from_slice(&sa.home_address.octets());
+        }
+        2 if inner.len() >= 40 => {
+            inner[0] = 0x45;
+            let len = u16::try_from(inner.len()).expect("short");
+            inner[2..4].copy_from_slice(&len.to_be_bytes());
+            inner[9] = 6;
+            inner[16..20].copy_from_slice(&[203, 0, 113, 200]);
+            inner[10..12].fill(0);
+            let sum = ip::checksum(&inner[..20]);
+            inner[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        _ => {}
+    }
+    if kind & 8 != 0 {
+        right_checksum(&mut inner);
+    }
+    let at = sa.inbound.payload_offset();
+    let mut buffer = vec![0; inner.len() + 128];
+    buffer[at..at + inner.len()].copy_from_slice(&inner);
+    let id = (PType::ProtectedData, sa.spi, SeqNo(number));
+    let len = sa.inbound.seal(&mut buffer, inner.len(), id, next_header, &[5; 16]);
+    buffer.truncate(len.expect("there is room"));
+    buffer
+}
+
+/// Only segments whose checksum is right are put together.
+fn right_checksum(packet: &mut [u8]) {
+    let (head, addresses) =
+        if packet.first().is_some_and(|it| it >> 4 == 6) { (40, 8..40) } else { (20, 12..20) };
+    if packet.len() < head + 20 {
+        return;
+    }
+    packet[head + 16..head + 18].fill(0);
+    let mut summed = packet[addresses].to_vec();
+    summed.extend(u32::try_from(packet.len() - head).expect("short").to_be_bytes());
+    summed.extend([0, 0, 0, 6]);
+    summed.extend(&packet[head..]);
+    packet[head + 16..head + 18].copy_from_slice(&ip::checksum(&summed).to_be_bytes());
+}
+
+/// A YAML file as somebody wrote it: what is wrong has a line and words, and nothing panics.
+pub fn config(data: &[u8]) {
+    let folder = std::env::temp_dir().join(format!("hearth-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("mn.yaml");
+    std::fs::write(&file, data).expect("a file");
+    let read = hearth_mn::config::load(&file);
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    match read {
+        Ok(config) => assert!(!config.mn_id.as_str().is_empty()),
+        Err(error) => assert!(error.to_string().contains("mn.yaml"), "{error}"),
     }
 }

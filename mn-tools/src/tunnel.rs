@@ -47,7 +47,9 @@ mod kernel_tests;
 mod tests;
 
 pub use counters::{Counters, DropReason};
+pub use datagrams::Receiver;
 pub use direct::{Correspondents, Sockets};
+pub use downlink::Downlink;
 pub use threads::Worker;
 
 /// Room for any packet that a TUN or a socket can hand over, and a frame around it.

@@ -32,3 +32,13 @@ fn correspondent() {
 fn mobility() {
     replay("mn_mobility", targets::mobility);
 }
+
+#[test]
+fn tunnel() {
+    replay("mn_tunnel", targets::tunnel);
+}
+
+#[test]
+fn config() {
+    replay("mn_config", targets::config);
+}

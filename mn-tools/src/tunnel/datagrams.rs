@@ -104,7 +104,7 @@ pub(super) struct Received {
 }
 
 /// Room for a batch of datagrams. Only what was written to occupies memory.
-pub(super) struct Receiver {
+pub struct Receiver {
     pub(super) arena: Vec<u8>,
     pub(super) received: Vec<Received>,
 }
@@ -116,7 +116,7 @@ impl Receiver {
 
     /// Asks the kernel to put datagrams together, and to tell what routers marked. Where it can't,
     /// they come one by one, or unmarked.
-    pub(super) fn prepare(socket: &UdpSocket) {
+    pub fn prepare(socket: &UdpSocket) {
         let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
         let options = socket2::SockRef::from(socket);
         let _ = options.set_recv_tos_v4(true);
@@ -127,7 +127,7 @@ impl Receiver {
     ///
     /// # Errors
     /// `WouldBlock` where nothing is.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         self.received.clear();
         let mut rooms = self.arena.chunks_exact_mut(ROOM);
         let mut parts: [[IoSliceMut<'_>; 1]; BATCH] =

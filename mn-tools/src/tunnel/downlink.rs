@@ -14,7 +14,7 @@ use super::{DropReason, Event, IPV4, IPV6, Inner, State, Tunnel, View, ecn};
 use crate::route_optimisation::By;
 
 /// One thread's work on downlink packets.
-pub(super) struct Downlink {
+pub struct Downlink {
     view: View,
     receiver: Receiver,
     /// Inner packets of a batch: places in the receiver's arena.
@@ -24,7 +24,8 @@ pub(super) struct Downlink {
 
 impl Downlink {
     /// `offload`: whether the TUN takes trains of packets.
-    pub(super) fn new(tunnel: Arc<Tunnel>, offload: bool) -> Self {
+    #[must_use]
+    pub fn new(tunnel: Arc<Tunnel>, offload: bool) -> Self {
         Self {
             view: View::new(tunnel),
             receiver: Receiver::new(),
@@ -33,11 +34,12 @@ impl Downlink {
         }
     }
 
-    /// Takes a batch of frames from `receive` and hands the packets in them to `write`.
+    /// Takes a batch of frames from `receive` and hands the packets in them to `write`, each behind the
+    /// virtio header that the TUN wants; several that follow each other come as one (GSO).
     ///
     /// # Errors
     /// That of `receive`; what goes wrong later is counted.
-    pub(super) fn carry(
+    pub fn carry(
         &mut self,
         receive: impl FnOnce(&mut Receiver) -> io::Result<()>,
         write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
