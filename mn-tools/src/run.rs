@@ -95,7 +95,9 @@ fn busy(error: &io::Error) -> &'static str {
             "; another program has it: end that, or give this node a `tun` of its own"
         }
         io::ErrorKind::PermissionDenied => "; it takes root, or CAP_NET_ADMIN",
-        io::ErrorKind::NotFound => "; this kernel has no TUN devices: modprobe tun",
+        io::ErrorKind::NotFound => {
+            "; there is no /dev/net/tun: modprobe tun; a container has to be given it"
+        }
         _ => "",
     }
 }

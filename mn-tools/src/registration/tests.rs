@@ -552,6 +552,10 @@ fn bootstrap_failures_back_off_with_jitter_and_heed_retry_after() {
     let retry_after = Some(Duration::from_secs(90));
     let pause = bench.node.on_bootstrap_failed(retry_after, false, 0.0, bench.now);
     assert_eq!(pause, Duration::from_secs(90));
+    // RFC 6618 s.5.5.6: a date of the HAC's. For a clock that is slow here it is far away.
+    let by_a_slow_clock = Some(Duration::from_secs(40 * 86_400));
+    let pause = bench.node.on_bootstrap_failed(by_a_slow_clock, false, 0.0, bench.now);
+    assert_eq!(pause, Duration::from_secs(3600));
     for (jitter, factor) in [(0.0, 0.75), (1.0, 1.25)] {
         let mut bench = Bench::new();
         bench.node.start();

@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::home::{HA6, PSK};
 use super::{Bench, echoes, ip, wait_for};
 
+mod as_before;
+
 /// Where nothing on the bench is.
 const ELSEWHERE: &str = "2001:db8:c::2";
 
