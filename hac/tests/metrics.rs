@@ -3,12 +3,12 @@
 
 mod place;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
+use hearth_peers::prometheus::{promtool, samples};
 use place::Place;
 
 /// A HAC with a RADIUS server that nobody is (port 9), and accounting.
@@ -27,26 +27,7 @@ metrics: {{listen: '{metrics}'}}
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// Every sample by its name with labels.
-fn samples(text: &str) -> BTreeMap<String, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        (name.to_owned(), value.parse().unwrap())
-    };
-    lines.map(sample).collect()
-}
-
-fn promtool(arguments: &[&str], input: &str) {
-    let mut command = Command::new("promtool");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("promtool: apt-get install prometheus");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (Ipv4Addr::LOCALHOST, hearth_peers::free_port()).into()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,18 +8,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{Read as _, Write as _},
+    collections::BTreeSet,
+    io::Read as _,
     net::TcpStream,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
 use hearth_e2e::TestLab;
 use hearth_lab::plan::{HAC_METRICS, METRICS, Visited};
 use hearth_lab::program::Program;
+use hearth_peers::prometheus::{promtool, samples};
 use hearth_wire::suite::Suite;
 
 fn tree(file: &str) -> PathBuf {
@@ -48,25 +48,6 @@ fn by_socket(lab: &TestLab) -> String {
     let (head, body) = talk(stream, "GET /metrics HTTP/1.0\r\n\r\n");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     body
-}
-
-/// Every sample by its name with labels.
-fn samples(text: &str) -> BTreeMap<String, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        (name.to_owned(), value.parse().unwrap())
-    };
-    lines.map(sample).collect()
-}
-
-fn promtool(arguments: &[&str], input: &str) {
-    let mut command = Command::new("promtool");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("promtool: apt-get install prometheus");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The metrics that a file of `configs/prometheus/` speaks of.

@@ -23,7 +23,7 @@ use hearth_e2e::{
 };
 use hearth_lab::{
     capture::Capture,
-    netns::run,
+    netns::{output, run},
     node::MobileNode,
     plan::{CN6, HA_PORT, HA6, Subscriber, Visited},
 };
@@ -112,6 +112,11 @@ impl Forger {
         // An answer, or an ICMP error, would be here: the counter came after it.
         let answer = self.to_ha.recv(&mut [0; 2048]).unwrap_err();
         assert_eq!(answer.kind(), std::io::ErrorKind::WouldBlock, "{what}: answered");
+        let mut explain = self.lab.options.programs.command("hearth").unwrap();
+        explain.arg("--socket").arg(self.lab.options.files.api_socket()).args(["explain", reason]);
+        let said = String::from_utf8(output(&mut explain).unwrap().stdout).unwrap();
+        let counted = format!("{reason}: {} packets\n", before + count);
+        assert!(said.starts_with(&counted) && said.contains("\n  remedy  "), "{what}: {said}");
     }
 
     /// Sends a frame that the correspondent must get, with this text.

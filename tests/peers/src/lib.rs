@@ -6,6 +6,7 @@
 
 pub mod aaa;
 pub mod eap;
+pub mod prometheus;
 
 use std::{
     fs::File,
