@@ -29,6 +29,7 @@ pub mod counters;
 pub mod daemon;
 pub mod directory;
 pub mod failures;
+mod file_mark;
 pub mod handshake;
 pub mod hardening;
 pub mod keys;

@@ -15,12 +15,12 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::ocsp::{self, Staple, StapleError};
 use super::settings::Settings;
 use crate::cert::{self, ChannelBinding};
+use crate::file_mark::FileMark;
 
 /// The files that an identity is read from.
 #[derive(Debug, Clone)]
@@ -49,16 +49,13 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// What says whether files have changed: a digest of each one's octets; nothing where it can't be read.
-///
-/// Length, inode and time would not do: a renewed key has the length of the old one, and a clock of
-/// files that ticks every few milliseconds gives both the same time.
+/// What says whether files have changed: certificate, key, OCSP response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Fingerprint([Option<[u8; 32]>; 3]);
+pub(super) struct Fingerprint([Option<FileMark>; 3]);
 
 impl Files {
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let of = |path: &Path| Some(Sha256::digest(&*read(path).ok()?).into());
+        let of = FileMark::of;
         Fingerprint([of(&self.certificate), of(&self.key), self.ocsp.as_deref().and_then(of)])
     }
 }

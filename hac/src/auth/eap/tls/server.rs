@@ -4,11 +4,10 @@
 //! Read first: RFC 5216 s.5.3, 5.4; RFC 9190 s.5; readings.
 
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use rustls::crypto::ring;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -24,6 +23,7 @@ use zeroize::Zeroizing;
 use super::Run;
 use super::names::NameKind;
 use crate::cert::{self, CertificateError};
+use crate::file_mark::FileMark;
 
 /// The files that EAP-TLS is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +44,9 @@ impl Files {
         single.into_iter().chain(&self.crls).map(PathBuf::as_path)
     }
 
-    /// How the files look without reading them.
-    fn stamps(&self) -> Vec<Option<(u64, SystemTime)>> {
-        let stamp = |file: Metadata| Some((file.len(), file.modified().ok()?));
-        self.all().map(|path| fs::metadata(path).ok().and_then(stamp)).collect()
+    /// What is in the files.
+    fn marks(&self) -> Vec<Option<FileMark>> {
+        self.all().map(FileMark::of).collect()
     }
 }
 
@@ -100,7 +99,7 @@ pub struct EapTls {
     /// What a new run gets.
     current: RwLock<Arc<ServerConfig>>,
     /// The files as they were when they were last read, with success or without.
-    seen: Mutex<Vec<Option<(u64, SystemTime)>>>,
+    seen: Mutex<Vec<Option<FileMark>>>,
 }
 
 impl fmt::Debug for EapTls {
@@ -124,7 +123,7 @@ impl EapTls {
     /// # Errors
     /// [`LoadError`].
     pub fn load(files: Files, policy: Policy, now: u64) -> Result<Self, LoadError> {
-        let seen = Mutex::new(files.stamps());
+        let seen = Mutex::new(files.marks());
         let current = RwLock::new(config(&files, &policy, now)?);
         Ok(Self { files, policy, current, seen })
     }
@@ -150,11 +149,11 @@ impl EapTls {
     pub fn reload(&self, everything: bool, now: u64) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken before: what changes while it is read is read once more.
-        let stamps = self.files.stamps();
-        if !everything && *seen == stamps {
+        let marks = self.files.marks();
+        if !everything && *seen == marks {
             return;
         }
-        *seen = stamps;
+        *seen = marks;
         match config(&self.files, &self.policy, now) {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
