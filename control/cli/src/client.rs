@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer as _, SeqAccess, Visitor};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
 use tokio::net::UnixStream;
@@ -116,6 +116,33 @@ pub struct Daemon {
     pub patience: Duration,
 }
 
+/// The whole rows at the beginning of a JSON list that breaks off somewhere.
+struct Beginning<T>(Vec<T>);
+
+impl<T: DeserializeOwned> Beginning<T> {
+    fn of(octets: &[u8]) -> Self {
+        let mut rows = Self(Vec::new());
+        // Its end is an error where the list breaks off, and the rows before it are there.
+        let _ = serde_json::Deserializer::from_slice(octets).deserialize_seq(&mut rows);
+        rows
+    }
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for &mut Beginning<T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(row) = list.next_element()? {
+            self.0.push(row);
+        }
+        Ok(())
+    }
+}
+
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
@@ -133,6 +160,33 @@ impl Daemon {
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(serde_json::from_slice(&runtime.block_on(self.fetch(path))?)?)
+    }
+
+    /// The beginning of the list at `path`: what comes within the patience, `most` octets or a
+    /// little more of it. For who may not wait for a list of a million.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn beginning<T: DeserializeOwned>(&self, path: &str, most: usize) -> Result<Vec<T>, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut octets = Vec::new();
+        let reading = async {
+            let request = Request::get(path).body(Full::default()).map_err(io::Error::other)?;
+            let mut body = self.send(request).await?.into_body();
+            while octets.len() < most {
+                let Some(frame) = body.frame().await.transpose()? else { break };
+                octets.extend_from_slice(frame.data_ref().map_or(&[], |chunk| chunk));
+            }
+            Ok::<(), Error>(())
+        };
+        let read = runtime.block_on(async { timeout(self.patience, reading).await });
+        // Late, and nothing of it: that is an error. Late with a part is what was asked for.
+        match read {
+            Ok(read) => read?,
+            Err(_) if octets.is_empty() => return Err(self.silent()),
+            Err(_) => {}
+        }
+        Ok(Beginning::of(&octets).0)
     }
 
     /// Posts `request`, and reads the document that answers it.

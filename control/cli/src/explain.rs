@@ -7,12 +7,13 @@ use hearth_api::explain::STATUSES;
 use hearth_api::{DropRow, paths};
 
 use crate::client::{self, Daemon, Error};
+use crate::completion;
 
 /// What to explain.
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArguments {
     /// A drop reason, as `hearth show drops` has it, or the number of a status.
-    #[arg(value_name = "REASON|STATUS")]
+    #[arg(value_name = "REASON|STATUS", add = completion::drop_reasons())]
     what: String,
 }
 

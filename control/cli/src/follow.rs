@@ -16,6 +16,7 @@ use hearth_api::{SaRow, paths};
 
 use crate::capture::Blocks;
 use crate::client::{Daemon, Error, StreamEnd};
+use crate::completion;
 use crate::trace::{HEADS, Lines, text};
 
 /// An SPI has 28 bits (RFC 6618 s.5.6.1).
@@ -37,13 +38,13 @@ where
 #[group(multiple = false)]
 pub struct TargetArguments {
     /// Packets under this SPI, and from and to the home addresses of its SA.
-    #[arg(long, value_name = "N", value_parser = whole(MAX_SPI))]
+    #[arg(long, value_name = "N", value_parser = whole(MAX_SPI), add = completion::spis())]
     spi: Option<u32>,
     /// The same for all SAs of a mobile node.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = completion::mn_ids())]
     mn_id: Option<String>,
     /// Packets from and to this address or prefix, outside or inside of tunnels.
-    #[arg(long, value_name = "ADDRESS[/LENGTH]")]
+    #[arg(long, value_name = "ADDRESS[/LENGTH]", add = completion::home_addresses())]
     address: Option<Prefix>,
 }
 

@@ -8,6 +8,7 @@ use hearth_api::hac::{
 };
 
 use crate::client::{self, Daemon, Error};
+use crate::completion;
 use crate::table::{Row, Table, date, or_dash};
 
 /// Shows what the HAC does and did; counters that are 0 too with `all`.
@@ -149,7 +150,7 @@ struct Which {
     #[arg(long)]
     spi: Option<u32>,
     /// All of this mobile node.
-    #[arg(long, value_name = "NAI")]
+    #[arg(long, value_name = "NAI", add = completion::subscribers())]
     mn_id: Option<String>,
     /// All of the mobile nodes of this realm.
     #[arg(long)]

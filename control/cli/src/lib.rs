@@ -2,11 +2,14 @@
 //! captures that it shows.
 #![forbid(unsafe_code)]
 
+pub mod arguments;
 pub mod capture;
 pub mod client;
+pub mod completion;
 pub mod explain;
 pub mod follow;
 pub mod hac;
+pub mod manual;
 pub mod operate;
 pub mod setup;
 pub mod subscriber;

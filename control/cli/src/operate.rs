@@ -10,19 +10,23 @@ use hearth_api::paths;
 use serde::Serialize;
 
 use crate::client::{self, Daemon, Error};
+use crate::completion;
 
 /// Whom a command is about.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
 pub struct Who {
     /// The mobile node with this home address, IPv6 or IPv4.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", add = completion::home_addresses())]
     home_address: Option<IpAddr>,
     /// The SA with this SPI, and the binding that was made under it.
-    #[arg(long, value_name = "SPI", value_parser = clap::value_parser!(u32).range(1..0x1000_0000))]
+    #[arg(
+        long, value_name = "SPI", value_parser = clap::value_parser!(u32).range(1..0x1000_0000),
+        add = completion::spis()
+    )]
     spi: Option<u32>,
     /// The mobile node with this mn-id.
-    #[arg(long, value_name = "MN-ID")]
+    #[arg(long, value_name = "MN-ID", add = completion::mn_ids())]
     mn_id: Option<String>,
     /// All mobile nodes of this realm, what stands behind the @; needs --yes.
     #[arg(long, value_name = "REALM")]

@@ -10,6 +10,7 @@ use hearth_api::subscribers::{Done, Name, PageRequest, Row, paths};
 use serde_json::{Map, Value, json};
 
 use crate::client::{self, Daemon, Error};
+use crate::completion;
 use crate::table::{self, Table};
 
 /// Octets of a key that is generated.
@@ -32,6 +33,7 @@ pub enum Command {
     /// Remove one, and end its SAs.
     Remove {
         /// Its network access identifier.
+        #[arg(add = completion::subscribers())]
         mn_id: String,
     },
     /// List all: those of the configuration, of files and of the store.
@@ -43,6 +45,7 @@ pub enum Command {
     /// Show one.
     Show {
         /// Its network access identifier.
+        #[arg(add = completion::subscribers())]
         mn_id: String,
     },
     /// Add those of a file of JSON lines, as export writes it: all of them, or none where anything is
@@ -68,6 +71,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Change {
     /// Its network access identifier.
+    #[arg(add = completion::subscribers())]
     mn_id: String,
     /// KEY=VALUE with the keys of YAML, as in home_address_ip6=2001:db8:100::10 or
     /// prefixes=2001:db8:200::/56,192.0.2.0/28; KEY= takes a value away.
