@@ -7,6 +7,7 @@
 //! listed others come and go. What is refused is answered with a status of 4xx or 5xx and a sentence.
 #![forbid(unsafe_code)]
 
+pub mod events;
 pub mod explain;
 pub mod follow;
 pub mod hac;
@@ -46,6 +47,10 @@ pub mod paths {
     pub const HOME_LINKS: &str = "/v1/home-links";
     /// List of [`HomeAgentRow`](super::home_link::HomeAgentRow).
     pub const HOME_AGENTS: &str = "/v1/home-agents";
+    /// Server-sent events, each an [`EventRow`](super::events::EventRow).
+    pub const EVENTS: &str = "/v1/events";
+    /// With `/` and an mn-id behind it: a [`MobileNodeRow`](super::events::MobileNodeRow).
+    pub const MOBILE_NODES: &str = "/v1/mobile-nodes";
     /// `POST` of a [`RevokeRequest`](super::operate::RevokeRequest).
     pub const REVOKE: &str = "/v1/revoke";
     /// `POST` of a [`ReinitRequest`](super::operate::ReinitRequest).

@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::CpuSet;
 use tracing::{debug, error, info, warn};
 
+use crate::chronicle::Chronicle;
 use crate::config::Config;
 use crate::daemon::dataplane_config;
 use crate::decisions::Draining;
@@ -125,6 +126,7 @@ pub struct Control {
     /// Mobile nodes at home that signalled in this turn.
     pub(crate) at_home: Vec<AtHome>,
     pub(crate) journal: Journal,
+    pub(crate) chronicle: Chronicle,
     pub(crate) watchdog: Watchdog,
     pub(crate) loads: Loads,
     pub(crate) follow: Follow,
@@ -187,6 +189,7 @@ impl Control {
             actions: Vec::new(),
             outbox: Vec::new(),
             journal: Journal::default(),
+            chronicle: Chronicle::default(),
             watchdog: Watchdog::default(),
             loads: Loads::default(),
             follow: Follow::default(),
@@ -460,13 +463,16 @@ impl Control {
 
     fn watch_workers(&mut self, now: Instant) {
         let counters = &self.parts.counters;
-        self.watchdog.look(now, counters.turns(), |incident| match incident {
-            Incident::Stuck { worker, silent } => {
-                error!(worker, ?silent, "the worker is stuck: it takes no turns");
+        self.watchdog.look(now, counters.turns(), |incident| {
+            match incident {
+                Incident::Stuck { worker, silent } => {
+                    error!(worker, ?silent, "the worker is stuck: it takes no turns");
+                }
+                Incident::Recovered { worker, silent } => {
+                    info!(worker, ?silent, "the worker takes turns again");
+                }
             }
-            Incident::Recovered { worker, silent } => {
-                info!(worker, ?silent, "the worker takes turns again");
-            }
+            self.chronicle.incident(incident);
         });
         self.loads.look(now, || (counters.cycles(), counters.snapshot().workers));
     }

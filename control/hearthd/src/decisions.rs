@@ -238,6 +238,7 @@ impl Control {
             Action::InstallSa(spi) => {
                 if let Some(record) = record.take_if(|record| record.spi == spi) {
                     persist.installed(&record, None);
+                    self.chronicle.provisioned(&record);
                     self.install(record)?;
                 }
             }
@@ -248,6 +249,7 @@ impl Control {
             Action::Notice(notice) => {
                 self.say_where(&notice);
                 self.journal.log(&notice);
+                self.chronicle.notice(&notice, &self.parts.home_agent);
             }
             Action::Count(refusal) => debug!(reason = refusal.name(), "signalling discarded"),
         }

@@ -18,6 +18,7 @@
 //! | [`kernel`] | neighbours by `netlink`; [`kernel_routes`] what the kernel is given |
 //! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB; `given_watch` those that it was given |
 //! | [`server`] | the API on a Unix socket; `answers` makes its rows, `home_link_rows` those of home links, `pages` those of which there are many, `drops` the words for those of drops, [`outlet`] answers that go on |
+//! | [`chronicle`] | what happened, and to which mobile node; `event_stream` hands it to listeners |
 //! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
 //! | [`operate`] | operators' commands, and the shutdown that SIGTERM begins |
 //! | [`membership`] | multicast groups that the kernel is in |
@@ -32,6 +33,7 @@
 
 mod answers;
 mod capture;
+pub mod chronicle;
 pub mod config;
 pub mod control;
 pub mod crypto_config;
@@ -42,6 +44,7 @@ pub mod directory_config;
 mod directory_merge;
 pub mod directory_tls;
 mod drops;
+mod event_stream;
 mod follow;
 mod from_worker;
 mod given_watch;

@@ -53,6 +53,19 @@ impl Outlet {
             Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
         }
     }
+
+    /// Sends a chunk when there is room for it.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(crate) async fn send_when_ready(&self, chunk: impl Into<Bytes>) -> Result<(), Gone> {
+        self.0.send(chunk.into()).await.map_err(|_| Gone)
+    }
+
+    /// Returns when the client has gone.
+    pub(crate) async fn gone(&self) {
+        self.0.closed().await;
+    }
 }
 
 impl Body for Inlet {

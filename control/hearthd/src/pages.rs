@@ -56,7 +56,7 @@ impl Control {
         Page { rows: rows.collect(), next }
     }
 
-    fn sa_row(&self, sa: &SaView<'_>, clock: &WallClock) -> SaRow {
+    pub(crate) fn sa_row(&self, sa: &SaView<'_>, clock: &WallClock) -> SaRow {
         let Parts { tables, .. } = &self.parts;
         let usage = tables.sa_usage(sa.spi).unwrap_or_default();
         let in_device = tables.sa_is_in_device(sa.spi) == Some(true);
@@ -83,7 +83,7 @@ fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn binding_row(binding: &BindingView<'_>, now: Timestamp) -> BindingRow {
+pub(crate) fn binding_row(binding: &BindingView<'_>, now: Timestamp) -> BindingRow {
     BindingRow {
         mn_id: binding.mn_id.to_string(),
         home_address: binding.home_address,

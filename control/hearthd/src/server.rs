@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Path as UrlPath, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use hearth_api::events::MobileNodeRow;
 use hearth_api::follow::{CaptureRequest, TraceRequest};
 use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::metrics::Sheet;
@@ -24,11 +25,14 @@ use hearth_api::scrape;
 use hearth_api::server::{Operators, bind};
 pub use hearth_api::server::{Peer, Refused, SocketFile};
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
+use hearth_wire::MobileNodeId;
 use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
+use crate::chronicle::Listening;
 use crate::config::{Api, Metrics};
+use crate::event_stream;
 use crate::operate::Request;
 use crate::outlet::Inlet;
 use crate::pages::{Page, list};
@@ -57,6 +61,10 @@ pub enum Question {
     HomeLinks(oneshot::Sender<Vec<HomeLinkRow>>),
     /// All other home agents.
     HomeAgents(oneshot::Sender<Vec<HomeAgentRow>>),
+    /// What happens from now on.
+    Events(oneshot::Sender<Result<Listening, Refused>>),
+    /// The life of a mobile node.
+    MobileNode(MobileNodeId, oneshot::Sender<Result<MobileNodeRow, Refused>>),
     /// Something that changes something.
     Operate(Request, Peer, oneshot::Sender<Result<Begun, Refused>>),
     /// A trace, as a stream of lines.
@@ -124,6 +132,8 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::GROUPS, get(|State(desk): State<Desk>| ask(desk, Question::Groups)))
         .route(paths::HOME_LINKS, get(|State(desk): State<Desk>| ask(desk, Question::HomeLinks)))
         .route(paths::HOME_AGENTS, get(|State(desk): State<Desk>| ask(desk, Question::HomeAgents)))
+        .route(paths::EVENTS, get(events))
+        .route(&format!("{}/{{mn_id}}", paths::MOBILE_NODES), get(mobile_node))
         .route(paths::REVOKE, post(revoke))
         .route(paths::REINIT, post(reinit))
         .route(paths::DRAIN, post(drain))
@@ -142,6 +152,26 @@ async fn ask<T: Serialize>(
 
 async fn metrics(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     scrape::page(&headers, put(&desk, Question::Metrics).await)
+}
+
+async fn events(State(desk): State<Desk>) -> Response {
+    match put(&desk, Question::Events).await {
+        Ok(Ok(listening)) => event_stream::answer(listening),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
+async fn mobile_node(State(desk): State<Desk>, UrlPath(mn_id): UrlPath<String>) -> Response {
+    let Ok(mn_id) = MobileNodeId::new(&mn_id) else {
+        return Refused::Request("that is no mn-id: a NAI like mn1@example.net".into())
+            .into_response();
+    };
+    match put(&desk, |sender| Question::MobileNode(mn_id, sender)).await {
+        Ok(Ok(row)) => Json(row).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(status) => status.into_response(),
+    }
 }
 
 async fn trace(

@@ -306,6 +306,16 @@ impl HomeAgent {
         self.sas.get(spi).and_then(|sa| self.sa_view(sa))
     }
 
+    /// The SAs of a mobile node.
+    pub fn sas_of_node(
+        &self,
+        mn_id: &hearth_wire::MobileNodeId,
+    ) -> impl Iterator<Item = SaView<'_>> {
+        let node = self.sas.nodes.find(mn_id);
+        let ids = node.into_iter().flat_map(|node| self.sas.of_node(node));
+        ids.filter_map(|id| self.sas.at(id)).filter_map(|sa| self.sa_view(sa))
+    }
+
     /// `None` for what has ended.
     fn sa_view<'a>(&'a self, sa: &'a Sa) -> Option<SaView<'a>> {
         (sa.ends > self.now).then_some(())?;
