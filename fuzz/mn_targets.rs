@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use hearth_esp::Transform;
 use hearth_mn::association::SecurityAssociation;
 use hearth_mn::bootstrap::{Grant, Progress, Proposal, Session};
-use hearth_mn::crypto::Transform;
 use hearth_mn::eap::aka_prime::Usim;
 use hearth_mn::eap::aka_prime::usim::Keys;
 use hearth_mn::eap::{

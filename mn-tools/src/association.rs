@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use hearth_wire::{Cipher, Scope, SeqNo, Spi, Suite};
 
 use crate::bootstrap::Grant;
-use crate::crypto::{ReplayError, ReplayWindow, Tally, Transform};
+use hearth_esp::{ReplayError, ReplayWindow, Tally, Transform};
 
 /// Packets in one direction after which a new SA is fetched.
 pub const RENEW_AT_PACKETS: u64 = 1 << 31;

@@ -26,8 +26,8 @@ use hearth_wire::hac::{container, message};
 use hearth_wire::{MIPV6TLS_PORT, MobileNodeId, Scope, Spi, Suite};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::crypto::Transform;
 use crate::eap::{self, Credentials, EapFault, Proof};
+use hearth_esp::Transform;
 
 mod with_eap;
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A node is what one `hearth-mn` is: the same [`crate::registration`], [`crate::bootstrap`],
-//! [`crate::association`], [`crate::signalling`] and [`crate::crypto`]. It has no TUN: its packets
+//! [`crate::association`], [`crate::signalling`] and [`hearth_esp`]. It has no TUN: its packets
 //! are made and judged here.
 
 use std::io;

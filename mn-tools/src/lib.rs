@@ -1,6 +1,6 @@
 //! The mobile node: bootstraps over TLS, registers, tunnels, hands over (RFC 6618, RFC 6275 s.11).
 //!
-//! It shares `hearth-wire` with the home agent and nothing else; its cryptography is its own.
+//! It shares `hearth-wire` with the home agent and nothing else; its cryptography is `hearth-esp`.
 //!
 //! | module | what |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | [`care_of_addresses`], [`flows`] | one registration or several, and which traffic prefers which |
 //! | [`registration`] | the state machine of Binding Updates, over events and times |
 //! | [`signalling`] | Binding Updates and Acknowledgements in protected frames |
-//! | [`association`], [`crypto`] | a security association: keys, numbers, replay window |
+//! | [`association`] | a security association: keys, numbers, replay window |
 //! | [`path`], [`network`], [`netlink`] | which ways lead to the home agent |
 //! | [`tls`], [`hac_client`] | certificate verification, channel binding, the session |
 //! | [`tun`], [`tunnel`] | the device with its routing, and the threads of the data path |
@@ -32,7 +32,6 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
-pub mod crypto;
 pub mod discovery;
 pub mod eap;
 pub mod fleet;

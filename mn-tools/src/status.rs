@@ -11,11 +11,11 @@ use hearth_wire::{MobileNodeId, Scope, Suite};
 use serde::Serialize;
 
 use crate::config::CareOf;
-use crate::crypto::Tally;
 use crate::path::Path;
 use crate::registration::{Binding, Registered, Why};
 use crate::route_optimisation;
 use crate::tunnel::{Counters, DropReason};
+use hearth_esp::Tally;
 
 /// Entries that each history keeps.
 const HISTORY: usize = 64;

@@ -14,7 +14,7 @@ use hearth_wire::ip::{self, Ipv6Header, UdpHeader};
 use zerocopy::IntoBytes;
 
 use super::config::{Kind, Traffic};
-use crate::crypto::{ReplayError, ReplayWindow};
+use hearth_esp::{ReplayError, ReplayWindow};
 
 /// Octets of the smallest packet.
 pub(super) const LEAST: usize = Ipv6Header::LEN + UPPER + CONTENT;

@@ -64,7 +64,7 @@ impl Kbm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::testing::hex;
+    use hearth_scapy::hex;
 
     /// By Python's hashlib and hmac:
     /// `hashlib.sha1(bytes(range(16)))`, `hmac.new(kbm, coa + cn + b"MH data", "sha1")`.

@@ -172,7 +172,7 @@ fn end_point_is_the_hash_of_the_certificate() {
         child.stdin.take().unwrap().write_all(&certificate).unwrap();
         let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
         let fingerprint = output.trim().split_once('=').unwrap().1.replace(':', "");
-        assert_eq!(crate::crypto::testing::hex(&binding), fingerprint.to_lowercase());
+        assert_eq!(hearth_scapy::hex(&binding), fingerprint.to_lowercase());
     }
 }
 

@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 
 use super::DropReason;
 use crate::association::SecurityAssociation;
-use crate::crypto::{OpenError, ReplayError};
+use hearth_esp::{OpenError, ReplayError};
 
 /// A frame that has passed.
 pub(crate) struct Opened<'a, S> {

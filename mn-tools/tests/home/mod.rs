@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hearth_mn::crypto::Transform;
+use hearth_esp::Transform;
 use hearth_wire::frame::{FrameHeader, PType};
 use hearth_wire::hac::{AuthMethod, Message, Side, StatusCode, container, message};
 use hearth_wire::mh::{

@@ -31,7 +31,7 @@ pub const AREAS: [(&str, u8); 16] = [
 ];
 
 /// Short names of the packages, as docs/rfc-map.md has them, and their folders.
-pub const PACKAGES: [(&str, &str, &str); 10] = [
+pub const PACKAGES: [(&str, &str, &str); 11] = [
     ("wire", "hearth-wire", "wire"),
     ("dpdk", "hearth-dpdk", "dpdk-build/dpdk"),
     ("dataplane", "hearth-dataplane", "dataplane"),
@@ -39,6 +39,7 @@ pub const PACKAGES: [(&str, &str, &str); 10] = [
     ("store", "hearth-store", "control/store"),
     ("hearthd", "hearthd", "control/hearthd"),
     ("hac", "hearth-hac", "hac"),
+    ("esp", "hearth-esp", "esp"),
     ("mn", "hearth-mn", "mn-tools"),
     ("perf", "hearth-perf", "perf"),
     ("e2e", "hearth-e2e", "tests/e2e"),

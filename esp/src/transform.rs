@@ -24,12 +24,10 @@ use super::lanes::{self, BLOCK, LANES};
 use super::xcbc::XcbcMac;
 
 /// The epoch of every IV under AES-GCM. An SA lives in this process only: its numbers are drawn
-/// from 0 up, each once ([`SecurityAssociation::draw`]), and are gone together with its keys. A
-/// mobile node that starts again bootstraps and gets fresh keys, so that one epoch is enough for an
-/// SA and is never used twice within it. Should SAs ever be kept over a restart, each run
-/// has to take an epoch of its own.
-///
-/// [`SecurityAssociation::draw`]: crate::association::SecurityAssociation::draw
+/// from 0 up, each once, and are gone together with its keys. A mobile node that starts again
+/// bootstraps and gets fresh keys, so that one epoch is enough for an SA and is never used twice
+/// within it. Should SAs ever be kept over a restart, each run has to take an epoch of its
+/// own.
 const EPOCH: u32 = 0;
 
 /// Why a received frame is not what its sender wrote.

@@ -3,7 +3,7 @@
 //! Needs a python3 with Scapy (Debian: python3-scapy); the tests fail without it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-use hearth_mn::crypto::Transform;
+use hearth_esp::Transform;
 use hearth_scapy::{hex, unhex};
 use hearth_wire::frame::PType;
 use hearth_wire::{SeqNo, Spi, Suite};

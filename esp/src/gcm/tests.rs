@@ -2,7 +2,9 @@
 //! s.4, every case with a 128-bit key. Those with 12 octets of AAD have an extended sequence number.
 
 use super::*;
-use crate::crypto::testing::{hex, unhex};
+use hearth_scapy::hex;
+
+use crate::testing::unhex;
 
 /// `ekey`, IV, AAD, plaintext with its trailer, ciphertext, tag.
 pub(crate) const CASES: [[&str; 6]; 8] = [

@@ -1,5 +1,7 @@
-//! The MN's own cryptography on portable implementations, never the home agent's, so that a test
-//! of the two together means something.
+//! Frames of RFC 6618 s.6 sealed and opened with portable cryptography.
+//!
+//! Mobile nodes use it, and `hearth capture decrypt`. The home agent never does: its cryptography is
+//! ipsec-mb's, so that a test of the two together means something.
 //!
 //! | module | what | clause |
 //! |---|---|---|
@@ -8,6 +10,8 @@
 //! | `lanes` | AES-CBC of several frames at once | RFC 3602 |
 //! | [`transform`] | one direction of an SA: seal and open frames | RFC 6618 s.6, R-20 to R-22 |
 //! | [`replay`] | the window of received sequence numbers | RFC 4303 s.3.4.3, R-23, R-24 |
+
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod gcm;
 mod lanes;
@@ -20,20 +24,9 @@ pub use transform::{OpenError, Transform};
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::fmt::Write;
-
-    /// Octets as lower case hex digits.
-    pub(crate) fn hex(octets: &[u8]) -> String {
-        octets.iter().fold(String::new(), |mut text, octet| {
-            write!(text, "{octet:02x}").unwrap();
-            text
-        })
-    }
-
     /// Octets of a hex text; white space is skipped.
     pub(crate) fn unhex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> =
-            text.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
-        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+        let digits: String = text.split_whitespace().collect();
+        hearth_scapy::unhex(&digits).unwrap()
     }
 }

@@ -6,8 +6,10 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 
 use super::*;
-use crate::crypto::gcm::tests::CASES;
-use crate::crypto::testing::{hex, unhex};
+use crate::gcm::tests::CASES;
+use hearth_scapy::hex;
+
+use crate::testing::unhex;
 
 const SPI: u32 = 0x8765;
 
