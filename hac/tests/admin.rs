@@ -6,6 +6,7 @@ mod place;
 use std::os::unix::fs::PermissionsExt;
 
 use hearth_api::hac::{LeaseKind, LeaseRow, Status};
+use hearth_api::keys::KeyFile;
 use hearth_wire::directory::{Request, encode_request};
 use place::Place;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -143,4 +144,43 @@ async fn leases_are_shown_by_holder_and_by_address() {
     watch.read_exact(&mut [0; 4]).await.unwrap();
     let status: Status = serde_json::from_str(&place.get("/v1/hac").await.1).unwrap();
     assert!(status.home_agents[0].alive);
+}
+
+/// Keys are given away only where YAML says so, and then those that the mobile node has.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_given_away_where_yaml_says_so() {
+    let asked = "{\"mn_id\": \"yaml@example.net\"}";
+    let place = Place::start("");
+    let (status, text) = place.post("/v1/hac/keys", asked).await;
+    assert_eq!(status, 403);
+    assert!(text.contains("admin.key_export"), "{text}");
+    let folder = place.stop().await;
+
+    let yaml = place::TEXT.replace("admin.sock}", "admin.sock, key_export: true}");
+    let place = Place::begin_with(folder, &yaml).unwrap();
+    let (status, text) = place.post("/v1/hac/keys", asked).await;
+    assert_eq!((status, &*text), (404, "yaml@example.net has no SA"));
+    for _ in 0..2 {
+        let (issued, text) = place.bootstrap("yaml@example.net", place::PSK).await;
+        assert!(issued, "{text}");
+    }
+    let (status, text) = place.post("/v1/hac/keys", asked).await;
+    assert_eq!(status, 200, "{text}");
+    let file: KeyFile = serde_json::from_str(&text).unwrap();
+    let [first, second] = &file.sas[..] else { panic!("{} SAs", file.sas.len()) };
+    assert_ne!(first.spi, second.spi);
+    assert_ne!(first.mn_to_ha.ikey.expose(), second.mn_to_ha.ikey.expose());
+    assert_eq!(first.home_addresses, ["2001:db8:100::10".parse::<std::net::IpAddr>().unwrap()]);
+    let suite = hearth_wire::Suite::from_name(&first.suite).unwrap();
+    for way in [&first.mn_to_ha, &first.ha_to_mn] {
+        let lengths = (way.ikey.expose().len(), way.ekey.expose().len());
+        assert_eq!(lengths, (suite.ikey_len(), suite.ekey_len()));
+    }
+    let (_, text) = place.post("/v1/hac/keys", &format!("{{\"spi\": {}}}", second.spi)).await;
+    let file: KeyFile = serde_json::from_str(&text).unwrap();
+    assert_eq!(file.sas.len(), 1);
+    assert_eq!(file.sas[0].mn_to_ha.ikey.expose(), second.mn_to_ha.ikey.expose());
+    let text = place.post("/v1/hac/keys", "{\"spi\": 99999}").await;
+    assert_eq!(text, (404, "no SA has SPI 99999".to_owned()));
+    assert_eq!(place.post("/v1/hac/keys", "{\"spi\": 0}").await.0, 400);
 }

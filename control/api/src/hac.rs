@@ -15,6 +15,9 @@ pub mod paths {
     /// `POST` of a [`LeasesRequest`](super::LeasesRequest): list of [`LeaseRow`](super::LeaseRow),
     /// empty behind the last.
     pub const LEASES: &str = "/v1/hac/leases";
+    /// `POST` of [`ExportKeys`](crate::keys::ExportKeys), where `admin.key_export` in YAML allows it:
+    /// [`KeyFile`](crate::keys::KeyFile).
+    pub const KEYS: &str = "/v1/hac/keys";
     /// `POST` of nothing: the YAML is read again. Answered with [`Reloaded`](super::Reloaded).
     pub const RELOAD: &str = "/v1/hac/reload";
     /// `POST` of [`Revoke`](super::Revoke), answered with [`Revoked`](super::Revoked).

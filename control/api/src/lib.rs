@@ -12,6 +12,7 @@ pub mod explain;
 pub mod follow;
 pub mod hac;
 pub mod home_link;
+pub mod keys;
 #[cfg(feature = "server")]
 pub mod metrics;
 pub mod operate;

@@ -1,13 +1,11 @@
 //! `hearth trace` and `hearth capture`.
 
 use std::fmt::Display;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use hearth_api::follow::{
     CaptureRequest, MAX_SECONDS, MAX_TRACE_PACKETS, Prefix, Stage, Target, TraceBegin, TraceLine,
     TraceRequest,
@@ -17,6 +15,8 @@ use hearth_api::{SaRow, paths};
 use crate::capture::Blocks;
 use crate::client::{Daemon, Error, StreamEnd};
 use crate::completion;
+use crate::decrypt::{DecryptArguments, decrypt};
+use crate::new_file;
 use crate::trace::{HEADS, Lines, text};
 
 /// An SPI has 28 bits (RFC 6618 s.5.6.1).
@@ -83,7 +83,11 @@ pub struct TraceArguments {
 
 /// What `hearth capture` takes.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct CaptureArguments {
+    /// What else can be done.
+    #[command(subcommand)]
+    pub other: Option<CaptureCommand>,
     /// Where packets are copied; several with commas between them.
     #[arg(long, value_name = "STAGE", value_delimiter = ',', default_value = "wire")]
     stage: Vec<StageArgument>,
@@ -99,11 +103,21 @@ pub struct CaptureArguments {
     )]
     seconds: u32,
     /// The file, which only its owner may read; `-` for standard output.
-    #[arg(long, value_name = "FILE")]
-    file: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
     /// Replace the file if there is one.
     #[arg(long)]
     force: bool,
+}
+
+/// What can be done with a capture.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CaptureCommand {
+    /// Make a capture of envelopes one that Wireshark can read, with the keys of their SAs.
+    ///
+    /// The packets keep what is around them; their contents stand in the clear behind the header of
+    /// RFC 6618, where wireshark/hearth.lua shows them. The keys come from hearth hac export-keys.
+    Decrypt(DecryptArguments),
 }
 
 /// Where packets are copied.
@@ -196,26 +210,28 @@ impl Printer {
 /// # Errors
 /// [`Error`]; the file is there already, or can't be written.
 pub fn capture(daemon: &Daemon, arguments: &CaptureArguments) -> Result<(), Error> {
-    let CaptureArguments { file, force, seconds, .. } = arguments;
+    if let Some(CaptureCommand::Decrypt(arguments)) = &arguments.other {
+        return decrypt(arguments);
+    }
+    let CaptureArguments { file: Some(file), force, seconds, .. } = arguments else {
+        return Err(Error::Arguments("--file is needed"));
+    };
     let request = CaptureRequest {
         stages: arguments.stages(),
         target: arguments.target.target(),
         packets: arguments.count,
         seconds: *seconds,
     };
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-    if !force && is_regular(file) {
-        return Err(named(exists()).into());
-    }
+    new_file::check(file, *force)?;
     let (mut blocks, mut out) = (Blocks::default(), None);
     let ended = daemon.stream(paths::CAPTURE, &request, *seconds, |chunk| {
         // Only now, so that what is refused leaves an older file as it was.
         let out = match &mut out {
             Some(out) => out,
-            none => none.insert(open(file, *force).map_err(named)?),
+            none => none.insert(new_file::open(file, *force)?),
         };
-        out.write_all(chunk).and_then(|()| out.flush()).map_err(named)?;
+        let written = out.write_all(chunk).and_then(|()| out.flush());
+        written.map_err(|error| new_file::named(file, &error))?;
         blocks.take(chunk);
         Ok(())
     });
@@ -239,49 +255,6 @@ pub fn capture(daemon: &Daemon, arguments: &CaptureArguments) -> Result<(), Erro
 /// What is said of an SPI that nobody has.
 fn unknown_spi(spi: u32) -> String {
     format!("no SA here has SPI {spi} at the moment; `hearth show sas` lists those there are")
-}
-
-fn is_regular(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
-}
-
-fn exists() -> io::Error {
-    io::Error::new(ErrorKind::AlreadyExists, "is there already; replace it with --force")
-}
-
-/// Opens the file of a capture. It is always a new one: an older one might have readers already,
-/// whatever its mode is made. Pipes and devices are taken as they are.
-fn open(path: &Path, force: bool) -> io::Result<Box<dyn Write>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdout()));
-    }
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_symlink() => Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "is a symbolic link; name the file itself, or - for standard output",
-        )),
-        Ok(metadata) if metadata.is_file() && force => {
-            fs::remove_file(path)?;
-            create(path)
-        }
-        Ok(metadata) if metadata.is_file() => Err(exists()),
-        Ok(_) => {
-            let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
-            // It may have become another file between the look at it and this.
-            if file.metadata()?.is_file() { Err(exists()) } else { Ok(Box::new(file)) }
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => create(path),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes the file; never opens one that has come to be there in the meantime.
-fn create(path: &Path) -> io::Result<Box<dyn Write>> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    Ok(Box::new(file.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => exists(),
-        _ => error,
-    })?))
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! What the HAC says of itself.
 
+use std::io::Write as _;
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use hearth_api::CounterRow;
 use hearth_api::hac::{
@@ -7,8 +10,12 @@ use hearth_api::hac::{
     Revoked, Status, paths,
 };
 
+use hearth_api::keys::{ExportKeys, KeyFile};
+use zeroize::Zeroizing;
+
 use crate::client::{self, Daemon, Error};
 use crate::completion;
+use crate::new_file;
 use crate::table::{Row, Table, date, or_dash};
 
 /// Shows what the HAC does and did; counters that are 0 too with `all`.
@@ -119,6 +126,11 @@ pub enum Command {
     ///
     /// Their mobile nodes can bootstrap anew as long as they subscribe.
     Revoke(RevokeArguments),
+    /// Write the keys of SAs into a file, to read captures with hearth capture decrypt.
+    ///
+    /// The HAC gives them away only where admin.key_export in its YAML says so, and its log tells of
+    /// each. Whoever has the file can read and forge what the mobile nodes send: delete it soon.
+    ExportKeys(ExportArguments),
     /// Have the YAML read again, and every file that it names; open sessions go on.
     ///
     /// Where anything is wrong nothing changes. Some keys need a restart; they are named.
@@ -127,6 +139,31 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `hearth hac export-keys`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArguments {
+    #[command(flatten)]
+    which: Whose,
+    /// The file, which only its owner may read; `-` for standard output.
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// Replace the file if there is one.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Whose keys.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// Those of the SA with this SPI.
+    #[arg(long, add = completion::spis())]
+    spi: Option<u32>,
+    /// Those of all SAs of this mobile node.
+    #[arg(long, value_name = "NAI", add = completion::subscribers())]
+    mn_id: Option<String>,
 }
 
 /// `hearth hac revoke`.
@@ -165,7 +202,28 @@ pub fn run(hac: &Daemon, command: Command) -> Result<(), Error> {
     match command {
         Command::Revoke(arguments) => revoke(hac, arguments),
         Command::Reload { json } => reload(hac, json),
+        Command::ExportKeys(arguments) => export_keys(hac, arguments),
     }
+}
+
+fn export_keys(hac: &Daemon, arguments: ExportArguments) -> Result<(), Error> {
+    let ExportArguments { which, file, force } = arguments;
+    let request = match (which.spi, which.mn_id) {
+        (Some(spi), _) => ExportKeys::Spi(spi),
+        (None, mn_id) => ExportKeys::MnId(mn_id.unwrap_or_default()),
+    };
+    new_file::check(&file, force)?;
+    let keys: KeyFile = hac.post(paths::KEYS, &request)?;
+    let mut json = Zeroizing::new(Vec::with_capacity(1024 * (1 + keys.sas.len())));
+    serde_json::to_writer_pretty(&mut *json, &keys)?;
+    json.push(b'\n');
+    let mut out = new_file::open(&file, force)?;
+    out.write_all(&json)
+        .and_then(|()| out.flush())
+        .map_err(|error| new_file::named(&file, &error))?;
+    let count = keys.sas.len();
+    eprintln!("the keys of {count} SA{}", if count == 1 { "" } else { "s" });
+    Ok(())
 }
 
 fn reload(hac: &Daemon, json: bool) -> Result<(), Error> {

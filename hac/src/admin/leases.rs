@@ -73,7 +73,7 @@ pub(crate) async fn counts(shared: std::sync::Arc<Shared>) -> Result<Vec<LeaseCo
 }
 
 /// Reads the store where that may take its time.
-async fn off<T: Send + 'static>(
+pub(super) async fn off<T: Send + 'static>(
     shared: std::sync::Arc<Shared>,
     read: impl FnOnce(&Shared, &Realm) -> Result<T, redb::Error> + Send + 'static,
 ) -> Result<T, Refused> {

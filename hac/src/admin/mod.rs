@@ -3,6 +3,7 @@
 //! Whoever may open the socket may look; only root, this process's own user and the operators of
 //! YAML may change something, by the peer credentials of the connection.
 
+mod keys;
 pub(crate) mod leases;
 mod radius;
 mod reload;
@@ -43,6 +44,8 @@ pub(crate) struct Desk {
     admission: Arc<Admission>,
     reloader: Arc<Reloader>,
     operators: Arc<Operators>,
+    /// Whether operators may have keys.
+    key_export: bool,
 }
 
 impl Desk {
@@ -63,6 +66,7 @@ impl Desk {
 pub struct Admin {
     listener: UnixListener,
     operators: Operators,
+    key_export: bool,
     _file: SocketFile,
 }
 
@@ -72,11 +76,11 @@ impl Admin {
     /// # Errors
     /// It can't be made, or another HAC listens there.
     pub fn bind(config: AdminConfig) -> io::Result<Self> {
-        let AdminConfig { socket, mut operators } = config;
+        let AdminConfig { socket, mut operators, key_export } = config;
         let taken = "another hearth-hac listens here; give this one an admin.socket of its own";
         let listener = UnixListener::from_std(server::bind(&socket, taken)?)?;
         operators.uids.push(rustix::process::geteuid().as_raw());
-        Ok(Self { listener, operators, _file: SocketFile(socket) })
+        Ok(Self { listener, operators, key_export, _file: SocketFile(socket) })
     }
 
     /// Serves until the task is cancelled.
@@ -89,9 +93,9 @@ impl Admin {
             Arc<Reloader>,
         ),
     ) {
-        let Self { listener, operators, _file } = self;
+        let Self { listener, operators, key_export, _file } = self;
         let operators = Arc::new(operators);
-        let desk = Desk { registry, shared, admission, reloader, operators };
+        let desk = Desk { registry, shared, admission, reloader, operators, key_export };
         let service = router(desk).into_make_service_with_connect_info::<Peer>();
         if let Err(error) = axum::serve(listener, service).await {
             error!(%error, "the admin socket ended");
@@ -103,6 +107,7 @@ fn router(desk: Desk) -> axum::Router {
     axum::Router::new()
         .route(paths::STATUS, get(status))
         .route(paths::LEASES, post(leases::leases))
+        .route(paths::KEYS, post(keys::keys))
         .route(paths::RELOAD, post(reload::reload))
         .route(paths::REVOKE, post(revoke::revoke))
         .route(METRICS, get(scraped))

@@ -14,11 +14,13 @@ use super::raw::Root;
 pub(super) struct Raw {
     socket: PathBuf,
     operators: Operators,
+    key_export: bool,
 }
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { socket: "/run/hearth/hac.sock".into(), operators: Operators::default() }
+        let socket = "/run/hearth/hac.sock".into();
+        Self { socket, operators: Operators::default(), key_export: false }
     }
 }
 
@@ -29,9 +31,16 @@ pub struct AdminConfig {
     pub socket: PathBuf,
     /// Who may change something, beside root and this process's own user.
     pub operators: Operators,
+    /// Whether they may have the keys of SAs. Default: they may not.
+    pub key_export: bool,
 }
 
 pub(super) fn check(file: &Document<Root>) -> Option<AdminConfig> {
     let raw = file.value.admin.as_ref()?;
-    Some(AdminConfig { socket: file.resolve(&raw.socket), operators: raw.operators.clone() })
+    let Raw { socket, operators, key_export } = raw;
+    Some(AdminConfig {
+        socket: file.resolve(socket),
+        operators: operators.clone(),
+        key_export: *key_export,
+    })
 }

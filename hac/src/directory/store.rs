@@ -24,7 +24,8 @@ use super::issue::{IssueError, IssueRequest};
 use super::issuer::Issuer;
 use super::leases::{Cursors, Reserved};
 use super::tables::{
-    ACCOUNTS, BY_END, BY_HOME_AGENT, BY_NODE, BY_REALM, Change, RECORDS, Tables, realm_of,
+    ACCOUNTS, BY_END, BY_HOME_AGENT, BY_NODE, BY_REALM, Change, RECORDS, Tables, decode_record,
+    realm_of,
 };
 use super::time::{At, Behind, Timekeeper};
 use crate::config::Realm;
@@ -391,6 +392,20 @@ fn named(snapshot: &ReadTransaction, which: &Revoke) -> Result<Vec<u32>, redb::E
         }
     };
     Ok(spis)
+}
+
+/// Some SAs that `which` names, [`REVOKED_AT_ONCE`] at most.
+pub(super) fn records(
+    database: &Handle,
+    which: &Revoke,
+) -> Result<Vec<Box<SaRecord>>, redb::Error> {
+    let snapshot = database.read()?;
+    let table = snapshot.open_table(RECORDS)?;
+    let mut found = Vec::new();
+    for spi in named(&snapshot, which)? {
+        found.extend(table.get(spi)?.and_then(|encoded| decode_record(encoded.value())));
+    }
+    Ok(found)
 }
 
 /// The record of `spi` if it is one of `home_agent`'s, in the form of the directory protocol.

@@ -302,6 +302,15 @@ impl Directory {
         leased::page(&self.database, realm, wanted)
     }
 
+    /// The SAs that `which` names, with their keys; those of one mobile node the oldest first, and of
+    /// many no more than are revoked at a time. Reads the disk.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn records(&self, which: &Revoke) -> Result<Vec<Box<SaRecord>>, redb::Error> {
+        store::records(&self.database, which)
+    }
+
     /// The home agents whose records can be watched.
     #[must_use]
     pub fn home_agents(&self) -> &[Box<str>] {

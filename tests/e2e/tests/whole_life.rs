@@ -1,5 +1,6 @@
 //! A capture of a whole life: bootstrap, registration, two moves, `down`. tshark reads every packet of
-//! it, and once it is decrypted, what is inside of the tunnel.
+//! it, and once it is decrypted, what is inside of the tunnel; `hearth capture decrypt` finds there what
+//! a program finds that knows only the RFC.
 //!
 //! ```text
 //!  hearth-mn --[visit6]-- hearth-net6 --[access, captured]-- hearth-ha --[home]-- hearth-cn
@@ -61,6 +62,25 @@ fn opened(capture: &Path, record: &SaRecord) -> PathBuf {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     path
+}
+
+/// What `hearth` makes of the capture with the keys that the HAC gives away: in place, and what is inside
+/// alone.
+fn decrypted(lab: &TestLab, who: &Subscriber, capture: &Path) -> (PathBuf, PathBuf) {
+    let file = |name: &str| capture.with_file_name(name).to_str().unwrap().to_owned();
+    let (capture, keys) = (capture.to_str().unwrap(), file("keys.json"));
+    let (in_place, inner) = (file("decrypted.pcapng"), file("inner.pcapng"));
+    let export = ["hac", "export-keys", "--mn-id", &who.mn_id, "--file", &keys];
+    let decrypt = ["capture", "decrypt", capture, "--keys", &keys, "--file"];
+    for arguments in [
+        &export[..],
+        &[&decrypt[..], &[&in_place]].concat(),
+        &[&decrypt[..], &[&inner, "--inner"]].concat(),
+    ] {
+        let output = lab.hearth(arguments).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    (in_place.into(), inner.into())
 }
 
 /// Lives from bootstrap to `down`; gives the SA's keys.
@@ -133,6 +153,16 @@ fn tshark_reads_every_packet_and_every_message() {
     assert_eq!(first, ["1 ", " 8"]);
 
     let opened = opened(&path, &record);
+    let (in_place, inner) = decrypted(&lab, &who, &path);
+    let octets =
+        |capture: &Path| run(Command::new("tshark").args(["-n", "-x", "-r"]).arg(capture)).unwrap();
+    assert_eq!(octets(&inner), octets(&opened));
+    assert_eq!(shown(&in_place, &ours, WRONG, &info), [""; 0]);
+    for filter in ["hearth and mip6.mhtype == 5", "hearth and tcp", "hearth and icmpv6.type == 128"]
+    {
+        let is_there = !shown(&in_place, &ours, filter, &["frame.number"]).is_empty();
+        assert_eq!(is_there, filter != "hearth and tcp", "{filter}");
+    }
     let checksums = "icmp.checksum.status == 0 or icmpv6.checksum.status == 0";
     assert_eq!(shown(&opened, &[], &format!("{WRONG} or {checksums}"), &info), [""; 0]);
     let (net6, nat4) =

@@ -200,6 +200,7 @@ directory:
   socket: {socket}
 admin:
   socket: {admin}
+  key_export: true
 metrics:
   listen: "{HAC_METRICS}"
 home_agents:
