@@ -1,7 +1,6 @@
 //! `hearth-hac`: the Home Agent Controller as a daemon.
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +13,6 @@ use hearth_hac::subscribers::files;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 /// Home Agent Controller: authenticates mobile nodes over TLS and issues their security
 /// associations (RFC 6618).
@@ -45,7 +43,7 @@ fn main() -> ExitCode {
         eprintln!("hearth-hac: can't be hardened: {error}");
         return ExitCode::FAILURE;
     }
-    let filter = match filter(arguments.log) {
+    let filter = match hearth_log::filter(arguments.log.as_deref()) {
         Ok(filter) => filter,
         Err(error) => {
             eprintln!("hearth-hac: {error}");
@@ -64,11 +62,7 @@ fn main() -> ExitCode {
     if arguments.check {
         return check(&arguments.config, &config, clock());
     }
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let _log = hearth_log::begin("hearth-hac", filter);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -123,16 +117,6 @@ fn check(path: &Path, config: &Config, now: u64) -> ExitCode {
     }
     println!("{}: ok", path.display());
     ExitCode::SUCCESS
-}
-
-/// The filter of `--log`, else of RUST_LOG, else `info`; or what is wrong with it.
-fn filter(argument: Option<String>) -> Result<EnvFilter, String> {
-    let environment = || Some(("RUST_LOG", std::env::var(EnvFilter::DEFAULT_ENV).ok()?));
-    let (from, text) = argument
-        .map(|text| ("--log", text))
-        .or_else(environment)
-        .unwrap_or(("", "info".to_owned()));
-    EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
 }
 
 /// Tells the service manager, where there is one (sd_notify(3)).

@@ -32,6 +32,8 @@ pub(crate) async fn sheet(
         "Version of hearth-hac, the value is 1",
         [(version, 1.0)],
     );
+    let help = "Lines that the log lost because nobody took them in time";
+    sheet.counter("hearth_hac_log_lines_lost", help, hearth_log::lost());
     sessions(&mut sheet, &shared);
     let open = admission.open() as f64;
     sheet.gauge("hearth_hac_connections_open", "Connections that are open now", open);

@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         complain(&format!("can't be hardened: {error}"));
         return ExitCode::FAILURE;
     }
-    let outcome = match filter(arguments.log.as_deref()) {
+    let outcome = match hearth_log::filter(arguments.log.as_deref()) {
         Ok(filter) => run(arguments, filter),
         Err(error) => wrong_use(&error),
     };
@@ -142,14 +142,4 @@ fn wrong_use(what: &str) -> Outcome {
 /// What follows --config is a file, also without a slash.
 fn slashed(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
-}
-
-/// The filter of `--log`, else of RUST_LOG, else `info`; or what is wrong with it.
-fn filter(argument: Option<&str>) -> Result<EnvFilter, String> {
-    let environment = || Some(("RUST_LOG", std::env::var(EnvFilter::DEFAULT_ENV).ok()?));
-    let (from, text) = argument
-        .map(|text| ("--log", text.to_owned()))
-        .or_else(environment)
-        .unwrap_or(("", "info".to_owned()));
-    EnvFilter::try_new(&text).map_err(|error| format!("{from} {text}: {error}"))
 }

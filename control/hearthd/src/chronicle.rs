@@ -104,6 +104,11 @@ impl Chronicle {
         );
     }
 
+    /// An alarm begins or ends.
+    pub(crate) fn alarm(&mut self, what: What) {
+        self.write(None, what);
+    }
+
     /// The home agent noticed something.
     pub(crate) fn notice(&mut self, notice: &Notice, home_agent: &HomeAgent) {
         let why = |text: &str| text.to_owned();

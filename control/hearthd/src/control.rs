@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::CpuSet;
 use tracing::{debug, error, info, warn};
 
+use crate::alarms::Alarms;
 use crate::chronicle::Chronicle;
 use crate::config::Config;
 use crate::daemon::dataplane_config;
@@ -128,6 +129,7 @@ pub struct Control {
     pub(crate) journal: Journal,
     pub(crate) chronicle: Chronicle,
     pub(crate) watchdog: Watchdog,
+    alarms: Alarms,
     pub(crate) loads: Loads,
     pub(crate) follow: Follow,
     pub(crate) operations: Operations,
@@ -191,6 +193,7 @@ impl Control {
             journal: Journal::default(),
             chronicle: Chronicle::default(),
             watchdog: Watchdog::default(),
+            alarms: Alarms::default(),
             loads: Loads::default(),
             follow: Follow::default(),
             operations: Operations::default(),
@@ -441,6 +444,8 @@ impl Control {
             self.parts.directory.alive();
         }
         self.watch_workers(instant);
+        let found = (self.parts.persist.is_in_trouble(), hearth_log::lost());
+        self.alarms.look(instant, found, |what| self.chronicle.alarm(what));
         self.tell_service_manager(instant);
         self.journal.begin_anew(instant);
         self.reload_if_asked();

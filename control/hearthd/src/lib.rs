@@ -31,6 +31,7 @@
 //! | [`wake`] | wakes the control thread |
 #![forbid(unsafe_code)]
 
+mod alarms;
 mod answers;
 mod capture;
 pub mod chronicle;
@@ -57,7 +58,6 @@ pub mod journal;
 pub mod kernel;
 pub mod kernel_routes;
 pub mod load;
-pub mod log_filter;
 pub mod lookups;
 pub mod membership;
 mod metrics;

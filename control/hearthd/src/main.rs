@@ -1,11 +1,10 @@
 //! `hearthd`: the Mobile IPv6 home agent daemon.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hearthd::{config, daemon, log_filter};
+use hearthd::{config, daemon};
 
 /// The Mobile IPv6 home agent (RFC 6618) on DPDK.
 #[derive(Debug, Parser)]
@@ -24,7 +23,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = match log_filter::filter(arguments.log.as_deref()) {
+    let filter = match hearth_log::filter(arguments.log.as_deref()) {
         Ok(filter) => filter,
         Err(error) => {
             eprintln!("hearthd: {error}");
@@ -42,11 +41,7 @@ fn main() -> ExitCode {
         println!("{}: ok", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let _log = hearth_log::begin("hearthd", filter);
     match daemon::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

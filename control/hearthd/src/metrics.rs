@@ -32,6 +32,8 @@ impl Control {
         sheet.counters("hearth_drops", "Packets that stopped, by reason", drops);
         let events = self.counters().into_iter().filter(|row| is_event(&row.counter));
         let events = events.map(|row| (label("event", row.counter), row.count));
+        let help = "Lines that the log lost because nobody took them in time";
+        sheet.counter("hearth_log_lines_lost", help, hearth_log::lost());
         sheet.counters("hearth_events", "What `hearth show counters` explains, by name", events);
         sheet
     }

@@ -542,6 +542,11 @@ impl Persist {
     }
 
     /// Says once that the disk fails, and once that it works again.
+    /// Whether what was changed last is not written.
+    pub(crate) const fn is_in_trouble(&self) -> bool {
+        self.trouble.is_some()
+    }
+
     fn tell_trouble(&mut self, trouble: Option<StoreError>) {
         if self.trouble == trouble {
             return;

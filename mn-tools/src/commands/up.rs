@@ -1,7 +1,7 @@
 //! `hearth-mn up`, in the foreground and in the background.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -45,12 +45,13 @@ pub fn up(up: Up) -> Outcome {
     };
     config.status_file = up.status_file.or(config.status_file);
     let place = Place::of_file(&up.file);
-    let log = tracing_subscriber::fmt().with_env_filter(up.filter);
-    if up.in_background {
-        log.with_ansi(false).without_time().with_writer(Syslog::new(place.name())).init();
+    let _log = if up.in_background {
+        let log = tracing_subscriber::fmt().with_env_filter(up.filter).with_ansi(false);
+        log.without_time().with_writer(Syslog::new(place.name())).init();
+        None
     } else {
-        log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
-    }
+        Some(hearth_log::begin("hearth-mn", up.filter))
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

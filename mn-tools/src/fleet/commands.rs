@@ -1,7 +1,7 @@
 //! `hearth-mn fleet`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -60,8 +60,7 @@ impl Fleet {
 }
 
 fn run(plan: Plan, json: bool, filter: EnvFilter) -> Outcome {
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
-    log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
+    let _log = hearth_log::begin("hearth-mn", filter);
     let report = plan.report.clone();
     let results = match super::run(plan) {
         Ok(results) => results,
