@@ -20,6 +20,7 @@ pub mod operate;
 pub mod scrape;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod status;
 pub mod subscribers;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,9 +29,11 @@ use serde::{Deserialize, Serialize};
 
 /// Paths of the API.
 pub mod paths {
-    /// List of [`BindingRow`](super::BindingRow).
+    /// [`StatusRow`](super::status::StatusRow).
+    pub const STATUS: &str = "/v1/status";
+    /// List of [`BindingRow`](super::BindingRow); a [`ListRequest`](super::ListRequest) is its query.
     pub const BINDINGS: &str = "/v1/bindings";
-    /// List of [`SaRow`](super::SaRow).
+    /// List of [`SaRow`](super::SaRow), with the same query.
     pub const SAS: &str = "/v1/sas";
     /// List of [`PortRow`](super::PortRow).
     pub const PORTS: &str = "/v1/ports";
@@ -104,6 +107,46 @@ pub struct BindingRow {
     /// Flow bindings (RFC 6089), by growing priority.
     #[serde(default)]
     pub flows: Vec<FlowRow>,
+}
+
+/// Which rows of a list, as the query of its URL: all of them without.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListRequest {
+    /// Rows with this text in their mn-id, in one of their addresses or prefixes, or as their SPI;
+    /// capital letters count as small ones.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub search: String,
+    /// So many rows at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+}
+
+/// What can be searched for.
+pub trait Searched {
+    /// Whether `text`, in small letters, is in one of the words that it is known by.
+    fn has(&self, text: &str) -> bool;
+}
+
+fn is_in(text: &str, words: &[&dyn std::fmt::Display]) -> bool {
+    words.iter().any(|word| word.to_string().to_lowercase().contains(text))
+}
+
+impl Searched for BindingRow {
+    fn has(&self, text: &str) -> bool {
+        let Self { mn_id, home_address, care_of_address, spi, .. } = self;
+        is_in(text, &[mn_id, home_address, care_of_address])
+            || spi.to_string() == text
+            || self.ipv4_home_address.is_some_and(|address| is_in(text, &[&address]))
+            || self.prefixes.iter().any(|prefix| is_in(text, &[prefix]))
+            || self.care_of_addresses.iter().any(|row| is_in(text, &[&row.care_of_address]))
+    }
+}
+
+impl Searched for SaRow {
+    fn has(&self, text: &str) -> bool {
+        is_in(text, &[&self.mn_id, &self.home_address]) || self.spi.to_string() == text
+    }
 }
 
 /// One of several care-of addresses.

@@ -9,6 +9,7 @@ use crate::explain::ExplainArguments;
 use crate::follow::{CaptureArguments, TraceArguments};
 use crate::operate::{DrainArguments, ReinitArguments, RevokeArguments};
 use crate::setup::SetupArguments;
+use crate::top::TopArguments;
 use crate::{hac, subscriber};
 
 /// Exit codes, in `--help`.
@@ -56,6 +57,8 @@ pub enum Command {
         #[arg(long, value_name = "PREFIX")]
         prefix: Option<String>,
     },
+    /// Show throughput, drops, workers and bindings, live.
+    Top(TopArguments),
     /// Say what a drop reason or a status means, what brings it about, and what can be done.
     Explain(ExplainArguments),
     /// End bindings, or parts of them, and tell the mobile nodes (RFC 5846).
@@ -116,6 +119,8 @@ pub enum Command {
 /// What can be shown.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum What {
+    /// The home agent at a glance.
+    Status,
     /// Home registrations.
     Bindings,
     /// Security associations.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use hearth_api::ListRequest;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode};
@@ -160,6 +161,19 @@ impl Daemon {
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(serde_json::from_slice(&runtime.block_on(self.fetch(path))?)?)
+    }
+
+    /// Fetches the rows of the list at `path` that `request` wants.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &ListRequest,
+    ) -> Result<Vec<T>, Error> {
+        let query = serde_urlencoded::to_string(request).map_err(io::Error::other)?;
+        self.get(&format!("{path}?{query}"))
     }
 
     /// The beginning of the list at `path`: what comes within the patience, `most` octets or a

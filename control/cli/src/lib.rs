@@ -16,4 +16,5 @@ pub mod operate;
 pub mod setup;
 pub mod subscriber;
 pub mod table;
+pub mod top;
 pub mod trace;

@@ -7,6 +7,7 @@ use clap::{CommandFactory as _, Parser as _};
 use clap_complete::CompleteEnv;
 use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::operate::GroupRow;
+use hearth_api::status::StatusRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::arguments::{Arguments, Command, What};
 use hearth_cli::client::{self, Daemon};
@@ -18,7 +19,8 @@ use hearth_cli::manual;
 use hearth_cli::operate::{drain, reinit, revoke, undrain};
 use hearth_cli::setup;
 use hearth_cli::subscriber;
-use hearth_cli::table::{Row, Table};
+use hearth_cli::table::{Row, Table, status_text};
+use hearth_cli::top::top;
 use serde::de::DeserializeOwned;
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         }
         Command::Show { what: What::Hac, json, all, .. } => hac::show(&hac, json, all),
         Command::Show { what, json, all, .. } => show_what(&daemon, what, json, all),
+        Command::Top(arguments) => top(&daemon, &arguments),
         Command::Explain(arguments) => explain(&daemon, &arguments),
         Command::Revoke(arguments) => revoke(&daemon, arguments),
         Command::Reinit(arguments) => reinit(&daemon, arguments),
@@ -62,6 +65,14 @@ fn main() -> ExitCode {
 
 fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), client::Error> {
     let text = match what {
+        What::Status => {
+            let status: StatusRow = daemon.get(paths::STATUS)?;
+            if json {
+                Ok(serde_json::to_string_pretty(&status)? + "\n")
+            } else {
+                Ok(status_text(&status))
+            }
+        }
         What::Bindings => show::<BindingRow>(daemon, paths::BINDINGS, json, |_| true),
         What::Sas => show::<SaRow>(daemon, paths::SAS, json, |_| true),
         What::Ports => show::<PortRow>(daemon, paths::PORTS, json, |_| true),

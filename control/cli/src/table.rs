@@ -4,6 +4,7 @@ use std::fmt;
 
 use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::operate::GroupRow;
+use hearth_api::status::{StatusRow, TrafficRow};
 use hearth_api::{BindingRow, CounterRow, DropRow, FlowRow, PortRow, SaRow, WorkerRow};
 use time::OffsetDateTime;
 
@@ -57,6 +58,30 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// The home agent at a glance, a line for each fact.
+#[must_use]
+pub fn status_text(status: &StatusRow) -> String {
+    let StatusRow { version, home_agent, bindings, bindings_max, sas, routes, .. } = status;
+    let traffic = |row: &TrafficRow| format!("{} packets, {} octets", row.packets, row.octets);
+    let mbufs = status.mbufs_in_use.saturating_add(status.mbufs_available);
+    let draining = if status.draining { ", draining" } else { "" };
+    let mut lines = vec![
+        ("home agent", format!("{home_agent}, hearthd {version}{draining}")),
+        ("up for", format!("{} s", status.uptime)),
+        ("bindings", format!("{bindings} of {bindings_max}")),
+        ("SAs", sas.to_string()),
+        ("routes", routes.to_string()),
+        ("mbufs", format!("{} of {mbufs}", status.mbufs_in_use)),
+        ("uplink", traffic(&status.uplink)),
+        ("downlink", traffic(&status.downlink)),
+        ("forwarded", traffic(&status.forwarded)),
+        ("signalling", format!("{} in, {} out", status.signalling_in, status.signalling_out)),
+        ("dropped", status.dropped.to_string()),
+    ];
+    lines.extend(status.alarms.iter().map(|text| ("ALARM", text.clone())));
+    lines.into_iter().map(|(name, text)| format!("{name:<12}{text}\n")).collect()
 }
 
 pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {

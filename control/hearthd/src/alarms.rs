@@ -21,6 +21,12 @@ pub(crate) struct Alarms {
 }
 
 impl Alarms {
+    /// What is wrong now.
+    pub(crate) fn now(&self) -> impl Iterator<Item = &'static str> {
+        let state = self.state.then_some(STATE);
+        state.into_iter().chain(self.last_lost.map(|_| LOG))
+    }
+
     /// Looks whether the state can't be written and how many lines the log has `lost`, and tells what
     /// has changed.
     pub(crate) fn look(

@@ -1,7 +1,10 @@
 //! Rows for the API.
 
+use std::time::SystemTime;
+
+use hearth_api::status::{StatusRow, TrafficRow};
 use hearth_api::{CounterRow, DropRow, PortRow, WorkerRow};
-use hearth_dataplane::Snapshot;
+use hearth_dataplane::{Snapshot, Total};
 use hearth_dpdk::Offloads;
 
 use crate::control::{Control, Parts};
@@ -26,6 +29,7 @@ impl Control {
     /// Answers a question; a client that has gone is no error.
     fn answer(&mut self, question: Question) {
         match question {
+            Question::Status(to) => drop(to.send(self.status())),
             Question::Bindings(from, to) => drop(to.send(self.bindings(from))),
             Question::Sas(from, to) => drop(to.send(self.sas(from))),
             Question::Ports(to) => drop(to.send(self.ports())),
@@ -42,6 +46,41 @@ impl Control {
             Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
             Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
         }
+    }
+
+    fn status(&self) -> StatusRow {
+        let Parts { config, home_agent, pool, counters, .. } = &self.parts;
+        let snapshot = counters.snapshot();
+        let traffic = |total: Total| TrafficRow { packets: total.packets, octets: total.octets };
+        let time_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        StatusRow {
+            version: env!("CARGO_PKG_VERSION").into(),
+            home_agent: config.home_agent.name.value.clone(),
+            time_ms: u64::try_from(time_ms.as_millis()).unwrap_or(u64::MAX),
+            uptime: self.started.elapsed().as_secs(),
+            bindings: home_agent.binding_count() as u64,
+            bindings_max: config.tables.max_bindings.value.into(),
+            sas: home_agent.sa_count() as u64,
+            routes: self.routes.as_ref().map_or(0, |routes| routes.count),
+            mbufs_in_use: pool.in_use().into(),
+            mbufs_available: pool.available().into(),
+            draining: home_agent.is_draining(),
+            uplink: traffic(snapshot.uplink),
+            downlink: traffic(snapshot.downlink),
+            forwarded: traffic(snapshot.forwarded),
+            signalling_in: snapshot.signalling_in,
+            signalling_out: snapshot.signalling_out,
+            dropped: self.drops().iter().map(|row| row.packets).sum(),
+            alarms: self.alarms_now(),
+        }
+    }
+
+    /// What is wrong now.
+    fn alarms_now(&self) -> Vec<String> {
+        let workers = 0..self.parts.config.workers.len();
+        let stuck = workers.filter(|worker| self.watchdog.stuck(*worker).is_some());
+        let stuck = stuck.map(|worker| format!("worker {worker} is stuck: it takes no turns"));
+        stuck.chain(self.alarms.now().map(str::to_owned)).collect()
     }
 
     pub(crate) fn ports(&self) -> Vec<PortRow> {

@@ -129,7 +129,9 @@ pub struct Control {
     pub(crate) journal: Journal,
     pub(crate) chronicle: Chronicle,
     pub(crate) watchdog: Watchdog,
-    alarms: Alarms,
+    pub(crate) alarms: Alarms,
+    /// When the daemon was ready.
+    pub(crate) started: Instant,
     pub(crate) loads: Loads,
     pub(crate) follow: Follow,
     pub(crate) operations: Operations,
@@ -194,6 +196,7 @@ impl Control {
             chronicle: Chronicle::default(),
             watchdog: Watchdog::default(),
             alarms: Alarms::default(),
+            started: Instant::now(),
             loads: Loads::default(),
             follow: Follow::default(),
             operations: Operations::default(),

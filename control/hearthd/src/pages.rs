@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use hearth_api::{BindingRow, CareOfRow, FlowRow, SaRow};
+use hearth_api::{BindingRow, CareOfRow, FlowRow, ListRequest, SaRow, Searched};
 use hearth_home_agent::{BindingView, SaView, Timestamp, WallClock};
 use hyper::body::{Bytes, Frame};
 use serde::Serialize;
@@ -124,19 +124,45 @@ pub(crate) fn binding_row(binding: &BindingView<'_>, now: Timestamp) -> BindingR
     }
 }
 
-/// Answers with all rows, page by page.
-pub(crate) async fn list<T: Serialize + Send + 'static>(
+/// Which rows are wanted, and how many of them are still to come.
+struct Wanted {
+    search: String,
+    left: usize,
+}
+
+impl Wanted {
+    fn new(request: &ListRequest) -> Self {
+        let left = request.count.unwrap_or(usize::MAX);
+        Self { search: request.search.to_lowercase(), left }
+    }
+
+    /// Leaves what is wanted of a page; behind the last row that is, there is no other page.
+    fn of<T: Searched>(&mut self, mut page: Page<T>) -> Page<T> {
+        if !self.search.is_empty() {
+            page.rows.retain(|row| row.has(&self.search));
+        }
+        page.rows.truncate(self.left);
+        self.left -= page.rows.len();
+        page.next = page.next.filter(|_| self.left > 0);
+        page
+    }
+}
+
+/// Answers with all rows that are wanted, page by page.
+pub(crate) async fn list<T: Searched + Serialize + Send + 'static>(
     desk: Desk,
+    request: ListRequest,
     question: fn(usize, oneshot::Sender<Page<T>>) -> Question,
 ) -> Response {
+    let mut wanted = Wanted::new(&request);
     let first = match put(&desk, |sender| question(0, sender)).await {
-        Ok(page) => page,
+        Ok(page) => wanted.of(page),
         Err(status) => return status.into_response(),
     };
     let (sender, listing) = mpsc::channel(1);
     tokio::spawn(async move {
         // What has begun with 200 can only be broken off; without a receiver nobody hears of it.
-        if let Err(error) = write_pages(first, &desk, question, &sender).await {
+        if let Err(error) = write_pages((first, wanted), &desk, question, &sender).await {
             let _ = sender.send(Err(error)).await;
         }
     });
@@ -144,8 +170,8 @@ pub(crate) async fn list<T: Serialize + Send + 'static>(
 }
 
 /// Writes the JSON of `page` and of those behind it, one at a time.
-async fn write_pages<T: Serialize>(
-    mut page: Page<T>,
+async fn write_pages<T: Searched + Serialize>(
+    (mut page, mut wanted): (Page<T>, Wanted),
     desk: &Desk,
     question: fn(usize, oneshot::Sender<Page<T>>) -> Question,
     to: &mpsc::Sender<io::Result<Bytes>>,
@@ -155,9 +181,8 @@ async fn write_pages<T: Serialize>(
     loop {
         to.send(Ok(list.part(&page)?.into())).await.map_err(gone)?;
         let Some(next) = page.next else { return Ok(()) };
-        page = put(desk, |sender| question(next, sender))
-            .await
-            .map_err(|status| io::Error::other(status.to_string()))?;
+        let more = put(desk, |sender| question(next, sender)).await;
+        page = wanted.of(more.map_err(|status| io::Error::other(status.to_string()))?);
     }
 }
 
@@ -215,6 +240,30 @@ mod tests {
             let parts: Vec<_> = pages.iter().map(|page| list.part(page).unwrap()).collect();
             assert_eq!(String::from_utf8(parts.concat()).unwrap(), expected);
         }
+    }
+
+    #[derive(Debug, Clone, PartialEq)]
+    struct Number(u32);
+
+    impl Searched for Number {
+        fn has(&self, text: &str) -> bool {
+            self.0.to_string().contains(text)
+        }
+    }
+
+    #[test]
+    fn a_search_takes_what_it_wants_and_no_more() {
+        let request = ListRequest { search: "1".into(), count: Some(3) };
+        let of = |wanted: &mut Wanted, rows: &[u32], next| {
+            let page = wanted.of(Page { rows: rows.iter().copied().map(Number).collect(), next });
+            (page.rows.iter().map(|row| row.0).collect::<Vec<_>>(), page.next)
+        };
+        let mut wanted = Wanted::new(&request);
+        assert_eq!(of(&mut wanted, &[1, 2, 21], Some(3)), (vec![1, 21], Some(3)));
+        assert_eq!(of(&mut wanted, &[5], Some(6)), (vec![], Some(6)));
+        assert_eq!(of(&mut wanted, &[12, 13, 14], Some(9)), (vec![12], None));
+        let mut all = Wanted::new(&ListRequest::default());
+        assert_eq!(of(&mut all, &[1, 2], Some(2)), (vec![1, 2], Some(2)));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path as UrlPath, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{ConnectInfo, Path as UrlPath, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +25,8 @@ use hearth_api::operate::{Begun, DrainRequest, GroupRow, ReinitRequest, RevokeRe
 use hearth_api::scrape;
 use hearth_api::server::{Operators, bind};
 pub use hearth_api::server::{Peer, Refused, SocketFile};
-use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
+use hearth_api::status::StatusRow;
+use hearth_api::{BindingRow, CounterRow, DropRow, ListRequest, PortRow, SaRow, WorkerRow, paths};
 use hearth_wire::MobileNodeId;
 use serde::Serialize;
 use tokio::net::UnixListener;
@@ -41,6 +43,8 @@ use crate::wake::Waker;
 /// A question to the control thread; the answer goes back through the sender inside.
 #[derive(Debug)]
 pub enum Question {
+    /// The whole at a glance.
+    Status(oneshot::Sender<StatusRow>),
     /// Some bindings, from this place on.
     Bindings(usize, oneshot::Sender<Page<BindingRow>>),
     /// Some SAs, from this place on.
@@ -122,8 +126,9 @@ pub fn serve(api: &Api, metrics: &Metrics, waker: Waker) -> io::Result<Receiver<
 
 fn router(desk: Desk) -> axum::Router {
     axum::Router::new()
-        .route(paths::BINDINGS, get(|State(desk): State<Desk>| list(desk, Question::Bindings)))
-        .route(paths::SAS, get(|State(desk): State<Desk>| list(desk, Question::Sas)))
+        .route(paths::STATUS, get(|State(desk): State<Desk>| ask(desk, Question::Status)))
+        .route(paths::BINDINGS, get(bindings))
+        .route(paths::SAS, get(sas))
         .route(paths::PORTS, get(|State(desk): State<Desk>| ask(desk, Question::Ports)))
         .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
@@ -148,6 +153,30 @@ async fn ask<T: Serialize>(
     question: impl FnOnce(oneshot::Sender<T>) -> Question,
 ) -> Result<Json<T>, StatusCode> {
     put(&desk, question).await.map(Json)
+}
+
+async fn bindings(
+    State(desk): State<Desk>,
+    request: Result<Query<ListRequest>, QueryRejection>,
+) -> Response {
+    match request {
+        Ok(Query(request)) => list(desk, request, Question::Bindings).await,
+        Err(error) => no_query(&error).into_response(),
+    }
+}
+
+async fn sas(
+    State(desk): State<Desk>,
+    request: Result<Query<ListRequest>, QueryRejection>,
+) -> Response {
+    match request {
+        Ok(Query(request)) => list(desk, request, Question::Sas).await,
+        Err(error) => no_query(&error).into_response(),
+    }
+}
+
+fn no_query(error: &QueryRejection) -> Refused {
+    Refused::Request(format!("{}; a list takes search=TEXT and count=NUMBER", error.body_text()))
 }
 
 async fn metrics(State(desk): State<Desk>, headers: HeaderMap) -> Response {
