@@ -101,8 +101,12 @@ impl<'de> Deserialize<'de> for Secret {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         let mut octets = Zeroizing::new(Vec::with_capacity(text.len() / 2));
         for pair in text.as_bytes().chunks(2) {
-            let digits = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
-            let octet = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            let digit = |octet: &u8| char::from(*octet).to_digit(16);
+            let octet = match pair {
+                [high, low] => digit(high).zip(digit(low)),
+                _ => None,
+            };
+            let octet = octet.and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
             // Nothing of the text: it is a key but for a mistake in it.
             octets.push(octet.ok_or_else(|| D::Error::custom("a key is pairs of hex digits"))?);
         }
