@@ -16,7 +16,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build deb deb-test demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick docs lint
+.PHONY: help deps build deb deb-test demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick docs lint test-dashboard test-vm
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,17 @@ bench-mn: bench-deps ## hearth-mn against strongSwan and boringtun, in namespace
 bench-quick: deps ## the main performance rows in about a minute
 	$(CARGO) build --profile dist -p hearth-perf
 	$(SUDO) $(TARGET_DIR)/dist/hearth-perf quick
+
+test-dashboard: deps ## the dashboard in Chromium follows a mobile node; pictures into target/dashboard/
+	@scripts/deps.sh browser
+	cd tests/dashboard && npm ci --no-audit --no-fund --silent
+	$(CARGO) build --workspace --bins
+	mkdir -p $(TARGET_DIR)/dashboard
+	HEARTH_PICTURES=$(abspath $(TARGET_DIR))/dashboard $(CARGO) nextest run -p hearth-e2e --test dashboard --run-ignored all
+
+test-vm: deb ## the packages in a virtual machine with PCI NICs behind an IOMMU, through DPDK's own drivers
+	@scripts/deps.sh vm
+	$(SUDO) tests/vm/try.sh $(TARGET_DIR)/deb
 
 docs: ## the guide as a site: target/docs/html; fails where a link is dead
 	@CARGO="$(CARGO)" scripts/docs.sh $(TARGET_DIR)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what building and testing Hearth needs from Debian; `deps.sh bench` also what the mobile
-# node is compared with, `deps.sh deb` what makes packages and tries them. Asks nothing, and does
+# node is compared with, `deps.sh deb` what makes packages and tries them, `deps.sh browser` and `deps.sh
+# vm` what `make test-dashboard` and `make test-vm` need. Asks nothing, and does
 # nothing (without root, without the network) where everything is there.
 set -euo pipefail
 
@@ -10,11 +11,17 @@ run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark pyth
 peers=(iperf3 charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins
     wireguard-tools)
 packaging=(debhelper debootstrap systemd-container)
+browser=(chromium)
+# Another Node.js than Debian's will do.
+command -v npm >/dev/null || browser+=(nodejs npm)
+vm=(debootstrap e2fsprogs qemu-system-x86)
 [ "${1:-}" = bench ] || peers=()
 [ "${1:-}" = deb ] || packaging=()
+[ "${1:-}" = browser ] || browser=()
+[ "${1:-}" = vm ] || vm=()
 
 missing=()
-for package in "${build[@]}" "${run[@]}" "${peers[@]}" "${packaging[@]}"; do
+for package in "${build[@]}" "${run[@]}" "${peers[@]}" "${packaging[@]}" "${browser[@]}" "${vm[@]}"; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing+=("$package")
 done

@@ -82,6 +82,9 @@ pub struct Config {
     /// Metrics for Prometheus.
     #[serde(default)]
     pub metrics: Metrics,
+    /// The page for a browser on this machine.
+    #[serde(default)]
+    pub dashboard: Dashboard,
     /// What survives a restart.
     #[serde(default)]
     pub state: State,
@@ -204,6 +207,27 @@ pub struct Metrics {
     pub listen: Option<Spanned<SocketAddr>>,
 }
 
+/// The page for a browser.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dashboard {
+    /// Address and TCP port of the page, on loopback: whoever reaches it may look. Default: none.
+    pub listen: Option<Spanned<SocketAddr>>,
+}
+
+impl Dashboard {
+    fn check(&self, document: &Document<Config>) -> Result<(), ConfigError> {
+        match &self.listen {
+            Some(listen) if !listen.value.ip().is_loopback() => {
+                let message = "the dashboard is for this machine alone: give 127.0.0.1 or [::1] and a \
+                               port; from elsewhere by ssh -L";
+                Err(document.error(listen.referenced, "dashboard.listen", message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 fn default_mtu() -> Spanned<u16> {
     Spanned::new(1500, Location::UNKNOWN, Location::UNKNOWN)
 }
@@ -229,6 +253,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     tunnel_config::check(&document, config)?;
     operations_config::check(&document, config)?;
     crypto_config::check(&document, config)?;
+    config.dashboard.check(&document)?;
     let file = document.path().to_owned();
     let sa_directory = SaDirectory { sources, ..document.value.sa_directory };
     Ok(Config { file, sa_directory, ..document.value })

@@ -491,3 +491,18 @@ fn what_goes_on_by_itself_is_taken_from_yaml() {
     let config = check_text(GOOD).unwrap();
     assert_eq!(operations_config::add(&config, None, Policy::default()).multicast, None);
 }
+
+#[test]
+fn the_dashboard_is_for_loopback() {
+    let with = |listen: &str| check_text(&format!("{GOOD}\ndashboard: {{listen: '{listen}'}}\n"));
+    for right in ["127.0.0.1:9680", "[::1]:80"] {
+        assert!(with(right).unwrap().dashboard.listen.is_some());
+    }
+    for wrong in ["0.0.0.0:9680", "[::]:9680", "192.0.2.1:80"] {
+        let complaint = with(wrong).unwrap_err().to_string();
+        assert!(
+            complaint.contains("dashboard.listen: ") && complaint.contains("ssh -L"),
+            "{complaint}"
+        );
+    }
+}

@@ -128,8 +128,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let waker = Waker::new().map_err(system("eventfd"))?;
     // Threads inherit the affinity of the one that starts them, and the EAL pins its caller: these
     // come first, so that they keep off nothing and are kept off nothing.
-    let questions =
-        server::serve(&config.api, &config.metrics, waker.clone()).map_err(system("API"))?;
+    let questions = server::serve(&config, waker.clone()).map_err(system("API"))?;
     let _socket = SocketFile(config.api.socket.value.clone());
     let directory = watch_directory(&config, &waker).map_err(system("SA directory"))?;
 

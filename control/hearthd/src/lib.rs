@@ -39,6 +39,7 @@ pub mod config;
 pub mod control;
 pub mod crypto_config;
 pub mod daemon;
+mod dashboard;
 mod decisions;
 pub mod directory;
 pub mod directory_config;

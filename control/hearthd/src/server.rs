@@ -33,7 +33,8 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
 use crate::chronicle::Listening;
-use crate::config::{Api, Metrics};
+use crate::config::Config;
+use crate::dashboard;
 use crate::event_stream;
 use crate::operate::Request;
 use crate::outlet::Inlet;
@@ -96,11 +97,13 @@ pub(crate) struct Desk {
 /// # Errors
 /// The socket can't be made: another daemon listens on it, or its folder can't be written. The
 /// metrics' address is in use.
-pub fn serve(api: &Api, metrics: &Metrics, waker: Waker) -> io::Result<Receiver<Question>> {
+pub fn serve(config: &Config, waker: Waker) -> io::Result<Receiver<Question>> {
+    let Config { api, metrics, dashboard, .. } = config;
     let (questions, receiver) = bounded(BACKLOG);
     let taken = "another hearthd listens here; give this one an api.socket of its own";
     let listener = bind(&api.socket.value, taken)?;
     let scraped = metrics.listen.as_ref().map(|listen| scrape::listen(listen.value)).transpose()?;
+    let shown = dashboard.listen.as_ref().map(|listen| scrape::listen(listen.value)).transpose()?;
     let operators = Arc::new(api.operators.clone());
     let desk = Desk { questions, waker, operators };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -114,6 +117,10 @@ pub fn serve(api: &Api, metrics: &Metrics, waker: Waker) -> io::Result<Receiver<
                 };
                 tokio::spawn(scrape::serve(listener, answer));
             }
+            if let Some(listener) = shown {
+                let router = dashboard::page().merge(looking()).with_state(desk.clone());
+                tokio::spawn(dashboard::serve(listener, router));
+            }
             let service = router(desk).into_make_service_with_connect_info::<Peer>();
             axum::serve(UnixListener::from_std(listener)?, service).await
         });
@@ -125,6 +132,18 @@ pub fn serve(api: &Api, metrics: &Metrics, waker: Waker) -> io::Result<Receiver<
 }
 
 fn router(desk: Desk) -> axum::Router {
+    looking()
+        .route(paths::REVOKE, post(revoke))
+        .route(paths::REINIT, post(reinit))
+        .route(paths::DRAIN, post(drain))
+        .route(paths::UNDRAIN, post(undrain))
+        .route(paths::TRACE, post(trace))
+        .route(paths::CAPTURE, post(capture))
+        .with_state(desk)
+}
+
+/// What changes nothing.
+fn looking() -> axum::Router<Desk> {
     axum::Router::new()
         .route(paths::STATUS, get(|State(desk): State<Desk>| ask(desk, Question::Status)))
         .route(paths::BINDINGS, get(bindings))
@@ -139,13 +158,6 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::HOME_AGENTS, get(|State(desk): State<Desk>| ask(desk, Question::HomeAgents)))
         .route(paths::EVENTS, get(events))
         .route(&format!("{}/{{mn_id}}", paths::MOBILE_NODES), get(mobile_node))
-        .route(paths::REVOKE, post(revoke))
-        .route(paths::REINIT, post(reinit))
-        .route(paths::DRAIN, post(drain))
-        .route(paths::UNDRAIN, post(undrain))
-        .route(paths::TRACE, post(trace))
-        .route(paths::CAPTURE, post(capture))
-        .with_state(desk)
 }
 
 async fn ask<T: Serialize>(

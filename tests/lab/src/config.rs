@@ -13,8 +13,8 @@ use crate::{
     error::{Result, file},
     network::DPDK_LINKS,
     plan::{
-        HA_HOME4, HA_HOME6, HA_ON_LINK4, HA_ON_LINK6, HA_PORT, HA4, HA6, HAC_METRICS, HAC_NAME,
-        HAC_PORT, HOME_PREFIX4, HOME_PREFIX6, METRICS, SPI_RANGE, Subscriber,
+        DASHBOARD, HA_HOME4, HA_HOME6, HA_ON_LINK4, HA_ON_LINK6, HA_PORT, HA4, HA6, HAC_METRICS,
+        HAC_NAME, HAC_PORT, HOME_PREFIX4, HOME_PREFIX6, METRICS, SPI_RANGE, Subscriber,
     },
 };
 
@@ -289,6 +289,8 @@ api:
   socket: {api}
 metrics:
   listen: "{METRICS}"
+dashboard:
+  listen: "{DASHBOARD}"
 state:
   folder: {state}
 "#,

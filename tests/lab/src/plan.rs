@@ -33,6 +33,8 @@ pub const HA_PORT: u16 = 7872;
 pub const METRICS: &str = "127.0.0.1:9618";
 /// Where the HAC has its metrics, in the same namespace.
 pub const HAC_METRICS: &str = "127.0.0.1:9619";
+/// Where the home agent shows its dashboard.
+pub const DASHBOARD: &str = "127.0.0.1:9680";
 /// TCP port of the HAC; RFC 6618 names none.
 pub const HAC_PORT: u16 = 7873;
 /// The name in the HAC's certificate.
