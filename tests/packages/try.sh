@@ -16,7 +16,8 @@ root=$work/root
 version=$(dpkg-deb -f "$packages"/hearth_*.deb Version)
 newer=$version+upgrade1
 
-say() { echo "== $*"; }
+. "$here/root.sh"
+
 fail() {
     echo "FAILED: $*" >&2
     inside hearth show drops >&2 || true
@@ -26,22 +27,12 @@ fail() {
 
 make_root() {
     say "a fresh Debian"
-    local suite mirror
-    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -1)
-    rm -rf "$root"
-    mkdir -p "$root"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ethtool,iproute2,iputils-ping,openssl \
-        "$suite" "$root" "$mirror" >"$work/debootstrap.log"
+    debian_root "$root" "$work/debootstrap.log"
     mkdir -p "$root/packages" "$root/newer"
     cp "$packages"/*.deb "$root/packages/"
-    # What apt would fetch, while there is a network; the packages themselves wait for systemd.
-    local depends
-    depends=$(for deb in "$packages"/*.deb; do dpkg-deb -f "$deb" Depends; done |
-        tr ',' '\n' | sed -E 's/\(.*//; s/\|.*//; s/ //g' | grep -v '^hearth' | sort -u)
-    # shellcheck disable=SC2086
-    chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-        $depends >"$work/apt.log" 2>&1 || { tail -5 "$work/apt.log" >&2; exit 1; }
+    # The packages themselves wait for systemd.
+    # shellcheck disable=SC2046
+    add_packages "$root" "$work/apt.log" $(depends_of "$packages")
 }
 
 # The next version: the same programs under a higher number.
@@ -115,7 +106,7 @@ install_packages() {
 
 configure() {
     say "configure"
-    cp "$here/configure.sh" "$root/configure.sh"
+    cp "$here/configure.sh" "$here/daemons.sh" "$root/"
     inside bash /configure.sh || fail "configure.sh"
     inside hearth setup --check || fail "hearth setup --check"
 }

@@ -416,7 +416,8 @@ fn connect_kernel(config: &Config, macs: &[[u8; 6]]) -> Result<KernelSide, Daemo
         .map(|(port, mac)| Tap::create(&port.name.value, *mac, port.mtu.value))
         .collect::<io::Result<Vec<Tap>>>()
         .map_err(system("host path"))?;
-    let mut kernel = Kernel::connect(taps.iter().map(Tap::index)).map_err(system("netlink"))?;
+    let interfaces = taps.iter().map(Tap::index);
+    let mut kernel = Kernel::connect(interfaces, macs).map_err(system("netlink"))?;
     for (port, number) in config.ports.iter().zip(0..) {
         for address in &port.addresses {
             kernel.add_address(number, address.value).map_err(system("setting an address"))?;

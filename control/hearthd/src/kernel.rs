@@ -11,15 +11,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use tracing::{info, warn};
+
 use crate::netlink::{Netlink, Notifications};
 
-/// The multicast group of neighbours (`RTNLGRP_NEIGH`).
-const GROUPS: [u32; 1] = [3];
+/// The multicast groups of interfaces and of neighbours (`RTNLGRP_LINK`, `RTNLGRP_NEIGH`).
+const GROUPS: [u32; 2] = [1, 3];
 
 /// What changed in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,19 +45,68 @@ pub struct Kernel {
     monitor: Netlink,
     pub(crate) command: Netlink,
     ports: HashMap<u32, u16>,
+    /// The MAC addresses that the TAPs have to have, in the order of the ports: those of the devices.
+    macs: Vec<[u8; 6]>,
 }
 
 impl Kernel {
-    /// Connects; `interfaces` are the kernel's numbers of the TAPs, in the order of the ports.
+    /// Connects; `interfaces` are the kernel's numbers of the TAPs, in the order of the ports, and
+    /// `macs` their addresses.
     ///
     /// # Errors
     /// Netlink is not to be had.
-    pub fn connect(interfaces: impl IntoIterator<Item = u32>) -> io::Result<Self> {
-        Ok(Self {
+    pub fn connect(
+        interfaces: impl IntoIterator<Item = u32>,
+        macs: &[[u8; 6]],
+    ) -> io::Result<Self> {
+        let mut kernel = Self {
             monitor: Netlink::for_notifications(&GROUPS)?,
             command: Netlink::for_requests()?,
             ports: interfaces.into_iter().zip(0..).collect(),
-        })
+            macs: macs.to_vec(),
+        };
+        kernel.keep_all_macs()?;
+        Ok(kernel)
+    }
+
+    /// Looks at all interfaces.
+    fn keep_all_macs(&mut self) -> io::Result<()> {
+        let mut links = Vec::new();
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        self.command.dump(request, |message| {
+            if let RouteNetlinkMessage::NewLink(message) = message {
+                links.push(message);
+            }
+        })?;
+        links.iter().for_each(|link| self.keep_mac(link));
+        Ok(())
+    }
+
+    /// Gives a TAP the address of its device again where it has another one. udev gives a new interface one
+    /// of its own choice (systemd.link(5), MACAddressPolicy), and may be later than this daemon; neighbours
+    /// would send to an address that the NIC does not take.
+    fn keep_mac(&mut self, link: &LinkMessage) {
+        let index = link.header.index;
+        let Some(mac) = self.ports.get(&index).and_then(|port| self.macs.get(usize::from(*port)))
+        else {
+            return;
+        };
+        let has = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(octets) => Some(octets.as_slice()),
+            _ => None,
+        });
+        if has.is_none_or(|has| has == mac) {
+            return;
+        }
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::Address(mac.to_vec()));
+        match self.command.change(RouteNetlinkMessage::SetLink(message), 0) {
+            Ok(()) => info!(interface = index, "a TAP has the address of its device again"),
+            Err(error) => {
+                warn!(%error, interface = index, "a TAP keeps an address that is not its device's")
+            }
+        }
     }
 
     /// Everything as it is now.
@@ -83,8 +135,16 @@ impl Kernel {
             match self.monitor.notifications()? {
                 Notifications::None => return Ok(changes),
                 // The kernel had more to say than the socket could hold: look at everything.
-                Notifications::Overrun => return self.snapshot(),
+                Notifications::Overrun => {
+                    self.keep_all_macs()?;
+                    return self.snapshot();
+                }
                 Notifications::Some(messages) => {
+                    for message in &messages {
+                        if let RouteNetlinkMessage::NewLink(link) = message {
+                            self.keep_mac(link);
+                        }
+                    }
                     changes.extend(messages.iter().filter_map(|message| match message {
                         RouteNetlinkMessage::NewNeighbour(message) => {
                             neighbour(&self.ports, message, false)
