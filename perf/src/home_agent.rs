@@ -123,7 +123,7 @@ impl HomeAgentRig {
             spare_cores: rustix::thread::CpuSet::new(),
             macs: wires.iter().map(|wire| wire.mac).collect(),
             offloads: vec![Offloads::default(); 2],
-            kernel: Kernel::connect([]).map_err(file)?,
+            kernel: Kernel::connect([], &[]).map_err(file)?,
             directory,
             questions,
             persist,
