@@ -15,6 +15,7 @@ use crate::outer::seal;
 use crate::private_area::{TAG, TAG_LEN};
 use crate::sa::keys::{KeySchedule, Material, PerSuite};
 use crate::sharing::{Sharing, WORTH_SHARING};
+use crate::stage::receive::LINES_AHEAD;
 use crate::trace::Verdict;
 use crate::view::View;
 use crate::work::Work;
@@ -140,6 +141,7 @@ fn share(
             }
         }
     }
+    mbuf.prefetch_rest(LINES_AHEAD * 64);
     shared.stage(mbuf, op, || job, *now)
 }
 
@@ -152,7 +154,7 @@ fn worker_number(index: usize) -> u8 {
 pub(crate) fn take_in(view: &View, work: &mut Work, burst: &mut Burst) {
     for mbuf in burst.iter() {
         mbuf.prefetch_header();
-        mbuf.prefetch_received(2);
+        mbuf.prefetch_received(LINES_AHEAD);
     }
     for mbuf in burst.drain() {
         let task = *mbuf.meta::<Task>();
@@ -168,6 +170,10 @@ pub(crate) fn take_in(view: &View, work: &mut Work, burst: &mut Burst) {
 
 /// Puts a packet of this worker's own back in its place.
 fn put_back(view: &View, work: &mut Work, mbuf: Mbuf, task: &Task) {
+    if task.inbound != 0 {
+        // Where the ICV stands, and the trailer.
+        mbuf.prefetch_at(usize::from(task.frame_offset) + usize::from(task.frame_len) - 1);
+    }
     match &mut work.engine.shared {
         Some(shared) => {
             if let Some(late) = shared.put_back(task.number, mbuf, task.state == DONE) {
@@ -237,6 +243,8 @@ fn carry_out(view: &View, work: &mut Work, mbuf: Mbuf, task: &Task) {
         len: task.frame_len.into(),
         inbound: task.inbound != 0,
     };
+    // The owner has left it to the worker whose lanes it goes into.
+    mbuf.prefetch_rest(LINES_AHEAD * 64);
     match keys.with(Errand { work, mbuf, frame, owner: task.owner }) {
         Ok(()) => view.counters.assisted.add(1),
         Err(mbuf) => give_back(&mut work.sharing, mbuf, task.owner.into(), false),

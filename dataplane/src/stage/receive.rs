@@ -15,7 +15,7 @@ use crate::view::View;
 use crate::work::{Chosen, Outgoing, Routed, Via, Work};
 
 /// Cache lines of a received frame that are asked for at once: all headers, and the first blocks.
-const LINES_AHEAD: usize = 3;
+pub(crate) const LINES_AHEAD: usize = 3;
 /// Octets of them.
 const OCTETS_AHEAD: usize = LINES_AHEAD * 64;
 
@@ -33,10 +33,12 @@ pub(crate) fn from_wire(view: &View, work: &mut Work, port: PortId, burst: &mut 
     let (packets, mut octets, mut before) = (burst.len(), 0, None);
     let mac = view.own_mac(port).unwrap_or_default();
     let matcher = Matcher::new(mac, &view.tables.service);
+    // What may go to another worker's core would have to come from this one's cache.
+    let whole = !work.sharing.is_on();
     for mut mbuf in burst.drain() {
         let len = mbuf.len();
         octets += len;
-        if len > OCTETS_AHEAD {
+        if whole && len > OCTETS_AHEAD {
             mbuf.prefetch_rest(OCTETS_AHEAD);
         }
         let told = if mbuf.is_contiguous() { matcher.tell(mbuf.data()) } else { None };

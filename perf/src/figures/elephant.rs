@@ -39,10 +39,12 @@ pub(crate) fn rows(lab: &Lab, time: Duration, rows: &mut Rows) {
             .asked(Some(TARGET))
             .with("workers", 2);
         rows.push(match measure(lab, direction, time) {
-            Ok((rounds, lost)) => row
+            Ok((rounds, shares)) => row
                 .cycles(rounds.side(1), rounds.side(0))
                 .measured(&rounds.quotient(0, 1))
-                .with("lost", lost),
+                .with("lost", shares.lost)
+                .with("lent", shares.lent)
+                .with("busy_cycles", shares.busy),
             Err(fault) => row.failed(fault),
         });
     }
@@ -53,9 +55,18 @@ fn shape(workers: usize) -> Shape {
     Shape { stations: 1, workers, ring: RING, ..Shape::default() }
 }
 
-/// Ticks per packet that came out, with one worker, then with two; and the part of the packets that
-/// did not come out.
-fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, f64), Fault> {
+/// Of all packets.
+struct Shares {
+    /// The part that did not come out.
+    lost: f64,
+    /// The part whose crypto the second worker did, of those that two had.
+    lent: f64,
+    /// Ticks of busy turns per packet that two workers had, by worker.
+    busy: Vec<f64>,
+}
+
+/// Ticks per packet that came out, with one worker, then with two, and who did what.
+fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, Shares), Fault> {
     if lab.cores.len() < 2 {
         return Err(Fault::Cores(2));
     }
@@ -90,7 +101,17 @@ fn measure(lab: &Lab, direction: Direction, time: Duration) -> Result<(Rounds, f
         }
         Ok(Round { values, disturbed: watch.disturbed })
     })?;
-    Ok((rounds, crate::report::rounded(lost as f64 / sent as f64, 4)))
+    let part = |count: u64, of: usize| crate::report::rounded(count as f64 / of as f64, 4);
+    let workers = rigs.last().map(|rig| rig.counters.snapshot().workers).unwrap_or_default();
+    let of_two = sent / 2;
+    Ok((
+        rounds,
+        Shares {
+            lost: part(lost as u64, sent),
+            lent: part(workers.iter().map(|worker| worker.lent).sum(), of_two),
+            busy: workers.iter().map(|worker| part(worker.busy_cycles, of_two)).collect(),
+        },
+    ))
 }
 
 /// What became of a pass.
