@@ -10,13 +10,16 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hearth_dpdk::{Mbuf, RingConsumer, SharedRingProducer};
+use hearth_dpdk::{Burst, Mbuf, RingConsumer, SharedRingProducer};
 
 use crate::clock;
 
 /// Packets that one worker has given to another and not got back, at most: enough that the helper
 /// has the next burst while it gives the last one back.
 const WINDOW: u16 = 96;
+/// Packets that go to a worker at once: each push takes the ring's line from the core that looks
+/// into it.
+pub(crate) const LOT: usize = 32;
 /// Octets of a frame from which on it is worth the way.
 pub(crate) const WORTH_SHARING: u16 = 400;
 /// Turns in a row with a full share of packets after which a worker looks for help.
@@ -94,6 +97,8 @@ pub(crate) struct Sharing {
     worth_it: bool,
     /// Whether packets of this turn may be given away.
     on: bool,
+    /// What goes to the worker whose turn it is.
+    lot: Burst<LOT>,
     /// Others' packets that are done and have not found room in their ring yet, and whose they are.
     pub(crate) returning: VecDeque<(usize, Mbuf)>,
     wanted_cycles: u64,
@@ -117,6 +122,7 @@ impl Sharing {
             loaded_turns: 0,
             worth_it: false,
             on: false,
+            lot: Burst::new(),
             // What all others may have lent, so that it never grows.
             returning: VecDeque::with_capacity(usize::from(WINDOW) * workers.saturating_sub(1)),
             wanted_cycles: WANTED_US * clock::cycles_per_us(),
@@ -176,24 +182,64 @@ impl Sharing {
             && self.board.0.get(peer).is_some_and(|post| post.offers.load(Ordering::Acquire))
     }
 
-    /// Who takes the next packet; `None` where nobody has room for it.
+    /// Who takes the next packet; `None` where nobody has room for it. Whoever has been given a
+    /// packet is given the rest of the lot, as long as there is room.
     pub(crate) fn pick(&mut self) -> Option<usize> {
-        let workers = self.lent.len();
-        for _ in 0..workers {
-            let peer = self.next;
-            self.next = if peer + 1 < workers { peer + 1 } else { 0 };
-            if self.lent.get(peer).is_some_and(|lent| *lent < WINDOW) && self.offers(peer) {
-                return Some(peer);
+        if !self.lot.is_empty() {
+            return Some(self.next).filter(|peer| self.has_room(*peer) && !self.lot.is_full());
+        }
+        for _ in 0..self.lent.len() {
+            if self.has_room(self.next) && self.offers(self.next) {
+                return Some(self.next);
             }
+            self.pass_on();
         }
         None
     }
 
-    /// Counts a packet that went to `peer`.
-    pub(crate) fn lend(&mut self, peer: usize) {
+    fn has_room(&self, peer: usize) -> bool {
+        self.lent.get(peer).is_some_and(|lent| *lent < WINDOW)
+    }
+
+    fn pass_on(&mut self) {
+        self.next = if self.next + 1 < self.lent.len() { self.next + 1 } else { 0 };
+    }
+
+    /// Puts a packet into the lot of `peer`, who was picked for it.
+    ///
+    /// # Errors
+    /// The packet, where the lot is full.
+    pub(crate) fn lend(&mut self, peer: usize, mbuf: Mbuf) -> Result<(), Mbuf> {
+        self.lot.push(mbuf)?;
         if let Some(lent) = self.lent.get_mut(peer) {
             *lent += 1;
         }
+        Ok(())
+    }
+
+    /// Hands the lot over by the ring of the worker whose turn it is, and passes the turn on. What
+    /// the ring has no room for stays in the lot.
+    pub(crate) fn hand_over(&mut self, rings: &[SharedRingProducer]) {
+        if let Some(ring) = rings.get(self.next) {
+            ring.send(&mut self.lot);
+        }
+        self.pass_on();
+    }
+
+    /// Takes a packet out of the lot again.
+    pub(crate) fn take_from_lot(&mut self) -> Option<Mbuf> {
+        self.lot.pop()
+    }
+
+    /// Whether nothing waits to be handed over.
+    #[inline]
+    pub(crate) fn lot_is_empty(&self) -> bool {
+        self.lot.is_empty()
+    }
+
+    /// Whether no more may be lent before it is.
+    pub(crate) const fn lot_is_full(&self) -> bool {
+        self.lot.is_full()
     }
 
     /// Counts one that came back.
@@ -286,9 +332,8 @@ mod tests {
         assert!(idle.is_wanted(3));
         assert!(!idle.is_wanted(2 + idle.wanted_cycles));
         for _ in 0..WINDOW {
-            let peer = loaded.pick().unwrap();
-            assert_eq!(peer, 1);
-            loaded.lend(peer);
+            assert_eq!(loaded.pick(), Some(1));
+            loaded.lent[1] += 1;
         }
         assert_eq!(loaded.pick(), None);
         loaded.returned(1);

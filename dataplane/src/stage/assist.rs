@@ -14,7 +14,7 @@ use crate::layout::{len16, len32};
 use crate::outer::seal;
 use crate::private_area::{TAG, TAG_LEN};
 use crate::sa::keys::{KeySchedule, Material, PerSuite};
-use crate::sharing::{Sharing, WORTH_SHARING};
+use crate::sharing::{LOT, Sharing, WORTH_SHARING};
 use crate::stage::receive::LINES_AHEAD;
 use crate::trace::Verdict;
 use crate::view::View;
@@ -111,7 +111,6 @@ fn share(
     if frame.len >= usize::from(WORTH_SHARING)
         && shared.room() > 0
         && let Some(peer) = sharing.pick()
-        && let Some(ring) = view.assist.get(peer)
     {
         let number = shared.reserve(job, sharing.time());
         *mbuf.meta_mut() = Task {
@@ -126,13 +125,15 @@ fn share(
             state: TO_DO,
         };
         let traced = view.watch.is_on().then(|| view.watch.number(&mbuf));
-        match ring.push(mbuf) {
+        match sharing.lend(peer, mbuf) {
             Ok(()) => {
                 if let Some(number) = traced {
                     view.watch.ended(number, Verdict::Lent(peer));
                 }
-                sharing.lend(peer);
                 view.counters.lent.add(1);
+                if sharing.lot_is_full() {
+                    hand_over(view, work);
+                }
                 return Ok(());
             }
             Err(refused) => {
@@ -143,6 +144,26 @@ fn share(
     }
     mbuf.prefetch_rest(LINES_AHEAD * 64);
     shared.stage(mbuf, op, || job, *now)
+}
+
+/// Sends what was staged on its way: into this worker's lanes, and to another one's.
+#[inline]
+pub(crate) fn submit(view: &View, work: &mut Work) {
+    if !work.sharing.lot_is_empty() {
+        hand_over(view, work);
+    }
+    work.engine.submit();
+}
+
+/// Hands the lot over. What its ring has no room for goes into this worker's own lanes, as if it
+/// were another one's, and comes back by this worker's own ring.
+#[inline(never)]
+fn hand_over(view: &View, work: &mut Work) {
+    work.sharing.hand_over(&view.assist);
+    while let Some(mbuf) = work.sharing.take_from_lot() {
+        let task = *mbuf.meta::<Task>();
+        carry_out(view, work, mbuf, &task);
+    }
 }
 
 /// There are 128 workers at most.
@@ -165,7 +186,7 @@ pub(crate) fn take_in(view: &View, work: &mut Work, burst: &mut Burst) {
             put_back(view, work, mbuf, &task);
         }
     }
-    work.engine.submit();
+    submit(view, work);
 }
 
 /// Puts a packet of this worker's own back in its place.
@@ -286,13 +307,28 @@ fn give_back(sharing: &mut Sharing, mut mbuf: Mbuf, owner: usize, ok: bool) {
     sharing.returning.push_back((owner, mbuf));
 }
 
-/// Sends back what is done, as far as there is room.
+/// Sends back what is done, as far as there is room: what is one owner's together.
 pub(crate) fn send_back(view: &View, work: &mut Work) {
-    for _ in 0..work.sharing.returning.len() {
-        let Some((owner, mbuf)) = work.sharing.returning.pop_front() else { return };
-        match view.assist.get(owner).map(|ring| ring.push(mbuf)) {
-            Some(Ok(())) | None => {}
-            Some(Err(mbuf)) => work.sharing.returning.push_back((owner, mbuf)),
+    let returning = &mut work.sharing.returning;
+    let mut lot = Burst::<LOT>::new();
+    let mut left = returning.len();
+    while left > 0 {
+        let Some((owner, _)) = returning.front() else { return };
+        let owner = *owner;
+        while left > 0
+            && !lot.is_full()
+            && let Some((_, mbuf)) = returning.pop_front_if(|(whose, _)| *whose == owner)
+        {
+            left -= 1;
+            // It has room.
+            drop(lot.push(mbuf));
         }
+        match view.assist.get(owner) {
+            Some(ring) => {
+                ring.send(&mut lot);
+            }
+            None => lot.clear(),
+        }
+        returning.extend(lot.drain().map(|mbuf| (owner, mbuf)));
     }
 }

@@ -9,7 +9,9 @@ use crate::note::Note;
 use crate::stage::classify::{Class, Receiver, classify, classify_inside};
 use crate::stage::envelope::Envelope;
 use crate::stage::express::{Express, Matcher};
-use crate::stage::{egress, forward, host, members, pieces, relay, select, tunnel_out, unresolved};
+use crate::stage::{
+    assist, egress, forward, host, members, pieces, relay, select, tunnel_out, unresolved,
+};
 use crate::table::next_hop;
 use crate::view::View;
 use crate::work::{Chosen, Outgoing, Routed, Via, Work};
@@ -216,5 +218,5 @@ pub(crate) fn from_control(view: &View, work: &mut Work, burst: &mut Burst) {
         }
     }
     // What is settled next is what the lanes have.
-    work.engine.submit();
+    assist::submit(view, work);
 }

@@ -15,7 +15,7 @@ use crate::note::Note;
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::replay::Replay;
 use crate::sa::table::SaRef;
-use crate::stage::assist::stage;
+use crate::stage::assist::{stage, submit};
 use crate::stage::envelope::{Envelope, PayloadLayout};
 use crate::stage::inner::Onward;
 use crate::stage::{inner, mss};
@@ -122,7 +122,7 @@ pub(crate) fn protected(view: &View, work: &mut Work) {
         }
     }
     work.lanes.protected = lane;
-    work.engine.submit();
+    submit(view, work);
 }
 
 /// No SA has this SPI.

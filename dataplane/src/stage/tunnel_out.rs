@@ -21,7 +21,7 @@ use crate::outer::{OVER_IPV4, OVER_IPV6, OuterFields, OuterHeaders, seal};
 use crate::sa::keys::{Direction, KeySchedule, Material, PerSuite};
 use crate::sa::slot::BindingIndex;
 use crate::sa::table::SaRef;
-use crate::stage::assist::stage;
+use crate::stage::assist::{stage, submit};
 use crate::stage::icmp::Problem;
 use crate::stage::icmp_outer::Complaint;
 use crate::stage::refuse::refuse;
@@ -73,7 +73,7 @@ pub(crate) fn encapsulate(view: &View, work: &mut Work) {
     }
     drop(packets);
     work.lanes.downlink = lane;
-    work.engine.submit();
+    submit(view, work);
 }
 
 /// One packet, whatever it needs.
