@@ -98,7 +98,7 @@ pub(crate) struct Sharing {
     /// Whether packets of this turn may be given away.
     on: bool,
     /// What goes to the worker whose turn it is.
-    lot: Burst<LOT>,
+    lot: Box<Burst<LOT>>,
     /// Others' packets that are done and have not found room in their ring yet, and whose they are.
     pub(crate) returning: VecDeque<(usize, Mbuf)>,
     wanted_cycles: u64,
@@ -122,7 +122,7 @@ impl Sharing {
             loaded_turns: 0,
             worth_it: false,
             on: false,
-            lot: Burst::new(),
+            lot: Box::default(),
             // What all others may have lent, so that it never grows.
             returning: VecDeque::with_capacity(usize::from(WINDOW) * workers.saturating_sub(1)),
             wanted_cycles: WANTED_US * clock::cycles_per_us(),

@@ -149,7 +149,7 @@ fn share(
 /// Sends what was staged on its way: into this worker's lanes, and to another one's.
 #[inline]
 pub(crate) fn submit(view: &View, work: &mut Work) {
-    if !work.sharing.lot_is_empty() {
+    if work.sharing.is_on() && !work.sharing.lot_is_empty() {
         hand_over(view, work);
     }
     work.engine.submit();
