@@ -16,7 +16,7 @@ use crate::clock;
 
 /// Packets that one worker has given to another and not got back, at most: enough that the helper
 /// has the next burst while it gives the last one back.
-const WINDOW: u16 = 96;
+const WINDOW: u16 = 128;
 /// Packets that go to a worker at once: each push takes the ring's line from the core that looks
 /// into it.
 pub(crate) const LOT: usize = 32;

@@ -104,7 +104,7 @@ impl Kernel {
         match self.command.change(RouteNetlinkMessage::SetLink(message), 0) {
             Ok(()) => info!(interface = index, "a TAP has the address of its device again"),
             Err(error) => {
-                warn!(%error, interface = index, "a TAP keeps an address that is not its device's")
+                warn!(%error, interface = index, "a TAP keeps an address that is not its device's");
             }
         }
     }

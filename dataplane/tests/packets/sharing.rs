@@ -1,7 +1,7 @@
 //! One SA over two workers: the loaded one lends packets to the idle one; order, numbers and window
 //! stay whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hearth_dataplane::Filter;
@@ -271,6 +271,46 @@ fn a_helper_that_stops_gives_back_what_it_has() {
     rig.turns();
     assert_eq!(rig.drops(), [("crypto_failed", lent)].into());
     assert_eq!(rig.received(HOME).len() as u64, out - lent);
+    rig.finish();
+}
+
+/// A helper whom so many ask that its ring is full costs nobody a packet: what does not fit in is
+/// done at home, in its place.
+#[test]
+fn a_ring_that_is_full_loses_nothing() {
+    let mut rig = Rig::with(|config| config.workers = 10);
+    let mut owners = Vec::new();
+    for worker in 0..9_usize {
+        let mn =
+            (1..).map(|n| MobileNode::new(n, Suite::Aes128CbcSha, Scope::SignallingAndData, true));
+        let mn = mn.take(10).find(|mn| mn.spi.get() as usize % 10 == worker).unwrap();
+        owners.push(rig.attach(mn));
+    }
+    let mac = rig.mac(ACCESS);
+    rig.workers[9].turn();
+    for round in 0..7_u16 {
+        for (queue, mn) in owners.iter_mut().enumerate() {
+            for place in 0..32 {
+                let payload = (round * 32 + place).to_be_bytes().repeat(450);
+                let inner = codec::ip(mn.home6.into(), CN6.into(), 17, &payload);
+                rig.inject(ACCESS, queue, &codec::ethernet(mac, [2; 6], &mn.data(&inner)));
+            }
+            rig.workers[queue].turn();
+        }
+    }
+    let (lent, _) = lent(&rig);
+    assert!(lent > 1024, "{lent} lent: a ring holds 1023");
+    rig.turns();
+    let mut numbers: BTreeMap<Vec<u8>, Vec<u16>> = BTreeMap::new();
+    for frame in rig.received(HOME) {
+        let packet = frame.packet();
+        numbers.entry(packet[8..24].to_vec()).or_default().push(number(packet));
+    }
+    assert_eq!(numbers.len(), 9);
+    for numbers in numbers.into_values() {
+        assert_eq!(numbers, (0..7 * 32).collect::<Vec<_>>());
+    }
+    assert_eq!(rig.drops(), [].into());
     rig.finish();
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn keys(
         let (spi, mn_id) = (record.spi.get(), record.mn_id.as_str());
         warn!(uid = peer.uid, pid = peer.pid, spi, mn_id, "the keys of an SA were given away");
     }
-    let file = KeyFile { version: VERSION, sas: records.iter().map(|record| of(record)).collect() };
+    let file = KeyFile { version: VERSION, sas: records.iter().map(of).collect() };
     // As long as it gets, so that no copy of a part stays behind.
     let mut json = Zeroizing::new(Vec::with_capacity(SA_LENGTH * (1 + file.sas.len())));
     if let Err(error) = serde_json::to_writer(&mut *json, &file) {

@@ -398,12 +398,13 @@ fn named(snapshot: &ReadTransaction, which: &Revoke) -> Result<Vec<u32>, redb::E
 pub(super) fn records(
     database: &Handle,
     which: &Revoke,
-) -> Result<Vec<Box<SaRecord>>, redb::Error> {
+) -> Result<Vec<SaRecord>, redb::Error> {
     let snapshot = database.read()?;
     let table = snapshot.open_table(RECORDS)?;
     let mut found = Vec::new();
     for spi in named(&snapshot, which)? {
-        found.extend(table.get(spi)?.and_then(|encoded| decode_record(encoded.value())));
+        let record = table.get(spi)?.and_then(|encoded| decode_record(encoded.value()));
+        found.extend(record.map(|record| *record));
     }
     Ok(found)
 }

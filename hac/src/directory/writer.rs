@@ -307,7 +307,7 @@ impl Directory {
     ///
     /// # Errors
     /// The store failed.
-    pub fn records(&self, which: &Revoke) -> Result<Vec<Box<SaRecord>>, redb::Error> {
+    pub fn records(&self, which: &Revoke) -> Result<Vec<SaRecord>, redb::Error> {
         store::records(&self.database, which)
     }
 

@@ -150,9 +150,8 @@ fn press(screen: &mut Screen, key: KeyCode, control: bool) -> bool {
         KeyCode::Esc if screen.typing => (screen.typing, screen.search) = (false, String::new()),
         KeyCode::Backspace if screen.typing => drop(screen.search.pop()),
         KeyCode::Char(letter) if screen.typing => {
-            if !letter.is_control() && screen.search.len() < LONGEST_SEARCH {
-                screen.search.push(letter);
-            }
+            let has_room = screen.search.len() < LONGEST_SEARCH;
+            screen.search.extend(Some(letter).filter(|letter| has_room && !letter.is_control()));
         }
         KeyCode::Char('q') | KeyCode::Esc => return true,
         KeyCode::Char('b') => to(screen, Page::Bindings),
