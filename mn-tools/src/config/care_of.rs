@@ -47,6 +47,7 @@ pub(super) struct RawFlow {
     bid: Spanned<u16>,
     protocol: Option<Spanned<String>>,
     remote: Option<Spanned<IpNet>>,
+    local: Option<Spanned<IpNet>>,
     remote_port: Option<Spanned<RawPorts>>,
     local_port: Option<Spanned<RawPorts>>,
     dscp: Option<Spanned<u8>>,
@@ -155,24 +156,45 @@ fn selectors(
         dscp: raw.dscp.as_ref().map(|dscp| Range::only(dscp.value)),
         ..TrafficSelector::ANY_IPV6
     };
-    let remote = raw.remote.as_ref().map(|remote| remote.value.trunc());
     let version = |addresses: Addresses, icmp: u8| TrafficSelector {
         addresses,
         protocol: protocol.map(|protocol| Range::only(protocol.unwrap_or(icmp))),
         ..base
     };
-    let ipv6 = |source| version(Addresses::V6 { source, destination: None, flow_label: None }, 58);
-    let ipv4 = |source| version(Addresses::V4 { source, destination: None }, 1);
-    Ok(match remote.map(|remote| (remote.network(), remote.broadcast())) {
-        None => vec![ipv6(None), ipv4(None)],
-        Some((IpAddr::V6(first), IpAddr::V6(last))) => {
-            vec![ipv6(Some(Range::<Ipv6Addr> { first, last }))]
+    let [remote, local] = [&raw.remote, &raw.local].map(|net| net.as_ref().map(|net| net.value));
+    let mut selectors = Vec::new();
+    if let (Some(source), Some(destination)) = (range6(remote), range6(local)) {
+        selectors.push(version(Addresses::V6 { source, destination, flow_label: None }, 58));
+    }
+    if let (Some(source), Some(destination)) = (range4(remote), range4(local)) {
+        selectors.push(version(Addresses::V4 { source, destination }, 1));
+    }
+    match (&raw.local, selectors.is_empty()) {
+        (Some(local), true) => {
+            let what = "is not of the IP version of `remote`";
+            Err(file.error(local.referenced, key("local"), what))
         }
-        Some((IpAddr::V4(first), IpAddr::V4(last))) => {
-            vec![ipv4(Some(Range::<Ipv4Addr> { first, last }))]
-        }
-        Some(_) => Vec::new(),
-    })
+        _ => Ok(selectors),
+    }
+}
+
+/// The addresses of a prefix, all of them where there is none; `None` where it is of the other IP
+/// version.
+fn range6(prefix: Option<IpNet>) -> Option<Option<Range<Ipv6Addr>>> {
+    match prefix {
+        None => Some(None),
+        Some(IpNet::V6(net)) => Some(Some(Range { first: net.network(), last: net.broadcast() })),
+        Some(IpNet::V4(_)) => None,
+    }
+}
+
+/// The same for IPv4.
+fn range4(prefix: Option<IpNet>) -> Option<Option<Range<Ipv4Addr>>> {
+    match prefix {
+        None => Some(None),
+        Some(IpNet::V4(net)) => Some(Some(Range { first: net.network(), last: net.broadcast() })),
+        Some(IpNet::V6(_)) => None,
+    }
 }
 
 fn port_range(ports: &RawPorts) -> Option<Range<u16>> {

@@ -1,5 +1,7 @@
 //! The file is refused before anything starts, with line, key and what would be right.
 
+use hearth_wire::mh::selector::Addresses;
+
 use super::*;
 
 const CA: &str = include_str!("test-ca.pem");
@@ -254,6 +256,7 @@ fn several_care_of_addresses_and_their_flows() {
 flows:
   - {{bid: 8, protocol: tcp, remote_port: 5001-5003}}
   - {{bid: 7, remote: 192.0.2.0/24, dscp: 46}}
+  - {{bid: 8, local: \"2001:db8:200:5::1/64\"}}
 "
     );
     let config = load_text(&text).1.unwrap();
@@ -261,7 +264,15 @@ flows:
     assert_eq!(priorities, [(7, 1), (8, 9)]);
     // The first rule says nothing of the IP version: it takes a selector for each.
     let rules: Vec<_> = config.flows.iter().map(|rule| (rule.id, rule.bid)).collect();
-    assert_eq!(rules, [(1, 8), (2, 8), (3, 7)]);
+    assert_eq!(rules, [(1, 8), (2, 8), (3, 7), (4, 8)]);
+    // As the home agent sends: what is local here is the destination there.
+    let Addresses::V6 { source: None, destination: Some(local), .. } =
+        config.flows[3].selector.addresses
+    else {
+        panic!("{:?}", config.flows[3]);
+    };
+    let ends = [local.first, local.last].map(|end| end.to_string());
+    assert_eq!(ends, ["2001:db8:200:5::", "2001:db8:200:5:ffff:ffff:ffff:ffff"]);
     for (text, words) in [
         ("care_of_addresses: [{bid: 1, interface: a}]", "2 to 8 of them"),
         (
@@ -280,6 +291,10 @@ flows:
         (
             "care_of_addresses: [{bid: 1, interface: a}, {bid: 2, interface: b}]\nflows: [{bid: 2, remote_port: 9-1}]",
             "flows[0].remote_port: no port",
+        ),
+        (
+            "care_of_addresses: [{bid: 1, interface: a}, {bid: 2, interface: b}]\nflows: [{bid: 2, remote: \"2001:db8::/32\", local: 10.0.0.0/8}]",
+            "flows[0].local: is not of the IP version of `remote`",
         ),
     ] {
         let error = error_of(&format!("{GOOD}{text}\n"));
