@@ -395,10 +395,7 @@ fn named(snapshot: &ReadTransaction, which: &Revoke) -> Result<Vec<u32>, redb::E
 }
 
 /// Some SAs that `which` names, [`REVOKED_AT_ONCE`] at most.
-pub(super) fn records(
-    database: &Handle,
-    which: &Revoke,
-) -> Result<Vec<SaRecord>, redb::Error> {
+pub(super) fn records(database: &Handle, which: &Revoke) -> Result<Vec<SaRecord>, redb::Error> {
     let snapshot = database.read()?;
     let table = snapshot.open_table(RECORDS)?;
     let mut found = Vec::new();
