@@ -6,22 +6,36 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::net::IpAddr;
+use std::{
+    fs,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use hearth_e2e::{PATIENCE, TestLab};
 use hearth_lab::{
     config::NodeTuning,
+    netns::run,
     node::MobileNode,
-    plan::{BEHIND6, CN6, HA6, MOBILE_NETWORK6, Visited},
+    plan::{BEHIND6, CN6, HA6, MOBILE_NETWORK6, MOBILE_ROUTER6, Visited},
+    program::Program,
+    traffic::{Direction, Echo, Probe, Transfer, TransferPlan},
+    wait,
 };
 use hearth_wire::suite::Suite;
+use serde_json::Value;
 
 /// Starts a mobile router for these prefixes in the IPv6 network.
 fn router(lab: &TestLab, prefixes: Vec<&'static str>, mode: &'static str) -> MobileNode {
+    router_with(lab, &NodeTuning { mobile_router: Some((prefixes, mode)), ..NodeTuning::default() })
+}
+
+fn router_with(lab: &TestLab, tuning: &NodeTuning) -> MobileNode {
     lab.network.attach(0, Visited::Net6).unwrap();
     lab.hac_reachable(0, HA6.into()).unwrap();
-    let tuning = NodeTuning { mobile_router: Some((prefixes, mode)), ..NodeTuning::default() };
-    lab.start_node(0, lab.lab_subscriber("mobile-router"), &tuning).unwrap()
+    lab.start_node(0, lab.lab_subscriber("mobile-router"), tuning).unwrap()
 }
 
 /// NEM-01, NEM-03, NEM-04, NEM-06: both modes; the network is reached until the router leaves.
@@ -83,4 +97,83 @@ fn a_mobile_node_behind_a_mobile_router() {
     assert_eq!(lab.ping(lan, who.home6.into(), CN6.into(), 3).unwrap(), 3);
     node.stop().unwrap();
     router.stop().unwrap();
+}
+
+/// radvd on the mobile router's LAN, with the file that the documentation gives.
+fn radvd(lab: &TestLab) -> Program {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/radvd");
+    let text = fs::read_to_string(example.join("mobile-router.conf")).unwrap();
+    let text = text.replace("lan0", "lan").replace("2001:db8:200:1::/64", "2001:db8:d::/64");
+    let dir = &lab.options.files.dir;
+    fs::write(dir.join("radvd.conf"), text).unwrap();
+    let place = |name: &str| dir.join(name).display().to_string();
+    let (config, pid, log) = (place("radvd.conf"), place("radvd.pid"), place("radvd.log"));
+    let arguments = ["-C", &config, "-p", &pid, "-n", "-d", "1", "-m", "logfile", "-l", &log];
+    let (radvd, said) = (Path::new("/usr/sbin/radvd"), dir.join("radvd.said"));
+    Program::start(lab.network.mobile_node(0).unwrap(), radvd, &arguments, &said).unwrap()
+}
+
+/// The address that the host behind the router has from Router Advertisements, where it has one.
+fn configured(lab: &TestLab) -> Option<Ipv6Addr> {
+    let mut ip = Command::new("ip");
+    ip.args(["-n", lab.network.lan.name(), "-json", "-6", "address", "show", "dev", "lan"]);
+    let links: Value = serde_json::from_str(&run(&mut ip).unwrap()).unwrap();
+    let global = |entry: &&Value| entry["scope"] == "global" && entry["dynamic"] == true;
+    let address = links[0]["addr_info"].as_array()?.iter().find(global)?;
+    address["local"].as_str()?.parse().ok()
+}
+
+/// RFC 3963 s.5.6: a host that takes its address from radvd on the router's LAN talks to the
+/// correspondent, and neither its stream nor its TCP connection ends where the router moves.
+#[test]
+fn a_host_that_configures_itself_keeps_its_connections_while_its_router_moves() {
+    let lab = TestLab::up("nemo-slaac");
+    let (network, cn) = (&lab.network, SocketAddr::new(CN6.into(), 0));
+    network.bare_mobile_network().unwrap();
+    let mut advertises = radvd(&lab);
+    for mode in ["implicit", "explicit"] {
+        let lan = Some(format!("{MOBILE_ROUTER6}/64"));
+        let mobile_router = Some((vec![MOBILE_NETWORK6], mode));
+        let mut node =
+            router_with(&lab, &NodeTuning { mobile_router, lan, ..NodeTuning::default() });
+        node.registered_at(Visited::Net6, PATIENCE).unwrap();
+        let address = wait::until("SLAAC", PATIENCE, || Ok(configured(&lab))).unwrap();
+        assert_eq!(address.segments()[..4], MOBILE_ROUTER6.segments()[..4], "{mode}: {address}");
+        let host = SocketAddr::new(address.into(), 0);
+
+        let echo = Echo::start(&network.cn, cn).unwrap();
+        let probe =
+            Probe::start(&network.lan, host, echo.address(), Duration::from_millis(10)).unwrap();
+        let plan = TransferPlan {
+            client: &network.lan,
+            from: host,
+            server: &network.cn,
+            to: cn,
+            direction: Direction::Download,
+            octets: 6_000_000,
+            rate: 3_000_000,
+        };
+        let transfer = Transfer::start(&plan).unwrap();
+        let carries = |part: u64| {
+            wait::until(format!("1/{part} of the transfer"), PATIENCE, || {
+                Ok((transfer.progress() >= plan.octets / part).then_some(()))
+            })
+        };
+        carries(4).unwrap();
+        network.detach(0, Visited::Net6).unwrap();
+        network.attach(0, Visited::Nat4).unwrap();
+        node.registered_at(Visited::Nat4, PATIENCE).unwrap();
+        let registered = probe.now();
+        let answered = || Ok(probe.answered_since(registered).then_some(()));
+        wait::until("an echo after the move", PATIENCE, answered).unwrap();
+        let outcome = transfer.finish().unwrap();
+        assert!(outcome.intact() && outcome.received.octets == plan.octets, "{mode}: {outcome:?}");
+        assert_eq!(probe.finish().duplicated(), 0, "{mode}");
+        assert_eq!(configured(&lab), Some(address), "{mode}: the host notices nothing");
+        assert_eq!(lab.ping(&network.cn, CN6.into(), address.into(), 3).unwrap(), 3, "{mode}");
+        node.stop().unwrap();
+        assert_eq!(lab.ping(&network.cn, CN6.into(), address.into(), 1).unwrap(), 0, "{mode}");
+        network.detach(0, Visited::Nat4).unwrap();
+    }
+    advertises.stop(PATIENCE).unwrap();
 }

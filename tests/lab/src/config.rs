@@ -336,6 +336,8 @@ pub struct NodeTuning {
     pub flows: Vec<String>,
     /// The networks behind it, and `explicit` or `implicit` (RFC 3963).
     pub mobile_router: Option<(Vec<&'static str>, &'static str)>,
+    /// The address with prefix length that a mobile router itself sets on its interface `lan`.
+    pub lan: Option<String>,
     /// Seconds before the first retransmission of a Binding Update; RFC 6275 s.12 says 1.
     pub retransmit_after: f32,
     /// Part of an SA's validity that is left when the next one is fetched.
@@ -361,6 +363,7 @@ impl Default for NodeTuning {
             at_once: false,
             flows: Vec::new(),
             mobile_router: None,
+            lan: None,
             retransmit_after: 1.0,
             renew_before: 0.2,
             hac_timeout: 10.0,
@@ -421,7 +424,7 @@ pub(crate) fn quoted(addresses: &[IpAddr]) -> String {
 
 /// Which networks it uses, how, and what is behind it.
 fn mobility(tuning: &NodeTuning) -> String {
-    let NodeTuning { interfaces, at_once, flows, mobile_router, .. } = tuning;
+    let NodeTuning { interfaces, at_once, flows, mobile_router, lan, .. } = tuning;
     let mut text = String::new();
     if tuning.home_link {
         text.push_str("home_link: true\n");
@@ -443,7 +446,10 @@ fn mobility(tuning: &NodeTuning) -> String {
     }
     if let Some((prefixes, mode)) = mobile_router {
         let prefixes = prefixes.join("\", \"");
-        line(format_args!("mobile_router: {{prefixes: [\"{prefixes}\"], mode: {mode}}}"));
+        line(format_args!("mobile_router:\n  prefixes: [\"{prefixes}\"]\n  mode: {mode}"));
+        if let Some(address) = lan {
+            line(format_args!("  lan: [{{interface: lan, address: \"{address}\"}}]"));
+        }
     }
     text
 }

@@ -107,6 +107,19 @@ impl Network {
         self.lan.ip(&format!("-6 route add default via {MOBILE_ROUTER6}"))
     }
 
+    /// Takes the addresses of the mobile network away again, from both ends: the mobile router sets its
+    /// own, and the host behind it has none until a Router Advertisement comes.
+    ///
+    /// # Errors
+    /// Where `ip` fails.
+    pub fn bare_mobile_network(&self) -> Result<()> {
+        self.lan.ip("-6 route delete default")?;
+        for namespace in [self.mobile_node(0)?, &self.lan] {
+            namespace.ip("address flush dev lan scope global")?;
+        }
+        self.lan.sysctl("net/ipv6/conf/lan/accept_ra", "1")
+    }
+
     /// Takes all of it away.
     ///
     /// # Errors
