@@ -160,7 +160,7 @@ fn an_expired_crl_is_said_before_mobile_nodes_say_so() {
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let child =
         daemon(&[]).env("NOTIFY_SOCKET", folder.path().join("notify")).stderr(log).spawn().unwrap();
-    let child = Ended(child);
+    let mut child = Ended(child);
     let warnings = || {
         let log = fs::read_to_string(folder.path().join("log")).unwrap();
         log.lines().filter(|line| line.contains("crl.pem") && line.contains("has expired")).count()
@@ -170,13 +170,24 @@ fn an_expired_crl_is_said_before_mobile_nodes_say_so() {
         until("RELOADING=1");
         until("READY=1");
     };
+    // Lines are written by a thread of their own, in their order.
+    let warned = |count: usize| {
+        let begin = Instant::now();
+        while warnings() < count && begin.elapsed() < Duration::from_secs(20) {
+            std::thread::yield_now();
+        }
+        assert_eq!(warnings(), count);
+    };
     until("READY=1");
-    assert_eq!(warnings(), 1);
+    warned(1);
     reload();
-    assert_eq!(warnings(), 2);
+    warned(2);
     mobile_nodes(folder.path(), 2090);
     assert!(!checked().contains("has expired"));
     reload();
+    // The last line is written before it ends.
+    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
+    child.0.wait().unwrap();
     assert_eq!(warnings(), 2);
 }
 

@@ -1,6 +1,6 @@
 //! `care_of_addresses` and `flows`: several networks at once, and what prefers which.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_wire::mh::TrafficSelector;

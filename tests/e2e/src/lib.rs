@@ -136,6 +136,14 @@ impl TestLab {
         rows.iter().find(|row| row.reason == reason).map_or(0, |row| row.packets)
     }
 
+    /// hearthd's log once it is as wanted: lines are written by a thread of their own, a moment after
+    /// what they tell of.
+    pub fn hearthd_log(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let log = || self.hearthd.as_ref().unwrap().log();
+        let found = wait::until(what, PATIENCE, || Ok(Some(log()).filter(|log| wanted(log))));
+        found.unwrap_or_else(|_| panic!("the log has no {what}: {}", log()))
+    }
+
     /// Waits until a drop counter has a value, and says what it has where it does not.
     pub fn expect_dropped(&self, reason: &str, count: u64) {
         let waited = wait::until(reason, Duration::from_secs(3), || {

@@ -100,8 +100,8 @@ fn tshark_reads_what_was_asked_for_and_nothing_more() {
     // Inside, by name.
     let capture =
         Capture::start(&lab, "inside.pcapng", &["--stage", "decrypted", "--mn-id", &who.mn_id]);
-    assert!(log().contains("decrypted traffic is captured"), "{}", log());
-    assert!(log().contains("uid=0 "), "{}", log());
+    let told = |log: &str| log.contains("decrypted traffic is captured") && log.contains("uid=0 ");
+    lab.hearthd_log("word of the capture and who asked for it", told);
     lab.ping_both(&who);
     let (path, words) = capture.interrupt(12);
     println!("{words}");

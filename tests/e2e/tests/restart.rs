@@ -139,7 +139,8 @@ fn full_and_free_again(lab: &TestLab, state: &Path) {
         let log = std::fs::read_to_string(lab.options.files.log_of("hearthd")).unwrap();
         log.contains(what)
     };
-    assert!(says("no space left for the state"));
+    let told = || Ok(says("no space left for the state").then_some(()));
+    wait::until("the line about the disk", PATIENCE, told).unwrap();
     // It is answered only if there was room left for the end of its binding.
     let _answered = node.stop();
     mount(&["-o", "remount,size=300m"], state);

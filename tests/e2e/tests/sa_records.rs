@@ -118,7 +118,8 @@ fn a_record_without_integrity_is_refused_with_an_alarm() {
     let installed = || lab.sas().unwrap().iter().map(|row| row.spi).collect::<Vec<_>>();
     wait::until("both SAs", PATIENCE, || Ok((installed() == [1, 5]).then_some(()))).unwrap();
     assert_eq!(counter(&lab, "sa_records_refused"), 3);
-    let log = std::fs::read_to_string(lab.options.files.log_of("hearthd")).unwrap();
+    let refused = |log: &str| log.matches("SA record refused").count() == 3;
+    let log = lab.hearthd_log("three refused records", refused);
     let alarms: Vec<_> = log.lines().filter(|line| line.contains("SA record refused")).collect();
     assert_eq!(alarms.len(), 3, "{log}");
     for (alarm, words) in alarms.iter().zip(["unknown ciphersuite", "unknown ciphersuite", "key"]) {

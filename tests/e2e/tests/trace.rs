@@ -212,5 +212,5 @@ fn one_trace_at_a_time_and_none_for_a_client_that_has_gone() {
     .unwrap();
     // The time limit ends it.
     second.finish();
-    assert!(lab.hearthd.as_ref().unwrap().log().contains("TimeLimit"));
+    lab.hearthd_log("end by the time limit", |log| log.contains("TimeLimit"));
 }

@@ -75,9 +75,11 @@ fn a_node_for_whom_there_is_no_address_waits_for_one() {
             said.contains("no room now (503)") && said.contains("next try at ")
         })
         .unwrap();
-    let lines = second.program.log();
-    let refused: Vec<_> = lines.lines().filter(|line| line.contains("503")).collect();
-    assert!(refused.iter().all(|line| line.contains("retry_in_s")), "{lines}");
+    let told = |line: &str| line.contains("503") && line.contains("retry_in_s");
+    second
+        .program
+        .until("a line of the log", PATIENCE, |node| Ok(node.log().lines().any(told).then_some(())))
+        .unwrap();
 
     rewrite(&lab, |text| without(&text, &nodes[0].mn_id));
     let said = lab.hearth(&["hac", "reload"]).unwrap();
