@@ -13,10 +13,16 @@ pub(super) fn check(plan: &Plan) -> Result<(), FleetError> {
     ports(plan)
 }
 
-/// A node that moves has two sockets for a while.
-const fn sockets(plan: &Plan) -> u64 {
-    let each = if plan.handovers_per_second > 0.0 { 2 } else { 1 };
-    plan.nodes as u64 * each
+/// Seconds that a node has two sockets at most when it moves: as long as Binding Updates are repeated
+/// at growing intervals (MAX_BINDACK_TIMEOUT, RFC 6275 s.12).
+const TWO_SOCKETS_S: f64 = 32.0;
+
+/// One for each node, and another for each that is moving.
+fn sockets(plan: &Plan) -> u64 {
+    let nodes = plan.nodes as u64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    let moving = (plan.handovers_per_second * TWO_SOCKETS_S).ceil() as u64;
+    nodes + nodes.min(moving)
 }
 
 fn files(plan: &Plan) -> Result<(), FleetError> {

@@ -12,24 +12,35 @@ use hearth_lab::{
     config,
     config::NodeTuning,
     netns,
-    plan::{CN6, HA6, Visited},
+    plan::{CN6, HA6, SPI_RANGE, Visited},
 };
 use serde_json::Value;
 
 const NODES: u64 = 50;
 
-/// The lab with a pool of home addresses and a store, and the fleet's YAML.
-fn lab_of_a_fleet(name: &str, load: &str) -> TestLab {
+/// The lab with a pool of home addresses and a store, room for so many, and the fleet's YAML.
+fn lab_of_a_fleet(name: &str, nodes: u64, load: &str) -> TestLab {
     let mut lab = TestLab::prepare(name);
     let files = lab.options.files.clone();
     let key = files.dir.join("wrap.key");
     config::write(&key, &"5a".repeat(32)).unwrap();
     let yaml = files.config("hac");
-    let text = std::fs::read_to_string(&yaml).unwrap().replacen(
-        "policy:\n",
-        "    pools: {ip6: [\"2001:db8:b:1::1000\", \"2001:db8:b:1::1fff\"]}\npolicy:\n",
-        1,
+    let last = 0x1000 + 2 * nodes;
+    let pools = format!(
+        "    pools: {{ip6: [\"2001:db8:b:1::1000\", \"2001:db8:b:1::{last:x}\"]}}\npolicy:\n"
     );
+    let room = |text: String| {
+        let spis = format!("spi_range: [1, {}]", 4096 + 4 * nodes);
+        let bindings = format!("max_bindings: {}", 1024 + 2 * nodes);
+        text.replacen(&format!("spi_range: [1, {}]", SPI_RANGE.1), &spis, 1).replacen(
+            "max_bindings: 1024",
+            &bindings,
+            1,
+        )
+    };
+    let hearthd = files.config("hearthd");
+    config::write(&hearthd, &room(std::fs::read_to_string(&hearthd).unwrap())).unwrap();
+    let text = room(std::fs::read_to_string(&yaml).unwrap()).replacen("policy:\n", &pools, 1);
     let store = files.run.join("subscribers.redb");
     let (store, key) = (store.display(), key.display());
     let store = format!("subscriber_store: {{path: {store}, key_file: {key}}}\n");
@@ -42,7 +53,7 @@ fn lab_of_a_fleet(name: &str, load: &str) -> TestLab {
     config::write(&files.config("node"), &node).unwrap();
     let report = files.dir.join("fleet.json");
     let fleet = format!(
-        "node: node.yaml\nnodes: {NODES}\nmn_id: \"fleet{{}}@example.net\"\nreport: {}\n{load}",
+        "node: node.yaml\nnodes: {nodes}\nmn_id: \"fleet{{}}@example.net\"\nreport: {}\n{load}",
         report.display()
     );
     config::write(&files.config("fleet"), &fleet).unwrap();
@@ -83,7 +94,7 @@ fn a_fleet_bootstraps_moves_and_is_reached() {
          handovers_per_second: 25\nmake_before_break: true\n\
          traffic: {{to: \"{CN6}\", packets_per_second: 10, octets: 300}}\n"
     );
-    let lab = lab_of_a_fleet("fleet", &load);
+    let lab = lab_of_a_fleet("fleet", NODES, &load);
     imported(&lab);
     let ended = fleet(&lab, &[]);
     let said = String::from_utf8_lossy(&ended.stdout);
@@ -112,10 +123,37 @@ fn a_fleet_bootstraps_moves_and_is_reached() {
     assert!(said.contains("50 of 50 registered"), "{said}");
 }
 
+/// Ten thousand in one process, against both daemons: all are registered, move and are reached, in less
+/// than a GiB. Takes minutes and says what it measured: a load, not a test of every day.
+#[test]
+#[ignore = "minutes of load; cargo nextest run -p hearth-e2e --test fleet --run-ignored only"]
+fn ten_thousand_nodes_live_in_one_process() {
+    let nodes = 10_000;
+    let load = format!(
+        "duration: 20\nbootstraps_per_second: 150\nbootstraps_at_once: 32\nupdates_per_second: 1000\n\
+         handovers_per_second: 250\nmake_before_break: true\n\
+         traffic: {{to: \"{CN6}\", packets_per_second: 0.5, octets: 300}}\n"
+    );
+    let lab = lab_of_a_fleet("fleet-live", nodes, &load);
+    imported(&lab);
+    let ended = fleet(&lab, &[]);
+    println!("{}", String::from_utf8_lossy(&ended.stdout));
+    println!("{}", String::from_utf8_lossy(&ended.stderr));
+    let results = results(&lab);
+    println!("{results:#}");
+    let count = |at: &str| results.pointer(at).and_then(Value::as_u64).unwrap();
+    assert!(ended.status.success());
+    assert_eq!(count("/registered_nodes"), nodes);
+    assert_eq!(results["binding_updates"]["refused"], serde_json::json!({}));
+    assert_eq!(count("/handovers/completed"), count("/handovers/begun"));
+    assert!(count("/memory/resident_octets") < 1 << 30);
+    assert_eq!(lab.bindings().unwrap().len(), 0, "all have de-registered");
+}
+
 /// Nodes that the HAC does not know are counted by what was said to them, and the exit code tells.
 #[test]
 fn a_fleet_that_nobody_knows_is_refused() {
-    let lab = lab_of_a_fleet("fleet-unknown", "bootstraps_per_second: 1000\nduration: 0\n");
+    let lab = lab_of_a_fleet("fleet-unknown", NODES, "bootstraps_per_second: 1000\nduration: 0\n");
     let mut command = {
         let program = lab.options.programs.path("hearth-mn").unwrap();
         let mut command = lab.network.mobile_nodes[0].command("timeout");
