@@ -282,6 +282,33 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
+    proptest::proptest! {
+        /// Octets that are no question reach nobody, and get one line that says so.
+        #[test]
+        fn whatever_comes_there_is_one_line_for_an_answer(
+            start in proptest::sample::select(vec!["", "{\"do\":\"status\"}", "{\"do\":\"down\""]),
+            rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        ) {
+            let (mut peer, own) = UnixStream::pair().unwrap();
+            let mut octets = start.as_bytes().to_vec();
+            octets.extend(rest);
+            octets.push(b'\n');
+            let asked = std::cell::Cell::new(false);
+            peer.write_all(&octets).unwrap();
+            let ended = answer(own, &|_| { asked.set(true); false });
+            let line = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
+            let question = serde_json::from_slice::<Question>(line);
+            let said = BufReader::new(peer).lines().map_while(Result::ok).collect::<Vec<_>>();
+            match (question.is_ok(), ended) {
+                (true, Ok(())) => assert!(asked.get() && said.len() == 1, "{said:?}"),
+                // More than a request may have is left unread, which a Unix socket's other end hears of.
+                (false, Ok(())) => assert!(!asked.get() && said.len() <= 1, "{said:?}"),
+                // Not UTF-8: the connection ends.
+                (_, Err(error)) => assert!(!asked.get(), "{error}"),
+            }
+        }
+    }
+
     #[test]
     fn questions_are_answered_and_anything_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();

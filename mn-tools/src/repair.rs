@@ -116,4 +116,29 @@ mod tests {
         Notes::remove(&place);
         assert!(!place.notes().exists());
     }
+
+    proptest::proptest! {
+        /// Notes in which anything stands are none, or some that can be written again.
+        #[test]
+        fn damaged_notes_are_none_or_whole(
+            changes in proptest::collection::vec(
+                (proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()),
+                1..6,
+            ),
+        ) {
+            let mut octets = br#"{"tun":"hearth0","table":6618,"networks":["2001:db8:200::/56"],"lan":
+                [{"interface":"lan0","address":"2001:db8:200:1::1/64"}],"dns":"Resolvconf"}"#.to_vec();
+            for (place, octet) in changes {
+                let place = place.index(octets.len());
+                octets[place] = octet;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let place = Place::in_folder(folder.path());
+            std::fs::write(place.notes(), &octets).unwrap();
+            if let Some(notes) = Notes::read(&place) {
+                notes.write(&place);
+                assert_eq!(Notes::read(&place), Some(notes));
+            }
+        }
+    }
 }

@@ -196,6 +196,8 @@ pub(super) fn is_same_rule(ours: &RuleMessage, dumped: &RuleMessage) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::NetlinkPayload;
+
     use super::*;
 
     fn address(own: &str, length: u8) -> RouteNetlinkMessage {
@@ -221,5 +223,72 @@ mod tests {
             assert_eq!(link_around(&address(own, length), home), None, "{own}/{length}");
         }
         assert_eq!(link_around(&address("fe80::1", 64), "fe80::2".parse().unwrap()), None);
+    }
+
+    /// Answers as the kernel gives them, one behind the other.
+    fn datagram() -> Vec<u8> {
+        let home: IpAddr = "2001:db8:b:1::10".parse().unwrap();
+        let mut link = LinkMessage::default();
+        link.header.index = 7;
+        link.attributes.push(LinkAttribute::IfName("eth0".to_owned()));
+        link.attributes.push(LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]));
+        let (selector, verdict) = (Selector::All, Verdict::Table(6618));
+        let rule = Rule { is_ipv6: true, priority: 1000, selector, verdict };
+        let answers = [
+            RouteNetlinkMessage::NewLink(link),
+            address("2001:db8:b:1::1234", 64),
+            RouteNetlinkMessage::NewRoute(route_message(6618, "::/0".parse().unwrap(), 7, home)),
+            RouteNetlinkMessage::NewRule(rule_message(&rule)),
+        ];
+        let mut octets = Vec::new();
+        for answer in answers {
+            let mut message = NetlinkMessage::from(answer);
+            message.finalize();
+            let start = octets.len();
+            octets.resize(start + message.buffer_len().next_multiple_of(4), 0);
+            message.serialize(&mut octets[start..]);
+        }
+        octets
+    }
+
+    #[test]
+    fn a_datagram_is_read_message_by_message() {
+        let datagram = datagram();
+        let read: Vec<_> = messages(&datagram).collect();
+        assert_eq!(read.len(), 4);
+        let NetlinkPayload::InnerMessage(first) = &read[0].payload else { panic!("{read:?}") };
+        assert_eq!(
+            link_of(first).map(|link| (link.index, link.name)),
+            Some((7, "eth0".to_owned()))
+        );
+        assert_eq!(link_layer_of(first, 7), Some([2, 0, 0, 0, 0, 1]));
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in it, a datagram is read to its end.
+        #[test]
+        fn a_damaged_datagram_is_read_as_far_as_it_goes(
+            changes in proptest::collection::vec(
+                (proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()),
+                0..12,
+            ),
+            length in proptest::prelude::any::<proptest::sample::Index>(),
+        ) {
+            let mut datagram = datagram();
+            for (place, octet) in changes {
+                let place = place.index(datagram.len());
+                datagram[place] = octet;
+            }
+            datagram.truncate(length.index(datagram.len()) + 1);
+            for message in messages(&datagram) {
+                let NetlinkPayload::InnerMessage(message) = message.payload else { continue };
+                let home = "2001:db8:b:1::10".parse().unwrap();
+                std::hint::black_box((
+                    link_of(&message),
+                    link_around(&message, home),
+                    link_layer_of(&message, 7),
+                ));
+            }
+        }
     }
 }
