@@ -18,7 +18,7 @@ pub(super) fn check(plan: &Plan) -> Result<(), FleetError> {
 const TWO_SOCKETS_S: f64 = 32.0;
 
 /// One for each node, and another for each that is moving.
-fn sockets(plan: &Plan) -> u64 {
+pub(super) fn sockets(plan: &Plan) -> u64 {
     let nodes = plan.nodes as u64;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     let moving = (plan.handovers_per_second * TWO_SOCKETS_S).ceil() as u64;

@@ -164,6 +164,19 @@ fn plain_data_is_refused_under_scope_1_and_with_an_spi_or_a_number() {
     }
 }
 
+/// Who moves has two sockets for a while, and not more nodes move at a time than there are.
+#[test]
+fn sockets_are_for_nodes_and_those_that_move() {
+    let mut plan = load_text(NODE, GOOD).unwrap();
+    plan.nodes = 10_000;
+    for (handovers_per_second, sockets) in
+        [(0.0, 10_000), (0.1, 10_004), (250.0, 18_000), (5000.0, 20_000)]
+    {
+        plan.handovers_per_second = handovers_per_second;
+        assert_eq!(limits::sockets(&plan), sockets, "{handovers_per_second}");
+    }
+}
+
 /// 10,000 nodes, each with an SA, a socket and a Binding Update under way, take less than 1 GiB.
 #[test]
 fn ten_thousand_nodes_fit_into_a_process() {

@@ -1,7 +1,7 @@
 //! Many mobile nodes in one process, as a load on the lab's HAC and home agent.
 //!
 //! ```text
-//!  hearth-mn: fleet of 50 --[visit6]-- hearth-net6 --[access]-- hearth-ha --[home]-- hearth-cn
+//!  hearth-mn: a fleet --[visit6]-- hearth-net6 --[access]-- hearth-ha --[home]-- hearth-cn
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,7 +16,7 @@ use hearth_lab::{
 };
 use serde_json::Value;
 
-const NODES: u64 = 50;
+const NODES: u64 = 300;
 
 /// The lab with a pool of home addresses and a store, room for so many, and the fleet's YAML.
 fn lab_of_a_fleet(name: &str, nodes: u64, load: &str) -> TestLab {
@@ -90,9 +90,9 @@ fn results(lab: &TestLab) -> Value {
 #[test]
 fn a_fleet_bootstraps_moves_and_is_reached() {
     let load = format!(
-        "duration: 4\nbootstraps_per_second: 50\nbootstraps_at_once: 8\nupdates_per_second: 25\n\
-         handovers_per_second: 25\nmake_before_break: true\n\
-         traffic: {{to: \"{CN6}\", packets_per_second: 10, octets: 300}}\n"
+        "duration: 4\nbootstraps_per_second: 100\nbootstraps_at_once: 8\nupdates_per_second: 100\n\
+         handovers_per_second: 100\nmake_before_break: true\n\
+         traffic: {{to: \"{CN6}\", packets_per_second: 3, octets: 300}}\n"
     );
     let lab = lab_of_a_fleet("fleet", NODES, &load);
     imported(&lab);
@@ -109,18 +109,18 @@ fn a_fleet_bootstraps_moves_and_is_reached() {
     assert_eq!(results["binding_updates"]["refused"], serde_json::json!({}));
     assert_eq!(count("/binding_updates/accepted/initial"), NODES);
     assert_eq!(count("/binding_updates/accepted/deregistration"), NODES);
-    assert!(count("/binding_updates/accepted/refresh") >= 80);
+    assert!(count("/binding_updates/accepted/refresh") >= 300, "{results:#}");
     let moves = count("/handovers/begun");
-    assert!(moves >= 80, "{results:#}");
+    assert!(moves >= 300, "{results:#}");
     assert_eq!(count("/handovers/completed"), moves);
     assert!(count("/handovers/gap_ms/count") > 0);
-    assert!(count("/traffic/sent") >= 1500, "{results:#}");
+    assert!(count("/traffic/sent") >= 2500, "{results:#}");
     assert_eq!((count("/traffic/duplicated"), count("/traffic/foreign")), (0, 0));
     // The machine of a test may be too slow for a moment; the home agent loses none.
     assert!(count("/traffic/lost") * 100 <= count("/traffic/sent"), "{results:#}");
     assert!(count("/memory/resident_octets") > 0);
     assert_eq!(lab.bindings().unwrap().len(), 0, "all have de-registered");
-    assert!(said.contains("50 of 50 registered"), "{said}");
+    assert!(said.contains("300 of 300 registered"), "{said}");
 }
 
 /// Ten thousand in one process, against both daemons: all are registered, move and are reached, in less
@@ -144,7 +144,11 @@ fn ten_thousand_nodes_live_in_one_process() {
     let count = |at: &str| results.pointer(at).and_then(Value::as_u64).unwrap();
     assert!(ended.status.success());
     assert_eq!(count("/registered_nodes"), nodes);
-    assert_eq!(results["binding_updates"]["refused"], serde_json::json!({}));
+    // The end of a binding is answered when it is on the disk. Where that takes a second, the answer to
+    // the retransmission, which ends nothing any more, is there first.
+    let refused = results.pointer("/binding_updates/refused").and_then(Value::as_object).unwrap();
+    let by_slow_disk = |what: &String| what == "deregistration: status 133";
+    assert!(refused.keys().all(by_slow_disk), "{results:#}");
     assert_eq!(count("/handovers/completed"), count("/handovers/begun"));
     assert!(count("/memory/resident_octets") < 1 << 30);
     assert_eq!(lab.bindings().unwrap().len(), 0, "all have de-registered");
