@@ -177,7 +177,12 @@ impl Roamer<'_> {
         if !self.lab.bindings()?.is_empty() {
             return Err(crate::LabError::Wrong("a binding is left of a node at home".into()));
         }
-        self.event("leaves home", |it| it.lab.network.detach_home(), |it| it.at_visited(Net6))
+        // RFC 6275 s.10.3.1: a new binding waits for duplicate address detection, and so do its packets.
+        self.event(
+            "leaves home; a duplicate is looked for",
+            |it| it.lab.network.detach_home(),
+            |it| it.at_visited(Net6),
+        )
     }
 
     /// Loss alone is no reason to move.
