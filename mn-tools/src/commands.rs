@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{self, Asking};
-use crate::control::{AskError, Question, ask, next};
+use crate::control::{AskError, Question, ask, is_running, next};
 use crate::place::{self, Place};
 use crate::repair::Notes;
 use crate::show;
@@ -61,15 +61,25 @@ fn places(word: Option<&Path>) -> Vec<Place> {
     }
 }
 
-/// The one node that a command is about.
+/// The one node that a command is about: without a name, the one that runs, whatever others left that
+/// were killed. Their network namespace may be another, for the kernel gives numbers again.
 fn only_place(word: Option<&Path>) -> Result<Place, Outcome> {
     let mut all = places(word);
+    if all.len() > 1 {
+        let running: Vec<Place> = all.iter().filter(|place| is_running(place)).cloned().collect();
+        if !running.is_empty() {
+            all = running;
+        }
+    }
     match (all.pop(), all.is_empty()) {
         (Some(place), true) => Ok(place),
         (last, _) => {
             all.extend(last);
             let names: Vec<&str> = all.iter().map(Place::name).collect();
-            complain(&format!("several mobile nodes are up: {}; say which", names.join(", ")));
+            complain(&format!(
+                "several mobile nodes are up or were killed: {}; say which",
+                names.join(", ")
+            ));
             Err(Outcome::WrongUse)
         }
     }

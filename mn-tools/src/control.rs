@@ -254,6 +254,15 @@ pub fn ask(place: &Place, question: Question) -> Result<BufReader<UnixStream>, A
     Ok(BufReader::new(stream))
 }
 
+/// Whether a node at `place` takes questions, from whomever it may be.
+#[must_use]
+pub fn is_running(place: &Place) -> bool {
+    match UnixStream::connect(place.socket()) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
 /// The next line of an answer; `None` at its end.
 ///
 /// # Errors

@@ -59,6 +59,26 @@ impl Bench {
     }
 }
 
+/// The notes of a node that was killed; they go with it.
+struct Killed(std::path::PathBuf);
+
+impl Killed {
+    fn beside(bench: &Bench) -> Self {
+        let link = super::inside(&bench.mn, || std::fs::read_link("/proc/thread-self/ns/net"));
+        let link = link.unwrap().display().to_string();
+        let number: String = link.chars().filter(char::is_ascii_digit).collect();
+        let notes = format!("/run/hearth-mn/killed@{number}.json");
+        std::fs::write(&notes, "{}").unwrap();
+        Self(notes.into())
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 #[test]
 fn a_node_is_asked_watched_and_ended_by_its_name() {
     let mut bench = Bench::new("ask");
@@ -67,8 +87,10 @@ fn a_node_is_asked_watched_and_ended_by_its_name() {
     assert_eq!(bench.refused(&["down", "mn.yaml"]).0, 3);
     bench.start("");
     bench.wait_registered_at("2001:db8:6::100");
+    // What a killed node left in this namespace, or in an earlier one of this number.
+    let killed = Killed::beside(&bench);
     let mut monitor =
-        bench.hearth_mn(&["monitor", "mn.yaml", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+        bench.hearth_mn(&["monitor", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut events = BufReader::new(monitor.stdout.take().unwrap()).lines();
     let mut next = || -> Value { serde_json::from_str(&events.next().unwrap().unwrap()).unwrap() };
     assert_eq!(next()["state"], "registered");
@@ -88,6 +110,8 @@ fn a_node_is_asked_watched_and_ended_by_its_name() {
     // It ends, and all is back at the very moment in which `down` returns.
     let down = bench.ask(&["down"]);
     assert!(down.status.success(), "{down:?}");
+    assert!(killed.0.exists());
+    drop(killed);
     bench.assert_no_trace();
     assert!(bench.node.take().unwrap().wait().unwrap().success());
     let last = std::iter::repeat_with(&mut next).find(|event| event["state"] == "stopped");
