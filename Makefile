@@ -16,7 +16,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build deb deb-test demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick docs lint test-dashboard test-vm
+.PHONY: help deps build deb deb-test demo roam lab lab-down test conformance bench bench-deps bench-mn bench-quick docs schemas lint test-dashboard test-vm
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -99,6 +99,9 @@ test-vm: deb ## the packages in a virtual machine with PCI NICs behind an IOMMU,
 
 docs: ## the guide as a site: target/docs/html; fails where a link is dead
 	@CARGO="$(CARGO)" scripts/docs.sh $(TARGET_DIR)
+
+schemas: ## JSON Schemas of the YAML files, anew from the types: configs/schema/
+	HEARTH_WRITE_SCHEMAS=1 $(CARGO) test -q -p hearthd -p hearth-hac -p hearth-mn --lib the_schema_is
 
 lint: deps ## formatting, clippy with warnings as errors, licences and sources of dependencies
 	$(CARGO) fmt --all --check

@@ -124,80 +124,124 @@ impl fmt::Debug for Psk {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Network access identifier (RFC 4282), as the HAC knows it.
     mn_id: Spanned<String>,
+    /// The pre-shared key, at least 16 octets: one of hex, text, file, credential and prompt.
     #[serde(default)]
     psk: Option<Spanned<RawSecret>>,
+    /// How to prove who we are. Default: psk.
     #[serde(default)]
     auth: Option<Spanned<RawAuth>>,
+    /// The Home Agent Controller.
     hac: RawHac,
+    /// Ciphersuites to offer, the most wanted first. Default: AES_128_CBC_SHA256, AES_128_CBC_SHA.
     #[serde(default)]
     suites: Option<Spanned<Vec<Spanned<String>>>>,
+    /// mip6-sas to propose: 1 protects user data too, 0 does not. Default: 1.
     #[serde(default)]
     scope: Option<Spanned<u8>>,
+    /// Networks to use, the most wanted first. Default: every one.
     #[serde(default)]
     interfaces: Vec<Spanned<String>>,
+    /// Several networks at once (RFC 5648), in the place of `interfaces`. Default: none.
     #[serde(default)]
     care_of_addresses: Option<Spanned<Vec<RawCareOf>>>,
+    /// Which traffic prefers which of them (RFC 6089); the first rule that matches. Default: none.
     #[serde(default)]
     flows: Option<Spanned<Vec<RawFlow>>>,
+    /// The networks behind this node (RFC 3963). Default: none.
     #[serde(default)]
     mobile_router: Option<RawMobileRouter>,
+    /// Hosts that are asked to send to the care-of address directly (RFC 6275 s.5.2). Default:
+    /// none.
     #[serde(default)]
     route_optimisation: Option<Spanned<RawRouteOptimisation>>,
+    /// Name of the TUN device. Default: hearth0.
     #[serde(default)]
     tun: Option<Spanned<String>>,
+    /// MTU of visited links in octets, 1280 to 9000. Default: 1500.
     #[serde(default)]
     link_mtu: Option<Spanned<u16>>,
+    /// What goes through the tunnel. Default: everything.
     #[serde(default)]
+    #[schemars(with = "Option<Vec<Spanned<hearth_config::Prefix>>>")]
     routes: Option<Vec<Spanned<IpNet>>>,
+    /// What of that does not, if there is another way. Default: nothing.
     #[serde(default)]
+    #[schemars(with = "Vec<Spanned<hearth_config::Prefix>>")]
     exclude: Vec<Spanned<IpNet>>,
+    /// What goes through the tunnel leaves no other way. Default: off.
     #[serde(default)]
     fail_closed: bool,
+    /// A link that has the home prefix is believed to be the home link (RFC 6275 s.11.5.5).
+    /// Default: off.
     #[serde(default)]
     home_link: Option<Spanned<bool>>,
+    /// Who sets the DNS servers that the HAC hands out. Default: auto.
     #[serde(default)]
     dns: Choice,
+    /// Routing table, firewall mark, and priority of the first rule. Default: 6618.
     #[serde(default)]
     table: Option<Spanned<u32>>,
+    /// A file to write the status into on every change. Default: none.
     #[serde(default)]
     status_file: Option<PathBuf>,
+    /// Intervals of registration and bootstrap.
     #[serde(default)]
     timers: RawTimers,
     #[serde(skip)]
     reading: Reading,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Hac")]
 struct RawHac {
+    /// What its certificate must carry as subjectAltName.
     name: Spanned<String>,
+    /// Addresses to connect to, in this order. Default: those of the name.
     #[serde(default)]
     addresses: Vec<Spanned<IpAddr>>,
+    /// Its TCP port. Default: 7873.
     #[serde(default)]
     port: Option<Spanned<u16>>,
+    /// Name of SRV records to ask for in the place of `name` and `port`. Default: none.
     #[serde(default)]
     srv: Option<Spanned<String>>,
+    /// PEM: only certificates under these are trusted.
     ca: Spanned<PathBuf>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Timers")]
 struct RawTimers {
+    /// Binding lifetime to ask for, in seconds, 4 to 65535. Default: 600.
     lifetime: Option<Spanned<f64>>,
+    /// Seconds before the first retransmission of a Binding Update. Default: 1.
     initial_timeout: Option<Spanned<f64>>,
+    /// The same without a binding at the home agent. Default: 1.5.
     first_registration_timeout: Option<Spanned<f64>>,
+    /// Seconds at which the doubling stops. Default: 32.
     max_timeout: Option<Spanned<f64>>,
+    /// Unanswered Binding Updates before the next path is tried. Default: 3.
     attempts_per_path: Option<Spanned<u32>>,
+    /// Seconds between keepalives where the home agent names none. Default: 110.
     nat_keepalive: Option<Spanned<f64>>,
+    /// Seconds; a NAT that forgets sooner is not kept up with. Default: 10.
     nat_keepalive_min: Option<Spanned<f64>>,
+    /// Part of an SA's validity that is left when a new one is fetched. Default: 0.2.
     renew_before: Option<Spanned<f64>>,
+    /// Seconds for a whole bootstrap. Default: 10.
     hac_timeout: Option<Spanned<f64>>,
+    /// Seconds of the first pause after a failed bootstrap; it doubles. Default: 1.
     hac_retry: Option<Spanned<f64>>,
+    /// Seconds at which that doubling stops. Default: 60.
     hac_max_retry: Option<Spanned<f64>>,
+    /// Seconds to wait for the answer to the de-registration. Default: 3.
     stop_timeout: Option<Spanned<f64>>,
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What YAML says of the DNS servers that the HAC hands out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Choice {
     /// Set by whatever manages this host's, if anything does.
@@ -30,7 +30,7 @@ pub enum Choice {
 }
 
 /// What manages DNS servers on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Manager {
     /// systemd-resolved, through `resolvectl`: per link.

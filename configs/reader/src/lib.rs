@@ -12,9 +12,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+
+mod schema;
+mod spanned;
 mod wording;
 
-pub use serde_saphyr::{Location, Spanned};
+pub use schema::{Prefix, Word, same_schema};
+pub use serde_saphyr::Location;
+pub use spanned::Spanned;
 
 /// A YAML file that was read, and where it lies.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 /// Who may change something through the API, apart from root. Whoever may open the socket may look.
-#[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Operators {
     /// Users, by number. Default: none.

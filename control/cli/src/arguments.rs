@@ -10,7 +10,7 @@ use crate::follow::{CaptureArguments, TraceArguments};
 use crate::operate::{DrainArguments, ReinitArguments, RevokeArguments};
 use crate::setup::SetupArguments;
 use crate::top::TopArguments;
-use crate::{hac, subscriber};
+use crate::{config, hac, subscriber};
 
 /// Exit codes, in `--help`.
 const EXIT_CODES: &str = "\
@@ -97,6 +97,9 @@ pub enum Command {
     /// Done before each start by hearth-setup.service. With --check nothing changes: it says what is
     /// missing, and what mends it.
     Setup(SetupArguments),
+    /// Check the YAML files, and help to write them.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Operate the HAC.
     #[command(subcommand)]
     Hac(hac::Command),

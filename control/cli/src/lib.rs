@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod capture;
 pub mod client;
 pub mod completion;
+pub mod config;
 pub mod decrypt;
 pub mod explain;
 pub mod follow;

@@ -12,6 +12,7 @@ use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, pat
 use hearth_cli::arguments::{Arguments, Command, What};
 use hearth_cli::client::{self, Daemon};
 use hearth_cli::completion;
+use hearth_cli::config;
 use hearth_cli::explain::explain;
 use hearth_cli::follow::{capture, trace};
 use hearth_cli::hac;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Trace(arguments) => trace(&daemon, &arguments),
         Command::Capture(arguments) => capture(&daemon, &arguments),
         Command::Setup(arguments) => setup::run(&arguments),
+        Command::Config(command) => config::run(command),
         Command::Hac(command) => hac::run(&hac, command),
         Command::Completion { shell } => completion::print(shell),
         Command::Man { folder } => manual::write(&Arguments::command(), &folder),

@@ -23,7 +23,7 @@ use crate::state_config::{self, State};
 use crate::tunnel_config::{self, Icmp, Tunnel};
 
 /// `hearthd.yaml`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// DPDK's environment.
@@ -94,7 +94,7 @@ pub struct Config {
 }
 
 /// DPDK's environment abstraction layer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Eal {
     /// Take packet memory from hugepages. Off: ordinary memory, for laptops, tests and the lab.
@@ -124,7 +124,7 @@ const fn yes() -> bool {
 }
 
 /// A worker.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerCore {
     /// The core that the worker is pinned to.
@@ -132,7 +132,7 @@ pub struct WorkerCore {
 }
 
 /// A port: a DPDK device, and the TAP through which the kernel sees it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// Name in the CLI and metrics, and of the TAP: at most 15 octets.
@@ -149,11 +149,12 @@ pub struct Port {
     pub checksum_offload: bool,
     /// Addresses with prefix length; they are set on the TAP.
     #[serde(default)]
+    #[schemars(with = "Vec<Spanned<hearth_config::Prefix>>")]
     pub addresses: Vec<Spanned<IpNet>>,
 }
 
 /// Sizes of the tables; memory is touched as they fill.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tables {
     /// Most bindings.
@@ -182,7 +183,7 @@ impl Default for Tables {
 }
 
 /// The API socket.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
     /// Unix socket; its file mode (0660) says who may use it.
@@ -200,7 +201,7 @@ impl Default for Api {
 }
 
 /// Metrics. The API's socket has them in any case.
-#[derive(Debug, Clone, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     /// Address and TCP port of `GET /metrics`. Whoever reaches it may read. Default: none.
@@ -208,7 +209,7 @@ pub struct Metrics {
 }
 
 /// The page for a browser.
-#[derive(Debug, Clone, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dashboard {
     /// Address and TCP port of the page, on loopback: whoever reaches it may look. Default: none.

@@ -506,3 +506,13 @@ fn the_dashboard_is_for_loopback() {
         );
     }
 }
+
+#[test]
+fn the_schema_is_what_the_types_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/schema/hearthd.json");
+    hearth_config::same_schema::<Config>(
+        "hearthd.yaml of hearthd, the home agent (RFC 6618)",
+        path.as_ref(),
+    )
+    .unwrap();
+}

@@ -11,7 +11,7 @@ use crate::config::{Config, Device, is_pci_address};
 const USUAL_QUEUES: usize = 8;
 
 /// A crypto device. SAs whose suite it offers go by it, all others by ipsec-mb on the workers.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Crypto {
     /// PCI address (`0000:3d:01.0`), or DPDK virtual device and its arguments

@@ -18,7 +18,7 @@ use crate::directory_tls::{self, Identity, Remote};
 const LONGEST_HOLD: u32 = 10_000;
 
 /// The SA directory.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SaDirectory {
     /// The HAC's Unix socket.
@@ -50,7 +50,7 @@ pub struct SaDirectory {
 }
 
 /// Another HAC; one of both.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replica {
     /// Its Unix socket.

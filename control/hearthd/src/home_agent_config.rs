@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::home_link_config::{self, Discovery, HomeLink, HomePrefix, MobilePrefixes};
 
 /// The home agent.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HomeAgent {
     /// The name under which the HAC's YAML knows this home agent.

@@ -1,5 +1,6 @@
 //! The YAML of home prefixes and home links.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use hearth_config::{ConfigError, Document, Location, Spanned};
 use hearth_home_agent::{Lifetime, WallClock};
 use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -27,7 +29,7 @@ pub struct HomePrefix {
 }
 
 /// Where a home prefix is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Routed to the home agent, on no link: no Neighbour Discovery for it.
@@ -70,23 +72,47 @@ impl<'de> Deserialize<'de> for Instant {
     }
 }
 
-/// The section in full.
-#[derive(Deserialize)]
+impl JsonSchema for Instant {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Instant".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// A home prefix, and more about it.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Section {
+    /// The prefix.
+    #[schemars(with = "hearth_config::Prefix")]
     prefix: IpNet,
+    /// Where it is. Default: routed.
     #[serde(default)]
     mode: Mode,
+    /// The port, by name, that its link is on.
     #[serde(default)]
     port: Option<Spanned<String>>,
+    /// It is always valid for so many seconds more: no binding is longer. Default: infinite; on a
+    /// link what the box's own Router Advertisements say.
     #[serde(default)]
     valid_lifetime: Option<Spanned<u32>>,
+    /// It is always preferred for so many seconds more. Default: as for `valid_lifetime`.
     #[serde(default)]
     preferred_lifetime: Option<Spanned<u32>>,
+    /// It is valid until then, as `2027-03-01T00:00:00Z`; bindings in it end.
     #[serde(default)]
     valid_until: Option<Spanned<Instant>>,
+    /// It is preferred until then.
     #[serde(default)]
     preferred_until: Option<Spanned<Instant>>,
+    /// Tell mobile nodes that they may form addresses in it by themselves (A). Default: off.
     #[serde(default)]
     autonomous: bool,
 }
@@ -105,6 +131,18 @@ impl From<Section> for HomePrefix {
             autonomous,
         };
         Self { prefix, about }
+    }
+}
+
+impl JsonSchema for HomePrefix {
+    fn schema_name() -> Cow<'static, str> {
+        "HomePrefix".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let prefix = generator.subschema_for::<hearth_config::Prefix>();
+        let section = generator.subschema_for::<Section>();
+        json_schema!({ "anyOf": [prefix, section] })
     }
 }
 
@@ -158,7 +196,7 @@ impl HomePrefix {
 }
 
 /// What is done on home links.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HomeLink {
     /// Questions of duplicate address detection in front of a first registration; 0: none is made.
@@ -184,7 +222,7 @@ impl Default for HomeLink {
 }
 
 /// Mobile Prefix Advertisements (RFC 6275 s.8.4, 10.6).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MobilePrefixes {
     /// Whether they are sent. Default: on.
@@ -206,7 +244,7 @@ impl Default for MobilePrefixes {
 }
 
 /// Dynamic home agent address discovery (RFC 6275 s.10.5).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Discovery {
     /// Whether it is answered: with this home agent and those heard on the home link, which the HAC

@@ -36,7 +36,7 @@ const METRIC: u32 = 201;
 const BATCH: usize = 128;
 
 /// Which routes the kernel is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Given {
     /// Home prefixes that are routed to the home agent.

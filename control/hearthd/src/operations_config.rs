@@ -15,7 +15,7 @@ const fn plain<T>(value: T) -> Spanned<T> {
 }
 
 /// Binding Refresh Requests before a binding ends (RFC 6275 s.9.5.5).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RefreshRequest {
     /// A binding that was not refreshed is asked for so many seconds before its end, but not before
@@ -33,7 +33,7 @@ impl Default for RefreshRequest {
 }
 
 /// Binding revocation (RFC 5846 s.11).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Revocation {
     /// How long an acknowledgement is waited for before the message is sent again, in milliseconds,
@@ -53,7 +53,7 @@ impl Default for Revocation {
 
 /// A planned shutdown (RFC 5142). With `home_agents` SIGTERM begins one; a second SIGTERM ends the
 /// daemon at once.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// The home agents that mobile nodes are sent to. Default: none, and SIGTERM ends the daemon.
@@ -72,7 +72,7 @@ impl Default for Drain {
 }
 
 /// Heartbeats to silent mobile nodes (RFC 5847). Those of mobile nodes are answered in any case.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Heartbeat {
     /// Seconds of silence after which a mobile node is asked whether it is there, and that each
@@ -89,7 +89,7 @@ impl Default for Heartbeat {
 }
 
 /// Multicast groups through tunnels (RFC 6275 s.10.4.3).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Multicast {
     /// Names of the ports that packets to groups come from: there the groups are joined.

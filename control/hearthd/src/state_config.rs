@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::config::Config;
 
 /// What survives a restart of the daemon, a crash, and a power cut.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct State {
     /// The folder; its part `log` holds keys and is this user's alone. A second hearthd on the same
@@ -32,7 +32,7 @@ impl Default for State {
 }
 
 /// What the answer to a Binding Update waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sync {
     /// Until it is written, so that a crash of the daemon loses nothing that was answered. A power
@@ -47,7 +47,7 @@ pub enum Sync {
 }
 
 /// Where keys of SAs are after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Keys {
     /// In the folder: packets flow before the HAC is reached.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::config::Config;
 
 /// What tunnels carry.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tunnel {
     /// Largest outer packet in octets of IP. Default: the smallest MTU of the ports.
@@ -22,6 +22,7 @@ pub struct Tunnel {
     pub mss_clamp: bool,
     /// DSCP of outer packets that carry data: `copy` for that of the inner packet, or 0 to 63.
     /// Signalling has CS6, and ECN is the inner packet's in any case. Default: `copy`.
+    #[schemars(schema_with = "dscp_schema")]
     pub dscp: Dscp,
     /// Outer packets of which one worker keeps fragments at a time. Default: 256.
     pub reassembly: Spanned<u32>,
@@ -69,6 +70,16 @@ impl<'de> Deserialize<'de> for Dscp {
     }
 }
 
+fn dscp_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "oneOf": [
+            { "const": "copy" },
+            { "type": "integer", "minimum": 0, "maximum": 63 },
+        ],
+        "default": "copy",
+    })
+}
+
 struct DscpVisitor;
 
 impl Visitor<'_> for DscpVisitor {
@@ -101,7 +112,7 @@ impl Visitor<'_> for DscpVisitor {
 }
 
 /// ICMP errors that the home agent sends (RFC 4443 s.2.4 (f)).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Icmp {
     /// Errors that a worker sends in a second at most; 0 for none at all, which breaks path MTU

@@ -9,11 +9,15 @@ use serde::Deserialize;
 use super::raw::Root;
 
 /// The `admin` section as it stands in the file.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Admin")]
 pub(super) struct Raw {
+    /// The Unix socket. Default: `/run/hearth/hac.sock`.
     socket: PathBuf,
+    /// Who may change something, beside root and the daemon's own user.
     operators: Operators,
+    /// Operators may have the keys of SAs, to read captures. Default: off.
     key_export: bool,
 }
 

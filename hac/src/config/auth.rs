@@ -17,38 +17,53 @@ use crate::auth::eap::server::Offer;
 use crate::auth::eap::tls::EapTls;
 
 /// The `auth` section as it stands in the file.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, schemars::JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Auth")]
 pub(super) struct Raw {
+    /// Of psk (RFC 6618 s.5.8) and eap (s.5.9), the most wanted first. Default: psk.
     methods: Option<Spanned<Vec<Spanned<String>>>>,
+    /// EAP.
     #[serde(default)]
     eap: RawEap,
+    /// Other methods for mobile nodes of a realm. Default: none.
     #[serde(default)]
     realms: Vec<RawRealm>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, schemars::JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Eap")]
 struct RawEap {
+    /// EAP methods to offer, the most wanted first: gpsk, tls, radius. Default: gpsk.
     methods: Option<Spanned<Vec<Spanned<String>>>>,
+    /// EAP methods behind radius that may open an SA without a key of theirs. Default: none.
     #[serde(default)]
     allow_without_msk: Vec<Spanned<String>>,
+    /// EAP-GPSK (RFC 5433).
     #[serde(default)]
     gpsk: RawGpsk,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, schemars::JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Gpsk")]
 struct RawGpsk {
+    /// ID_Server, 1 to 254 octets. Default: hearth-hac.
     server_id: Option<Spanned<String>>,
+    /// Of aes and sha256, the most wanted first. Default: both.
     ciphersuites: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Realm")]
 struct RawRealm {
+    /// What stands behind the `@` of mn-ids.
     realm: Spanned<String>,
+    /// As above.
     methods: Option<Spanned<Vec<Spanned<String>>>>,
+    /// As `eap.methods`.
     eap_methods: Option<Spanned<Vec<Spanned<String>>>>,
 }
 

@@ -20,16 +20,24 @@ use crate::auth::eap::tls::server::{EapTls, Files, LoadError, Policy};
 const MTU: std::ops::RangeInclusive<u64> = 64..=16_384;
 
 /// The section as it stands in the file.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "EapTls")]
 pub(super) struct Raw {
+    /// PEM: the HAC's certificate inside EAP.
     certificate: Spanned<PathBuf>,
+    /// PEM: its key.
     key: Spanned<PathBuf>,
+    /// PEM: who signs the certificates of mobile nodes.
     client_ca: Spanned<PathBuf>,
+    /// PEM: what these authorities have revoked. Default: nothing.
     #[serde(default)]
     crl: Vec<Spanned<PathBuf>>,
+    /// Of "1.2" and "1.3". Default: both.
     tls_versions: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Octets of EAP-TLS in one message, 64 to 16384. Default: 4096.
     mtu: Option<Spanned<u64>>,
+    /// Which subjectAltNames can be the mn-id: email, upn, dns. Default: email.
     identity: Option<Spanned<Vec<Spanned<String>>>>,
 }
 

@@ -24,46 +24,73 @@ use crate::radius::radsec::{self, Tls};
 use crate::radius::{ServerConfig, Transport};
 
 /// The `radius` section as it stands in the file.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Radius")]
 pub(super) struct Raw {
+    /// NAS-Identifier. Default: hearth-hac.
     nas_identifier: Option<Spanned<String>>,
+    /// Servers that judge EAP, the most wanted first.
     #[serde(default)]
     servers: Vec<Spanned<RawServer>>,
+    /// Accounting (RFC 2866). Default: none.
     accounting: Option<Spanned<RawAccounting>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Server")]
 struct RawServer {
+    /// Its address.
     address: Spanned<IpAddr>,
+    /// Its port. Default: 1812, for accounting 1813, with `tls` 2083.
     port: Option<Spanned<u64>>,
+    /// A file with the shared secret, one line of text.
     secret_file: Option<Spanned<PathBuf>>,
+    /// The shared secret as a credential of systemd's, by its name.
     secret_credential: Option<Spanned<String>>,
+    /// Seconds for one request with its retransmissions, 1 to 60. Default: 6.
     timeout: Option<Spanned<u64>>,
+    /// Retransmissions in that time, 0 to 10. Default: 2.
     retries: Option<Spanned<u64>>,
+    /// It knows Status-Server (RFC 5997). Default: on.
     status_server: Option<bool>,
+    /// Seconds between questions whether a dead server is back. Default: 30.
     dead_time: Option<Spanned<u64>>,
+    /// User-Name in its Access-Accept is who it has authenticated. Must be given where it judges
+    /// EAP.
     returns_authenticated_name: Option<Spanned<bool>>,
+    /// Who is no subscriber gets an SA if this server accepts it. Default: off.
     #[serde(default)]
     unlisted_subscribers: bool,
+    /// RADIUS over TLS (RFC 6614) in the place of a shared secret. Default: none.
     tls: Option<RawTls>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Tls")]
 struct RawTls {
+    /// PEM: the authority of the server's certificate.
     ca: Spanned<PathBuf>,
+    /// PEM: the HAC's certificate.
     certificate: Spanned<PathBuf>,
+    /// PEM: its key.
     key: Spanned<PathBuf>,
+    /// The name in the server's certificate. Default: its address.
     name: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Accounting")]
 struct RawAccounting {
+    /// Servers that are told, the most wanted first.
     servers: Vec<Spanned<RawServer>>,
+    /// Seconds between interim records, 60 to 604800. Default: only where the AAA server asks for
+    /// it.
     interim: Option<Spanned<u64>>,
+    /// Records that wait for a server; the oldest goes first. Default: 10000.
     queue: Option<Spanned<u64>>,
 }
 

@@ -13,13 +13,18 @@ use super::subscribers::{decode_hex, read_key};
 use crate::subscribers::sealed::SealingKey;
 
 /// The `subscriber_store` section as it stands in the file.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SubscriberStore")]
 pub(super) struct Raw {
+    /// The file. Default: `/var/lib/hearth-hac/subscribers.redb`.
     #[serde(default = "default_path")]
     path: PathBuf,
+    /// A file with 64 hexadecimal digits that wraps the pre-shared keys; or `credential`.
     key_file: Option<Spanned<PathBuf>>,
+    /// The same as a credential of systemd's, by its name.
     credential: Option<Spanned<String>>,
+    /// The former key, which still opens what it wrapped. Default: none.
     previous_key_file: Option<Spanned<PathBuf>>,
 }
 

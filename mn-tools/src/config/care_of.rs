@@ -27,11 +27,15 @@ pub struct CareOf {
     pub priority: u8,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CareOf")]
 pub(super) struct RawCareOf {
+    /// Binding ID, not 0.
     bid: Spanned<u16>,
+    /// The interface that it is on.
     interface: Spanned<String>,
+    /// BID-PRI, 1 (used first) to 127. Default: the order of the list.
     priority: Option<Spanned<u8>>,
 }
 
@@ -41,21 +45,33 @@ impl RawCareOf {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Flow")]
 pub(super) struct RawFlow {
+    /// The care-of address that is preferred, by its Binding ID.
     bid: Spanned<u16>,
+    /// tcp, udp, icmp, esp or a number. Default: any.
+    #[schemars(with = "Option<hearth_config::Word>")]
     protocol: Option<Spanned<String>>,
+    /// The other side, by prefix. Default: any.
+    #[schemars(with = "Option<Spanned<hearth_config::Prefix>>")]
     remote: Option<Spanned<IpNet>>,
+    /// Our side, by prefix. Default: any.
+    #[schemars(with = "Option<Spanned<hearth_config::Prefix>>")]
     local: Option<Spanned<IpNet>>,
+    /// The other side's port, or ports as in `5000-5999`. Default: any.
     remote_port: Option<Spanned<RawPorts>>,
+    /// Our port, or ports. Default: any.
     local_port: Option<Spanned<RawPorts>>,
+    /// DSCP, 0 to 63. Default: any.
     dscp: Option<Spanned<u8>>,
 }
 
 /// `443` or `"5000-5999"`.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "Ports")]
 enum RawPorts {
     One(u16),
     Range(String),

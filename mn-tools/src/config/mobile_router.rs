@@ -40,7 +40,7 @@ impl Config {
 }
 
 /// How the home agent learns of the mobile network prefixes (RFC 3963 s.5.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PrefixMode {
     /// Every Binding Update names them.
@@ -50,20 +50,29 @@ pub enum PrefixMode {
     Implicit,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "MobileRouter")]
 pub(super) struct RawMobileRouter {
+    /// Who tells the home agent the prefixes. Default: explicit.
     #[serde(default)]
     mode: PrefixMode,
+    /// Mobile network prefixes, as the HAC has them for the subscriber.
+    #[schemars(with = "Spanned<Vec<Spanned<hearth_config::Prefix>>>")]
     prefixes: Spanned<Vec<Spanned<Ipv6Net>>>,
+    /// Our addresses in them, set while the node is up. Default: none.
     #[serde(default)]
     lan: Option<Spanned<Vec<RawLan>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Lan")]
 struct RawLan {
+    /// The interface.
     interface: Spanned<String>,
+    /// The address, with prefix length.
+    #[schemars(with = "Spanned<hearth_config::Prefix>")]
     address: Spanned<Ipv6Net>,
 }
 

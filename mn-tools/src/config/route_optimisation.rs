@@ -6,9 +6,12 @@ use serde::Deserialize;
 
 use super::Raw;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteOptimisation")]
 pub(super) struct RawRouteOptimisation {
+    /// The hosts, by IPv6 prefix; `::/0` for all.
+    #[schemars(with = "Spanned<Vec<Spanned<hearth_config::Prefix>>>")]
     correspondents: Spanned<Vec<Spanned<Ipv6Net>>>,
 }
 

@@ -15,8 +15,9 @@ use zeroize::{Zeroize, Zeroizing};
 use super::Raw;
 
 /// How a secret is written in YAML: `{file: /etc/hearth/mn1.psk}` and so on.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
+#[schemars(rename = "Secret")]
 pub(super) enum RawSecret {
     /// Hexadecimal digits.
     Hex(SecretText),
@@ -31,7 +32,7 @@ pub(super) enum RawSecret {
 }
 
 /// What the octets of a secret are written as in a file, a credential, or on a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Form {
     /// Hexadecimal digits: keys.
@@ -41,7 +42,7 @@ pub(super) enum Form {
 }
 
 /// Text of the file that is wiped once it has been read.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub(super) struct SecretText(String);
 

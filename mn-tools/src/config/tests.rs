@@ -378,3 +378,13 @@ fn route_optimisation_names_prefixes() {
         assert!(error.contains(what), "{more}: {error}");
     }
 }
+
+#[test]
+fn the_schema_is_what_the_types_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/schema/mn.json");
+    hearth_config::same_schema::<Raw>(
+        "mn.yaml of hearth-mn, a mobile node (RFC 6618)",
+        path.as_ref(),
+    )
+    .unwrap();
+}

@@ -22,8 +22,9 @@ use crate::tls::{
 /// them (RFC 3579 s.2.4).
 pub(super) const DEFAULT_MTU: usize = 1400;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Auth")]
 pub(crate) enum RawAuth {
     Psk,
     EapGpsk,
@@ -32,44 +33,67 @@ pub(crate) enum RawAuth {
     EapAkaPrime(RawAka),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Tls")]
 pub(crate) struct RawTls {
+    /// PEM: ours, then those between it and the authority.
     certificate: Spanned<RawFile>,
+    /// PEM: its key.
     key: Spanned<RawFile>,
+    /// PEM: of the EAP server's certificate. Default: hac.ca.
     ca: Option<Spanned<PathBuf>>,
+    /// What that must say. Default: hac.name.
     server_name: Option<Spanned<String>>,
+    /// EAP-Response/Identity. Default: the realm of mn_id alone.
     identity: Option<Spanned<String>>,
+    /// Octets of the longest EAP-TLS fragment, 64 to 4000. Default: 1400.
     mtu: Option<Spanned<u16>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Ttls")]
 pub(crate) struct RawTtls {
+    /// The inner method.
     inner: RawInner,
+    /// Who we are, said inside. Default: mn_id.
     user: Option<Spanned<String>>,
+    /// The password.
     password: Spanned<RawSecret>,
+    /// PEM: of the EAP server's certificate.
     ca: Spanned<PathBuf>,
+    /// What that must say.
     server_name: Spanned<String>,
+    /// Said outside. Default: the realm of mn_id alone.
     identity: Option<Spanned<String>>,
+    /// Octets of the longest fragment, 64 to 4000. Default: 1400.
     mtu: Option<Spanned<u16>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Inner")]
 enum RawInner {
     Pap,
     MsChapV2,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Aka")]
 pub(crate) struct RawAka {
+    /// The IMSI, digits.
     imsi: Spanned<String>,
+    /// A USIM in software (Milenage).
     usim: Spanned<RawUsim>,
+    /// A file for the sequence number that was used last, and a pseudonym.
     state: Spanned<PathBuf>,
+    /// Digits of the network's code in the IMSI, 2 or 3. Default: 2.
     mnc_digits: Option<Spanned<u8>>,
+    /// The name that the server must use. Default: any.
     network: Option<String>,
+    /// Say those that the server hands out. Default: on.
     #[serde(default = "yes")]
     pseudonyms: bool,
 }
@@ -79,25 +103,32 @@ const fn yes() -> bool {
 }
 
 /// `k`, and `op` or `opc`, 16 octets each.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Usim")]
 struct RawUsim {
+    /// The key K, 16 octets.
     k: Spanned<RawSecret>,
+    /// OP, 16 octets; or `opc`.
     op: Option<Spanned<RawSecret>>,
+    /// OPc, 16 octets.
     opc: Option<Spanned<RawSecret>>,
 }
 
 /// A file by its name, or one of systemd's credentials.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "File")]
 enum RawFile {
     Path(PathBuf),
     Credential(RawCredential),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Credential")]
 struct RawCredential {
+    /// A credential of systemd's, by its name.
     credential: String,
 }
 
