@@ -10,6 +10,7 @@
 pub mod events;
 pub mod explain;
 pub mod follow;
+pub mod forwarding;
 pub mod hac;
 pub mod home_link;
 pub mod keys;
@@ -51,6 +52,10 @@ pub mod paths {
     pub const HOME_LINKS: &str = "/v1/home-links";
     /// List of [`HomeAgentRow`](super::home_link::HomeAgentRow).
     pub const HOME_AGENTS: &str = "/v1/home-agents";
+    /// List of [`RouteRow`](super::forwarding::RouteRow), with the query of [`BINDINGS`].
+    pub const ROUTES: &str = "/v1/routes";
+    /// List of [`NeighbourRow`](super::forwarding::NeighbourRow), with the same query.
+    pub const NEIGHBOURS: &str = "/v1/neighbours";
     /// Server-sent events, each an [`EventRow`](super::events::EventRow).
     pub const EVENTS: &str = "/v1/events";
     /// With `/` and an mn-id behind it: a [`MobileNodeRow`](super::events::MobileNodeRow).
@@ -113,8 +118,9 @@ pub struct BindingRow {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListRequest {
-    /// Rows with this text in their mn-id, in one of their addresses or prefixes, or as their SPI;
-    /// capital letters count as small ones.
+    /// Rows with this text in their mn-id, in one of their addresses or prefixes, or as their SPI; of
+    /// routes and neighbours, in the name of their port too, and in a neighbour's state and MAC
+    /// address. Capital letters count as small ones.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub search: String,
     /// So many rows at most.

@@ -56,6 +56,13 @@ pub enum Command {
         /// Of leases, those that have an address in common with this prefix, or this address.
         #[arg(long, value_name = "PREFIX")]
         prefix: Option<String>,
+        /// Of bindings, SAs, routes and neighbours, those with this text in their mn-id, an address, a
+        /// prefix, or as their SPI; of routes and neighbours, in their port's name too.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// Of bindings, SAs, routes and neighbours, so many at most.
+        #[arg(long, value_name = "N")]
+        count: Option<usize>,
     },
     /// Show throughput, drops, workers and bindings, live.
     Top(TopArguments),
@@ -132,6 +139,10 @@ pub enum What {
     Ports,
     /// Workers and how busy they are.
     Workers,
+    /// Routes of the forwarding table.
+    Routes,
+    /// Neighbours on the links of the ports, their state and age.
+    Neighbours,
     /// Mobile nodes that listen to multicast groups.
     Groups,
     /// Home prefixes: where they are, and how long they are valid.
@@ -146,4 +157,12 @@ pub enum What {
     Hac,
     /// Home addresses and prefixes that the HAC has leased, and to whom.
     Leases,
+}
+
+impl What {
+    /// Whether it takes a search and a count.
+    #[must_use]
+    pub const fn is_searched(self) -> bool {
+        matches!(self, Self::Bindings | Self::Sas | Self::Routes | Self::Neighbours)
+    }
 }

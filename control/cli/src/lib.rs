@@ -10,6 +10,7 @@ pub mod config;
 pub mod decrypt;
 pub mod explain;
 pub mod follow;
+mod forwarding;
 pub mod hac;
 pub mod manual;
 pub mod new_file;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::CompleteEnv;
+use hearth_api::forwarding::{NeighbourRow, RouteRow};
 use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::operate::GroupRow;
 use hearth_api::status::StatusRow;
-use hearth_api::{BindingRow, CounterRow, DropRow, PortRow, SaRow, WorkerRow, paths};
+use hearth_api::{BindingRow, CounterRow, DropRow, ListRequest, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::arguments::{Arguments, Command, What};
 use hearth_cli::client::{self, Daemon};
 use hearth_cli::completion;
@@ -32,7 +33,13 @@ fn main() -> ExitCode {
     let daemon = Daemon { socket, name: "hearthd", patience };
     let hac = Daemon { socket: hac_socket, name: "hearth-hac", patience };
     let done = match command {
-        Command::Show { what: What::Leases, json, all: _, mn_id, prefix } => {
+        Command::Show { what, ref search, count, .. }
+            if !what.is_searched() && (search.is_some() || count.is_some()) =>
+        {
+            let text = "--search and --count are for bindings, SAs, routes and neighbours";
+            Err(client::Error::Arguments(text))
+        }
+        Command::Show { what: What::Leases, json, mn_id, prefix, .. } => {
             hac::leases(&hac, json, mn_id, prefix)
         }
         Command::Show { mn_id, prefix, .. } if mn_id.is_some() || prefix.is_some() => {
@@ -40,7 +47,10 @@ fn main() -> ExitCode {
             Err(client::Error::Arguments(text))
         }
         Command::Show { what: What::Hac, json, all, .. } => hac::show(&hac, json, all),
-        Command::Show { what, json, all, .. } => show_what(&daemon, what, json, all),
+        Command::Show { what, json, all, search, count, .. } => {
+            let request = ListRequest { search: search.unwrap_or_default(), count };
+            show_what(&daemon, what, (json, all), &request)
+        }
         Command::Top(arguments) => top(&daemon, &arguments),
         Command::Explain(arguments) => explain(&daemon, &arguments),
         Command::Revoke(arguments) => revoke(&daemon, arguments),
@@ -65,7 +75,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), client::Error> {
+fn show_what(
+    daemon: &Daemon,
+    what: What,
+    (json, all): (bool, bool),
+    request: &ListRequest,
+) -> Result<(), client::Error> {
     let text = match what {
         What::Status => {
             let status: StatusRow = daemon.get(paths::STATUS)?;
@@ -75,8 +90,10 @@ fn show_what(daemon: &Daemon, what: What, json: bool, all: bool) -> Result<(), c
                 Ok(status_text(&status))
             }
         }
-        What::Bindings => show::<BindingRow>(daemon, paths::BINDINGS, json, |_| true),
-        What::Sas => show::<SaRow>(daemon, paths::SAS, json, |_| true),
+        What::Bindings => search::<BindingRow>(daemon, paths::BINDINGS, json, request),
+        What::Sas => search::<SaRow>(daemon, paths::SAS, json, request),
+        What::Routes => search::<RouteRow>(daemon, paths::ROUTES, json, request),
+        What::Neighbours => search::<NeighbourRow>(daemon, paths::NEIGHBOURS, json, request),
         What::Ports => show::<PortRow>(daemon, paths::PORTS, json, |_| true),
         What::Workers => show::<WorkerRow>(daemon, paths::WORKERS, json, |_| true),
         What::Groups => show::<GroupRow>(daemon, paths::GROUPS, json, |_| true),
@@ -101,6 +118,23 @@ fn show<R: Row + DeserializeOwned + serde::Serialize>(
 ) -> Result<String, client::Error> {
     let mut rows: Vec<R> = daemon.get(path)?;
     rows.retain(keep);
+    lay_out(rows, json)
+}
+
+/// Fetches the rows at `path` that `request` wants, and lays them out.
+fn search<R: Row + DeserializeOwned + serde::Serialize>(
+    daemon: &Daemon,
+    path: &str,
+    json: bool,
+    request: &ListRequest,
+) -> Result<String, client::Error> {
+    lay_out(daemon.list::<R>(path, request)?, json)
+}
+
+fn lay_out<R: Row + serde::Serialize>(
+    mut rows: Vec<R>,
+    json: bool,
+) -> Result<String, client::Error> {
     R::sort(&mut rows);
     if json {
         Ok(serde_json::to_string_pretty(&rows)? + "\n")

@@ -17,7 +17,10 @@ impl Control {
     /// Answers questions, up to one that takes long; whether there may be more.
     pub(crate) fn answer_some(&mut self) -> bool {
         while let Ok(question) = self.parts.questions.try_recv() {
-            let is_page = matches!(question, Question::Bindings(..) | Question::Sas(..));
+            let is_page = matches!(
+                question,
+                Question::Bindings(..) | Question::Sas(..) | Question::Routes(..)
+            );
             self.answer(question);
             if is_page {
                 return true;
@@ -32,6 +35,8 @@ impl Control {
             Question::Status(to) => drop(to.send(self.status())),
             Question::Bindings(from, to) => drop(to.send(self.bindings(from))),
             Question::Sas(from, to) => drop(to.send(self.sas(from))),
+            Question::Routes(from, to) => drop(to.send(self.route_rows(from))),
+            Question::Neighbours(to) => drop(to.send(self.neighbour_rows())),
             Question::Ports(to) => drop(to.send(self.ports())),
             Question::Workers(to) => drop(to.send(self.workers())),
             Question::Drops(to) => drop(to.send(self.drops())),

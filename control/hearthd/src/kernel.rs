@@ -19,6 +19,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use tracing::{info, warn};
 
+use crate::kernel_neighbour::Neighbour;
 use crate::netlink::{Netlink, Notifications};
 
 /// The multicast groups of interfaces and of neighbours (`RTNLGRP_LINK`, `RTNLGRP_NEIGH`).
@@ -179,6 +180,22 @@ impl Kernel {
         neighbour.attributes.push(NeighbourAttribute::Destination(address.into()));
         let message = RouteNetlinkMessage::NewNeighbour(neighbour);
         self.command.change(message, NLM_F_CREATE)
+    }
+
+    /// All neighbours on the links of the ports as they are now.
+    ///
+    /// # Errors
+    /// The kernel did not answer.
+    pub fn neighbours(&mut self) -> io::Result<Vec<Neighbour>> {
+        let mut found = Vec::new();
+        let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        let Self { command, ports, .. } = self;
+        command.dump(request, |message| {
+            if let RouteNetlinkMessage::NewNeighbour(message) = message {
+                found.extend(Neighbour::of(ports, &message));
+            }
+        })?;
+        Ok(found)
     }
 
     /// Has the kernel forget what it knows of a neighbour; whether it knew any.

@@ -86,6 +86,12 @@ impl<P> Neighbours<P> {
         packets
     }
 
+    /// How many packets wait for `next_hop`.
+    #[must_use]
+    pub fn waiting(&self, next_hop: NextHop) -> usize {
+        self.waiting.get(&next_hop).map_or(0, |waiting| waiting.packets.len())
+    }
+
     /// Packets dropped because too many waited.
     #[must_use]
     pub const fn crowded_out(&self) -> u64 {

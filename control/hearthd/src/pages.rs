@@ -35,7 +35,7 @@ pub struct Page<T> {
 }
 
 /// The places of a page, and where the next one begins.
-fn places(from: usize, end: usize) -> (Range<usize>, Option<usize>) {
+pub(crate) fn places(from: usize, end: usize) -> (Range<usize>, Option<usize>) {
     let to = from.saturating_add(PLACES);
     (from..to.min(end), (to < end).then_some(to))
 }
@@ -167,6 +167,11 @@ pub(crate) async fn list<T: Searched + Serialize + Send + 'static>(
         }
     });
     ([(CONTENT_TYPE, "application/json")], Body::new(Listing(listing))).into_response()
+}
+
+/// Those of all `rows` that are wanted.
+pub(crate) fn wanted<T: Searched>(request: &ListRequest, rows: Vec<T>) -> Vec<T> {
+    Wanted::new(request).of(Page { rows, next: None }).rows
 }
 
 /// Writes the JSON of `page` and of those behind it, one at a time.

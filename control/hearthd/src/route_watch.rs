@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
@@ -49,8 +50,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What the thread has to say.
 pub(crate) enum Found {
-    /// Routes and addresses as they are now, and how many routes leave by a port.
-    Built(BuiltRoutes, usize),
+    /// Routes and addresses as they are now, and what they were built of.
+    Built(BuiltRoutes, Arc<Read>),
     /// They did not fit; it is tried again.
     Refused(TableError),
     /// What became of the routes that the kernel was given.
@@ -70,20 +71,20 @@ pub(crate) struct RouteWatch {
     builder: RouteBuilder,
     given: GivenWatch,
     /// What the last build was made of.
-    built: Option<Read>,
+    built: Option<Arc<Read>>,
     found: SyncSender<Found>,
 }
 
 /// A prefix and its length.
-type Prefix = (IpAddr, u8);
+pub(crate) type Prefix = (IpAddr, u8);
 
 /// What the kernel has.
 #[derive(PartialEq, Eq)]
-struct Read {
+pub(crate) struct Read {
     /// Routes that leave by a port, by prefix.
-    routes: Vec<Route>,
+    pub(crate) routes: Vec<Route>,
     /// Prefixes that lead nowhere.
-    blocked: Vec<Prefix>,
+    pub(crate) blocked: Vec<Prefix>,
     /// The box's addresses on its ports, and what counts as such.
     addresses: Vec<IpAddr>,
 }
@@ -228,15 +229,15 @@ impl RouteWatch {
         let ((routes, blocked), mut addresses) = (self.routes()?, self.addresses()?);
         addresses.extend_from_slice(&self.anycast);
         let read = Read { routes, blocked, addresses };
-        if self.built.as_ref().is_some_and(|built| *built == read) {
+        if self.built.as_ref().is_some_and(|built| **built == read) {
             return Ok(None);
         }
         let Read { routes, blocked, addresses } = &read;
         Ok(Some(match self.builder.build(routes, blocked, addresses, &self.home_prefixes) {
             Ok(built) => {
-                let count = routes.len();
-                self.built = Some(read);
-                Found::Built(built, count)
+                let read = Arc::new(read);
+                self.built = Some(Arc::clone(&read));
+                Found::Built(built, read)
             }
             Err(error) => Found::Refused(error),
         }))

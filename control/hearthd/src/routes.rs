@@ -15,7 +15,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use tracing::{error, info, warn};
 
 use crate::given_watch::Kept;
-use crate::route_watch::{Found, RouteWatch};
+use crate::route_watch::{Found, Read, RouteWatch};
 
 /// How long the dataplane may refuse before that is an error to be told.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub struct Routes {
     told: bool,
     /// How many are in use.
     pub(crate) count: u64,
+    /// What the FIB was built of.
+    pub(crate) read: Option<Arc<Read>>,
 }
 
 impl Routes {
@@ -65,7 +67,8 @@ impl Routes {
             watch.run(&stopped);
         })?;
         let thread = Some(thread);
-        let mut routes = Self { found, stop, thread, refused: None, told: false, count: 0 };
+        let (refused, told, count, read) = (None, false, 0, None);
+        let mut routes = Self { found, stop, thread, refused, told, count, read };
         match routes.found.recv_timeout(START) {
             Ok(first) => drop(routes.take(tables, first, Instant::now())?),
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
@@ -98,9 +101,10 @@ impl Routes {
     ) -> io::Result<Option<Kept>> {
         match found {
             Found::Given(kept) => return Ok(Some(kept)),
-            Found::Built(built, count) => {
+            Found::Built(built, read) => {
                 tables.publish_routes(built);
-                self.count = count as u64;
+                self.count = read.routes.len() as u64;
+                self.read = Some(read);
                 if self.told {
                     info!("the routes are in the FIB again");
                 }

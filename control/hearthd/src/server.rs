@@ -19,6 +19,7 @@ use axum::routing::{get, post};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hearth_api::events::MobileNodeRow;
 use hearth_api::follow::{CaptureRequest, TraceRequest};
+use hearth_api::forwarding::{NeighbourRow, RouteRow};
 use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::metrics::Sheet;
 use hearth_api::operate::{Begun, DrainRequest, GroupRow, ReinitRequest, RevokeRequest};
@@ -38,7 +39,7 @@ use crate::dashboard;
 use crate::event_stream;
 use crate::operate::Request;
 use crate::outlet::Inlet;
-use crate::pages::{Page, list};
+use crate::pages::{Page, list, wanted};
 use crate::wake::Waker;
 
 /// A question to the control thread; the answer goes back through the sender inside.
@@ -50,6 +51,10 @@ pub enum Question {
     Bindings(usize, oneshot::Sender<Page<BindingRow>>),
     /// Some SAs, from this place on.
     Sas(usize, oneshot::Sender<Page<SaRow>>),
+    /// Some routes, from this place on.
+    Routes(usize, oneshot::Sender<Page<RouteRow>>),
+    /// All neighbours.
+    Neighbours(oneshot::Sender<Result<Vec<NeighbourRow>, Refused>>),
     /// All ports.
     Ports(oneshot::Sender<Vec<PortRow>>),
     /// All workers.
@@ -148,6 +153,8 @@ fn looking() -> axum::Router<Desk> {
         .route(paths::STATUS, get(|State(desk): State<Desk>| ask(desk, Question::Status)))
         .route(paths::BINDINGS, get(bindings))
         .route(paths::SAS, get(sas))
+        .route(paths::ROUTES, get(routes))
+        .route(paths::NEIGHBOURS, get(neighbours))
         .route(paths::PORTS, get(|State(desk): State<Desk>| ask(desk, Question::Ports)))
         .route(paths::WORKERS, get(|State(desk): State<Desk>| ask(desk, Question::Workers)))
         .route(paths::DROPS, get(|State(desk): State<Desk>| ask(desk, Question::Drops)))
@@ -184,6 +191,31 @@ async fn sas(
     match request {
         Ok(Query(request)) => list(desk, request, Question::Sas).await,
         Err(error) => no_query(&error).into_response(),
+    }
+}
+
+async fn routes(
+    State(desk): State<Desk>,
+    request: Result<Query<ListRequest>, QueryRejection>,
+) -> Response {
+    match request {
+        Ok(Query(request)) => list(desk, request, Question::Routes).await,
+        Err(error) => no_query(&error).into_response(),
+    }
+}
+
+async fn neighbours(
+    State(desk): State<Desk>,
+    request: Result<Query<ListRequest>, QueryRejection>,
+) -> Response {
+    let request = match request {
+        Ok(Query(request)) => request,
+        Err(error) => return no_query(&error).into_response(),
+    };
+    match put(&desk, Question::Neighbours).await {
+        Ok(Ok(rows)) => Json(wanted(&request, rows)).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(status) => status.into_response(),
     }
 }
 

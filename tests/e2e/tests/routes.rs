@@ -1,8 +1,9 @@
 //! A full routing table in the home agent's kernel: it comes and goes beside traffic.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{fmt::Write, fs, net::IpAddr, process::Command, thread, time::Duration};
 
+use hearth_api::forwarding::{NeighbourRow, RouteRow};
 use hearth_e2e::{PATIENCE, TestLab};
 use hearth_lab::{
     config,
@@ -11,6 +12,7 @@ use hearth_lab::{
     wait,
 };
 use hearth_wire::suite::Suite;
+use serde_json::{Value, from_value};
 
 /// Of each family.
 const ROUTES: u32 = 50_000;
@@ -35,6 +37,28 @@ fn batch() -> String {
         );
     }
     text
+}
+
+fn search(lab: &TestLab, what: &str, text: &str) -> Value {
+    let shown = lab.hearth(&["show", what, "--json", "--search", text]).unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    serde_json::from_slice(&shown.stdout).unwrap()
+}
+
+/// One route among a hundred thousand, and the neighbour that it leads to.
+fn can_be_looked_at(lab: &TestLab) {
+    let found = search(lab, "routes", "11.195.79.0/24");
+    let found: Vec<RouteRow> = from_value(found).unwrap();
+    let gateway = Some(CN4.into());
+    let prefix = "11.195.79.0/24".to_owned();
+    assert_eq!(found, [RouteRow { prefix, port: Some("home".into()), gateway }]);
+    let all: Vec<RouteRow> = lab.show("routes").unwrap();
+    assert!(all.len() > 2 * ROUTES as usize, "{}", all.len());
+    let found = search(lab, "neighbours", &CN4.to_string());
+    let found: Vec<NeighbourRow> = from_value(found).unwrap();
+    let [row] = found.as_slice() else { panic!("{found:?}") };
+    assert!(row.port == "home" && row.usable && row.mac.is_some(), "{row:?}");
+    assert!(row.age.is_some_and(|age| age < 600), "{row:?}");
 }
 
 #[test]
@@ -94,6 +118,7 @@ fn a_full_table_comes_and_goes_beside_traffic() {
     };
     beside(&|| with_ip(&["-batch", &list.display().to_string()]));
     reached(1);
+    can_be_looked_at(&lab);
     // One among so many is replaced, of which the kernel tells the new one alone.
     with_ip(&["-4", "route", "replace", "blackhole", "11.195.79.0/24", "proto", PROTOCOL]);
     let (from, to) = pairs[0];
@@ -101,6 +126,9 @@ fn a_full_table_comes_and_goes_beside_traffic() {
         Ok((lab.ping(&mn, from, to, 1)? == 0).then_some(()))
     })
     .unwrap();
+    let gone = search(&lab, "routes", "11.195.79.0/24");
+    let gone: Vec<RouteRow> = from_value(gone).unwrap();
+    assert_eq!(gone.iter().map(|row| row.port.as_deref()).collect::<Vec<_>>(), [None]);
     beside(&|| {
         for family in ["-4", "-6"] {
             with_ip(&[family, "route", "flush", "proto", PROTOCOL]);
