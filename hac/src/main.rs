@@ -5,22 +5,29 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use hearth_hac::config::Config;
 use hearth_hac::daemon::{Hac, StartError, system_clock};
 use hearth_hac::hardening::harden;
 use hearth_hac::subscribers::files;
+use hearth_manual::Section;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+/// Signals and exit codes, in `--help`.
+const SIGNALS: &str = "\
+Signals: SIGHUP reads the configuration, and every file it names, again; SIGTERM and SIGINT stop it.
+Exit codes: 0 stopped, or the configuration is good; 1 it went wrong; 2 the command line or the \
+configuration is wrong.";
+
 /// Home Agent Controller: authenticates mobile nodes over TLS and issues their security
 /// associations (RFC 6618).
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "hearth-hac", version, after_help = SIGNALS)]
 struct Arguments {
     /// The configuration (see configs/hac.yaml)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = "/etc/hearth/hac.yaml")]
     config: PathBuf,
     /// Check the configuration and every file it names, then exit
     #[arg(long)]
@@ -32,6 +39,9 @@ struct Arguments {
     /// else info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// Write the manual pages into a folder, as a package does.
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    man: Option<PathBuf>,
 }
 
 /// The configuration is wrong.
@@ -39,6 +49,9 @@ const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.man {
+        return manual(folder);
+    }
     if let Err(error) = harden() {
         eprintln!("hearth-hac: can't be hardened: {error}");
         return ExitCode::FAILURE;
@@ -168,5 +181,15 @@ impl Orders {
             _ = self.interrupt.recv() => info!("SIGINT"),
         }
         Order::Stop
+    }
+}
+
+fn manual(folder: &Path) -> ExitCode {
+    match hearth_manual::write(&Arguments::command(), Section::Administration, folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hearth-hac: {}: {error}", folder.display());
+            ExitCode::FAILURE
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use hearth_manual::Section;
 use hearth_mn::commands::{self, Outcome, Up, complain};
 use hearth_mn::fleet::commands::Fleet;
 use hearth_mn::place::config_file;
@@ -27,6 +28,9 @@ struct Arguments {
     /// What to log: error, warn, info, debug, trace, or as RUST_LOG.
     #[arg(long, value_name = "LEVEL", global = true)]
     log: Option<String>,
+    /// Write the manual pages into a folder, as a package does.
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    man: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -96,6 +100,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.man {
+        return ExitCode::from(manual(folder) as u8);
+    }
     if let Err(error) = hearth_mn::hardening::harden() {
         complain(&format!("can't be hardened: {error}"));
         return ExitCode::FAILURE;
@@ -108,7 +115,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments, filter: EnvFilter) -> Outcome {
-    let Arguments { check, config, log, command } = arguments;
+    let Arguments { check, config, log, man: _, command } = arguments;
     let file = |which: Which| match &config {
         Some(file) => file.clone(),
         None => config_file(which.which.as_deref()),
@@ -131,6 +138,16 @@ fn run(arguments: Arguments, filter: EnvFilter) -> Outcome {
         None => wrong_use(
             "no command; say `up`, `down`, `status`, `monitor`, `check`, `keygen` or `fleet`",
         ),
+    }
+}
+
+fn manual(folder: &Path) -> Outcome {
+    match hearth_manual::write(&Arguments::command(), Section::Administration, folder) {
+        Ok(()) => Outcome::Done,
+        Err(error) => {
+            complain(&format!("{}: {error}", folder.display()));
+            Outcome::Failed
+        }
     }
 }
 

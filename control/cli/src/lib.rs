@@ -12,7 +12,6 @@ pub mod explain;
 pub mod follow;
 mod forwarding;
 pub mod hac;
-pub mod manual;
 pub mod new_file;
 pub mod operate;
 pub mod setup;

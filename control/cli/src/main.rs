@@ -17,12 +17,12 @@ use hearth_cli::config;
 use hearth_cli::explain::explain;
 use hearth_cli::follow::{capture, trace};
 use hearth_cli::hac;
-use hearth_cli::manual;
 use hearth_cli::operate::{drain, reinit, revoke, undrain};
 use hearth_cli::setup;
 use hearth_cli::subscriber;
 use hearth_cli::table::{Row, Table, status_text};
 use hearth_cli::top::top;
+use hearth_manual::Section;
 use serde::de::DeserializeOwned;
 
 fn main() -> ExitCode {
@@ -64,7 +64,9 @@ fn main() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Hac(command) => hac::run(&hac, command),
         Command::Completion { shell } => completion::print(shell),
-        Command::Man { folder } => manual::write(&Arguments::command(), &folder),
+        Command::Man { folder } => {
+            hearth_manual::write(&Arguments::command(), Section::User, &folder).map_err(Into::into)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
