@@ -6,10 +6,12 @@ use hearth_api::status::{StatusRow, TrafficRow};
 use hearth_api::{CounterRow, DropRow, PortRow, WorkerRow};
 use hearth_dataplane::{Snapshot, Total};
 use hearth_dpdk::Offloads;
+use hearth_wire::frame::PType;
 
 use crate::control::{Control, Parts};
 use crate::drops::{Stop, drop_reasons};
 use crate::load;
+use crate::metrics::UNREGISTERED;
 use crate::persist::Persist;
 use crate::server::Question;
 
@@ -251,7 +253,14 @@ fn counter_rows(snapshot: &Snapshot) -> Vec<CounterRow> {
         ),
     ];
     let all = others.into_iter().chain(snapshot.sizes.all());
-    flows.chain(all.map(|(name, count, meaning)| row(name, count, meaning))).collect()
+    let ptypes = snapshot.unregistered_ptypes.iter().zip(0..);
+    let ptypes = ptypes.filter(|(_, ptype)| PType::from_bits(*ptype).is_none());
+    let ptypes = ptypes.map(|(count, ptype)| {
+        let meaning = format!("Packets dropped as ptype_unregistered whose PType was {ptype}.");
+        row(&format!("{UNREGISTERED}{ptype}"), *count, &meaning)
+    });
+    let all = all.map(|(name, count, meaning)| row(name, count, meaning));
+    flows.chain(all).chain(ptypes).collect()
 }
 
 /// The checksums that are left to a device.

@@ -10,6 +10,8 @@ use crate::control::Control;
 
 /// Counter rows that are metrics of their own, or no counters.
 const NOT_EVENTS: [&str; 3] = ["signalling_in", "signalling_out", "routes"];
+/// Counter rows of unregistered PTypes: this, and the number.
+pub(crate) const UNREGISTERED: &str = "ptype_unregistered_";
 const FLOWS: [&str; 7] =
     ["uplink", "uplink_plain", "downlink", "downlink_plain", "forwarded", "to_host", "from_host"];
 
@@ -126,7 +128,8 @@ impl Control {
 /// Whether a counter row is not told by a metric of its own.
 fn is_event(name: &str) -> bool {
     let flow = name.strip_suffix("_packets").or_else(|| name.strip_suffix("_octets"));
-    !NOT_EVENTS.contains(&name) && flow.is_none_or(|flow| !FLOWS.contains(&flow))
+    let own = NOT_EVENTS.contains(&name) || name.starts_with(UNREGISTERED);
+    !own && flow.is_none_or(|flow| !FLOWS.contains(&flow))
 }
 
 fn tunnels(sheet: &mut Sheet, snapshot: &Snapshot) {
@@ -161,6 +164,11 @@ fn tunnels(sheet: &mut Sheet, snapshot: &Snapshot) {
     let help = "Frames given to the kernel, and taken from it";
     sheet.counters("hearth_host_packets", help, host(|it| it.packets));
     sheet.counters("hearth_host_octets", "Octets of these frames", host(|it| it.octets));
+    let ptypes = snapshot.unregistered_ptypes.iter().enumerate();
+    let ptypes = ptypes.filter(|(_, count)| **count > 0);
+    let ptypes = ptypes.map(|(ptype, count)| (label("ptype", ptype), *count));
+    let help = "Packets dropped as ptype_unregistered, by PType, once there was one";
+    sheet.counters("hearth_unregistered_ptypes", help, ptypes);
 }
 
 #[cfg(test)]
@@ -169,7 +177,13 @@ mod tests {
 
     #[test]
     fn a_counter_is_told_once() {
-        for own in ["uplink_packets", "from_host_octets", "signalling_in", "routes"] {
+        for own in [
+            "uplink_packets",
+            "from_host_octets",
+            "signalling_in",
+            "routes",
+            "ptype_unregistered_5",
+        ] {
             assert!(!is_event(own), "{own}");
         }
         for event in ["revocations", "some_packets", "uplink"] {
