@@ -68,6 +68,8 @@ pub mod paths {
     pub const DRAIN: &str = "/v1/drain";
     /// `POST` of nothing: what [`DRAIN`] began is taken back.
     pub const UNDRAIN: &str = "/v1/undrain";
+    /// `POST` of a [`ClearNeighboursRequest`](super::operate::ClearNeighboursRequest).
+    pub const CLEAR_NEIGHBOURS: &str = "/v1/clear/neighbours";
     /// `POST` of a [`TraceRequest`](super::follow::TraceRequest).
     pub const TRACE: &str = "/v1/trace";
     /// `POST` of a [`CaptureRequest`](super::follow::CaptureRequest).

@@ -101,10 +101,20 @@ pub struct DrainRequest {
     pub within: Option<u32>,
 }
 
+/// `POST` to [`CLEAR_NEIGHBOURS`](crate::paths::CLEAR_NEIGHBOURS): neighbours on the links of ports are
+/// forgotten, and looked for anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct ClearNeighboursRequest {
+    /// This one, on whichever port; `None`: all of them.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+}
+
 /// What came of a request at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
-    /// How many bindings, or SAs, it concerns; `None` where that is found out part by part, and
+    /// How many bindings, SAs or neighbours it concerns; `None` where that is found out part by part, and
     /// logged at the end.
     pub concerned: Option<u64>,
 }

@@ -10,7 +10,7 @@ use crate::follow::{CaptureArguments, TraceArguments};
 use crate::operate::{DrainArguments, ReinitArguments, RevokeArguments};
 use crate::setup::SetupArguments;
 use crate::top::TopArguments;
-use crate::{config, hac, subscriber};
+use crate::{clear, config, hac, subscriber};
 
 /// Exit codes, in `--help`.
 const EXIT_CODES: &str = "\
@@ -72,6 +72,9 @@ pub enum Command {
     ///
     /// A binding goes when its mobile node has acknowledged that, or has not done so in time.
     Revoke(RevokeArguments),
+    /// Clear what is learnt anew: neighbours, or a binding.
+    #[command(subcommand)]
+    Clear(clear::Command),
     /// Have mobile nodes fetch new SAs from the HAC: their next refresh is answered with status 176.
     Reinit(ReinitArguments),
     /// Send mobile nodes to other home agents before a shutdown (RFC 5142), and make no more

@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod capture;
+pub mod clear;
 pub mod client;
 pub mod completion;
 pub mod config;

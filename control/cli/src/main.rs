@@ -11,6 +11,7 @@ use hearth_api::operate::GroupRow;
 use hearth_api::status::StatusRow;
 use hearth_api::{BindingRow, CounterRow, DropRow, ListRequest, PortRow, SaRow, WorkerRow, paths};
 use hearth_cli::arguments::{Arguments, Command, What};
+use hearth_cli::clear;
 use hearth_cli::client::{self, Daemon};
 use hearth_cli::completion;
 use hearth_cli::config;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Top(arguments) => top(&daemon, &arguments),
         Command::Explain(arguments) => explain(&daemon, &arguments),
         Command::Revoke(arguments) => revoke(&daemon, arguments),
+        Command::Clear(command) => clear::run(&daemon, command),
         Command::Reinit(arguments) => reinit(&daemon, arguments),
         Command::Drain(arguments) => drain(&daemon, arguments),
         Command::Undrain { json } => undrain(&daemon, json),

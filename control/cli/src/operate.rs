@@ -150,7 +150,7 @@ pub fn revoke(daemon: &Daemon, arguments: RevokeArguments) -> Result<(), Error> 
     };
     let words = format!("of {who}");
     let request = RevokeRequest { who, part, reason: reason.into() };
-    ask(daemon, paths::REVOKE, &request, how, |begun| match begun {
+    ask(daemon, paths::REVOKE, &request, how.json, |begun| match begun {
         Some(1) => format!("1 binding {words} is being revoked"),
         Some(count) => format!("{count} bindings {words} are being revoked"),
         None => format!("bindings {words} are being revoked; the log says when that is done"),
@@ -168,7 +168,7 @@ pub fn reinit(daemon: &Daemon, arguments: ReinitArguments) -> Result<(), Error> 
     let words = format!("of {who}");
     let request = ReinitRequest { who, now };
     let when = if now { "the refresh that is asked for" } else { "the next refresh" };
-    ask(daemon, paths::REINIT, &request, how, |begun| match begun {
+    ask(daemon, paths::REINIT, &request, how.json, |begun| match begun {
         Some(1) => format!("1 SA {words} is to be replaced: {when} is answered so"),
         Some(count) => format!("{count} SAs {words} are to be replaced: {when} is answered so"),
         None => format!("SAs {words} are to be replaced; the log says when all are told"),
@@ -184,7 +184,7 @@ pub fn drain(daemon: &Daemon, arguments: DrainArguments) -> Result<(), Error> {
     meant(&Selector::All, how)?;
     let home_agents = Some(home_agent).filter(|home_agents| !home_agents.is_empty());
     let request = DrainRequest { home_agents, within };
-    ask(daemon, paths::DRAIN, &request, how, |_| {
+    ask(daemon, paths::DRAIN, &request, how.json, |_| {
         "mobile nodes are being sent elsewhere, and no binding is made; hearth undrain takes it \
          back"
             .into()
@@ -196,22 +196,21 @@ pub fn drain(daemon: &Daemon, arguments: DrainArguments) -> Result<(), Error> {
 /// # Errors
 /// [`Error`].
 pub fn undrain(daemon: &Daemon, json: bool) -> Result<(), Error> {
-    let how = How { yes: true, json };
-    ask(daemon, paths::UNDRAIN, &(), how, |begun| {
+    ask(daemon, paths::UNDRAIN, &(), json, |begun| {
         format!("bindings are made and refreshed again; there are {}", begun.unwrap_or(0))
     })
 }
 
-fn ask<T: Serialize>(
+/// Posts a request and says in words, or as the daemon's JSON, what came of it.
+pub(crate) fn ask<T: Serialize>(
     daemon: &Daemon,
     path: &str,
     request: &T,
-    how: How,
+    json: bool,
     words: impl FnOnce(Option<u64>) -> String,
 ) -> Result<(), Error> {
     let begun: Begun = daemon.post(path, request)?;
-    let text =
-        if how.json { serde_json::to_string_pretty(&begun)? } else { words(begun.concerned) };
+    let text = if json { serde_json::to_string_pretty(&begun)? } else { words(begun.concerned) };
     client::print(&(text + "\n"));
     Ok(())
 }

@@ -35,6 +35,7 @@ mod alarms;
 mod answers;
 mod capture;
 pub mod chronicle;
+mod clear;
 pub mod config;
 pub mod control;
 pub mod crypto_config;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hearth_api::operate::{
-    Begun as BegunRow, DrainRequest, GroupRow, Part, Reason, ReinitRequest, RevokeRequest,
-    Selector as Who,
+    Begun as BegunRow, ClearNeighboursRequest, DrainRequest, GroupRow, Part, Reason, ReinitRequest,
+    RevokeRequest, Selector as Who,
 };
 use hearth_dataplane::{GroupMember, PortId};
 use hearth_home_agent::{Begun, Command, CommandError, Event, Revoke, Selector, Timestamp};
@@ -38,6 +38,8 @@ pub enum Request {
     Drain(DrainRequest),
     /// And are not any more.
     Undrain,
+    /// Neighbours are forgotten.
+    ClearNeighbours(ClearNeighboursRequest),
 }
 
 impl Request {
@@ -48,6 +50,7 @@ impl Request {
             Self::Reinit(_) => "reinit",
             Self::Drain(_) => "drain",
             Self::Undrain => "undrain",
+            Self::ClearNeighbours(_) => "clear neighbours",
         }
     }
 }
@@ -75,7 +78,15 @@ impl Operations {
 impl Control {
     /// Carries a request out, or begins to, and logs whose it was.
     pub(crate) fn operate(&mut self, request: &Request, peer: Peer) -> Result<BegunRow, Refused> {
-        let command = command(&self.parts.config, request)?;
+        let command = match request {
+            Request::Revoke(request) => revocation(request)?,
+            Request::Reinit(ReinitRequest { who, now }) => {
+                Command::Reinit { who: selector(who)?, invite: *now }
+            }
+            Request::Drain(request) => drain(&self.parts.config, request)?,
+            Request::Undrain => Command::Undrain,
+            Request::ClearNeighbours(request) => return self.clear_neighbours(*request, peer),
+        };
         let now = self.now();
         let begun = self.parts.home_agent.operate(now, &command, &mut self.actions);
         self.act(None);
@@ -211,34 +222,27 @@ fn concerned(begun: Begun) -> Option<u64> {
     }
 }
 
-/// What a request means to the home agent.
-fn command(config: &Config, request: &Request) -> Result<Command, Refused> {
-    Ok(match request {
-        Request::Revoke(RevokeRequest { who, part, reason }) => Command::Revoke {
-            who: selector(who)?,
-            what: revoke(part)?,
-            trigger: trigger_of(*reason),
-        },
-        Request::Reinit(ReinitRequest { who, now }) => {
-            Command::Reinit { who: selector(who)?, invite: *now }
-        }
-        Request::Drain(DrainRequest { home_agents, within }) => {
-            let to = home_agents.clone().unwrap_or_else(|| {
-                config.drain.home_agents.iter().map(|address| address.value).collect()
-            });
-            let within = within.unwrap_or(config.drain.within.value);
-            if to.len() > 100 || within > 86_400 {
-                let text = "home_agents: 100 at most; within: 0 to 86400 seconds";
-                return Err(Refused::Request(text.into()));
-            }
-            if let Some(wrong) = to.iter().find(|to| !is_of_another(config, **to)) {
-                let text = format!("home_agents: {wrong} is no address of another home agent");
-                return Err(Refused::Request(text));
-            }
-            Command::Drain { to, within: Duration::from_secs(within.into()) }
-        }
-        Request::Undrain => Command::Undrain,
-    })
+fn revocation(request: &RevokeRequest) -> Result<Command, Refused> {
+    let RevokeRequest { who, part, reason } = request;
+    let (who, what) = (selector(who)?, revoke(part)?);
+    Ok(Command::Revoke { who, what, trigger: trigger_of(*reason) })
+}
+
+fn drain(config: &Config, request: &DrainRequest) -> Result<Command, Refused> {
+    let DrainRequest { home_agents, within } = request;
+    let to = home_agents
+        .clone()
+        .unwrap_or_else(|| config.drain.home_agents.iter().map(|address| address.value).collect());
+    let within = within.unwrap_or(config.drain.within.value);
+    if to.len() > 100 || within > 86_400 {
+        let text = "home_agents: 100 at most; within: 0 to 86400 seconds";
+        return Err(Refused::Request(text.into()));
+    }
+    if let Some(wrong) = to.iter().find(|to| !is_of_another(config, **to)) {
+        let text = format!("home_agents: {wrong} is no address of another home agent");
+        return Err(Refused::Request(text));
+    }
+    Ok(Command::Drain { to, within: Duration::from_secs(within.into()) })
 }
 
 fn selector(who: &Who) -> Result<Selector, Refused> {

@@ -22,7 +22,9 @@ use hearth_api::follow::{CaptureRequest, TraceRequest};
 use hearth_api::forwarding::{NeighbourRow, RouteRow};
 use hearth_api::home_link::{HomeAgentRow, HomeLinkRow};
 use hearth_api::metrics::Sheet;
-use hearth_api::operate::{Begun, DrainRequest, GroupRow, ReinitRequest, RevokeRequest};
+use hearth_api::operate::{
+    Begun, ClearNeighboursRequest, DrainRequest, GroupRow, ReinitRequest, RevokeRequest,
+};
 use hearth_api::scrape;
 use hearth_api::server::{Operators, bind};
 pub use hearth_api::server::{Peer, Refused, SocketFile};
@@ -142,6 +144,7 @@ fn router(desk: Desk) -> axum::Router {
         .route(paths::REINIT, post(reinit))
         .route(paths::DRAIN, post(drain))
         .route(paths::UNDRAIN, post(undrain))
+        .route(paths::CLEAR_NEIGHBOURS, post(clear_neighbours))
         .route(paths::TRACE, post(trace))
         .route(paths::CAPTURE, post(capture))
         .with_state(desk)
@@ -291,6 +294,14 @@ async fn drain(
 
 async fn undrain(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
     operate(desk, peer, Request::Undrain).await
+}
+
+async fn clear_neighbours(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<ClearNeighboursRequest>,
+) -> Response {
+    operate(desk, peer, Request::ClearNeighbours(request)).await
 }
 
 /// Has something changed, by whoever may.
