@@ -1,5 +1,6 @@
 //! The JSON Schemas of the YAML files, judged by another's program: every example is valid, and a file
 //! with a mistake is not. Needs Debian's python3-jsonschema and python3-yaml.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -7,7 +7,7 @@
 //!
 //! HoTI and HoT, and data until there is a binding, go through the tunnel; CoTI and CoT, Binding
 //! Updates and the data behind them are packets that hearthd forwards as any router would.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     fs::{self, File},
