@@ -6,7 +6,7 @@
 set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev libdpdk-dev dpdk-dev libipsec-mb-dev)
-run=(iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography
+run=(curl iproute2 nftables ethtool iputils-ping conntrack procps openssl tshark python3-scapy python3-cryptography
     python3-jsonschema python3-yaml frr radvd
     eapoltest freeradius hostapd libfaketime nsd ldnsutils systemd prometheus man-db)
 peers=(iperf3 charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins

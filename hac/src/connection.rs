@@ -27,11 +27,11 @@ use crate::handshake::{self, Handshakes};
 use crate::keys::DrawnEntropy;
 use crate::live::Live;
 use crate::lockstep::{Lockstep, Refused, Request};
-use crate::log_limit::LogLimit;
 use crate::methods::ByMethod;
 use crate::radius::accounting::ledger::Authorised;
 use crate::radius::{Accounting, Client, Relay, RelayError, Relayed};
 use crate::session::{Outcome, Reply, Session, Step, refuse_unkeyed};
+use hearth_log::LogLimit;
 
 /// Longest wait for the peer's FIN after ours.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -24,7 +24,6 @@ use crate::failures::Failures;
 use crate::handshake::Handshakes;
 use crate::listener::{self, Admission};
 use crate::live::Live;
-use crate::log_limit::LogLimit;
 use crate::methods::ByMethod;
 use crate::metrics;
 use crate::radius::{Accounting, Client};
@@ -32,6 +31,7 @@ use crate::reload::{Reloaded, Reloader};
 use crate::subscribers::Subscribers;
 use crate::subscribers::files::{self, Watch};
 use crate::subscribers::registry::{ChangeError, Registry};
+use hearth_log::LogLimit;
 
 /// How long sessions may go on after the order to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);

@@ -15,7 +15,7 @@
 //! | [`sources`], [`failures`], [`buckets`] | what one source, or who guesses, may take |
 //! | [`admin`] | the socket that operators ask |
 //! | [`reload`], [`live`] | reading the YAML again |
-//! | [`daemon`], [`hardening`], [`notify`], [`counters`], [`tally`], [`log_limit`] | the running process |
+//! | [`daemon`], [`hardening`], [`notify`], [`counters`], [`tally`] | the running process |
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
@@ -36,7 +36,6 @@ pub mod keys;
 pub mod listener;
 pub mod live;
 pub mod lockstep;
-pub mod log_limit;
 pub mod methods;
 mod metrics;
 mod overlap;

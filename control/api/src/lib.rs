@@ -18,11 +18,15 @@ pub mod keys;
 pub mod metrics;
 pub mod operate;
 #[cfg(feature = "server")]
+pub mod remote;
+#[cfg(feature = "server")]
 pub mod scrape;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod status;
 pub mod subscribers;
+#[cfg(feature = "server")]
+pub mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
@@ -26,7 +27,7 @@ pub struct Operators {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peer {
     /// The user; `None` where the kernel does not say.
     pub uid: Option<u32>,
@@ -34,6 +35,26 @@ pub struct Peer {
     pub gid: Option<u32>,
     /// The process.
     pub pid: Option<i32>,
+    /// On another machine, where it has no user here: what its certificate allows.
+    pub certified: Option<Certified>,
+}
+
+/// Whom a certificate names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certified {
+    /// The name in it that YAML knows.
+    pub name: Arc<str>,
+    /// What that allows.
+    pub role: Role,
+}
+
+/// What somebody on another machine may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Look.
+    Reader,
+    /// Look, trace, capture, and change something.
+    Operator,
 }
 
 impl Peer {
@@ -41,9 +62,17 @@ impl Peer {
     #[must_use]
     pub fn may_operate(&self, operators: &Operators) -> bool {
         let is_one = |id: Option<u32>, ids: &[u32]| id.is_some_and(|id| ids.contains(&id));
+        let certified = self.certified.as_ref().map(|certified| certified.role);
         self.uid == Some(0)
+            || certified == Some(Role::Operator)
             || is_one(self.uid, &operators.uids)
             || is_one(self.gid, &operators.gids)
+    }
+
+    /// The name in its certificate, where it is on another machine.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        self.certified.as_ref().map(|certified| &*certified.name)
     }
 }
 
@@ -54,6 +83,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
             uid: credentials.map(|credentials| credentials.uid()),
             gid: credentials.map(|credentials| credentials.gid()),
             pid: credentials.and_then(|credentials| credentials.pid()),
+            certified: None,
         }
     }
 }
@@ -137,13 +167,13 @@ mod tests {
 
     #[test]
     fn operators_are_root_and_those_of_yaml() {
-        let peer = |uid, gid| Peer { uid: Some(uid), gid: Some(gid), pid: None };
+        let peer = |uid, gid| Peer { uid: Some(uid), gid: Some(gid), ..Peer::default() };
         let operators = Operators { uids: vec![1000], gids: vec![4] };
         assert!(peer(0, 9).may_operate(&Operators::default()));
         assert!(peer(1000, 9).may_operate(&operators) && peer(7, 4).may_operate(&operators));
         assert!(!peer(7, 9).may_operate(&operators) && !peer(4, 1000).may_operate(&operators));
         // Who can't be told is nobody, and the root group is not root.
-        let nobody = Peer { uid: None, gid: None, pid: None };
+        let nobody = Peer::default();
         assert!(!nobody.may_operate(&operators) && !peer(7, 0).may_operate(&operators));
     }
 }

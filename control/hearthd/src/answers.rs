@@ -49,9 +49,9 @@ impl Control {
             Question::HomeAgents(to) => drop(to.send(self.home_agents())),
             Question::Events(to) => drop(to.send(self.chronicle.listen())),
             Question::MobileNode(mn_id, to) => drop(to.send(self.mobile_node(&mn_id))),
-            Question::Operate(request, peer, to) => drop(to.send(self.operate(&request, peer))),
-            Question::Trace(request, peer, to) => self.begin_trace(request, peer, to),
-            Question::Capture(request, peer, to) => self.begin_capture(request, peer, to),
+            Question::Operate(request, peer, to) => drop(to.send(self.operate(&request, &peer))),
+            Question::Trace(request, peer, to) => self.begin_trace(request, &peer, to),
+            Question::Capture(request, peer, to) => self.begin_capture(request, &peer, to),
         }
     }
 

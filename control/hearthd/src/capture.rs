@@ -59,7 +59,7 @@ impl RunningCapture {
         workers: &mut ControlPort,
         home_agent: &HomeAgent,
         request: CaptureRequest,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<(Self, Inlet), Refused> {
         let CaptureRequest { stages, target, packets, seconds } = request;
         if packets == Some(0) || stages.is_empty() {
@@ -81,16 +81,17 @@ impl RunningCapture {
             fault(&error)
         })?;
         let (target, Peer { uid, pid, .. }) = (&session.target, peer);
+        let certificate = peer.certificate();
         if stages.contains(&CaptureStage::Decrypted) {
-            warn!(%target, stages = ?names, uid, pid, "decrypted traffic is captured from now on");
+            warn!(%target, stages = ?names, uid, pid, certificate, "decrypted traffic is captured from now on");
         } else if stages.contains(&CaptureStage::Wire) {
             // Ports on the home side carry what tunnels contain.
             warn!(
-                %target, stages = ?names, uid, pid,
+                %target, stages = ?names, uid, pid, certificate,
                 "frames are captured from now on, on the home side with the contents of tunnels"
             );
         } else {
-            info!(%target, stages = ?names, uid, pid, "a capture begins");
+            info!(%target, stages = ?names, uid, pid, certificate, "a capture begins");
         }
         let sink = Sink { file, written: 0, failed: 0 };
         Ok((Self { session, limit, sink, memory }, inlet))

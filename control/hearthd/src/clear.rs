@@ -12,7 +12,7 @@ impl Control {
     pub(crate) fn clear_neighbours(
         &mut self,
         request: ClearNeighboursRequest,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<Begun, Refused> {
         let fault = |error: std::io::Error| {
             warn!(%error, "the kernel does not forget neighbours");
@@ -32,7 +32,8 @@ impl Control {
             }
         }
         let address = request.address.map(tracing::field::display);
-        info!(uid = peer.uid, pid = peer.pid, address, cleared, "an operator cleared neighbours");
+        let (uid, pid, certificate) = (peer.uid, peer.pid, peer.certificate());
+        info!(uid, pid, certificate, address, cleared, "an operator cleared neighbours");
         match request.address {
             Some(address) if cleared == 0 && permanent => {
                 let text = "is permanent: ip neighbour del takes it away";

@@ -9,15 +9,15 @@ use hearth_config::{ConfigError, Document, Location, Spanned};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::api_config;
+pub use crate::api_config::Api;
 use crate::crypto_config::{self, Crypto};
 use crate::daemon;
 use crate::directory_config::{self, SaDirectory};
 use crate::home_agent_config::{self, HomeAgent};
 use crate::host_path::MOBILE_NODES;
 use crate::kernel_routes;
-use crate::operations_config::{
-    self, Drain, Heartbeat, Multicast, Operators, RefreshRequest, Revocation,
-};
+use crate::operations_config::{self, Drain, Heartbeat, Multicast, RefreshRequest, Revocation};
 use crate::paths_config;
 use crate::state_config::{self, State};
 use crate::tunnel_config::{self, Icmp, Tunnel};
@@ -76,7 +76,7 @@ pub struct Config {
     /// Multicast groups through tunnels. Default: none; mobile nodes' reports are ignored.
     #[serde(default)]
     pub multicast: Option<Multicast>,
-    /// The socket that `hearth` talks to.
+    /// Where `hearth` and others ask.
     #[serde(default)]
     pub api: Api,
     /// Metrics for Prometheus.
@@ -182,24 +182,6 @@ impl Default for Tables {
     }
 }
 
-/// The API socket.
-#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Api {
-    /// Unix socket; its file mode (0660) says who may use it.
-    pub socket: Spanned<PathBuf>,
-    /// Who may change something, apart from root.
-    pub operators: Operators,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        let at = Location::UNKNOWN;
-        let socket = Spanned::new("/run/hearth/hearthd.sock".into(), at, at);
-        Self { socket, operators: Operators::default() }
-    }
-}
-
 /// Metrics. The API's socket has them in any case.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -249,6 +231,7 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     home_agent_config::check(&document, config)?;
     check_tables(&document, config)?;
     let sources = directory_config::check(&document, config)?;
+    let files = api_config::check(&document, config)?;
     paths_config::check(&document, config)?;
     state_config::check(&document, config)?;
     tunnel_config::check(&document, config)?;
@@ -257,7 +240,8 @@ fn check(document: Document<Config>) -> Result<Config, ConfigError> {
     config.dashboard.check(&document)?;
     let file = document.path().to_owned();
     let sa_directory = SaDirectory { sources, ..document.value.sa_directory };
-    Ok(Config { file, sa_directory, ..document.value })
+    let api = Api { files, ..document.value.api };
+    Ok(Config { file, sa_directory, api, ..document.value })
 }
 
 fn check_ports(document: &Document<Config>, config: &Config) -> Result<(), ConfigError> {

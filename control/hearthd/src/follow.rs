@@ -117,7 +117,7 @@ fn answer<T>(to: Answer, begun: Result<(T, Inlet), Refused>) -> Option<T> {
 }
 
 impl Control {
-    pub(crate) fn begin_trace(&mut self, request: TraceRequest, peer: Peer, to: Answer) {
+    pub(crate) fn begin_trace(&mut self, request: TraceRequest, peer: &Peer, to: Answer) {
         let Self { follow, parts, .. } = self;
         let begun = match follow.trace {
             Some(_) => Err(Refused::Busy("a trace is running already; one at a time".into())),
@@ -126,7 +126,7 @@ impl Control {
         follow.trace = answer(to, begun).or(follow.trace.take());
     }
 
-    pub(crate) fn begin_capture(&mut self, request: CaptureRequest, peer: Peer, to: Answer) {
+    pub(crate) fn begin_capture(&mut self, request: CaptureRequest, peer: &Peer, to: Answer) {
         let Self { follow, parts, .. } = self;
         let begun = match follow.capture {
             Some(_) => Err(Refused::Busy("a capture is running already; one at a time".into())),

@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | reads and checks `hearthd.yaml`; [`tunnel_config`] its packet sizes and ICMP errors |
-//! | [`home_agent_config`], [`crypto_config`], [`directory_config`], `paths_config` | its home agent and policy; its crypto device; its SA directory; the files it names |
+//! | [`home_agent_config`], [`crypto_config`], [`directory_config`], [`api_config`], `paths_config` | its home agent and policy; its crypto device; its SA directory; its API; the files it names |
 //! | [`log_filter`] | what is logged |
 //! | [`daemon`] | puts the daemon together and takes it apart |
 //! | [`control`] | the control thread; `decisions` carries out what the home agent decided, `tunnels` hands bindings to the dataplane |
@@ -17,7 +17,7 @@
 //! | [`host_path`] | the TAP of each port, and the TUN to mobile nodes |
 //! | [`kernel`] | neighbours by `netlink`; [`kernel_routes`] what the kernel is given |
 //! | [`routes`], `route_watch` | the kernel's routes on their way into the FIB; `given_watch` those that it was given |
-//! | [`server`] | the API on a Unix socket; `answers` makes its rows, `home_link_rows` those of home links, `pages` those of which there are many, `drops` the words for those of drops, [`outlet`] answers that go on |
+//! | [`server`] | the API on a Unix socket, and by TLS for other machines; `answers` makes its rows, `home_link_rows` those of home links, `pages` those of which there are many, `drops` the words for those of drops, [`outlet`] answers that go on |
 //! | [`chronicle`] | what happened, and to which mobile node; `event_stream` hands it to listeners |
 //! | `follow` | traces and captures that run: `trace`, `capture`, [`target`] |
 //! | [`operate`] | operators' commands, and the shutdown that SIGTERM begins |
@@ -33,6 +33,7 @@
 
 mod alarms;
 mod answers;
+pub mod api_config;
 mod capture;
 pub mod chronicle;
 mod clear;

@@ -77,7 +77,7 @@ impl Operations {
 
 impl Control {
     /// Carries a request out, or begins to, and logs whose it was.
-    pub(crate) fn operate(&mut self, request: &Request, peer: Peer) -> Result<BegunRow, Refused> {
+    pub(crate) fn operate(&mut self, request: &Request, peer: &Peer) -> Result<BegunRow, Refused> {
         let command = match request {
             Request::Revoke(request) => revocation(request)?,
             Request::Reinit(ReinitRequest { who, now }) => {
@@ -90,18 +90,18 @@ impl Control {
         let now = self.now();
         let begun = self.parts.home_agent.operate(now, &command, &mut self.actions);
         self.act(None);
-        let (uid, pid) = (peer.uid, peer.pid);
+        let (uid, pid, certificate) = (peer.uid, peer.pid, peer.certificate());
         match begun {
             Ok(begun) => {
                 if command == Command::Undrain {
                     // Also a shutdown that SIGTERM began: bindings are made again, to last.
                     self.operations.ends = None;
                 }
-                info!(uid, pid, ?command, ?begun, "an operator's command");
+                info!(uid, pid, certificate, ?command, ?begun, "an operator's command");
                 Ok(BegunRow { concerned: concerned(begun) })
             }
             Err(error) => {
-                info!(uid, pid, ?command, ?error, "an operator's command is refused");
+                info!(uid, pid, certificate, ?command, ?error, "an operator's command is refused");
                 Err(refused(error, request))
             }
         }

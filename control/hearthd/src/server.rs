@@ -1,9 +1,10 @@
-//! The API: HTTP with JSON over a Unix socket.
+//! The API: HTTP with JSON over a Unix socket, and over mutual TLS where YAML says so.
 //!
 //! A thread of its own with a small runtime; each request becomes a question to the control
 //! thread, which owns the state and answers when it next looks.
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -25,16 +26,20 @@ use hearth_api::metrics::Sheet;
 use hearth_api::operate::{
     Begun, ClearNeighboursRequest, DrainRequest, GroupRow, ReinitRequest, RevokeRequest,
 };
+use hearth_api::remote::{self, Names};
 use hearth_api::scrape;
 use hearth_api::server::{Operators, bind};
 pub use hearth_api::server::{Peer, Refused, SocketFile};
 use hearth_api::status::StatusRow;
+use hearth_api::tls::FileError;
 use hearth_api::{BindingRow, CounterRow, DropRow, ListRequest, PortRow, SaRow, WorkerRow, paths};
 use hearth_wire::MobileNodeId;
+use rustls::ServerConfig;
 use serde::Serialize;
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use crate::api_config::Api;
 use crate::chronicle::Listening;
 use crate::config::Config;
 use crate::dashboard;
@@ -111,6 +116,7 @@ pub fn serve(config: &Config, waker: Waker) -> io::Result<Receiver<Question>> {
     let listener = bind(&api.socket.value, taken)?;
     let scraped = metrics.listen.as_ref().map(|listen| scrape::listen(listen.value)).transpose()?;
     let shown = dashboard.listen.as_ref().map(|listen| scrape::listen(listen.value)).transpose()?;
+    let remote = listen(api)?;
     let operators = Arc::new(api.operators.clone());
     let desk = Desk { questions, waker, operators };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -128,7 +134,12 @@ pub fn serve(config: &Config, waker: Waker) -> io::Result<Receiver<Question>> {
                 let router = dashboard::page().merge(looking()).with_state(desk.clone());
                 tokio::spawn(dashboard::serve(listener, router));
             }
-            let service = router(desk).into_make_service_with_connect_info::<Peer>();
+            let router = router(desk);
+            if let Some(Remote { listener, settings, names, following }) = remote {
+                tokio::spawn(following);
+                tokio::spawn(remote::serve(listener, settings, names, router.clone()));
+            }
+            let service = router.into_make_service_with_connect_info::<Peer>();
             axum::serve(UnixListener::from_std(listener)?, service).await
         });
         if let Err(error) = ended {
@@ -136,6 +147,32 @@ pub fn serve(config: &Config, waker: Waker) -> io::Result<Receiver<Question>> {
         }
     })?;
     Ok(receiver)
+}
+
+/// The API for other machines, ready to begin.
+struct Remote<F> {
+    listener: TcpListener,
+    settings: watch::Receiver<Arc<ServerConfig>>,
+    names: Names,
+    /// Keeps the settings those of the files.
+    following: F,
+}
+
+/// Takes the address for other machines, where YAML wants one.
+fn listen(api: &Api) -> io::Result<Option<Remote<impl Future<Output = ()> + use<>>>> {
+    let (Some(listen), Some(tls), Some(files)) = (&api.listen, &api.tls, &api.files) else {
+        return Ok(None);
+    };
+    let wrong =
+        |error: FileError| io::Error::other(format!("api.tls.{}: {}", error.key, error.message));
+    let pem = files.read().map_err(wrong)?;
+    let (sender, settings) = watch::channel(files.http_server(&pem).map_err(wrong)?);
+    Ok(Some(Remote {
+        listener: scrape::listen(listen.value)?,
+        settings,
+        names: tls.value.names(),
+        following: files.clone().follow(pem, sender),
+    }))
 }
 
 fn router(desk: Desk) -> axum::Router {
@@ -309,7 +346,14 @@ async fn operate(desk: Desk, peer: Peer, request: Request) -> Response {
     if !peer.may_operate(&desk.operators) {
         // Whoever can open the socket can make this line: nothing of what he wrote is in it.
         let asked = request.name();
-        tracing::warn!(uid = peer.uid, pid = peer.pid, asked, "not an operator's request");
+        let certificate = peer.certificate();
+        tracing::warn!(
+            uid = peer.uid,
+            pid = peer.pid,
+            certificate,
+            asked,
+            "not an operator's request"
+        );
         let text = "only root may do that, and who stands under api.operators in hearthd's YAML";
         return Refused::Forbidden(text.into()).into_response();
     }

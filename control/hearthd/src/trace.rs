@@ -35,7 +35,7 @@ impl RunningTrace {
         workers: &mut ControlPort,
         home_agent: &HomeAgent,
         request: TraceRequest,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<(Self, Inlet), Refused> {
         let TraceRequest { target, packets, seconds } = request;
         if !(1..=MAX_TRACE_PACKETS).contains(&packets) {
@@ -43,7 +43,9 @@ impl RunningTrace {
             return Err(Refused::Request(text));
         }
         let (session, inlet, filter) = Session::new(home_agent, target, seconds)?;
-        info!(target = %session.target, packets, seconds, uid = peer.uid, pid = peer.pid, "a trace begins");
+        let (target, Peer { uid, pid, .. }) = (&session.target, peer);
+        let certificate = peer.certificate();
+        info!(%target, packets, seconds, uid, pid, certificate, "a trace begins");
         workers.start_trace(&filter, packets);
         let mut first = Vec::new();
         write(&mut first, &TraceLine::Begin(begin_line(&session, &filter)));

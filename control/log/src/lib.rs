@@ -8,6 +8,7 @@
 
 mod filter;
 mod journal;
+mod limit;
 mod writer;
 
 use std::io::{self, IsTerminal};
@@ -18,6 +19,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGua
 use tracing_subscriber::EnvFilter;
 
 pub use filter::filter;
+pub use limit::LogLimit;
 use writer::{Sink, Writer};
 
 /// Lines that may wait to be written.

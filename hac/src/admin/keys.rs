@@ -26,7 +26,7 @@ pub(super) async fn keys(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Json(request): Json<ExportKeys>,
 ) -> Result<Response, Refused> {
-    desk.operator(peer, "export keys")?;
+    desk.operator(&peer, "export keys")?;
     if !desk.key_export {
         let text = "keys are not given away here; set admin.key_export to true in hearth-hac's \
                     YAML and restart it, if they are to be";

@@ -50,7 +50,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Refuses a change by others than operators. `what` is logged.
-    pub(crate) fn operator(&self, peer: Peer, what: &str) -> Result<(), Refused> {
+    pub(crate) fn operator(&self, peer: &Peer, what: &str) -> Result<(), Refused> {
         if peer.may_operate(&self.operators) {
             return Ok(());
         }

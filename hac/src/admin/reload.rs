@@ -14,7 +14,7 @@ pub(super) async fn reload(
     State(desk): State<Desk>,
     ConnectInfo(peer): ConnectInfo<Peer>,
 ) -> Result<Json<Answer>, Refused> {
-    desk.operator(peer, "reload")?;
+    desk.operator(&peer, "reload")?;
     info!(uid = peer.uid, pid = peer.pid, "an operator has the YAML read again");
     let done = desk.reloader.reload().await.map_err(Refused::Request)?;
     let Reloaded { applied, needs_restart, read_anew, subscribers, of, revoked, waiting } = done;

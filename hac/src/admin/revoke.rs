@@ -15,7 +15,7 @@ pub(super) async fn revoke(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Json(request): Json<Request>,
 ) -> Result<Json<Revoked>, Refused> {
-    desk.operator(peer, "revoke")?;
+    desk.operator(&peer, "revoke")?;
     let which = match request {
         Request::Spi(spi) => Spi::new(spi)
             .map(Revoke::Spi)

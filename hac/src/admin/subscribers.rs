@@ -150,7 +150,7 @@ struct Whose {
 }
 
 async fn put(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
-    desk.operator(peer, "subscriber")?;
+    desk.operator(&peer, "subscriber")?;
     let text = text_of(body)?;
     let work = move |registry: &Registry| {
         let stale = registry.put(&text, mode)?;
@@ -168,7 +168,7 @@ async fn remove(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Json(Name { mn_id }): Json<Name>,
 ) -> Answer<Done> {
-    desk.operator(peer, "subscriber remove")?;
+    desk.operator(&peer, "subscriber remove")?;
     info!(uid = peer.uid, pid = peer.pid, mn_id, "an operator removes a subscriber");
     let work = move |registry: &Registry| Ok(((), registry.remove(&mn_id)?));
     let ((), Ended { revoked, waiting }) = desk.change(work).await?;
@@ -192,7 +192,7 @@ async fn import_over(
 }
 
 async fn import_all(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<Done> {
-    desk.operator(peer, "subscriber import")?;
+    desk.operator(&peer, "subscriber import")?;
     let text = text_of(body)?;
     let work = move |registry: &Registry| {
         let (count, stale) = registry.import(&text, mode)?;
@@ -204,7 +204,7 @@ async fn import_all(desk: Desk, peer: Peer, body: Bytes, mode: Mode) -> Answer<D
 }
 
 async fn export(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
-    if let Err(refused) = desk.operator(peer, "subscriber export") {
+    if let Err(refused) = desk.operator(&peer, "subscriber export") {
         return refused.into_response();
     }
     info!(uid = peer.uid, pid = peer.pid, "an operator exports subscribers");
@@ -215,7 +215,7 @@ async fn export(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) 
 }
 
 async fn rewrap(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answer<Done> {
-    desk.operator(peer, "subscriber rewrap")?;
+    desk.operator(&peer, "subscriber rewrap")?;
     let count = off(move || desk.registry.rewrap()).await?;
     info!(uid = peer.uid, pid = peer.pid, count, "an operator has wrapped keys anew");
     Ok(Json(Done { subscribers: count as u64, revoked: 0, waiting: 0 }))

@@ -12,23 +12,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hearth_api::tls;
+use hearth_log::LogLimit;
 use rustix::net::sockopt;
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::server::{CONNECTIONS, Peer};
 use super::writer::Directory;
 use crate::config::Realm;
 use crate::live::Live;
-use crate::log_limit::LogLimit;
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,24 +48,8 @@ pub fn server_config(
     key: PrivateKeyDer<'static>,
     authorities: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<ServerConfig>, RemoteError> {
-    let wrong = |error: &dyn std::fmt::Display| RemoteError(error.to_string());
-    let mut roots = rustls::RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority).map_err(|error| wrong(&error))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|error| wrong(&error))?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| wrong(&error))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|error| wrong(&error))?;
-    // Connections last; each proves anew who it is.
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    let config = tls::server_config(chain, key, authorities);
+    config.map(Arc::new).map_err(|error| RemoteError(error.to_string()))
 }
 
 /// A listener for home agents of other machines.
@@ -151,7 +133,7 @@ async fn serve(
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let names = certificates.first().map(dns_names).unwrap_or_default();
+    let names = certificates.first().map(tls::dns_names).unwrap_or_default();
     let may: Box<[Box<str>]> = realm
         .home_agents
         .iter()
@@ -166,19 +148,4 @@ async fn serve(
     let ended = Peer::new(reader, writer, Some(may), directory, log_limit).run().await;
     debug!(?ended, "a directory connection ended");
     Ok(())
-}
-
-/// The names of a certificate: its subjectAltName, never its CN.
-fn dns_names(certificate: &CertificateDer<'_>) -> Box<[Box<str>]> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Box::default();
-    };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Box::default() };
-    let names = names.value.general_names.iter();
-    names
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
-            _ => None,
-        })
-        .collect()
 }

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::store;
 use super::writer::{Directory, Told, Watch, WatchError};
-use crate::log_limit::LogLimit;
+use hearth_log::LogLimit;
 
 /// Home agents, and whoever else looks in, at a time.
 pub(super) const CONNECTIONS: usize = 64;

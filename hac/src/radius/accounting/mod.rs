@@ -38,7 +38,7 @@ use super::packet::{Request, TooLong};
 use super::server::{Server, ServerConfig, renew};
 use crate::config::AccountingConfig;
 use crate::directory::{Clock, Directory};
-use crate::log_limit::LogLimit;
+use hearth_log::LogLimit;
 
 /// Records that are sent at a time.
 const LANES: u32 = 16;
