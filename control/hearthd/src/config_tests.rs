@@ -287,7 +287,7 @@ fn mistakes_about_switches_and_a_crypto_device() {
             "crypto: { device: \"0000:01:00.0\" }\napi:",
             "api:",
             "crypto.device",
-            "the device of the port in line 22",
+            "the device of the port in line 23",
         ),
         (
             "api:",
