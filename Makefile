@@ -6,7 +6,13 @@
 CARGO      ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BIN_DIR    := $(TARGET_DIR)/release
-MN_STATIC  := $(TARGET_DIR)/x86_64-unknown-linux-musl/static/hearth-mn
+# Of `make mn-static`: x86_64 or aarch64.
+ARCH       ?= x86_64
+MN_TARGET  := $(ARCH)-unknown-linux-musl
+MN_STATIC  := $(TARGET_DIR)/$(MN_TARGET)/static/hearth-mn
+ifeq ($(ARCH),aarch64)
+MN_CROSS   := CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
+endif
 # Binaries that run in the lab.
 DAEMONS    := -p hearthd -p hearth-hac -p hearth-mn -p hearth-cli
 # Namespaces and raw sockets need root.
@@ -42,9 +48,9 @@ lab: build ## bring up the lab of network namespaces and leave it there
 lab-down: ## remove every trace of the lab
 	@$(SUDO) scripts/lab-down.sh $(BIN_DIR)/hearth-lab
 
-mn-static: ## hearth-mn as one static program (musl) for a small router
-	@scripts/mn-static.sh
-	$(CARGO) build --profile static -p hearth-mn --target x86_64-unknown-linux-musl
+mn-static: ## hearth-mn as one static program (musl) for a small router; ARCH=aarch64: for ARM
+	@scripts/mn-static.sh $(ARCH)
+	$(MN_CROSS) $(CARGO) build --profile static -p hearth-mn --target $(MN_TARGET)
 
 mn-static-test: mn-static ## is it static and small, and does it register and carry?
 	@! readelf --program-headers --wide $(MN_STATIC) | grep INTERP || { echo "not static" >&2; exit 1; }
